@@ -1,0 +1,3 @@
+//! ukgpro-operator
+
+pub mod ukg;

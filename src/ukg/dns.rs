@@ -1,0 +1,164 @@
+//! Names to addresses, under a policy.
+//!
+//! A connection's host is written by whoever may write the resource, so the operator must not become a way to reach inside the
+//! network it runs in: what a name resolves to is judged before anything is sent there.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// Longer than one try of the usual resolver configuration (5 s each), shorter than the connect deadline, so that a silent name
+/// server is not taken for a silent host.
+const DEADLINE: Duration = Duration::from_secs(6);
+
+/// Why a name gave no address to speak to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The name does not resolve, or no name server answered in time.
+    #[error("the host name does not resolve")]
+    NotFound,
+    /// It resolves only to addresses the policy refuses.
+    #[error("the host name resolves to addresses that are not allowed")]
+    NotAllowed,
+}
+
+/// Resolves by the system's resolver and drops addresses outside the policy.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyResolver {
+    /// Whether loopback, link-local and private addresses may be spoken to.
+    pub allow_private: bool,
+}
+
+impl Resolve for PolicyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = *self;
+        Box::pin(async move {
+            let addresses = policy.addresses(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+impl PolicyResolver {
+    async fn addresses(self, name: &str) -> Result<Vec<SocketAddr>, NameError> {
+        // RFC 6761 reserves .localhost for loopback; that a connection may name such a host at all is for the operator's
+        // allowed domains to say.
+        if name == "localhost" || name.ends_with(".localhost") {
+            return Ok(vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]);
+        }
+        let lookup = tokio::time::timeout(DEADLINE, tokio::net::lookup_host((name, 0)));
+        let found: Vec<_> = match lookup.await {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(_)) | Err(_) => return Err(NameError::NotFound),
+        };
+        if found.is_empty() {
+            return Err(NameError::NotFound);
+        }
+        let allowed: Vec<_> = found.into_iter().filter(|address| self.allow_private || is_public(address.ip())).collect();
+        if allowed.is_empty() { Err(NameError::NotAllowed) } else { Ok(allowed) }
+    }
+}
+
+/// Whether an address is one of the public internet's.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped().or_else(|| embedded_v4(v6)) {
+            Some(v4) => is_public_v4(v4),
+            None => {
+                let first = v6.segments()[0];
+                !(v6.is_loopback()
+                    || v6.is_unspecified()
+                    || v6.is_multicast()
+                    || v6.is_unique_local()
+                    || v6.is_unicast_link_local()
+                    // Site-local (deprecated, fec0::/10) and documentation (2001:db8::/32).
+                    || (first & 0xffc0) == 0xfec0
+                    || (first == 0x2001 && v6.segments()[1] == 0x0db8))
+            }
+        },
+    }
+}
+
+/// The IPv4 address inside a NAT64 (64:ff9b::/96) or 6to4 (2002::/16) address, behind which an inner host could hide.
+fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let s = v6.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    if s[0] == 0x64 && s[1] == 0xff9b && s[2..6] == [0; 4] {
+        Some(v4(s[6], s[7]))
+    } else if s[0] == 0x2002 {
+        Some(v4(s[1], s[2]))
+    } else {
+        None
+    }
+}
+
+fn is_public_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, ..] = v4.octets();
+    !(v4.is_loopback()
+        || v4.is_private()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_broadcast()
+        || v4.is_documentation()
+        || a == 0
+        // Carrier-grade NAT (100.64.0.0/10), benchmarking (198.18.0.0/15), protocol assignments (192.0.0.0/24), reserved (240/4).
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (18..20).contains(&b))
+        || (a == 192 && b == 0 && v4.octets()[2] == 0)
+        || a >= 240)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_inside_a_network_are_told_from_public_ones() {
+        for inside in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "198.18.0.1",
+            "192.0.0.8",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "203.0.113.9",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fec0::1",
+            "ff02::1",
+            "2001:db8::1",
+            "::ffff:169.254.169.254",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::",
+        ] {
+            assert!(!is_public(inside.parse().expect("an address")), "{inside}");
+        }
+        for public in
+            ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::"]
+        {
+            assert!(is_public(public.parse().expect("an address")), "{public}");
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_names_are_loopback_without_a_lookup() {
+        let resolver = PolicyResolver { allow_private: false };
+        for name in ["localhost", "service4.ultipro.localhost"] {
+            let found = resolver.addresses(name).await.expect("loopback");
+            assert!(found.iter().all(|address| address.ip().is_loopback()));
+        }
+    }
+}

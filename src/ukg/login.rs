@@ -1,0 +1,271 @@
+//! What an answer of LoginService means. Pure.
+//!
+//! Wrong user name, password and user API key, a locked and an inactive account are one answer on the wire and stay one here.
+//! The texts UKG Pro uses are only probable, so a refusal in unknown words is told apart from both a known refusal and trouble
+//! on their side: it gives no verdict, and still costs no second login.
+
+use crate::ukg::outcome::speaks_of_permission;
+use crate::ukg::sensitive::Sensitive;
+use crate::ukg::soap::read::{self, Element, Fault};
+use crate::ukg::transport::{Answer, Unanswered};
+
+/// A login that worked. The token's lifetime is not known, so one serves one check and is dropped.
+pub struct Session {
+    /// `UltiProToken` of the data services.
+    pub token: Sensitive,
+}
+
+/// A login that gave no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LoginFailure {
+    /// UKG Pro refused the credentials.
+    #[error("the login was refused: {0:?}")]
+    Refused(Refusal),
+    /// An answer came from which neither a refusal nor a success can be told.
+    #[error("the login's answer cannot be told: {0:?}")]
+    Undetermined(Unclear),
+    /// No usable answer came.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
+/// Which side of the credentials was refused, as far as UKG Pro says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// User name, password, user API key or the account's state: UKG Pro does not say which.
+    Credentials,
+    /// The customer API key, or the right key at the wrong data centre.
+    CustomerApiKey,
+    /// The user API key, said so by name.
+    UserApiKey,
+}
+
+/// What was unclear about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unclear {
+    /// `Failed`, in words that are not known: most likely a refusal.
+    Failed,
+    /// `Ok` without a token.
+    NoToken,
+    /// A fault that speaks of no refusal.
+    Fault,
+    /// Another status or another message.
+    Other,
+}
+
+impl LoginFailure {
+    /// Whether the same values must not be sent again by themselves.
+    pub fn spends_the_credentials(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Undetermined(Unclear::Failed))
+    }
+}
+
+/// Reads the answer to `Authenticate`.
+pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
+    let envelope = read::envelope(&answer.body);
+    match answer.status {
+        401 | 403 => Err(LoginFailure::Refused(Refusal::Credentials)),
+        200..=299 => match envelope {
+            Ok(envelope) => read_envelope(&envelope),
+            Err(_) => Err(Unanswered::NotUkgPro.into()),
+        },
+        status => {
+            if let Some(unanswered) = Unanswered::from_status(answer) {
+                // A fault says more than the status it comes with, which is 500 for all of WCF's.
+                return match envelope.ok().as_ref().and_then(read::fault) {
+                    Some(fault) if status == 500 => Err(read_fault(&fault)),
+                    _ => Err(unanswered.into()),
+                };
+            }
+            match envelope {
+                Ok(envelope) => {
+                    Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |f| read_fault(&f)))
+                }
+                // Every UKG Pro web-service host has LoginService, whatever else it refuses.
+                Err(_) if matches!(status, 404 | 410) || answer.is_html() => Err(Unanswered::NotUkgPro.into()),
+                Err(_) => Err(LoginFailure::Undetermined(Unclear::Other)),
+            }
+        }
+    }
+}
+
+fn read_envelope(envelope: &Element) -> Result<Session, LoginFailure> {
+    if let Some(fault) = read::fault(envelope) {
+        return Err(read_fault(&fault));
+    }
+    let Some(response) = read::body(envelope).filter(|e| e.name == "TokenResponse" && e.is_ukg()) else {
+        return Err(LoginFailure::Undetermined(Unclear::Other));
+    };
+    match response.child_text("Status") {
+        Some("Ok") => match response.child_text("Token") {
+            Some(token) => Ok(Session { token: Sensitive::new(token.to_owned()) }),
+            None => Err(LoginFailure::Undetermined(Unclear::NoToken)),
+        },
+        Some("Failed") => Err(read_message(response.child_text("StatusMessage").unwrap_or_default())),
+        _ => Err(LoginFailure::Undetermined(Unclear::Other)),
+    }
+}
+
+fn read_message(message: &str) -> LoginFailure {
+    let message = message.to_ascii_lowercase();
+    if let Some(refusal) = names_a_key(&message) {
+        LoginFailure::Refused(refusal)
+    } else if message.contains("problem with the authentication process") {
+        LoginFailure::Refused(Refusal::CustomerApiKey)
+    } else if message.contains("authentication failed") || speaks_of_permission(&message) {
+        LoginFailure::Refused(Refusal::Credentials)
+    } else if message.contains("an error has occured") || message.contains("an error has occurred") {
+        LoginFailure::Unanswered(Unanswered::ServerError)
+    } else {
+        LoginFailure::Undetermined(Unclear::Failed)
+    }
+}
+
+fn read_fault(fault: &Fault) -> LoginFailure {
+    let reason = fault.reason.to_ascii_lowercase();
+    if let Some(refusal) = names_a_key(&reason) {
+        LoginFailure::Refused(refusal)
+    } else if fault.is_security() || speaks_of_permission(&reason) {
+        LoginFailure::Refused(Refusal::Credentials)
+    } else {
+        LoginFailure::Undetermined(Unclear::Fault)
+    }
+}
+
+fn names_a_key(lower_case: &str) -> Option<Refusal> {
+    let names = |words: &[&str]| words.iter().any(|word| lower_case.contains(word));
+    if names(&["user api key", "useraccesskey", "user access key"]) {
+        Some(Refusal::UserApiKey)
+    } else if names(&["customer api key", "clientaccesskey", "client access key"]) {
+        Some(Refusal::CustomerApiKey)
+    } else {
+        None
+    }
+}
+
+impl Fault {
+    /// Whether a code is WS-Security's for a refused identity.
+    pub fn is_security(&self) -> bool {
+        self.codes.iter().any(|code| matches!(code.as_str(), "FailedAuthentication" | "InvalidSecurity"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use LoginFailure as F;
+
+    const SOAP: &str = "application/soap+xml; charset=utf-8";
+
+    fn response(fields: &str) -> String {
+        format!(
+            r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><r:TokenResponse xmlns:r="http://www.ultipro.com/contracts" xmlns:l="http://www.ultipro.com/services/loginservice">{fields}</r:TokenResponse></s:Body></s:Envelope>"#
+        )
+    }
+
+    fn fault(subcode: &str, reason: &str) -> String {
+        format!(
+            r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><s:Fault><s:Code><s:Value>s:Sender</s:Value><s:Subcode><s:Value>a:{subcode}</s:Value></s:Subcode></s:Code><s:Reason><s:Text>{reason}</s:Text></s:Reason></s:Fault></s:Body></s:Envelope>"#
+        )
+    }
+
+    fn failed(message: &str) -> String {
+        response(&format!("<l:Status>Failed</l:Status><l:StatusMessage>{message}</l:StatusMessage>"))
+    }
+
+    fn read(status: u16, content_type: &str, body: &str) -> Result<String, LoginFailure> {
+        read_answer(&Answer::for_test(status, content_type, body)).map(|session| session.token.expose().to_owned())
+    }
+
+    #[test]
+    fn a_token_is_found_whatever_the_order_and_the_namespace_of_the_family() {
+        for body in [
+            response("<l:Status>Ok</l:Status><l:Token>T-1</l:Token>"),
+            response("<l:Token>T-1</l:Token><l:StatusMessage/><l:Status>Ok</l:Status>"),
+            response("<r:Status>Ok</r:Status><r:Token> T-1 </r:Token>"),
+        ] {
+            assert_eq!(read(200, SOAP, &body), Ok("T-1".to_owned()));
+        }
+    }
+
+    #[test]
+    fn each_failure_is_told_apart_or_said_to_be_unclear() {
+        let refused = |refusal| F::Refused(refusal);
+        let unclear = |unclear| F::Undetermined(unclear);
+        let html = "<html><body>Sign in</body></html>";
+        let cases: &[(&str, u16, &str, String, F)] = &[
+            ("user side", 200, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
+            ("user side, other case", 200, SOAP, failed("USER AUTHENTICATION FAILED."), refused(Refusal::Credentials)),
+            (
+                "customer side",
+                200,
+                SOAP,
+                failed("There was a problem with the authentication process"),
+                refused(Refusal::CustomerApiKey),
+            ),
+            ("user key named", 200, SOAP, failed("Invalid User API Key"), refused(Refusal::UserApiKey)),
+            (
+                "their trouble",
+                200,
+                SOAP,
+                failed("An error has occured. Please try again."),
+                F::Unanswered(Unanswered::ServerError),
+            ),
+            ("unknown words", 200, SOAP, failed("Nein."), unclear(Unclear::Failed)),
+            ("no words", 200, SOAP, response("<l:Status>Failed</l:Status>"), unclear(Unclear::Failed)),
+            ("empty token", 200, SOAP, response("<l:Status>Ok</l:Status><l:Token/>"), unclear(Unclear::NoToken)),
+            ("nothing in it", 200, SOAP, response(""), unclear(Unclear::Other)),
+            ("unknown status", 200, SOAP, response("<l:Status>Maybe</l:Status>"), unclear(Unclear::Other)),
+            (
+                "someone else's token",
+                200,
+                SOAP,
+                response("").replace("http://www.ultipro.com/", "urn:x/"),
+                unclear(Unclear::Other),
+            ),
+            ("401 empty", 401, "", String::new(), refused(Refusal::Credentials)),
+            ("401 with HTML", 401, "text/html", html.to_owned(), refused(Refusal::Credentials)),
+            ("403", 403, "", String::new(), refused(Refusal::Credentials)),
+            ("security fault", 500, SOAP, fault("FailedAuthentication", "x"), refused(Refusal::Credentials)),
+            ("security fault as 200", 200, SOAP, fault("InvalidSecurity", "x"), refused(Refusal::Credentials)),
+            ("denied in words", 400, SOAP, fault("Other", "Access is denied."), refused(Refusal::Credentials)),
+            ("fault names the user key", 500, SOAP, fault("Other", "UserAccessKey is invalid"), refused(Refusal::UserApiKey)),
+            (
+                "other fault",
+                500,
+                SOAP,
+                fault("InternalServiceFault", "The server was unable to process"),
+                unclear(Unclear::Fault),
+            ),
+            ("500 without a fault", 500, "text/html", html.to_owned(), F::Unanswered(Unanswered::ServerError)),
+            ("503 with a fault", 503, SOAP, fault("x", "y"), F::Unanswered(Unanswered::ServerError)),
+            ("405", 405, "", String::new(), F::Unanswered(Unanswered::ServerError)),
+            ("429", 429, "", String::new(), F::Unanswered(Unanswered::RateLimited { retry_after: None })),
+            ("redirect", 302, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            ("HTML", 200, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            ("JSON", 200, "application/json", "{}".to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            (
+                "truncated",
+                200,
+                SOAP,
+                failed("User authentication failed")[..200].to_owned(),
+                F::Unanswered(Unanswered::NotUkgPro),
+            ),
+            ("404", 404, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            ("415 without a body", 415, "", String::new(), unclear(Unclear::Other)),
+        ];
+        for (what, status, content_type, body, expected) in cases {
+            assert_eq!(read(*status, content_type, body).expect_err(what), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_refusal_is_never_sent_again_by_itself() {
+        for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
+            assert!(F::Refused(refusal).spends_the_credentials());
+        }
+        assert!(F::Undetermined(Unclear::Failed).spends_the_credentials());
+        assert!(!F::Undetermined(Unclear::Fault).spends_the_credentials());
+        assert!(!F::Unanswered(Unanswered::ServerError).spends_the_credentials());
+    }
+}

@@ -1,0 +1,271 @@
+//! Answers: a bounded reader that turns a SOAP envelope into a small tree, and finds faults in it.
+//!
+//! The tree is looked into by local name, so prefixes and order do not matter; the envelope itself must be SOAP's. Entities other
+//! than XML's five are never expanded, and a document type declaration is refused, so an answer cannot grow while it is read.
+
+use quick_xml::events::Event;
+use quick_xml::name::ResolveResult;
+use quick_xml::reader::NsReader;
+
+use zeroize::Zeroizing;
+
+use super::ENVELOPE;
+
+/// Deeper than any answer of UKG Pro (about ten) by far.
+pub const DEPTH_MAX: usize = 64;
+/// A page of one, or an error list, has well under a hundred.
+pub const ELEMENTS_MAX: usize = 4096;
+
+/// SOAP 1.1, which a WCF endpoint may answer a fault in.
+const ENVELOPE_1_1: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+
+/// An element with what it holds. Attributes are not kept: no decision needs one.
+///
+/// It has no `Debug` outside tests, and its text is wiped on drop: LoginService's answer holds a token.
+#[derive(Default)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
+pub struct Element {
+    /// The namespace its name resolves to; empty if it has none.
+    pub namespace: String,
+    /// Its local name.
+    pub name: String,
+    /// Its own character data, without its children's.
+    pub text: Zeroizing<String>,
+    /// Its children, in document order.
+    pub children: Vec<Element>,
+}
+
+/// Why bytes are not a SOAP answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Not UTF-8.
+    #[error("the answer is not UTF-8")]
+    NotUtf8,
+    /// Not well-formed, or cut short.
+    #[error("the answer is not well-formed XML")]
+    NotXml,
+    /// Well-formed, but not an envelope; HTML ends here too.
+    #[error("the answer is XML but no SOAP envelope")]
+    NotSoap,
+    /// A document type declaration or an entity beyond XML's five.
+    #[error("the answer declares a document type or uses an undeclared entity")]
+    Entities,
+    /// Over [`DEPTH_MAX`] or [`ELEMENTS_MAX`].
+    #[error("the answer has too many or too deeply nested elements")]
+    TooLarge,
+}
+
+/// What a fault says, for judging it; its text goes no further than the judgement.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// Local names of all codes, outermost first: `Sender`, `FailedAuthentication`.
+    pub codes: Vec<String>,
+    /// The reason's text.
+    pub reason: String,
+}
+
+impl Element {
+    /// The first element with this local name, this one included, in document order.
+    pub fn find(&self, name: &str) -> Option<&Element> {
+        if self.name == name {
+            return Some(self);
+        }
+        self.children.iter().find_map(|child| child.find(name))
+    }
+
+    /// The direct child with this local name.
+    pub fn child(&self, name: &str) -> Option<&Element> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// The trimmed text of the direct child with this local name; `None` where it is absent or blank.
+    pub fn child_text(&self, name: &str) -> Option<&str> {
+        self.child(name).map(|child| child.text.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// Whether its namespace is UKG's own, whichever of the family.
+    pub fn is_ukg(&self) -> bool {
+        self.namespace.starts_with("http://www.ultipro.com/") || self.namespace.starts_with("http://www.ultimatesoftware.com/")
+    }
+}
+
+/// Reads an envelope.
+pub fn envelope(bytes: &[u8]) -> Result<Element, ReadError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)?;
+    let root = tree(text.trim_start_matches('\u{feff}'))?;
+    if root.name == "Envelope" && (root.namespace == ENVELOPE || root.namespace == ENVELOPE_1_1) {
+        Ok(root)
+    } else {
+        Err(ReadError::NotSoap)
+    }
+}
+
+/// The body's first element, the message proper.
+pub fn body(envelope: &Element) -> Option<&Element> {
+    envelope.children.iter().find(|e| e.name == "Body" && e.namespace == envelope.namespace)?.children.first()
+}
+
+/// The fault of an envelope, if its body is one.
+pub fn fault(envelope: &Element) -> Option<Fault> {
+    let fault = body(envelope).filter(|e| e.name == "Fault" && e.namespace == envelope.namespace)?;
+    let mut found = Fault::default();
+    // SOAP 1.2: Code/Value, Code/Subcode/Value, and so on inwards.
+    let mut code = fault.child("Code");
+    while let Some(element) = code {
+        found.codes.extend(element.child_text("Value").map(local));
+        code = element.child("Subcode");
+    }
+    // SOAP 1.1: faultcode, where WCF puts the subcode itself.
+    found.codes.extend(fault.child_text("faultcode").map(local));
+    found.reason = fault
+        .child("Reason")
+        .and_then(|reason| reason.child_text("Text"))
+        .or_else(|| fault.child_text("faultstring"))
+        .unwrap_or_default()
+        .to_owned();
+    Some(found)
+}
+
+/// The local part of a qualified name in text.
+fn local(name: &str) -> String {
+    name.rsplit(':').next().unwrap_or(name).to_owned()
+}
+
+fn tree(text: &str) -> Result<Element, ReadError> {
+    let mut reader = NsReader::from_str(text);
+    reader.config_mut().expand_empty_elements = true;
+    let mut open: Vec<Element> = Vec::new();
+    let mut root = None;
+    let mut elements = 0;
+    loop {
+        let (namespace, event) = reader.read_resolved_event().map_err(|_| ReadError::NotXml)?;
+        match event {
+            Event::Start(start) => {
+                elements += 1;
+                if elements > ELEMENTS_MAX || open.len() >= DEPTH_MAX {
+                    return Err(ReadError::TooLarge);
+                }
+                if root.is_some() {
+                    return Err(ReadError::NotXml);
+                }
+                let namespace = match namespace {
+                    ResolveResult::Bound(namespace) => namespace.0.to_owned(),
+                    ResolveResult::Unbound => String::new(),
+                    ResolveResult::Unknown(_) => return Err(ReadError::NotXml),
+                };
+                open.push(Element { namespace, name: start.local_name().as_ref().to_owned(), ..Element::default() });
+            }
+            Event::End(_) => {
+                let closed = open.pop().ok_or(ReadError::NotXml)?;
+                match open.last_mut() {
+                    Some(parent) => parent.children.push(closed),
+                    None => root = Some(closed),
+                }
+            }
+            Event::Text(piece) => append(&mut open, &piece.xml10_content())?,
+            Event::CData(piece) => append(&mut open, &piece.xml10_content())?,
+            Event::GeneralRef(reference) => {
+                let expanded = quick_xml::escape::unescape(&format!("&{};", reference.xml10_content()))
+                    .map_err(|_| ReadError::Entities)?
+                    .into_owned();
+                append(&mut open, &expanded)?;
+            }
+            Event::DocType(_) => return Err(ReadError::Entities),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Empty(_) => return Err(ReadError::NotXml),
+            // quick-xml reports an unclosed element as a plain end.
+            Event::Eof if !open.is_empty() => return Err(ReadError::NotXml),
+            Event::Eof => return root.ok_or(ReadError::NotXml),
+        }
+    }
+}
+
+fn append(open: &mut [Element], piece: &str) -> Result<(), ReadError> {
+    match open.last_mut() {
+        Some(element) => element.text.push_str(piece),
+        None if piece.trim().is_empty() => {}
+        None => return Err(ReadError::NotXml),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"<?xml version="1.0"?>
+<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>
+  <TokenResponse xmlns="http://www.ultipro.com/contracts" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">
+    <Status xmlns="http://www.ultipro.com/services/loginservice">Ok</Status>
+    <StatusMessage i:nil="true" xmlns="http://www.ultipro.com/services/loginservice"/>
+    <Token xmlns="http://www.ultipro.com/services/loginservice">t &amp; &#65;<![CDATA[<b>]]></Token>
+  </TokenResponse></s:Body></s:Envelope>"#;
+
+    #[test]
+    fn text_is_put_together_across_references_and_sections() {
+        let envelope = envelope(ANSWER.as_bytes()).expect("readable");
+        let response = body(&envelope).expect("a body");
+        assert_eq!(response.name, "TokenResponse");
+        assert!(response.is_ukg());
+        assert_eq!(response.child_text("Status"), Some("Ok"));
+        assert_eq!(response.child_text("StatusMessage"), None);
+        assert_eq!(response.child_text("Token"), Some("t & A<b>"));
+    }
+
+    #[test]
+    fn prefixes_and_a_byte_order_mark_make_no_difference() {
+        let other = ANSWER.replace("<s:", "<SOAP-ENV:").replace("</s:", "</SOAP-ENV:").replace("xmlns:s=", "xmlns:SOAP-ENV=");
+        assert_eq!(envelope(format!("\u{feff}{other}").as_bytes()), envelope(ANSWER.as_bytes()));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_and_never_a_panic() {
+        for end in 0..ANSWER.len() {
+            assert!(envelope(&ANSWER.as_bytes()[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_soap_answer_is_refused_by_kind() {
+        let deep = format!("{}{}", "<a>".repeat(DEPTH_MAX + 1), "</a>".repeat(DEPTH_MAX + 1));
+        let many = format!("<a>{}</a>", "<b/>".repeat(ELEMENTS_MAX));
+        let bomb = format!("<!DOCTYPE x [<!ENTITY e \"boom\">]>{}", ANSWER.split_once("?>").expect("a declaration").1);
+        let entity = ANSWER.replace("&amp;", "&e;");
+        for (what, bytes, error) in [
+            ("nothing", "", ReadError::NotXml),
+            ("text", "Service Unavailable", ReadError::NotXml),
+            ("JSON", r#"{"error":"x"}"#, ReadError::NotXml),
+            ("XHTML", "<html xmlns=\"http://www.w3.org/1999/xhtml\"><body>Sign in</body></html>", ReadError::NotSoap),
+            ("HTML", "<html><body><p>Sign in<br></body></html>", ReadError::NotXml),
+            ("an HTML doctype", "<!DOCTYPE html><html></html>", ReadError::Entities),
+            ("another envelope", "<Envelope xmlns=\"urn:x\"/>", ReadError::NotSoap),
+            ("an unbound prefix", "<s:Envelope/>", ReadError::NotXml),
+            ("two roots", "<a/><b/>", ReadError::NotXml),
+            ("depth", &deep, ReadError::TooLarge),
+            ("count", &many, ReadError::TooLarge),
+            ("a document type", &bomb, ReadError::Entities),
+            ("an unknown entity", &entity, ReadError::Entities),
+        ] {
+            assert_eq!(envelope(bytes.as_bytes()), Err(error), "{what}");
+        }
+        assert_eq!(envelope(&[0xff, 0xfe, b'<', 0]), Err(ReadError::NotUtf8));
+    }
+
+    #[test]
+    fn a_fault_gives_its_codes_from_the_outside_in() {
+        let text = r#"<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"><e:Body><e:Fault>
+            <e:Reason><e:Text xml:lang="en">Access is denied.</e:Text></e:Reason>
+            <e:Code><e:Value>e:Sender</e:Value><e:Subcode><e:Value xmlns:a="urn:a">a:FailedAuthentication</e:Value></e:Subcode></e:Code>
+            </e:Fault></e:Body></e:Envelope>"#;
+        let found = fault(&envelope(text.as_bytes()).expect("readable")).expect("a fault");
+        assert_eq!(found.codes, ["Sender", "FailedAuthentication"]);
+        assert_eq!(found.reason, "Access is denied.");
+
+        let soap_1_1 = r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault>
+            <faultcode>a:InvalidSecurity</faultcode><faultstring>no</faultstring></s:Fault></s:Body></s:Envelope>"#;
+        let found = fault(&envelope(soap_1_1.as_bytes()).expect("readable")).expect("a fault");
+        assert_eq!((found.codes, found.reason), (vec!["InvalidSecurity".to_owned()], "no".to_owned()));
+
+        assert_eq!(fault(&envelope(ANSWER.as_bytes()).expect("readable")), None);
+    }
+}
