@@ -14,6 +14,8 @@ pub enum Outcome {
     Granted,
     /// The read was refused for want of the permission.
     Denied,
+    /// REST refused the very login that LoginService took. A denial, and a reason to send no further REST read.
+    LoginRefused,
     /// An answer came that shows neither.
     Undetermined,
     /// No usable answer came.
@@ -83,7 +85,8 @@ pub fn read_rest(answer: &Answer) -> Outcome {
             Ok(_) => Outcome::Granted,
             Err(_) => Outcome::Undetermined,
         },
-        401 | 403 => Outcome::Denied,
+        401 => Outcome::LoginRefused,
+        403 => Outcome::Denied,
         // 404 can mean "no rows", or that the resource is not there: not a denial, and no proof of a grant.
         _ => Unanswered::from_status(answer).map_or(Outcome::Undetermined, Outcome::Error),
     }
@@ -168,7 +171,7 @@ mod tests {
             ("not JSON", 200, json, "oops", Undetermined),
             ("empty", 200, json, "", Undetermined),
             ("HTML", 200, "text/html; charset=utf-8", "<html>", Error(Unanswered::NotUkgPro)),
-            ("401", 401, problem, "{}", Denied),
+            ("401", 401, problem, "{}", LoginRefused),
             ("403", 403, "", "", Denied),
             ("404", 404, problem, "{}", Undetermined),
             ("400", 400, problem, "{}", Undetermined),

@@ -1,0 +1,402 @@
+//! The custom resource `UkgProConnection`: what a user writes, and what the operator writes back.
+//!
+//! The CRD in `crds/` is generated from these types ([`crd()`]) and a test fails when it drifts. What can be judged without I/O is
+//! judged by the API server, by the CEL rules here, each with a message that says what to write instead.
+//!
+//! [`reason`] holds the closed vocabulary of reasons.
+
+// KubeSchema writes private copies of the types with their visibility.
+#![allow(unreachable_pub)]
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::Duration;
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub mod reason;
+
+pub use reason::{Disposition, Reason, Verdict};
+
+/// What the operator owns in a status, and who it says it is in events.
+pub const FIELD_MANAGER: &str = "ukgpro-operator";
+
+/// A connection to a UKG Pro tenant.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "ukgpro.dev",
+    version = "v1alpha1",
+    kind = "UkgProConnection",
+    plural = "ukgproconnections",
+    namespaced,
+    shortname = "ukg",
+    shortname = "ukgpro",
+    status = "UkgProConnectionStatus",
+    derive = "PartialEq",
+    doc = "A connection to a UKG Pro tenant: the service account to use, and the permissions it must have.",
+    selectable = ".spec.secretRef.name",
+    selectable = ".status.state",
+    printcolumn(
+        name = "State",
+        type_ = "string",
+        json_path = ".status.state",
+        description = "The verdict: Active, Unauthorized, Forbidden, Unreachable, or Unknown"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Missing",
+        type_ = "string",
+        json_path = ".status.missing",
+        description = "Required permissions that UKG Pro denies"
+    ),
+    printcolumn(name = "Host", type_ = "string", json_path = ".status.endpoint"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secretRef.name", priority = 1),
+    printcolumn(name = "Interval", type_ = "string", json_path = ".spec.interval", priority = 1),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("duration(self.timeout) <= duration(self.interval)").message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
+#[serde(rename_all = "camelCase")]
+pub struct UkgProConnectionSpec {
+    /// The Secret, in the same namespace, that holds the service account's values.
+    pub secret_ref: SecretReference,
+
+    /// The web-service domain, such as `ultipro.com`; a port may follow. Wins over the Secret's key `domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("!self.contains('/')").message("domain holds a URL or a path; write only what follows the first dot of the host name, such as ultipro.com"))]
+    #[x_kube(validation = Rule::new("self == self.lowerAscii()").message("domain holds capital letters; write it in lower case"))]
+    #[x_kube(validation = Rule::new("self.contains('/') || self.lowerAscii().matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+(:[1-9][0-9]{0,4})?$')").message("domain is not a domain name; write it without blanks, such as ultipro.com"))]
+    pub domain: Option<String>,
+
+    /// The web-service subdomain: only what stands between `https://` and the first dot of the web-service URL, such as
+    /// `service4`. Wins over the Secret's key `subdomain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("!self.contains('/')").message("subdomain holds a URL or a path; write only what stands between https:// and the first dot, such as service4"))]
+    #[x_kube(validation = Rule::new("self.contains('/') || !self.contains('.')").message("subdomain holds a whole host name; write only the part before the first dot here, such as service4, and the rest in domain"))]
+    #[x_kube(validation = Rule::new("self == self.lowerAscii()").message("subdomain holds capital letters; write it in lower case"))]
+    #[x_kube(validation = Rule::new("self.contains('/') || self.contains('.') || self.lowerAscii().matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')").message("subdomain is not a host name; write only letters, digits and hyphens, such as service4"))]
+    pub subdomain: Option<String>,
+
+    /// Certificate authorities to trust beside the platform's, for a private proxy or a simulator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<CaReference>,
+
+    /// The permissions this connection needs: rows of the page Service Account Administration, with access View. Without any,
+    /// only the login is tested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub permissions: Vec<RequiredPermission>,
+
+    /// How often the connection is tested while nothing changes: 1m to 24h.
+    #[serde(default = "default_interval")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval is not a duration from 1m to 24h; write hours, minutes and seconds, such as 10m or 1h30m"))]
+    pub interval: Duration,
+
+    /// How long one test may take, from the first byte of the login to the last of the probes: 10s to 5m.
+    #[serde(default = "default_timeout")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')").message("timeout is not a duration from 10s to 5m; write minutes and seconds, such as 30s"))]
+    pub timeout: Duration,
+
+    /// While true, nothing is sent to UKG Pro and the last verdict stays.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// A Secret of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("secretRef.name is not the name of a Secret; write lower-case letters, digits, hyphens and dots"))]
+    pub name: String,
+
+    /// Other names of the keys, for Secrets made by other tools.
+    #[serde(default)]
+    pub keys: SecretKeys,
+}
+
+/// Under which keys of the Secret the values stand.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretKeys {
+    /// The service account's user name.
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub username: String,
+    /// The service account's password.
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub password: String,
+    /// The Customer API key, one per tenant.
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub customer_api_key: String,
+    /// The User API key, one per service account.
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub user_api_key: String,
+    /// The web-service domain, where `spec.domain` is not set.
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub domain: String,
+    /// The web-service subdomain, where `spec.subdomain` is not set.
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub subdomain: String,
+}
+
+impl Default for SecretKeys {
+    fn default() -> Self {
+        Self {
+            username: "username".to_owned(),
+            password: "password".to_owned(),
+            customer_api_key: "customerApiKey".to_owned(),
+            user_api_key: "userApiKey".to_owned(),
+            domain: "domain".to_owned(),
+            subdomain: "subdomain".to_owned(),
+        }
+    }
+}
+
+/// A bundle of certificate authorities in a ConfigMap or Secret of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CaReference {
+    /// What holds the bundle.
+    #[serde(default)]
+    pub kind: CaKind,
+    /// The object's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key under which the bundle stands, in PEM.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// The kinds that may hold a CA bundle.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaKind {
+    #[default]
+    #[allow(missing_docs)]
+    ConfigMap,
+    #[allow(missing_docs)]
+    Secret,
+}
+
+/// A row of Service Account Administration that must be granted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredPermission {
+    /// The row's title without blanks, such as `EmployeePersonDetails`.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("permissions[].name is not the name of a permission; write the row's title without blanks, such as EmployeePersonDetails"))]
+    pub name: String,
+}
+
+/// What the operator found. Nothing in it moves while nothing changes.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UkgProConnectionStatus {
+    /// The generation of the spec that this status is about; -1 before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The verdict: the one of `Active`, `Unauthorized`, `Forbidden` and `Unreachable` that is True, or `Unknown`.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub state: String,
+
+    /// The web-service host that was spoken to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 270))]
+    pub endpoint: Option<String>,
+
+    /// Names of the required permissions that UKG Pro denies, for people and `kubectl get`; `permissions` has them one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub missing: Option<String>,
+
+    /// The `resourceVersion` of the Secret that this status is about. A refused login is not tried again before it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub secret_resource_version: Option<String>,
+
+    /// `Active`, `Unauthorized`, `Forbidden`, `Unreachable`: one is True once there is a verdict. `Ready` sums up. `Stalled` is
+    /// there while only a person can help, `Reconciling` while it is retried by itself.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Each required permission by itself.
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<PermissionStatus>,
+}
+
+/// One required permission.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionStatus {
+    /// As in `spec.permissions`.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The row's title on the page Service Account Administration.
+    #[schemars(length(max = 128))]
+    pub title: String,
+    /// The access to tick in that row.
+    pub access: Access,
+    /// The interface it was tested by.
+    pub api: ApiKind,
+    /// What was found.
+    pub state: PermissionState,
+    /// Why, where the state is not Granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+    /// Since when the state is what it is.
+    pub since: Time,
+}
+
+/// What a row is ticked for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    #[allow(missing_docs)]
+    View,
+}
+
+/// The interface a permission is tested by.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiKind {
+    /// A SOAP data service.
+    #[serde(rename = "SOAP")]
+    Soap,
+    /// A REST resource.
+    #[serde(rename = "REST")]
+    Rest,
+}
+
+/// What was found of a permission.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PermissionState {
+    /// The read worked.
+    Granted,
+    /// UKG Pro refused the read for want of the permission.
+    Denied,
+    /// UKG Pro's answer shows neither.
+    Undetermined,
+    /// No usable answer came.
+    Error,
+    /// Not tested, since the check did not get that far.
+    // Also what a newer operator may have written: one unreadable object would stop the watch of all.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Ten minutes: a rotated password is noticed within a coffee break, at 144 logins a day.
+fn default_interval() -> Duration {
+    std::time::Duration::from_secs(600).into()
+}
+
+fn default_timeout() -> Duration {
+    std::time::Duration::from_secs(30).into()
+}
+
+/// Where cert-manager and OpenShift put a bundle.
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
+}
+
+impl UkgProConnectionSpec {
+    /// `interval` as plain time.
+    pub fn interval(&self) -> std::time::Duration {
+        self.interval.into()
+    }
+
+    /// `timeout` as plain time.
+    pub fn timeout(&self) -> std::time::Duration {
+        self.timeout.into()
+    }
+}
+
+/// The CustomResourceDefinition to install.
+///
+/// A new object has a status from its first moment, all Unknown and about generation -1. Without it kstatus, and so Flux and
+/// `kubectl wait`, take an object that no operator has looked at yet for a finished one.
+pub fn crd() -> CustomResourceDefinition {
+    let mut crd = UkgProConnection::crd();
+    let message = "Waiting for the first check. If this stays, see whether ukgpro-operator runs and watches this namespace.";
+    let conditions: Vec<_> = crate::conditions::ALWAYS
+        .iter()
+        .map(|type_| {
+            json!({
+                "type": type_,
+                "status": "Unknown",
+                "reason": Reason::Probing.as_str(),
+                "message": message,
+                "lastTransitionTime": "1970-01-01T00:00:00Z",
+            })
+        })
+        .collect();
+    let status = json!({ "observedGeneration": -1, "state": "Unknown", "conditions": conditions });
+    for version in &mut crd.spec.versions {
+        if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            set_default(root, &["status"], status.clone());
+            // As people write it; kube's own form is 600s.
+            set_default(root, &["spec", "interval"], json!("10m"));
+        }
+    }
+    crd
+}
+
+fn set_default(schema: &mut JSONSchemaProps, path: &[&str], value: serde_json::Value) {
+    match path {
+        [] => schema.default = Some(JSON(value)),
+        [first, rest @ ..] => {
+            if let Some(property) = schema.properties.as_mut().and_then(|properties| properties.get_mut(*first)) {
+                set_default(property, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_crd_are_the_defaults_of_the_types() {
+        let crd = serde_json::to_value(crd()).expect("a CRD is JSON");
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let interval: Duration = serde_json::from_value(spec["interval"]["default"].clone()).expect("a duration");
+        assert_eq!(interval, default_interval());
+        let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["default"];
+        let status: UkgProConnectionStatus = serde_json::from_value(status.clone()).expect("a status");
+        assert_eq!(status.observed_generation, Some(-1));
+        assert_eq!(status.conditions.len(), crate::conditions::ALWAYS.len());
+    }
+
+    #[test]
+    fn a_status_of_a_newer_operator_is_still_readable() {
+        let status = json!({"conditions": [], "permissions": [{
+            "name": "X", "title": "X", "access": "View", "api": "SOAP", "state": "Novel", "since": "2026-01-01T00:00:00Z"}]});
+        let status: UkgProConnectionStatus = serde_json::from_value(status).expect("readable");
+        assert_eq!(status.permissions[0].state, PermissionState::Unknown);
+    }
+}

@@ -1,0 +1,164 @@
+//! The closed vocabulary: conditions, events, metrics and the runbook all speak these words and no other.
+//!
+//! What each says in full is in [`crate::wording`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The four verdicts; each is a condition type too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The login worked and every required permission is granted.
+    Active,
+    /// The login was refused.
+    Unauthorized,
+    /// The login worked and a required permission is denied.
+    Forbidden,
+    /// No usable answer came.
+    Unreachable,
+}
+
+impl Verdict {
+    /// All four.
+    pub const ALL: [Verdict; 4] = [Verdict::Active, Verdict::Unauthorized, Verdict::Forbidden, Verdict::Unreachable];
+
+    /// The condition's type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Active => "Active",
+            Verdict::Unauthorized => "Unauthorized",
+            Verdict::Forbidden => "Forbidden",
+            Verdict::Unreachable => "Unreachable",
+        }
+    }
+}
+
+/// Who moves next. In kstatus' terms: current, in progress, failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Nobody has to.
+    Settled,
+    /// The operator tries again by itself.
+    Retried,
+    /// Only a person can help.
+    Stalled,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident => $verdict:expr, $disposition:ident;)*) => {
+        /// Why a connection is in the state it is in.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// As in conditions, events and metrics.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Reason::$name => stringify!($name),)*
+                }
+            }
+
+            /// The verdict it stands for; `None` where none of the four is known.
+            pub fn verdict(self) -> Option<Verdict> {
+                match self {
+                    $(Reason::$name => $verdict,)*
+                }
+            }
+
+            /// Who moves next.
+            pub fn disposition(self) -> Disposition {
+                match self {
+                    $(Reason::$name => Disposition::$disposition,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The login worked and every required permission is granted.
+    AllPermissionsGranted => Some(Verdict::Active), Settled;
+
+    /// User name, password, user API key or the account's state: UKG Pro does not say which.
+    CredentialsRejected => Some(Verdict::Unauthorized), Stalled;
+    /// The customer API key, or the right key at the wrong data centre.
+    CustomerApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
+    /// The user API key, said so by UKG Pro.
+    UserApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
+    /// The same credentials were refused before and are not tried again until they change.
+    LoginHeld => Some(Verdict::Unauthorized), Stalled;
+
+    /// The login worked and a required permission is denied.
+    PermissionsMissing => Some(Verdict::Forbidden), Stalled;
+
+    /// DNS has no such host.
+    HostNotFound => Some(Verdict::Unreachable), Retried;
+    /// No connection in time.
+    ConnectTimeout => Some(Verdict::Unreachable), Retried;
+    /// The connection was refused.
+    ConnectRefused => Some(Verdict::Unreachable), Retried;
+    /// The proxy made no tunnel.
+    ProxyFailed => Some(Verdict::Unreachable), Retried;
+    /// The host's certificate is not trusted.
+    TlsUntrusted => Some(Verdict::Unreachable), Retried;
+    /// The TLS handshake failed.
+    TlsFailed => Some(Verdict::Unreachable), Retried;
+    /// Connected, but no whole answer in time.
+    AnswerTimeout => Some(Verdict::Unreachable), Retried;
+    /// The connection broke before the whole answer.
+    ConnectionLost => Some(Verdict::Unreachable), Retried;
+    /// A web page, a redirect, or no XML.
+    NotUkgPro => Some(Verdict::Unreachable), Retried;
+    /// The host limits requests.
+    RateLimited => Some(Verdict::Unreachable), Retried;
+    /// The host has trouble of its own.
+    ServerError => Some(Verdict::Unreachable), Retried;
+    /// The host resolves to an address the operator may not speak to.
+    AddressNotAllowed => Some(Verdict::Unreachable), Retried;
+
+    /// The Secret is not there.
+    SecretNotFound => None, Retried;
+    /// The Secret lacks a key.
+    SecretKeyMissing => None, Stalled;
+    /// A value of the Secret cannot be right.
+    SecretValueMalformed => None, Stalled;
+    /// The two API keys are one value, or in each other's place.
+    ApiKeysSwapped => None, Stalled;
+    /// Domain and subdomain make no host.
+    EndpointInvalid => None, Stalled;
+    /// The domain is not among those the operator may speak to.
+    DomainNotAllowed => None, Stalled;
+    /// The CA bundle is missing or unusable.
+    CaInvalid => None, Stalled;
+    /// A required permission is not in the catalogue.
+    PermissionUnknown => None, Stalled;
+    /// The login's answer was neither a success nor a known refusal.
+    LoginUndetermined => None, Retried;
+    /// The login failed in words that are not known; it is not tried again until the values change.
+    LoginFailedUnexplained => None, Stalled;
+    /// A probe's answer shows neither a grant nor a denial.
+    PermissionsUndetermined => None, Retried;
+    /// No check has ended yet.
+    Probing => None, Retried;
+    /// Checks are suspended.
+    Suspended => None, Settled;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_success_is_settled_and_active() {
+        for reason in Reason::ALL {
+            let settled = reason.disposition() == Disposition::Settled;
+            assert_eq!(settled, matches!(reason, Reason::AllPermissionsGranted | Reason::Suspended), "{reason:?}");
+            assert_eq!(reason.verdict() == Some(Verdict::Active), *reason == Reason::AllPermissionsGranted, "{reason:?}");
+        }
+    }
+}

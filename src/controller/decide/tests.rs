@@ -1,0 +1,309 @@
+use super::*;
+use crate::api::{SecretReference, UkgProConnectionSpec};
+use crate::ukg::catalogue;
+use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
+
+pub(crate) fn connection() -> UkgProConnection {
+    let spec = UkgProConnectionSpec {
+        secret_ref: SecretReference { name: "acme-ukg-pro".to_owned(), keys: Default::default() },
+        domain: Some("ultipro.com".to_owned()),
+        subdomain: Some("service4".to_owned()),
+        ca_ref: None,
+        permissions: ["EmployeePersonDetails", "PtoPlanIntegration"]
+            .map(|name| crate::api::RequiredPermission { name: name.to_owned() })
+            .to_vec(),
+        interval: Duration::from_secs(600).into(),
+        timeout: Duration::from_secs(30).into(),
+        suspend: false,
+    };
+    let mut connection = UkgProConnection::new("acme", spec);
+    connection.metadata.namespace = Some("hr".to_owned());
+    connection.metadata.uid = Some("0d9c".to_owned());
+    connection.metadata.generation = Some(1);
+    connection
+}
+
+pub(crate) fn resolved() -> Resolved {
+    Resolved { endpoint: "https://service4.ultipro.com".to_owned(), secret_version: "7".to_owned() }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+fn probed(outcomes: [Outcome; 2]) -> Observation {
+    let rows = ["EmployeePersonDetails", "PtoPlanIntegration"].map(|name| catalogue::row(name).expect("known"));
+    let found = rows.into_iter().zip(outcomes);
+    Observation::Probed(resolved(), found.map(|(row, outcome)| Probed { row, api: row.probe().api(), outcome }).collect())
+}
+
+/// An observation that comes down to this reason.
+fn observation_of(reason: Reason) -> Observation {
+    let failed = |failure| Observation::LoginFailed(resolved(), failure);
+    let unanswered = |unanswered| failed(LoginFailure::Unanswered(unanswered));
+    let finding = |flaw| Observation::Malformed(resolved(), vec![Finding { key: "password".to_owned(), flaw }]);
+    match reason {
+        Reason::AllPermissionsGranted => probed([Outcome::Granted; 2]),
+        Reason::CredentialsRejected => failed(LoginFailure::Refused(Refusal::Credentials)),
+        Reason::CustomerApiKeyRejected => failed(LoginFailure::Refused(Refusal::CustomerApiKey)),
+        Reason::UserApiKeyRejected => failed(LoginFailure::Refused(Refusal::UserApiKey)),
+        Reason::LoginHeld => Observation::Held(resolved(), Hold::Refused(LoginFailure::Refused(Refusal::Credentials))),
+        Reason::PermissionsMissing => probed([Outcome::Granted, Outcome::Denied]),
+        Reason::HostNotFound => unanswered(Unanswered::HostNotFound),
+        Reason::ConnectTimeout => unanswered(Unanswered::ConnectTimeout),
+        Reason::ConnectRefused => unanswered(Unanswered::ConnectRefused),
+        Reason::ProxyFailed => unanswered(Unanswered::ProxyFailed),
+        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted),
+        Reason::TlsFailed => unanswered(Unanswered::TlsFailed),
+        Reason::AnswerTimeout => unanswered(Unanswered::AnswerTimeout),
+        Reason::ConnectionLost => unanswered(Unanswered::ConnectionLost),
+        Reason::NotUkgPro => unanswered(Unanswered::NotUkgPro),
+        Reason::RateLimited => unanswered(Unanswered::RateLimited { retry_after: None }),
+        Reason::ServerError => unanswered(Unanswered::ServerError),
+        Reason::AddressNotAllowed => unanswered(Unanswered::AddressNotAllowed),
+        Reason::SecretNotFound => Observation::Unresolved(Unresolved::SecretNotFound),
+        Reason::SecretKeyMissing => Observation::Unresolved(Unresolved::SecretKeysMissing(vec!["password".to_owned()])),
+        Reason::SecretValueMalformed => finding(ValueFlaw::LineEnd),
+        Reason::ApiKeysSwapped => finding(ValueFlaw::SameAs("customerApiKey".to_owned())),
+        Reason::EndpointInvalid => Observation::Unresolved(Unresolved::EndpointInvalid(
+            EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Scheme },
+            "spec.subdomain".to_owned(),
+        )),
+        Reason::DomainNotAllowed => Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".to_owned()])),
+        Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
+        Reason::PermissionUnknown => Observation::Unresolved(Unresolved::PermissionsUnknown(vec!["Nope".to_owned()])),
+        Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
+        Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),
+        Reason::PermissionsUndetermined => probed([Outcome::Granted, Outcome::Undetermined]),
+        Reason::Suspended => Observation::Suspended,
+        Reason::Probing => unreachable!("no observation says that nothing was observed"),
+    }
+}
+
+fn observable() -> impl Iterator<Item = Reason> {
+    Reason::ALL.iter().copied().filter(|reason| *reason != Reason::Probing)
+}
+
+/// A connection whose last check came down to this reason; `None` for one that was never checked.
+pub(crate) fn connection_with(reason: Option<Reason>) -> UkgProConnection {
+    let mut connection = connection();
+    let default = crate::api::crd().spec.versions.remove(0).schema.and_then(|s| s.open_api_v3_schema);
+    let default = default.and_then(|s| s.properties).and_then(|mut p| p.remove("status")).and_then(|s| s.default);
+    connection.status = Some(serde_json::from_value(default.expect("a default").0).expect("a status"));
+    if let Some(reason) = reason {
+        connection.status = Some(decide(&connection, &observation_of(reason), at(0)).status);
+    }
+    connection
+}
+
+fn status_of<'a>(status: &'a UkgProConnectionStatus, type_: &str) -> &'a str {
+    conditions::find(&status.conditions, type_).map_or("absent", |condition| condition.status.as_str())
+}
+
+fn assert_invariants(status: &UkgProConnectionStatus, what: &str) {
+    let verdicts: Vec<_> = Verdict::ALL.iter().map(|verdict| status_of(status, verdict.as_str())).collect();
+    let true_ones = verdicts.iter().filter(|status| **status == "True").count();
+    let unknown = verdicts.iter().filter(|status| **status == "Unknown").count();
+    assert!((true_ones, unknown) == (1, 0) || (true_ones, unknown) == (0, 4), "{what}: {verdicts:?}");
+    assert_eq!(status_of(status, "Ready") == "True", status_of(status, "Active") == "True", "{what}");
+    let both = (status_of(status, "Stalled"), status_of(status, "Reconciling"));
+    assert!(matches!(both, ("absent", "absent") | ("True", "absent") | ("absent", "True")), "{what}: {both:?}");
+    let state = Verdict::ALL.iter().find(|v| status_of(status, v.as_str()) == "True").map_or("Unknown", |v| v.as_str());
+    assert_eq!(status.state, state, "{what}");
+    assert!(status.conditions.iter().all(|c| !c.reason.is_empty() && c.observed_generation == status.observed_generation));
+}
+
+#[test]
+fn every_observation_gives_its_reason_and_conditions_that_fit() {
+    for reason in observable().filter(|reason| *reason != Reason::Suspended) {
+        let status = decide(&connection_with(None), &observation_of(reason), at(0)).status;
+        assert_invariants(&status, reason.as_str());
+        let ready = conditions::find(&status.conditions, "Ready").expect("always there");
+        assert_eq!(ready.reason, reason.as_str());
+        assert_eq!(status.state, reason.verdict().map_or("Unknown", Verdict::as_str), "{reason:?}");
+        assert_eq!(status_of(&status, "Stalled") == "True", reason.disposition() == Disposition::Stalled, "{reason:?}");
+        assert_eq!(status_of(&status, "Reconciling") == "True", reason.disposition() == Disposition::Retried, "{reason:?}");
+        assert_eq!(standing_reason(&status), Some(reason));
+    }
+}
+
+/// Every login outcome, by every pair of probe outcomes where the login worked.
+#[test]
+fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
+    let transient = [
+        Unanswered::HostNotFound,
+        Unanswered::AddressNotAllowed,
+        Unanswered::ConnectTimeout,
+        Unanswered::ConnectRefused,
+        Unanswered::ProxyFailed,
+        Unanswered::TlsUntrusted,
+        Unanswered::TlsFailed,
+        Unanswered::AnswerTimeout,
+        Unanswered::ConnectionLost,
+        Unanswered::NotUkgPro,
+        Unanswered::RateLimited { retry_after: None },
+        Unanswered::ServerError,
+    ];
+    let verdict = |observation| decide(&connection_with(None), &observation, at(0)).status.state;
+    for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
+        assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Refused(refusal))), "Unauthorized");
+    }
+    for unclear in [Unclear::Failed, Unclear::NoToken, Unclear::Fault, Unclear::Other] {
+        assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Undetermined(unclear))), "Unknown");
+    }
+    for unanswered in transient {
+        assert_eq!(verdict(Observation::LoginFailed(resolved(), unanswered.into())), "Unreachable");
+    }
+
+    let mut outcomes = vec![Outcome::Granted, Outcome::Denied, Outcome::LoginRefused, Outcome::Undetermined];
+    outcomes.extend(transient.map(Outcome::Error));
+    let is_denied = |outcome: &Outcome| matches!(outcome, Outcome::Denied | Outcome::LoginRefused);
+    let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Error(_));
+    for first in &outcomes {
+        for second in &outcomes {
+            let pair = [*first, *second];
+            let expected = if pair.iter().any(is_denied) {
+                "Forbidden"
+            } else if pair.iter().any(is_error) {
+                "Unreachable"
+            } else if pair.contains(&Outcome::Undetermined) {
+                "Unknown"
+            } else {
+                "Active"
+            };
+            assert_eq!(verdict(probed(pair)), expected, "{pair:?}");
+        }
+    }
+    assert_eq!(verdict(Observation::Probed(resolved(), Vec::new())), "Active", "only the login is required");
+}
+
+#[test]
+fn each_permission_is_reported_by_itself() {
+    let status =
+        decide(&connection_with(None), &probed([Outcome::Error(Unanswered::ServerError), Outcome::Denied]), at(5)).status;
+    let found: Vec<_> = status.permissions.iter().map(|p| (p.name.as_str(), p.state, p.reason.as_deref(), p.api)).collect();
+    assert_eq!(
+        found,
+        [
+            ("EmployeePersonDetails", PermissionState::Error, Some("ServerError"), ApiKind::Soap),
+            ("PtoPlanIntegration", PermissionState::Denied, Some("PermissionsMissing"), ApiKind::Rest),
+        ]
+    );
+    assert_eq!(status.missing.as_deref(), Some("PtoPlanIntegration"));
+    let ready = conditions::find(&status.conditions, "Ready").expect("always there");
+    assert!(ready.message.contains("PTO Plan Integration") && !ready.message.contains("Employee Person Details"));
+}
+
+#[test]
+fn a_permission_keeps_its_time_while_its_state_stays() {
+    let mut connection = connection_with(None);
+    connection.status = Some(decide(&connection, &probed([Outcome::Granted, Outcome::Denied]), at(0)).status);
+    let later = decide(&connection, &probed([Outcome::Granted, Outcome::Granted]), at(60)).status;
+    assert_eq!(later.permissions[0].since.0, at(0));
+    assert_eq!(later.permissions[1].since.0, at(60));
+}
+
+#[test]
+fn nothing_moves_while_nothing_changes() {
+    for reason in observable() {
+        let connection = connection_with(Some(reason));
+        let again = decide(&connection, &observation_of(reason), at(3600));
+        assert_eq!(Some(&again.status), connection.status.as_ref(), "{reason:?}");
+        assert_eq!(again.event, None, "{reason:?}");
+    }
+}
+
+#[test]
+fn from_every_state_to_every_other_the_invariants_hold_and_one_event_tells() {
+    for before in observable().map(Some).chain([None]) {
+        for after in observable() {
+            let connection = connection_with(before);
+            let decision = decide(&connection, &observation_of(after), at(60));
+            let what = format!("{before:?} to {after:?}");
+            assert_invariants(&decision.status, &what);
+            let previous = connection.status.as_ref().expect("a default");
+            for condition in &decision.status.conditions {
+                let earlier = conditions::find(&previous.conditions, &condition.type_);
+                let moved = earlier.is_none_or(|earlier| earlier.last_transition_time != condition.last_transition_time);
+                let changed = earlier.is_none_or(|earlier| earlier.status != condition.status);
+                assert_eq!(moved, changed, "{what}: {}", condition.type_);
+            }
+            // A hold repeats what was said before; a suspension is the user's own doing; the first success is no news.
+            let told = standing_reason(&decision.status);
+            let news = told != standing_reason(previous)
+                && after != Reason::Suspended
+                && !(matches!(before, None | Some(Reason::Suspended)) && after == Reason::AllPermissionsGranted);
+            assert_eq!(decision.event.is_some(), news, "{what}");
+            assert!(decision.event.is_none_or(|note| note.warning == (after != Reason::AllPermissionsGranted)));
+        }
+    }
+}
+
+#[test]
+fn a_held_login_repeats_what_was_said_and_a_newcomer_learns_of_it() {
+    let refused = Hold::Refused(LoginFailure::Refused(Refusal::Credentials));
+    for (before, hold, after) in [
+        (Some(Reason::CustomerApiKeyRejected), Hold::StatusStands, Reason::CustomerApiKeyRejected),
+        (Some(Reason::LoginFailedUnexplained), Hold::StatusStands, Reason::LoginFailedUnexplained),
+        (Some(Reason::CredentialsRejected), refused, Reason::CredentialsRejected),
+        (None, refused, Reason::LoginHeld),
+        (Some(Reason::SecretNotFound), refused, Reason::LoginHeld),
+        (None, Hold::Refused(LoginFailure::Undetermined(Unclear::Failed)), Reason::LoginFailedUnexplained),
+    ] {
+        let decision = decide(&connection_with(before), &Observation::Held(resolved(), hold), at(60));
+        assert_eq!(standing_reason(&decision.status), Some(after), "{before:?} {hold:?}");
+    }
+}
+
+#[test]
+fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
+    let connection = connection_with(Some(Reason::PermissionsMissing));
+    let status = decide(&connection, &Observation::Suspended, at(60)).status;
+    assert_eq!((status.state.as_str(), status.missing.as_deref()), ("Forbidden", Some("PtoPlanIntegration")));
+    let ready = conditions::find(&status.conditions, "Ready").expect("always there");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Suspended"));
+    assert_eq!(standing_reason(&status), Some(Reason::PermissionsMissing));
+
+    let fresh = decide(&connection_with(None), &Observation::Suspended, at(60)).status;
+    assert_eq!((fresh.state.as_str(), status_of(&fresh, "Ready")), ("Unknown", "Unknown"));
+}
+
+#[test]
+fn an_event_names_a_permission_that_was_taken_away() {
+    let connection = connection_with(Some(Reason::PermissionsMissing));
+    let decision = decide(&connection, &probed([Outcome::Denied, Outcome::Denied]), at(60));
+    let note = decision.event.expect("news");
+    assert!(note.message.contains("Employee Person Details"), "{}", note.message);
+}
+
+#[test]
+fn a_transient_failure_is_retried_ever_later_up_to_the_interval() {
+    let connection = connection_with(Some(Reason::ConnectTimeout));
+    let wait = |seconds| decide(&connection, &observation_of(Reason::ConnectTimeout), at(seconds)).requeue.as_secs();
+    for (lasted, low, high) in [(0, 15, 17), (20, 20, 22), (300, 300, 330), (100_000, 600, 660), (-3600, 15, 17)] {
+        let waited = wait(lasted);
+        assert!((low..=high).contains(&waited), "after {lasted} s: {waited} s");
+    }
+    let limited = LoginFailure::Unanswered(Unanswered::RateLimited { retry_after: Some(Duration::from_secs(120)) });
+    let told = decide(&connection, &Observation::LoginFailed(resolved(), limited), at(1)).requeue.as_secs();
+    assert!((120..=132).contains(&told), "as told: {told}");
+    let active = decide(&connection, &observation_of(Reason::AllPermissionsGranted), at(1)).requeue.as_secs();
+    assert!((600..=660).contains(&active));
+}
+
+#[test]
+fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
+    for (reason, parts) in [
+        (Reason::CredentialsRejected, ["acme-ukg-pro", "https://service4.ultipro.com", wording::PAGE]),
+        (Reason::SecretKeyMissing, ["acme-ukg-pro", "password", "spec.secretRef.keys"]),
+        (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends in a line end", "stringData"]),
+        (Reason::EndpointInvalid, ["spec.subdomain", "https://", "service4"]),
+        (Reason::PermissionUnknown, ["Nope", "spec.permissions", "EmployeePersonDetails"]),
+    ] {
+        let status = decide(&connection_with(None), &observation_of(reason), at(0)).status;
+        let message = &conditions::find(&status.conditions, "Ready").expect("always there").message;
+        for part in parts {
+            assert!(message.contains(part), "{reason:?} lacks {part}: {message}");
+        }
+    }
+}

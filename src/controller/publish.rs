@@ -1,0 +1,105 @@
+//! publish: a decision → status, event, log line. Writes Kubernetes.
+//!
+//! **Contract.** Nothing is written when nothing has changed. The status is applied server-side under one field manager, so two
+//! operators that see the same write the same and neither undoes what others own.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::decide::{Decision, Note};
+use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
+use crate::api::{FIELD_MANAGER, UkgProConnection};
+use crate::wording;
+
+/// Who reports, in events; a qualified name, as the events API wants it.
+const REPORTING_CONTROLLER: &str = "ukgpro.dev/ukgpro-operator";
+
+/// Kubernetes could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Applying the status.
+    #[error("applying the status: {}", kubernetes_failure(.0))]
+    Status(#[source] kube::Error),
+    /// No answer in time.
+    #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]
+    Deadline,
+}
+
+/// Publishes a decision.
+pub async fn publish(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<(), Error> {
+    if connection.status.as_ref() == Some(&decision.status) {
+        return Ok(());
+    }
+    if !apply(connection, decision, context).await? {
+        return Ok(());
+    }
+    if let Some(note) = &decision.event {
+        let name = connection.name_any();
+        let namespace = connection.namespace().unwrap_or_default();
+        tracing::info!(namespace, name, state = decision.status.state, reason = note.reason.as_str(), "verdict changed");
+        post(connection, note, context).await;
+    }
+    Ok(())
+}
+
+/// Applies the status; false where the object has gone meanwhile.
+async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<bool, Error> {
+    let name = connection.name_any();
+    let namespace = connection.namespace().unwrap_or_default();
+    let api = Api::<UkgProConnection>::namespaced(context.kubernetes.clone(), &namespace);
+    // The uid makes the write fail rather than land on another object of the same name.
+    let body = json!({
+        "apiVersion": UkgProConnection::api_version(&()),
+        "kind": UkgProConnection::kind(&()),
+        "metadata": { "name": name, "namespace": namespace, "uid": connection.metadata.uid },
+        "status": decision.status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(&body);
+    let request = api.patch_status(&name, &params, &patch);
+    let written = match tokio::time::timeout(KUBERNETES_DEADLINE, request).await.map_err(|_| Error::Deadline)? {
+        Ok(written) => written,
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => return Ok(false),
+        Err(error) => return Err(Error::Status(error)),
+    };
+    // The next check must decide on what was just written.
+    context.seen.reaches(&namespace, &name, written.resource_version().unwrap_or_default()).await;
+    Ok(true)
+}
+
+/// Posts an event. The verdict is in the status, so an event that cannot be posted is logged and let go.
+async fn post(connection: &UkgProConnection, note: &Note, context: &Context) {
+    let namespace = connection.namespace().unwrap_or_default();
+    let event = Event {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}.", connection.name_any())),
+            namespace: Some(namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        action: Some("Check".to_owned()),
+        event_time: Some(MicroTime(jiff::Timestamp::now())),
+        note: Some(wording::note(&note.message)),
+        reason: Some(note.reason.as_str().to_owned()),
+        regarding: Some(ObjectReference {
+            // Not the field path or resource version: an event is about the object, whatever version.
+            resource_version: None,
+            ..connection.object_ref(&())
+        }),
+        reporting_controller: Some(REPORTING_CONTROLLER.to_owned()),
+        reporting_instance: Some(context.instance.clone()),
+        type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    };
+    let api = Api::<Event>::namespaced(context.kubernetes.clone(), &namespace);
+    let params = PostParams::default();
+    let failure = match tokio::time::timeout(KUBERNETES_DEADLINE, api.create(&params, &event)).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => kubernetes_failure(&error),
+        Err(_) => "the API server did not answer in time".to_owned(),
+    };
+    tracing::warn!(namespace, name = connection.name_any(), failure, "event not posted");
+}

@@ -1,0 +1,364 @@
+//! What wakes a check: changes of connections and of the Secrets they use.
+//!
+//! A small adapter between kube's `watcher` and `reflector` and its `applier`, in place of its ready-made `Controller`, for four
+//! reasons: an object is handed on only once the store holds it (also after a relist); each watch backs off by itself; a change
+//! of status alone, which is the operator's own write, wakes nothing; and a Secret's event reaches its connections through an
+//! index, if it is news.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use tokio::sync::Notify;
+
+use crate::api::{CaKind, UkgProConnection};
+
+/// A reference to a connection.
+pub type ConnectionRef = ObjectRef<UkgProConnection>;
+/// Namespace and name.
+type Key = (String, String);
+
+/// `kubectl apply` keeps the whole object, a Secret's data included, in this annotation.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Drops what no step reads from an object before it is kept.
+pub fn strip<K: ResourceExt>(object: &mut K) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
+}
+
+/// Turns events of connections into those whose spec is new. Pure.
+#[derive(Default)]
+pub struct Arrivals {
+    generations: HashMap<ConnectionRef, Option<i64>>,
+    listing: Option<HashMap<ConnectionRef, Option<i64>>>,
+}
+
+impl Arrivals {
+    /// The connections to check after this event, which the store has applied.
+    pub fn after(&mut self, event: &Event<UkgProConnection>) -> Vec<ConnectionRef> {
+        match event {
+            Event::Init => self.listing = Some(HashMap::new()),
+            Event::InitApply(object) => {
+                let listing = self.listing.get_or_insert_default();
+                listing.insert(ObjectRef::from_obj(object), object.metadata.generation);
+            }
+            // Only now does the store hold what was listed.
+            Event::InitDone => {
+                let listed = self.listing.take().unwrap_or_default();
+                let before = std::mem::replace(&mut self.generations, listed);
+                let news = self.generations.iter().filter(|(key, generation)| before.get(key) != Some(generation));
+                return news.map(|(key, _)| key.clone()).collect();
+            }
+            Event::Apply(object) => {
+                let key = ObjectRef::from_obj(object);
+                let generation = object.metadata.generation;
+                if self.generations.insert(key.clone(), generation) != Some(generation) {
+                    return vec![key];
+                }
+            }
+            Event::Delete(object) => {
+                self.generations.remove(&ObjectRef::from_obj(object));
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// Which connections use which Secret, and which version of it was last read.
+///
+/// **Bound.** As many entries as connections refer to Secrets; Secrets nobody refers to are not kept.
+#[derive(Default)]
+pub struct SecretIndex(Mutex<Index>);
+
+#[derive(Default)]
+struct Index {
+    by_secret: HashMap<Key, Users>,
+    by_connection: HashMap<ConnectionRef, Vec<Key>>,
+    /// Secrets seen so far in a list under way.
+    listing: Option<HashSet<Key>>,
+}
+
+#[derive(Default)]
+struct Users {
+    connections: HashSet<ConnectionRef>,
+    /// What the last read found: nothing yet, no Secret, or this version.
+    read: Option<Option<String>>,
+}
+
+impl SecretIndex {
+    /// Keeps the index in step with the connections.
+    pub fn follow(&self, event: &Event<UkgProConnection>, store: &Store<UkgProConnection>) {
+        let mut index = self.index();
+        match event {
+            Event::Apply(object) => index.enter(object),
+            Event::Delete(object) => index.leave(&ObjectRef::from_obj(object)),
+            Event::InitDone => {
+                let present = store.state();
+                let keys: HashSet<_> = present.iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
+                let gone: Vec<_> = index.by_connection.keys().filter(|key| !keys.contains(key)).cloned().collect();
+                gone.iter().for_each(|key| index.leave(key));
+                present.iter().for_each(|object| index.enter(object));
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    /// Notes the version a check has read; `None` if there is no such Secret.
+    pub fn read(&self, namespace: &str, name: &str, version: Option<&str>) {
+        if let Some(users) = self.index().by_secret.get_mut(&(namespace.to_owned(), name.to_owned())) {
+            users.read = Some(version.map(str::to_owned));
+        }
+    }
+
+    /// The connections to check after this event of a Secret: those that have not read what it tells of.
+    pub fn after(&self, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ConnectionRef> {
+        let mut index = self.index();
+        match event {
+            Event::Init => index.listing = Some(HashSet::new()),
+            Event::InitApply(secret) => {
+                let key = key_of(secret);
+                let users = index.users_unless_read(&key, secret.metadata.resource_version.as_deref());
+                if index.by_secret.contains_key(&key) {
+                    index.listing.get_or_insert_default().insert(key);
+                }
+                return users;
+            }
+            Event::InitDone => {
+                let listed = index.listing.take().unwrap_or_default();
+                let absent: Vec<_> = index.by_secret.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                return absent.iter().flat_map(|key| index.users_unless_read(key, None)).collect();
+            }
+            Event::Apply(secret) => {
+                return index.users_unless_read(&key_of(secret), secret.metadata.resource_version.as_deref());
+            }
+            Event::Delete(secret) => return index.users_unless_read(&key_of(secret), None),
+        }
+        Vec::new()
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic inside leaves at worst a stale entry, which the next event of the connection mends.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn enter(&mut self, connection: &UkgProConnection) {
+        let namespace = connection.namespace().unwrap_or_default();
+        let ca = connection.spec.ca_ref.iter().filter(|ca| ca.kind == CaKind::Secret).map(|ca| &ca.name);
+        let names = std::iter::once(&connection.spec.secret_ref.name).chain(ca);
+        let keys: Vec<Key> = names.map(|name| (namespace.clone(), name.clone())).collect();
+        let connection = ObjectRef::from_obj(connection);
+        if self.by_connection.get(&connection) == Some(&keys) {
+            return;
+        }
+        self.leave(&connection);
+        for key in &keys {
+            self.by_secret.entry(key.clone()).or_default().connections.insert(connection.clone());
+        }
+        self.by_connection.insert(connection, keys);
+    }
+
+    fn leave(&mut self, connection: &ConnectionRef) {
+        for key in self.by_connection.remove(connection).unwrap_or_default() {
+            if let Some(users) = self.by_secret.get_mut(&key) {
+                users.connections.remove(connection);
+                if users.connections.is_empty() {
+                    self.by_secret.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn users_unless_read(&self, key: &Key, version: Option<&str>) -> Vec<ConnectionRef> {
+        match self.by_secret.get(key) {
+            Some(users) if users.read.as_ref().map(Option::as_deref) != Some(version) => {
+                users.connections.iter().cloned().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn key_of(secret: &PartialObjectMeta<Secret>) -> Key {
+    (secret.namespace().unwrap_or_default(), secret.name_any())
+}
+
+/// How long a write may take to come back by the watch before the next check goes on without it.
+const ECHO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How far the watch has come, so that a check can wait for its own write to come back: one that decided on an older status
+/// would move times and post events twice.
+pub struct Seen {
+    store: Store<UkgProConnection>,
+    moved: Notify,
+}
+
+impl Seen {
+    /// Looks at this store.
+    pub fn new(store: Store<UkgProConnection>) -> Self {
+        Self { store, moved: Notify::new() }
+    }
+
+    /// Tells those who wait that the store has changed.
+    pub fn moved(&self) {
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until the store holds this version of the object, a later one, or none; gives up after some seconds.
+    pub async fn reaches(&self, namespace: &str, name: &str, version: String) {
+        let key = ObjectRef::new(name).within(namespace);
+        let wait = async {
+            loop {
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                // Listening before looking, so that no change falls between.
+                moved.as_mut().enable();
+                match self.store.get(&key) {
+                    Some(object) if !is_at(object.metadata.resource_version.as_deref().unwrap_or_default(), &version) => {}
+                    _ => return,
+                }
+                moved.await;
+            }
+        };
+        let _ = tokio::time::timeout(ECHO_DEADLINE, wait).await;
+    }
+}
+
+/// Whether a version is this one or a later one. Kubernetes' versions of one kind are whole numbers that grow.
+fn is_at(version: &str, wanted: &str) -> bool {
+    match (version.parse::<u64>(), wanted.parse::<u64>()) {
+        (Ok(version), Ok(wanted)) => version >= wanted,
+        _ => version == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::decide::tests::connection;
+
+    fn named(name: &str, generation: i64) -> UkgProConnection {
+        let mut connection = connection();
+        connection.metadata.name = Some(name.to_owned());
+        connection.metadata.generation = Some(generation);
+        connection
+    }
+
+    fn names(mut found: Vec<ConnectionRef>) -> Vec<String> {
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.into_iter().map(|key| key.name).collect()
+    }
+
+    #[test]
+    fn listed_connections_are_handed_on_when_the_list_is_whole() {
+        let mut arrivals = Arrivals::default();
+        assert!(arrivals.after(&Event::Init).is_empty());
+        assert!(arrivals.after(&Event::InitApply(named("a", 1))).is_empty());
+        assert!(arrivals.after(&Event::InitApply(named("b", 1))).is_empty());
+        assert_eq!(names(arrivals.after(&Event::InitDone)), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_relist_hands_on_only_what_changed_meanwhile() {
+        let mut arrivals = Arrivals::default();
+        for event in [Event::Init, Event::InitApply(named("a", 1)), Event::InitApply(named("b", 1)), Event::InitDone] {
+            arrivals.after(&event);
+        }
+        for event in
+            [Event::Init, Event::InitApply(named("a", 1)), Event::InitApply(named("b", 2)), Event::InitApply(named("c", 1))]
+        {
+            assert!(arrivals.after(&event).is_empty());
+        }
+        assert_eq!(names(arrivals.after(&Event::InitDone)), ["b", "c"]);
+    }
+
+    #[test]
+    fn a_status_wakes_nothing_and_a_spec_does() {
+        let mut arrivals = Arrivals::default();
+        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 1)))), ["a"]);
+        assert!(arrivals.after(&Event::Apply(named("a", 1))).is_empty());
+        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2)))), ["a"]);
+        arrivals.after(&Event::Delete(named("a", 2)));
+        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2)))), ["a"], "re-created");
+    }
+
+    fn secret(name: &str, version: &str) -> PartialObjectMeta<Secret> {
+        let mut secret = PartialObjectMeta::<Secret>::default();
+        secret.metadata.namespace = Some("hr".to_owned());
+        secret.metadata.name = Some(name.to_owned());
+        secret.metadata.resource_version = Some(version.to_owned());
+        secret
+    }
+
+    fn index() -> SecretIndex {
+        let index = SecretIndex::default();
+        let store = kube::runtime::reflector::store::<UkgProConnection>().0;
+        for name in ["a", "b"] {
+            index.follow(&Event::Apply(named(name, 1)), &store);
+        }
+        index
+    }
+
+    #[test]
+    fn a_secret_wakes_the_connections_that_have_not_read_it() {
+        let index = index();
+        assert!(index.after(&Event::Apply(secret("other", "1"))).is_empty());
+        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "1")))), ["a", "b"]);
+        index.read("hr", "acme-ukg-pro", Some("2"));
+        assert!(index.after(&Event::Apply(secret("acme-ukg-pro", "2"))).is_empty());
+        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "3")))), ["a", "b"]);
+        assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["a", "b"]);
+        index.read("hr", "acme-ukg-pro", None);
+        assert!(index.after(&Event::Delete(secret("acme-ukg-pro", "3"))).is_empty());
+    }
+
+    #[test]
+    fn a_relist_of_secrets_finds_what_was_changed_or_deleted_meanwhile() {
+        for (listed, read, woken) in [
+            (Some("2"), Some("2"), false),
+            (Some("3"), Some("2"), true),
+            (None, Some("2"), true),
+            (None, None, false),
+            (Some("3"), None, true),
+        ] {
+            let index = index();
+            index.read("hr", "acme-ukg-pro", read);
+            let mut found = index.after(&Event::Init);
+            if let Some(version) = listed {
+                found.extend(index.after(&Event::InitApply(secret("acme-ukg-pro", version))));
+            }
+            found.extend(index.after(&Event::InitDone));
+            assert_eq!(!found.is_empty(), woken, "listed {listed:?}, read {read:?}");
+        }
+    }
+
+    #[test]
+    fn the_index_forgets_what_nobody_uses() {
+        let index = index();
+        let store = kube::runtime::reflector::store::<UkgProConnection>().0;
+        let mut moved = named("a", 2);
+        moved.spec.secret_ref.name = "new".to_owned();
+        index.follow(&Event::Apply(moved), &store);
+        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "1")))), ["b"]);
+        assert_eq!(names(index.after(&Event::Apply(secret("new", "1")))), ["a"]);
+        index.follow(&Event::Delete(named("a", 2)), &store);
+        index.follow(&Event::Delete(named("b", 1)), &store);
+        assert!(index.index().by_secret.is_empty() && index.index().by_connection.is_empty());
+        index.follow(&Event::Apply(named("a", 1)), &store);
+        index.follow(&Event::InitDone, &store);
+        assert!(index.index().by_secret.is_empty(), "a relist without it");
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(is_at("10", "9") && is_at("9", "9") && !is_at("9", "10"));
+        assert!(is_at("x", "x") && !is_at("x", "y"));
+    }
+}

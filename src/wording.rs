@@ -1,0 +1,233 @@
+//! What each [`Reason`] says to a person: the one place with sentences.
+//!
+//! **Invariant.** A text is fixed but for names that are the user's own Kubernetes vocabulary (Secret, keys, fields, permission
+//! titles) and the host. Nothing a server sent and no value of a Secret can get in: [`Facts`] has no room for it.
+
+use crate::api::Reason;
+
+/// Where a service account is looked after.
+pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
+
+/// An event's note may have 1,024 bytes.
+pub const NOTE_MAX: usize = 1024;
+
+/// The names a text may mention.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The Secret's name.
+    pub secret: String,
+    /// The host, as a URL; empty where it is not known.
+    pub host: String,
+    /// What this reason is about in particular: missing keys, permission titles, what is wrong with a field.
+    pub detail: String,
+}
+
+/// What happened, and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`Facts`] and [`PAGE`].
+pub fn template(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
+        Reason::AllPermissionsGranted => ("The login to {host} works and every required permission is granted.", ""),
+        Reason::CredentialsRejected => (
+            "UKG Pro at {host} refused the login and does not say which value is wrong.",
+            "In UKG Pro, open {page} and compare Secret {secret} with the account's row: the user name (case-sensitive, and a service \
+             account rather than a person's login), the password, the User API key of this very row (not the Customer API key), and \
+             that the account's status is Active. To protect the account from being locked, no login is tried until the Secret changes.",
+        ),
+        Reason::CustomerApiKeyRejected => (
+            "UKG Pro at {host} refused the login before it looked at the account: the Customer API key is wrong, or this is not the \
+             tenant's data centre.",
+            "In UKG Pro, open {page} and copy the Customer API key shown at its top (not a User API key) into Secret {secret}, and \
+             compare the host with the URLs on the page Web Services. No login is tried until the Secret or the spec changes.",
+        ),
+        Reason::UserApiKeyRejected => (
+            "UKG Pro at {host} refused the User API key.",
+            "In UKG Pro, open {page} and copy the User API key from the row of this very user name (not the Customer API key, which is \
+             a different one) into Secret {secret}. No login is tried until the Secret changes.",
+        ),
+        Reason::LoginHeld => (
+            "No login was tried: {host} has refused these same credentials before.",
+            "Correct Secret {secret} by what {page} shows; a login follows at once when its values change.",
+        ),
+        Reason::PermissionsMissing => (
+            "The login to {host} works, but UKG Pro denies: {detail}.",
+            "In UKG Pro, open {page}, edit this service account, tick View in these rows, and save. The next check will see it.",
+        ),
+        Reason::HostNotFound => (
+            "The host name of {host} does not resolve.",
+            "Compare subdomain and domain with the web-service URL on UKG Pro's page Web Services (subdomain service4, domain \
+             ultipro.com). A company's login page has another host name. If it is right, look at the cluster's DNS.",
+        ),
+        Reason::ConnectTimeout => (
+            "No connection to {host} was made in time.",
+            "Allow outbound HTTPS (port 443) from the operator's pod to this host in firewalls and network policies, or set a proxy.",
+        ),
+        Reason::ConnectRefused => (
+            "The connection to {host} was refused.",
+            "Check subdomain, domain and port; if they are right, something between the operator's pod and UKG Pro refuses outbound \
+             HTTPS.",
+        ),
+        Reason::ProxyFailed => (
+            "The proxy made no connection to {host}.",
+            "Check the operator's HTTPS_PROXY and NO_PROXY, the proxy's user and password, and that it allows CONNECT to this host.",
+        ),
+        Reason::TlsUntrusted => (
+            "The certificate that {host} shows is not trusted: unknown authority, expired, or made for another name.",
+            "If a proxy inspects TLS, name its authority in spec.caRef. If not, check the host name: this may not be UKG Pro.",
+        ),
+        Reason::TlsFailed => (
+            "The TLS handshake with {host} failed.",
+            "Something between the operator's pod and UKG Pro breaks TLS; check proxies and firewalls, and that the port speaks HTTPS.",
+        ),
+        Reason::AnswerTimeout => (
+            "{host} accepted the connection but did not answer within spec.timeout.",
+            "Nothing need be done if this passes. If it stays, raise spec.timeout or ask UKG support about the tenant's web services.",
+        ),
+        Reason::ConnectionLost => (
+            "The connection to {host} broke before the answer was whole.",
+            "Nothing need be done if this passes. If it stays, look at proxies and firewalls that end connections.",
+        ),
+        Reason::NotUkgPro => (
+            "{host} answers, but not as a UKG Pro web service does: it sends a web page, a redirect or something else.",
+            "This is often the host of the login page. Take subdomain and domain from the URLs on UKG Pro's page Web Services, such \
+             as service4 and ultipro.com.",
+        ),
+        Reason::RateLimited => (
+            "{host} limits requests at the moment.",
+            "Nothing need be done if this passes. If it stays, use a longer spec.interval, or fewer clients with this account.",
+        ),
+        Reason::ServerError => (
+            "{host} has trouble of its own and did not judge the login.",
+            "Nothing need be done if this passes. If it stays, ask UKG support about the tenant's web services.",
+        ),
+        Reason::AddressNotAllowed => (
+            "The host name of {host} resolves to a loopback, link-local or private address.",
+            "Check subdomain and domain. If UKG Pro is reached by a private address here, start the operator with \
+             --allow-private-addresses.",
+        ),
+        Reason::SecretNotFound => (
+            "There is no Secret {secret} in this namespace.",
+            "Create it, or correct spec.secretRef.name. It is watched for; the check follows at once.",
+        ),
+        Reason::SecretKeyMissing => (
+            "Secret {secret} lacks: {detail}.",
+            "Add what is missing, or name the keys it has in spec.secretRef.keys. Domain and subdomain may stand in spec instead.",
+        ),
+        Reason::SecretValueMalformed => (
+            "Secret {secret} has values that cannot be right: {detail}.",
+            "Correct them; no login is tried with them. Write values with 'kubectl create secret --from-literal', or with \
+             stringData, so that no line end gets in.",
+        ),
+        Reason::ApiKeysSwapped => (
+            "Secret {secret} does not hold the two API keys in their places: {detail}.",
+            "The Customer API key is one for the whole tenant; the User API key stands on the account's row. Both are on {page}.",
+        ),
+        Reason::EndpointInvalid => {
+            ("Subdomain and domain make no host: {detail}.", "Both are in the URLs on UKG Pro's page Web Services.")
+        }
+        Reason::DomainNotAllowed => (
+            "This operator may not speak to that domain: {detail}.",
+            "Check the domain. Whoever runs the operator can allow more by --allowed-domains.",
+        ),
+        Reason::CaInvalid => (
+            "spec.caRef gives no certificate authorities: {detail}.",
+            "It must name a ConfigMap or Secret of this namespace and a key with one or more certificates in PEM.",
+        ),
+        Reason::PermissionUnknown => (
+            "spec.permissions names what the operator does not know: {detail}.",
+            "Write a row's title without blanks, such as EmployeePersonDetails or PtoPlanIntegration.",
+        ),
+        Reason::LoginUndetermined => (
+            "{host} gave an answer to the login that shows neither a success nor a refusal.",
+            "It is tried again at the interval. If it stays, ask UKG support whether LoginService works for this tenant.",
+        ),
+        Reason::LoginFailedUnexplained => (
+            "UKG Pro at {host} failed the login in words the operator does not know; most likely it was refused.",
+            "Compare Secret {secret} with {page}. To protect the account from being locked, no login is tried until the Secret changes.",
+        ),
+        Reason::PermissionsUndetermined => (
+            "The login to {host} works, but UKG Pro's answers do not show whether it grants: {detail}.",
+            "Look at these rows on {page}. They are tested again at the interval.",
+        ),
+        Reason::Probing => ("No check has ended yet.", ""),
+        Reason::Suspended => {
+            ("Checks are suspended by spec.suspend; the last verdict stays.", "Set spec.suspend to false to go on.")
+        }
+    }
+}
+
+/// The whole message.
+pub fn message(reason: Reason, facts: &Facts) -> String {
+    let (what, remedy) = template(reason);
+    let text = if remedy.is_empty() { what.to_owned() } else { format!("{what} {remedy}") };
+    let host = if facts.host.is_empty() { "the host" } else { &facts.host };
+    // The detail last, so that nothing inside it is taken for a placeholder.
+    text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)
+}
+
+/// What a condition says that is not True while another is.
+pub fn otherwise(true_condition: &str) -> String {
+    format!("See condition {true_condition}.")
+}
+
+/// A message cut to what an event may carry, at a word.
+pub fn note(message: &str) -> String {
+    if message.len() <= NOTE_MAX {
+        return message.to_owned();
+    }
+    let mut end = NOTE_MAX - "…".len();
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let end = message[..end].rfind(' ').unwrap_or(end);
+    format!("{}…", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Disposition, Verdict};
+
+    #[test]
+    fn every_reason_says_what_happened_and_what_to_do() {
+        let facts = Facts {
+            secret: "acme".to_owned(),
+            host: "https://service4.ultipro.com".to_owned(),
+            detail: "Employee Job Details".to_owned(),
+        };
+        for reason in Reason::ALL {
+            let (what, remedy) = template(*reason);
+            assert!(what.len() > 10, "{reason:?}");
+            let good = reason.verdict() == Some(Verdict::Active) || *reason == Reason::Probing;
+            assert!(good || remedy.len() > 20, "{reason:?} has no remedy");
+            let message = message(*reason, &facts);
+            assert!(!message.contains(['{', '}']) && !message.contains("  "), "{message}");
+            assert!(message.ends_with('.'), "{message}");
+            assert!(message.len() < NOTE_MAX, "{reason:?} is too long for an event");
+        }
+    }
+
+    #[test]
+    fn who_must_act_is_told_where() {
+        for reason in Reason::ALL.iter().filter(|r| r.disposition() == Disposition::Stalled) {
+            let (what, remedy) = template(*reason);
+            let text = format!("{what} {remedy}");
+            assert!(
+                ["{page}", "{secret}", "spec.", "--allowed", "page"].iter().any(|place| text.contains(place)),
+                "{reason:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_detail_is_never_read_as_a_placeholder() {
+        let facts = Facts { detail: "{secret}".to_owned(), secret: "s".to_owned(), ..Facts::default() };
+        assert!(message(Reason::PermissionUnknown, &facts).contains("{secret}"));
+    }
+
+    #[test]
+    fn a_note_is_cut_at_a_word_within_the_bound() {
+        let long = "wörd ".repeat(400);
+        let cut = note(&long);
+        assert!(cut.len() <= NOTE_MAX && cut.ends_with("wörd…"), "{}", cut.len());
+        assert_eq!(note("short"), "short");
+    }
+}
