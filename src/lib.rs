@@ -1,8 +1,66 @@
-//! ukgpro-operator
+//! A Kubernetes operator that checks, and keeps checking, connections to UKG Pro.
+//!
+//! A `UkgProConnection` names a Secret and the permissions an integration needs. The operator logs in with it, makes one harmless
+//! read per permission, and writes back what works, what does not, and what to do about it.
+//!
+//! # The way a connection's data flows
+//!
+//! ```text
+//!           Kubernetes                                   UKG Pro                          Kubernetes
+//! watch ─▶ resolve ─▶ lint ─▶ gate ─▶ authenticate ─▶ probe ─▶ decide ─▶ publish
+//!          Secret      pure    pure    one login        one read   pure      status, event
+//!          CA                                           per row
+//! ```
+//!
+//! | step | from, to | may touch |
+//! |---|---|---|
+//! | [`watch`] | changes of connections and Secrets → connections to check | watches Kubernetes |
+//! | [`controller::resolve`] | connection → `Target`, or `Unresolved` | reads Kubernetes |
+//! | [`controller::lint`] | `Target` → findings that rule out a login | nothing |
+//! | [`controller::gate`] | connection, `Target`, [`ledger`] → go or hold | nothing |
+//! | [`controller::authenticate`] | `Target` → `Session`, or `LoginFailure` | UKG Pro |
+//! | [`controller::probe`] | `Session`, wanted permissions → one result each | UKG Pro |
+//! | [`controller::decide`] | connection, `Observation`, now → `Decision` | nothing |
+//! | [`controller::publish`] | `Decision` → status, event | writes Kubernetes |
+//!
+//! # The house
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`api`] | the custom resource and the closed vocabulary of reasons |
+//! | [`conditions`] | Kubernetes' rules for conditions, pure |
+//! | [`controller`] | the arrows above, a file each |
+//! | [`health`] | `/livez` and `/readyz` |
+//! | [`ledger`] | which credentials were refused |
+//! | [`run`] | the tasks of a running operator |
+//! | [`telemetry`] | logs |
+//! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
+//! | [`watch`] | what wakes a check |
+//! | [`wording`] | what each reason says to a person |
+//!
+//! `src/main.rs` has the flags; `src/bin/ukgpro-simulator` is a stand-in for UKG Pro that shares no code with [`ukg`], so that
+//! neither repeats a mistake of the other.
+//!
+//! # Invariants
+//!
+//! 1. [`ukg`] knows nothing of Kubernetes. `lint`, `gate`, `decide`, [`conditions`] and the SOAP reader and writer are not
+//!    asynchronous and read no clock.
+//! 2. An `Err` from [`controller::reconcile`] means that Kubernetes could not be read or written, and nothing else.
+//! 3. One closed [`api::Reason`] is the vocabulary of conditions and events, each with one fixed text in [`wording`]. No text of a
+//!    server reaches a status, an event or a log line.
+//! 4. Secrets live in [`ukg::sensitive::Sensitive`], which cannot be printed, serialised or cloned and is wiped when dropped.
+//! 5. `lastTransitionTime` changes only when a condition's status does; nothing in the status moves while nothing changes.
+//! 6. No finalizer: nothing outside the cluster needs cleaning up, and a namespace always deletes at once.
+//! 7. Every wait on the network has a deadline; every queue, body, document depth and level of concurrency has a bound.
+//! 8. What a user sees has one source: the CRD in `crds/` is generated from [`api`], and a test fails when it drifts.
+
 pub mod api;
 pub mod conditions;
 pub mod controller;
+pub mod health;
 pub mod ledger;
+pub mod run;
+pub mod telemetry;
 pub mod ukg;
 pub mod watch;
 pub mod wording;

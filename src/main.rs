@@ -1,1 +1,154 @@
-fn main() {}
+//! The operator's flags and wiring.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use ukgpro_operator::api;
+use ukgpro_operator::controller::Policy;
+use ukgpro_operator::health::{self, Readiness};
+use ukgpro_operator::run::{self, Settings};
+use ukgpro_operator::telemetry::{self, LogFormat};
+
+/// Checks, and keeps checking, connections to UKG Pro.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator
+    Run(RunArgs),
+    /// Print the CustomResourceDefinition
+    Crd,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Watch this namespace only; all namespaces without it
+    #[arg(long, env = "UKGPRO_NAMESPACE")]
+    namespace: Option<String>,
+
+    /// Domains that connections may speak to
+    #[arg(
+        long,
+        env = "UKGPRO_ALLOWED_DOMAINS",
+        value_delimiter = ',',
+        default_value = "ultipro.com,ultipro.ca,ukgpro.com",
+        value_parser = domain
+    )]
+    allowed_domains: Vec<String>,
+
+    /// Let a host resolve to a loopback, link-local or private address
+    #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
+    allow_private_addresses: bool,
+
+    /// How many checks may run at once
+    #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+
+    /// Where to serve /livez and /readyz
+    #[arg(long, env = "UKGPRO_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    health_address: SocketAddr,
+
+    /// The form of log lines
+    #[arg(long, env = "UKGPRO_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug, or a filter such as info,ukgpro_operator=debug
+    #[arg(long, env = "UKGPRO_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+/// A domain as connections write it, without a port.
+fn domain(text: &str) -> Result<String, String> {
+    match ukgpro_operator::ukg::endpoint::Endpoint::from_parts("service", text) {
+        Ok(endpoint) if endpoint.domain() == text => Ok(text.to_owned()),
+        Ok(_) => Err("write the domain without a port".to_owned()),
+        Err(found) => Err(format!("it {}", found.flaw.advice(found.part))),
+    }
+}
+
+/// A check ends within its timeout (5 m at most); a pod is given less than that to stop.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Crd => print_crd(),
+        Command::Run(args) => match start(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("ukgpro-operator: {message}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn print_crd() -> ExitCode {
+    use std::io::Write;
+    match serde_saphyr::to_string(&api::crd()) {
+        Ok(yaml) if std::io::stdout().write_all(yaml.as_bytes()).is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+#[tokio::main]
+async fn start(args: RunArgs) -> Result<(), String> {
+    telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
+    let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
+    let client = kube::Client::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
+    let listener = TcpListener::bind(args.health_address)
+        .await
+        .map_err(|error| format!("--health-address {} cannot be listened on: {}", args.health_address, error.kind()))?;
+    let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = %address, "started");
+    let readiness = Readiness::default();
+    let health = tokio::spawn(health::serve(listener, readiness.clone()));
+
+    let settings = Settings {
+        namespace: args.namespace,
+        policy: Policy { allowed_domains: args.allowed_domains, allow_private_addresses: args.allow_private_addresses },
+        concurrency: args.concurrency.into(),
+        instance: instance(),
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.kind().to_string())?;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let running = run::run(client, settings, readiness, async move {
+        // An end of the sender is a stop as well.
+        let _ = stopped.await;
+    });
+    tokio::pin!(running);
+    let result = tokio::select! {
+        result = &mut running => result.map_err(|error| error.to_string()),
+        _ = terminate.recv() => drain(running, stop).await,
+        _ = tokio::signal::ctrl_c() => drain(running, stop).await,
+    };
+    health.abort();
+    tracing::info!("stopped");
+    result
+}
+
+async fn drain(
+    running: impl Future<Output = Result<(), run::StartError>>,
+    stop: tokio::sync::oneshot::Sender<()>,
+) -> Result<(), String> {
+    tracing::info!("stopping; running checks may end");
+    // A receiver that is gone has stopped already.
+    let _ = stop.send(());
+    match tokio::time::timeout(SHUTDOWN_DEADLINE, running).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The pod's name, as Kubernetes sets it; events want something there.
+fn instance() -> String {
+    std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "ukgpro-operator".to_owned())
+}

@@ -6,7 +6,7 @@
 //! index, if it is news.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -204,6 +204,11 @@ impl Seen {
     /// Looks at this store.
     pub fn new(store: Store<UkgProConnection>) -> Self {
         Self { store, moved: Notify::new() }
+    }
+
+    /// The object as the store holds it now.
+    pub fn latest(&self, connection: &UkgProConnection) -> Option<Arc<UkgProConnection>> {
+        self.store.get(&ObjectRef::from_obj(connection))
     }
 
     /// Tells those who wait that the store has changed.
