@@ -7,6 +7,8 @@
 
 // KubeSchema writes private copies of the types with their visibility.
 #![allow(unreachable_pub)]
+// Each printcolumn has a type of its own, which the lint takes for a repetition.
+#![allow(clippy::duplicated_attributes)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

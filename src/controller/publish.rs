@@ -74,14 +74,15 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
 /// Posts an event. The verdict is in the status, so an event that cannot be posted is logged and let go.
 async fn post(connection: &UkgProConnection, note: &Note, context: &Context) {
     let namespace = connection.namespace().unwrap_or_default();
+    let now = jiff::Timestamp::now();
     let event = Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}.", connection.name_any())),
+            name: Some(event_name(&connection.name_any(), now)),
             namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },
         action: Some("Check".to_owned()),
-        event_time: Some(MicroTime(jiff::Timestamp::now())),
+        event_time: Some(MicroTime(now)),
         note: Some(wording::note(&note.message)),
         reason: Some(note.reason.as_str().to_owned()),
         regarding: Some(ObjectReference {
@@ -102,4 +103,23 @@ async fn post(connection: &UkgProConnection, note: &Note, context: &Context) {
         Err(_) => "the API server did not answer in time".to_owned(),
     };
     tracing::warn!(namespace, name = connection.name_any(), failure, "event not posted");
+}
+
+/// An event's name as client-go makes it: the object's, and the moment. A name may have 253 characters.
+fn event_name(object: &str, now: jiff::Timestamp) -> String {
+    let object: String = object.chars().take(230).collect();
+    format!("{}.{:x}", object.trim_end_matches(['.', '-']), now.as_nanosecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_an_object_with_the_longest_name_has_a_name_too() {
+        let now = jiff::Timestamp::from_second(1_800_000_000).expect("in range");
+        assert_eq!(event_name("acme", now), "acme.18fae27693b40000");
+        assert!(event_name(&"a".repeat(253), now).len() <= 253);
+        assert!(!event_name(&format!("{}-b", "a".repeat(229)), now).contains("-."));
+    }
 }

@@ -1,0 +1,145 @@
+//! What has been asked, for tests to look at afterwards. Every map and list has a bound; no credential but the user
+//! name gets in.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Operations, and user names that no account has, kept apart; what comes after is counted together as `other`.
+const MOST_NAMES: usize = 1_000;
+/// More different notes than that say nothing new.
+const MOST_NOTES: usize = 1_000;
+/// The name of what has no place of its own.
+const OTHER: &str = "other";
+/// Longest name kept.
+const LONGEST_NAME: usize = 200;
+
+/// Everything counted since the start or the last reset.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Counters {
+    logins: BTreeMap<String, Logins>,
+    requests: BTreeMap<String, u64>,
+    connections: u64,
+    person_records: u64,
+    strictness: Vec<String>,
+    /// How many of the keys of `logins` are no account's.
+    #[serde(skip)]
+    strangers: usize,
+}
+
+/// The logins under one user name.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct Logins {
+    attempts: u64,
+    accepted: u64,
+    refused: u64,
+    rest: u64,
+}
+
+/// What became of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The credentials were right.
+    Accepted,
+    /// They were not.
+    Refused,
+}
+
+impl Counters {
+    /// A request to this operation came in.
+    pub(crate) fn request(&mut self, operation: &str) {
+        let mut name = shortened(operation);
+        if self.requests.len() >= MOST_NAMES && !self.requests.contains_key(&name) {
+            name = OTHER.to_owned();
+        }
+        *self.requests.entry(name).or_default() += 1;
+    }
+
+    /// A password was presented under this user name, by REST or by SOAP. The name of an account always has a
+    /// place of its own.
+    pub(crate) fn attempt(&mut self, username: &str, known: bool, rest: bool) {
+        let name = shortened(username);
+        if !known && !self.logins.contains_key(&name) && self.strangers < MOST_NAMES {
+            self.strangers += 1;
+            self.logins.insert(name.clone(), Logins::default());
+        }
+        let logins = if known { self.logins.entry(name).or_default() } else { self.seen(&name) };
+        logins.attempts += 1;
+        logins.rest += u64::from(rest);
+    }
+
+    /// The password presented was looked at.
+    pub(crate) fn outcome(&mut self, username: &str, outcome: Outcome) {
+        let logins = self.seen(&shortened(username));
+        match outcome {
+            Outcome::Accepted => logins.accepted += 1,
+            Outcome::Refused => logins.refused += 1,
+        }
+    }
+
+    fn seen(&mut self, name: &str) -> &mut Logins {
+        let name = if self.logins.contains_key(name) { name } else { OTHER };
+        self.logins.entry(name.to_owned()).or_default()
+    }
+
+    /// A TLS connection was accepted.
+    pub(crate) fn connection(&mut self) {
+        self.connections += 1;
+    }
+
+    /// So many persons' records went out.
+    pub(crate) fn person_records(&mut self, records: usize) {
+        self.person_records += records as u64;
+    }
+
+    /// A client broke the protocol. Each note is kept once.
+    pub(crate) fn note(&mut self, note: String) {
+        if self.strictness.len() < MOST_NOTES && !self.strictness.contains(&note) {
+            self.strictness.push(note);
+        }
+    }
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_counted_by_user_name() {
+        let mut counters = Counters::default();
+        counters.attempt("a", true, false);
+        counters.outcome("a", Outcome::Accepted);
+        counters.attempt("a", true, true);
+        counters.outcome("a", Outcome::Refused);
+        counters.attempt("b", false, false);
+        let shown = serde_json::to_value(&counters).expect("plain data");
+        assert_eq!(shown["logins"]["a"], serde_json::json!({"attempts": 2, "accepted": 1, "refused": 1, "rest": 1}));
+        assert_eq!(shown["logins"]["b"], serde_json::json!({"attempts": 1, "accepted": 0, "refused": 0, "rest": 0}));
+    }
+
+    #[test]
+    fn names_and_notes_have_a_bound_and_known_names_still_count() {
+        let mut counters = Counters::default();
+        for index in 0..2_000 {
+            counters.attempt(&format!("user{index}"), false, false);
+            counters.outcome(&format!("user{index}"), Outcome::Refused);
+            counters.request(&format!("GET /{index}"));
+            counters.note(index.to_string());
+            counters.note("again".to_owned());
+        }
+        counters.attempt("user0", false, false);
+        counters.attempt("svc-acme", true, false);
+        assert_eq!(counters.logins["svc-acme"].attempts, 1, "an account is never another");
+        assert_eq!(counters.logins["user0"].attempts, 2);
+        assert_eq!(counters.logins["other"].attempts, 1_000);
+        assert_eq!(counters.logins["other"].refused, 1_000);
+        assert_eq!(counters.requests["other"], 1_000);
+        assert_eq!(counters.strictness.len(), MOST_NOTES);
+        assert_eq!(counters.strictness.iter().filter(|note| *note == "again").count(), 1);
+    }
+}

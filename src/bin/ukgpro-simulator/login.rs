@@ -1,0 +1,196 @@
+//! LoginService: four credentials in headers, a token in the body of the answer.
+//!
+//! The outcome depends only on the tenants; nothing tells a wrong password from a locked account.
+
+use axum::http::StatusCode;
+
+use crate::call::{Call, Reply};
+use crate::catalogue::{CONTRACTS, LOGIN, LOGIN_ACTION};
+use crate::soap::{self, Fault, Refusal};
+use crate::tenants::Presented;
+use crate::xml::{self, Element, escape};
+
+/// The operation's name in counters and faults.
+pub(crate) const OPERATION: &str = "LoginService/Authenticate";
+/// What a wrong user name, password, user API key or an inactive account is told.
+pub(crate) const ACCOUNT_REFUSED: &str = "User authentication failed";
+/// What a wrong customer API key is told.
+pub(crate) const KEY_REFUSED: &str = "There was a problem with the authentication process";
+/// The four credentials.
+const HEADERS: [&str; 4] = ["ClientAccessKey", "Password", "UserAccessKey", "UserName"];
+
+/// A login as it came over the wire.
+pub(crate) struct Login {
+    headers: Vec<Element>,
+}
+
+impl Login {
+    /// What is presented.
+    pub(crate) fn presented(&self) -> Presented<'_> {
+        let text = |name: &str| self.headers.iter().find(|block| block.is(LOGIN, name)).map_or("", |block| block.text.as_str());
+        Presented {
+            customer_api_key: text("ClientAccessKey"),
+            username: text("UserName"),
+            password: text("Password"),
+            user_api_key: Some(text("UserAccessKey")),
+        }
+    }
+}
+
+/// Reads a request strictly.
+pub(crate) fn read(call: &Call) -> Result<Login, Refusal> {
+    let understood = HEADERS.map(|name| (LOGIN, name));
+    let envelope = soap::read(call, LOGIN_ACTION, &understood)?;
+    for name in HEADERS {
+        soap::header_text(&envelope.headers, LOGIN, name)?;
+    }
+    for block in &envelope.headers {
+        if HEADERS.contains(&block.name.as_str()) && block.namespace != LOGIN {
+            let why = format!("the header {} is there in the namespace `{}` as well", block.name, block.namespace);
+            return Err(soap::refuse(&Fault::deserialization(why)));
+        }
+        if block.namespace == LOGIN && !HEADERS.contains(&block.name.as_str()) {
+            let why = format!("the header {} is unknown: the four are {}", block.name, HEADERS.join(", "));
+            return Err(soap::refuse(&Fault::deserialization(why)));
+        }
+    }
+    if !envelope.body.is(CONTRACTS, "TokenRequest") {
+        let body = &envelope.body;
+        let why = format!("the Body holds {} of `{}` and not TokenRequest of {CONTRACTS}", body.name, body.namespace);
+        return Err(soap::refuse(&Fault::deserialization(why)));
+    }
+    if !envelope.body.is_empty() {
+        return Err(soap::refuse(&Fault::deserialization("TokenRequest is not empty")));
+    }
+    Ok(Login { headers: envelope.headers })
+}
+
+/// The user name in whatever was sent, to count the attempt even if the request is answered by a fault.
+pub(crate) fn username(call: &Call) -> Option<String> {
+    let root = xml::read(&call.body).ok()?;
+    let header = root.children.into_iter().find(|part| part.name == "Header")?;
+    header.children.into_iter().find(|block| block.name == "UserName").map(|block| block.text)
+}
+
+/// The answer to a right login.
+pub(crate) fn accepted(token: &str) -> Reply {
+    response("Ok", None, Some(token))
+}
+
+/// The answer to a wrong one.
+pub(crate) fn refused(message: &str) -> Reply {
+    response("Failed", Some(message), None)
+}
+
+fn response(status: &str, message: Option<&str>, token: Option<&str>) -> Reply {
+    let child = |name: &str, value: Option<&str>| match value {
+        Some(value) => format!(r#"<{name} xmlns="{LOGIN}">{}</{name}>"#, escape(value)),
+        None => format!(r#"<{name} i:nil="true" xmlns="{LOGIN}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"/>"#),
+    };
+    let body = format!(
+        r#"<TokenResponse xmlns="{CONTRACTS}">{}{}{}</TokenResponse>"#,
+        child("Status", Some(status)),
+        child("StatusMessage", message),
+        child("Token", token)
+    );
+    soap::reply(StatusCode::OK, &format!("{LOGIN_ACTION}Response"), &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::tests::{soap_call, text};
+
+    const RIGHT: &str = r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://www.w3.org/2005/08/addressing">
+  <s:Header>
+    <a:Action s:mustUnderstand="1">http://www.ultipro.com/services/loginservice/ILoginService/Authenticate</a:Action>
+    <h:ClientAccessKey xmlns:h="http://www.ultipro.com/services/loginservice">CK</h:ClientAccessKey>
+    <h:Password xmlns:h="http://www.ultipro.com/services/loginservice">p&lt;a&gt;&amp;s</h:Password>
+    <h:UserAccessKey xmlns:h="http://www.ultipro.com/services/loginservice">UK</h:UserAccessKey>
+    <h:UserName xmlns:h="http://www.ultipro.com/services/loginservice"> svc </h:UserName>
+  </s:Header>
+  <s:Body><TokenRequest xmlns="http://www.ultipro.com/contracts"/></s:Body>
+</s:Envelope>"#;
+
+    #[test]
+    fn a_right_request_gives_the_four_credentials_exactly_as_sent() {
+        let login = read(&soap_call("/services/LoginService", RIGHT)).expect("it is right");
+        let presented = login.presented();
+        assert_eq!(presented.customer_api_key, "CK");
+        assert_eq!(presented.password, "p<a>&s");
+        assert_eq!(presented.user_api_key, Some("UK"));
+        assert_eq!(presented.username, " svc ", "white space is part of a user name");
+        assert_eq!(username(&soap_call("/services/LoginService", RIGHT)).as_deref(), Some(" svc "));
+    }
+
+    #[test]
+    fn what_is_not_the_contract_is_a_fault_that_says_why_and_quotes_no_credential() {
+        let cases = [
+            (
+                "header missing",
+                RIGHT.replace("h:UserAccessKey", "h:Key"),
+                "UserAccessKey in the namespace http://www.ultipro.com/services/loginservice is missing",
+            ),
+            (
+                "namespace wrong",
+                RIGHT.replace(
+                    r#"<h:Password xmlns:h="http://www.ultipro.com/services/loginservice">"#,
+                    r#"<h:Password xmlns:h="urn:x">"#,
+                ),
+                "Password is in the namespace `urn:x`",
+            ),
+            (
+                "header unknown",
+                RIGHT.replace(
+                    "</s:Header>",
+                    "<h:ApiKey xmlns:h='http://www.ultipro.com/services/loginservice'>x</h:ApiKey></s:Header>",
+                ),
+                "ApiKey is unknown",
+            ),
+            (
+                "header in two namespaces",
+                RIGHT.replace("</s:Header>", "<h:UserName xmlns:h='urn:x'>x</h:UserName></s:Header>"),
+                "UserName is there in the namespace `urn:x` as well",
+            ),
+            (
+                "header twice",
+                RIGHT.replace(
+                    "</s:Header>",
+                    "<h:UserName xmlns:h='http://www.ultipro.com/services/loginservice'>x</h:UserName></s:Header>",
+                ),
+                "UserName is there more than once",
+            ),
+            ("body element", RIGHT.replace("TokenRequest", "Authenticate"), "Body holds Authenticate"),
+            ("body namespace", RIGHT.replace(CONTRACTS, LOGIN), "and not TokenRequest of http://www.ultipro.com/contracts"),
+            (
+                "body not empty",
+                RIGHT.replace(
+                    "<TokenRequest xmlns=\"http://www.ultipro.com/contracts\"/>",
+                    "<TokenRequest xmlns=\"http://www.ultipro.com/contracts\">x</TokenRequest>",
+                ),
+                "not empty",
+            ),
+        ];
+        for (case, body, says) in cases {
+            let refusal = read(&soap_call("/services/LoginService", &body)).err().expect(case);
+            assert!(refusal.note.contains(says), "{case}: {}", refusal.note);
+            assert!(text(&refusal.reply).contains("DeserializationFailed"), "{case}");
+            assert!(!text(&refusal.reply).contains("p&lt;a"), "{case}");
+            assert_eq!(refusal.reply.status, 500, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_answer_has_status_message_and_token_in_the_login_services_namespace() {
+        for (reply, status, message, token) in [(accepted("T1"), "Ok", "", "T1"), (refused("a & b"), "Failed", "a & b", "")] {
+            assert_eq!(reply.status, 200);
+            let root = xml::read(text(&reply).as_bytes()).expect("well-formed");
+            let response = &root.children[1].children[0];
+            assert!(response.is(CONTRACTS, "TokenResponse"));
+            let got = |name: &str| response.child(LOGIN, name).map(|child| child.text.clone());
+            assert_eq!(got("Status").as_deref(), Some(status));
+            assert_eq!(got("StatusMessage").as_deref(), Some(message));
+            assert_eq!(got("Token").as_deref(), Some(token));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A connection's life: changed, suspended, deleted.
+
+use std::time::Duration;
+
+use kube::api::DeleteParams;
+use kube::runtime::wait::{await_condition, conditions::is_deleted};
+use serde_json::json;
+use ukgpro_operator::conditions::find;
+
+use crate::support::World;
+use crate::support::world::CONNECTION;
+
+#[tokio::test]
+async fn a_changed_spec_is_acted_on_at_once() {
+    let world = World::new("spec").await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.apply(&world.connection(&["EmployeePersonDetails", "EmployeeShoeSize"])).await.expect("accepted");
+    let status = world.wait_for_reason("PermissionUnknown").await.status.expect("a status");
+    let message = &find(&status.conditions, "Ready").expect("always there").message;
+    assert!(message.contains("EmployeeShoeSize"), "{message}");
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["spec"]["caRef"] = json!({"name": "not-there"});
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("CaInvalid").await;
+    world.apply(&world.connection(&["EmployeeJobDetails"])).await.expect("accepted");
+    let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
+    assert_eq!(status.permissions.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["EmployeeJobDetails"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn while_suspended_nothing_is_sent_and_the_verdict_stays() {
+    let world = World::new("suspend").await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.edit(json!({"spec": {"suspend": true}})).await;
+    let suspended = world.wait_for_reason("Suspended").await;
+    assert_eq!(suspended.status.as_ref().expect("a status").state, "Active");
+
+    let before = world.simulator.requests().await;
+    world.edit_secret(json!({"stringData": {"password": "wrong"}})).await;
+    world.edit(json!({"spec": {"interval": "1h"}})).await;
+    world.wait_for_reason("Suspended").await;
+    assert_eq!(world.simulator.requests().await, before);
+
+    world.edit(json!({"spec": {"suspend": false}})).await;
+    world.wait_for_reason("CredentialsRejected").await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_deleted_connection_is_gone_at_once() {
+    let world = World::new("delete").await;
+    let operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    let connection = world.wait_for_reason("AllPermissionsGranted").await;
+    assert_eq!(connection.metadata.finalizers, None);
+    // Even with no operator to let it go.
+    operator.kill();
+    world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
+    let uid = connection.metadata.uid.expect("a uid");
+    let gone = await_condition(world.connections(), CONNECTION, is_deleted(&uid));
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("at once").expect("a watch");
+
+    // One that is deleted and made again while the operator looks is another one.
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.finish().await;
+}

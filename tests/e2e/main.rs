@@ -1,0 +1,12 @@
+//! End to end: a real kube-apiserver, the real operator under its own ServiceAccount, and the simulator in UKG Pro's place.
+
+#![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod lifecycle;
+mod operators;
+mod rules;
+mod secrets;
+mod verdicts;

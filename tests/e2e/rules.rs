@@ -1,0 +1,66 @@
+//! What the API server refuses by the CRD's own rules, and what it says.
+
+use serde_json::{Value, json};
+
+use crate::support::World;
+
+#[tokio::test]
+async fn bad_objects_are_refused_with_what_to_write_instead() {
+    let world = World::new("rules").await;
+    let cases: &[(&str, Value, &str)] = &[
+        (
+            "/spec/subdomain",
+            json!("https://service4.ultipro.com/services"),
+            "write only what stands between https:// and the first dot",
+        ),
+        ("/spec/subdomain", json!("service4.ultipro.com"), "write only the part before the first dot here"),
+        ("/spec/subdomain", json!("Service4"), "write it in lower case"),
+        ("/spec/subdomain", json!("service 4"), "write only letters, digits and hyphens"),
+        ("/spec/subdomain", json!(""), "write only letters, digits and hyphens"),
+        ("/spec/domain", json!("https://ultipro.com"), "write only what follows the first dot of the host name"),
+        ("/spec/domain", json!("UltiPro.com"), "write it in lower case"),
+        ("/spec/domain", json!("ultipro"), "write it without blanks, such as ultipro.com"),
+        ("/spec/domain", json!("ultipro.com:0"), "write it without blanks, such as ultipro.com"),
+        ("/spec/interval", json!("10"), "write hours, minutes and seconds, such as 10m"),
+        ("/spec/interval", json!("5s"), "not a duration from 1m to 24h"),
+        ("/spec/interval", json!("48h"), "not a duration from 1m to 24h"),
+        ("/spec/interval", json!("9999999999999h"), "interval"),
+        ("/spec/timeout", json!("1s"), "not a duration from 10s to 5m"),
+        ("/spec/timeout", json!("2m"), "write a timeout of at most the interval"),
+        ("/spec/secretRef/name", json!("Not_A_Name"), "write lower-case letters, digits, hyphens and dots"),
+        ("/spec/secretRef/keys", json!({"password": "pass word"}), "spec.secretRef.keys.password"),
+        ("/spec/permissions", json!([{"name": "Employee Person Details"}]), "write the row's title without blanks"),
+        ("/spec/permissions", json!([{"name": "A"}, {"name": "A"}]), "Duplicate value"),
+        ("/spec/caRef", json!({"kind": "Pod", "name": "x"}), "supported values: \"ConfigMap\", \"Secret\""),
+    ];
+    for (path, value, expected) in cases {
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["spec"]["interval"] = json!("1m");
+        let (parent, field) = path.rsplit_once('/').expect("a path");
+        manifest.pointer_mut(parent).expect("there")[field] = value.clone();
+        // Duplicates of a list-map cannot be applied server-side; created, they are refused by the same schema.
+        let refused = match world.apply(&manifest).await {
+            Err(message) => message,
+            Ok(_) => panic!("{path} {value} was accepted"),
+        };
+        let refused_as_said = refused.contains(expected) || (*expected == "Duplicate value" && refused.contains("duplicate"));
+        assert!(refused_as_said, "{path} {value}: {refused}");
+    }
+    world.finish_without_operator().await;
+}
+
+#[tokio::test]
+async fn a_new_object_is_not_taken_for_a_finished_one() {
+    let world = World::new("fresh").await;
+    let connection = world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    let status = connection.status.expect("a status from the first moment");
+    assert_eq!((status.observed_generation, status.state.as_str()), (Some(-1), "Unknown"));
+    assert_eq!(status.conditions.len(), 5);
+    assert!(status.conditions.iter().all(|c| c.status == "Unknown" && c.reason == "Probing"));
+    let (ready, _) = world.kubectl(&["wait", "--for=condition=Ready", "ukg/acme", "--timeout=0s"]).await;
+    assert!(!ready);
+    let (_, spec) =
+        world.kubectl(&["get", "ukg", "acme", "-o", "jsonpath={.spec.interval} {.spec.timeout} {.spec.suspend}"]).await;
+    assert_eq!(spec, "10m 30s false");
+    world.finish_without_operator().await;
+}

@@ -1,0 +1,173 @@
+//! The four verdicts, and what comes with them.
+
+use serde_json::json;
+use ukgpro_operator::api::PermissionState;
+use ukgpro_operator::conditions::{find, is_true};
+
+use crate::support::World;
+
+const GUIDE: [&str; 6] = [
+    "EmployeePersonDetails",
+    "EmployeeJobDetails",
+    "EmployeeContacts",
+    "EmployeeUserDefinedFields",
+    "EmployeeCompensationDetails",
+    "PtoPlanIntegration",
+];
+
+#[tokio::test]
+async fn all_is_well_and_kubectl_shows_it() {
+    let world = World::new("active").await;
+    let _operator = world.operator();
+    let all: Vec<_> = ukgpro_operator::ukg::catalogue::ROWS.iter().map(|row| row.name).collect();
+    world.apply(&world.connection(&all)).await.expect("accepted");
+    let (ready, said) = world.kubectl(&["wait", "--for=condition=Ready", "ukg/acme", "--timeout=60s"]).await;
+    assert!(ready, "{said}");
+
+    let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
+    assert_eq!(status.state, "Active");
+    assert_eq!(status.endpoint, Some(format!("https://service4.{}", world.domain())));
+    assert_eq!(status.permissions.len(), all.len());
+    assert!(status.permissions.iter().all(|permission| permission.state == PermissionState::Granted));
+    assert!(find(&status.conditions, "Stalled").is_none() && find(&status.conditions, "Reconciling").is_none());
+
+    let (_, table) = world.kubectl(&["get", "ukg"]).await;
+    let header: Vec<_> = table.lines().next().expect("a header").split_whitespace().collect();
+    assert_eq!(header, ["NAME", "STATE", "READY", "MISSING", "HOST", "AGE"]);
+    assert!(
+        table.contains("Active") && table.contains("True") && table.contains("https://service4.ultipro.localhost"),
+        "{table}"
+    );
+    let (_, wide) = world.kubectl(&["get", "ukgpro", "-o", "wide"]).await;
+    assert!(wide.contains("AllPermissionsGranted") && wide.contains("acme-ukg-pro") && wide.contains("10m"), "{wide}");
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 0));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_unauthorized_and_costs_one_login() {
+    let world = World::new("unauthorized").await;
+    let mut right = world.account.clone();
+    right.password = "something-else".to_owned();
+    world.simulator.play(&right).await;
+    let operator = world.operator();
+    world.apply(&world.connection(&GUIDE)).await.expect("accepted");
+    let status = world.wait_for_reason("CredentialsRejected").await.status.expect("a status");
+    assert_eq!(status.state, "Unauthorized");
+    assert!(is_true(&status.conditions, "Unauthorized") && is_true(&status.conditions, "Stalled"));
+    let message = &find(&status.conditions, "Ready").expect("always there").message;
+    assert!(message.contains("Service Account Administration") && message.contains("acme-ukg-pro"), "{message}");
+
+    // Each of these wakes a check, and none of them may spend a login: the values are the same.
+    world.edit_secret(json!({"metadata": {"labels": {"touched": "yes"}}})).await;
+    world.edit(json!({"spec": {"interval": "1h"}})).await;
+    world.wait_for_reason("CredentialsRejected").await;
+    operator.kill();
+    let _operator = world.operator();
+    world.edit(json!({"spec": {"suspend": true}})).await;
+    world.wait_for_reason("Suspended").await;
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    assert_eq!(world.events(1).await, ["CredentialsRejected"]);
+
+    // The right values are tried at once.
+    world.edit(json!({"spec": {"suspend": false}})).await;
+    world.edit_secret(json!({"stringData": {"password": right.password}})).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_forbidden_by_its_name() {
+    let world = World::new("forbidden").await;
+    let mut account = world.account.clone();
+    account.permissions.retain(|name| !matches!(*name, "EmployeeJobDetails" | "PtoPlanIntegration"));
+    world.simulator.play(&account).await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&GUIDE)).await.expect("accepted");
+    let status = world.wait_for_reason("PermissionsMissing").await.status.expect("a status");
+    assert_eq!(status.state, "Forbidden");
+    assert!(is_true(&status.conditions, "Forbidden") && is_true(&status.conditions, "Stalled"));
+    assert_eq!(status.missing.as_deref(), Some("EmployeeJobDetails, PtoPlanIntegration"));
+    for permission in &status.permissions {
+        let denied = matches!(permission.name.as_str(), "EmployeeJobDetails" | "PtoPlanIntegration");
+        let state = if denied { PermissionState::Denied } else { PermissionState::Granted };
+        assert_eq!(permission.state, state, "{}", permission.name);
+    }
+    let message = &find(&status.conditions, "Forbidden").expect("always there").message;
+    assert!(message.contains("Employee Job Details, PTO Plan Integration"), "{message}");
+
+    // Ticked, it is seen at the next check; a change of spec makes one at once.
+    world.simulator.play(&world.account).await;
+    world.edit(json!({"spec": {"interval": "1h"}})).await;
+    let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
+    assert_eq!(status.missing, None);
+    assert_eq!(world.events(2).await, ["PermissionsMissing", "AllPermissionsGranted"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn no_usable_answer_is_unreachable_by_its_stage() {
+    let world = World::new("unreachable").await;
+    let _operator = world.operator();
+    // Port 1 on loopback: nobody listens.
+    let mut manifest = world.connection(&GUIDE);
+    manifest["spec"]["domain"] = json!("ultipro.localhost:1");
+    world.apply(&manifest).await.expect("accepted");
+    let status = world.wait_for_reason("ConnectRefused").await.status.expect("a status");
+    assert_eq!(status.state, "Unreachable");
+    assert!(is_true(&status.conditions, "Unreachable") && is_true(&status.conditions, "Reconciling"));
+
+    // The company's login page, where people look for the subdomain first.
+    let mut manifest = world.connection(&GUIDE);
+    manifest["spec"]["subdomain"] = json!("login");
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("NotUkgPro").await;
+
+    // The simulator's authority is not trusted without spec.caRef.
+    let mut manifest = world.connection(&GUIDE);
+    manifest["spec"].as_object_mut().expect("a map").remove("caRef");
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("TlsUntrusted").await;
+
+    for (answer, reason) in [
+        (json!({"status": 503}), "ServerError"),
+        (json!({"status": 405}), "ServerError"),
+        (json!({"status": 429, "headers": {"retry-after": "7"}}), "RateLimited"),
+        (json!({"status": 302, "headers": {"location": "https://service4.ultipro.localhost/"}}), "NotUkgPro"),
+        (json!({"closeConnection": true}), "ConnectionLost"),
+        (json!({"delaySeconds": 30}), "AnswerTimeout"),
+    ] {
+        world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": answer}])).await;
+        let mut manifest = world.connection(&GUIDE);
+        manifest["spec"]["timeout"] = json!("10s");
+        // Another spec each time, so that a check follows at once.
+        manifest["spec"]["interval"] = json!(format!("{}m", 10 + reason.len() + answer.to_string().len()));
+        world.apply(&manifest).await.expect("accepted");
+        world.wait_for_reason(reason).await;
+    }
+    assert_eq!(world.simulator.logins(&world.account).await.1, 0, "nothing of this is a refusal");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_told_is_never_active() {
+    let world = World::new("undetermined").await;
+    let _operator = world.operator();
+    let unclear = json!({"operationError": {"message": "Something else", "severity": "Error", "code": "1"}});
+    world.simulator.faults(json!([{"operation": "EmployeeJob/FindJobs", "answer": unclear}])).await;
+    world.apply(&world.connection(&GUIDE)).await.expect("accepted");
+    let status = world.wait_for_reason("PermissionsUndetermined").await.status.expect("a status");
+    assert_eq!(status.state, "Unknown");
+    assert_eq!(find(&status.conditions, "Ready").expect("always there").status, "Unknown");
+
+    // A refusal in words nobody knows gives no verdict either, and is not sent again.
+    world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": {"loginFailed": "Nein."}}])).await;
+    world.edit(json!({"spec": {"interval": "1h"}})).await;
+    let status = world.wait_for_reason("LoginFailedUnexplained").await.status.expect("a status");
+    assert_eq!(status.state, "Unknown");
+    let before = world.simulator.requests().await;
+    world.edit(json!({"spec": {"interval": "2h"}})).await;
+    world.wait_for_reason("LoginFailedUnexplained").await;
+    assert_eq!(world.simulator.requests().await, before);
+    world.finish().await;
+}

@@ -1,0 +1,653 @@
+//! The simulator as its users meet it: the program itself, over HTTPS and its control API.
+//!
+//! Requests are written out here by hand, so that neither the simulator's reader nor the operator's writer is taken on
+//! trust.
+
+#![cfg(feature = "simulator")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, RequestBuilder, Response, Version};
+use serde_json::{Value, json};
+
+const HOST: &str = "service4.ultipro.localhost";
+const OTHER_HOST: &str = "service2.ultipro.localhost";
+const SITE: &str = "acme.ultipro.localhost";
+const NONE: &str = "<b:EmployeeNumber>= (__none__)</b:EmployeeNumber><b:PageNumber>1</b:PageNumber><b:PageSize>1</b:PageSize>";
+
+const CONFIG: &str = r#"
+tenants:
+  - name: acme
+    hosts: [service4.ultipro.localhost]
+    customerApiKey: ACME1
+    people: 25
+    accounts:
+      - username: svc-acme
+        password: "p<a>&s's"
+        userApiKey: UKEY00ACME01
+        permissions: [EmployeePersonDetails, "rest:EmployeeCompensationDetails", PtoPlanIntegration]
+      - username: svc-off
+        password: off
+        userApiKey: UKEY00ACME02
+        status: Inactive
+  - name: globex
+    hosts: [service4.ultipro.localhost, service2.ultipro.localhost]
+    customerApiKey: GLOB1
+    people: 3
+    accounts:
+      - username: svc-globex
+        password: globe
+        userApiKey: UKEY00GLOB01
+        permissions: [EmployeeJobDetails]
+loginSites: [acme.ultipro.localhost]
+"#;
+
+/// A running simulator, gone when dropped.
+struct Simulator {
+    child: Child,
+    https: SocketAddr,
+    admin: String,
+    ca: String,
+    client: Client,
+    plain: Client,
+}
+
+impl Simulator {
+    fn start() -> Self {
+        Self::start_with(CONFIG, None)
+    }
+
+    fn start_with(config: &str, state_dir: Option<&Path>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, ca_out) = (directory.path().join("tenants.yaml"), directory.path().join("ca.pem"));
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ukgpro-simulator"));
+        command.env("UKGPRO_SIMULATOR_LOG", "error");
+        command.arg("--config").arg(&file).arg("--ca-out").arg(&ca_out);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--exit-when-stdin-closes"]);
+        if let Some(state_dir) = state_dir {
+            command.arg("--state-dir").arg(state_dir);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(ready["caFile"], ca_out.to_str().unwrap());
+        let https = ready["https"].as_str().unwrap().parse().unwrap();
+        let ca = std::fs::read_to_string(&ca_out).unwrap();
+        let plain = Client::builder().no_proxy().build().unwrap();
+        let client = client(&ca, https, |builder| builder);
+        Self { child, https, admin: ready["admin"].as_str().unwrap().to_owned(), ca, client, plain }
+    }
+
+    fn url(&self, host: &str, path: &str) -> String {
+        format!("https://{host}:{}{path}", self.https.port())
+    }
+
+    fn post(&self, path: &str, body: &str) -> RequestBuilder {
+        self.client
+            .post(self.url(HOST, path))
+            .header("content-type", "application/soap+xml; charset=utf-8")
+            .body(body.to_owned())
+    }
+
+    async fn login(&self, body: &str) -> Answer {
+        Answer::of(self.post("/services/LoginService", body).send().await.unwrap()).await
+    }
+
+    async fn token(&self) -> String {
+        self.login(&right_login()).await.element("Token")
+    }
+
+    async fn find(&self, service: &str, operation: &str, token: &str, query: &str) -> Answer {
+        let body = find(service, operation, token, "ACME1", query);
+        Answer::of(self.post(&format!("/services/{service}"), &body).send().await.unwrap()).await
+    }
+
+    async fn rest(&self, path: &str, password: &str, key: &str) -> Answer {
+        let request = self.client.get(self.url(HOST, path)).basic_auth("svc-acme", Some(password));
+        Answer::of(request.header("us-customer-api-key", key).send().await.unwrap()).await
+    }
+
+    async fn admin(&self, path: &str) -> Value {
+        let request = self.plain.get(format!("{}{path}", self.admin));
+        Answer::of(request.send().await.unwrap()).await.json()
+    }
+
+    async fn put(&self, path: &str, body: impl ToString) -> (u16, String) {
+        let response = self.plain.put(format!("{}{path}", self.admin)).body(body.to_string()).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    async fn delete(&self, path: &str) {
+        let response = self.plain.delete(format!("{}{path}", self.admin)).send().await.unwrap();
+        assert_eq!(response.status(), 204);
+    }
+
+    async fn fault(&self, operation: &str, answer: Value) {
+        let faults = json!([{ "operation": operation, "answer": answer }]);
+        assert_eq!(self.put("/faults", faults).await, (204, String::new()));
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn client(ca: &str, https: SocketAddr, more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
+    let certificate = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
+    let mut builder = Client::builder().no_proxy().tls_certs_only([certificate]);
+    for host in [HOST, OTHER_HOST, SITE, "new.ultipro.localhost"] {
+        builder = builder.resolve(host, https);
+    }
+    more(builder).build().unwrap()
+}
+
+/// A response taken in whole.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    content_type: String,
+    text: String,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let content_type = response.headers().get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
+        Self { status: response.status().as_u16(), content_type, text: response.text().await.unwrap() }
+    }
+
+    /// The text of the first element of that local name; empty if it is empty or absent.
+    fn element(&self, name: &str) -> String {
+        let mut reader = quick_xml::Reader::from_str(&self.text);
+        let mut inside = false;
+        let mut text = String::new();
+        loop {
+            match reader.read_event().unwrap() {
+                quick_xml::events::Event::Start(start) if start.local_name().into_inner() == name => inside = true,
+                quick_xml::events::Event::End(_) | quick_xml::events::Event::Eof if inside => {
+                    return text;
+                }
+                quick_xml::events::Event::Text(part) if inside => text.push_str(&part.xml10_content()),
+                quick_xml::events::Event::Eof => return text,
+                _ => {}
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+fn login(key: &str, password: &str, user_key: &str, username: &str) -> String {
+    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://www.w3.org/2005/08/addressing"><s:Header><a:Action s:mustUnderstand="1">http://www.ultipro.com/services/loginservice/ILoginService/Authenticate</a:Action><h:ClientAccessKey xmlns:h="http://www.ultipro.com/services/loginservice">{}</h:ClientAccessKey><h:Password xmlns:h="http://www.ultipro.com/services/loginservice">{}</h:Password><h:UserAccessKey xmlns:h="http://www.ultipro.com/services/loginservice">{}</h:UserAccessKey><h:UserName xmlns:h="http://www.ultipro.com/services/loginservice">{}</h:UserName></s:Header><s:Body><TokenRequest xmlns="http://www.ultipro.com/contracts"/></s:Body></s:Envelope>"#,
+        escape(key),
+        escape(password),
+        escape(user_key),
+        escape(username)
+    )
+}
+
+fn right_login() -> String {
+    login("ACME1", "p<a>&s's", "UKEY00ACME01", "svc-acme")
+}
+
+fn find(service: &str, operation: &str, token: &str, key: &str, query: &str) -> String {
+    let namespace = format!("http://www.ultipro.com/services/{}", service.to_lowercase());
+    format!(
+        r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://www.w3.org/2005/08/addressing"><s:Header><a:Action s:mustUnderstand="1">{namespace}/I{service}/{operation}</a:Action><UltiProToken xmlns="http://www.ultimatesoftware.com/foundation/authentication/ultiprotoken">{token}</UltiProToken><ClientAccessKey xmlns="http://www.ultimatesoftware.com/foundation/authentication/clientaccesskey">{key}</ClientAccessKey></s:Header><s:Body><{operation} xmlns="{namespace}"><query xmlns:b="http://www.ultipro.com/contracts">{query}</query></{operation}></s:Body></s:Envelope>"#
+    )
+}
+
+#[tokio::test]
+async fn a_right_login_gets_a_guid_and_a_new_one_each_time() {
+    let simulator = Simulator::start();
+    let answer = simulator.login(&right_login()).await;
+    assert_eq!((answer.status, answer.content_type.as_str()), (200, "application/soap+xml; charset=utf-8"));
+    assert_eq!((answer.element("Status").as_str(), answer.element("StatusMessage").as_str()), ("Ok", ""));
+    let token = answer.element("Token");
+    let lengths: Vec<usize> = token.split('-').map(str::len).collect();
+    assert_eq!(lengths, [8, 4, 4, 4, 12], "{token}");
+    assert_ne!(simulator.token().await, token);
+    let counters = simulator.admin("/counters").await;
+    assert_eq!(counters["logins"], json!({"svc-acme": {"attempts": 2, "accepted": 2, "refused": 0, "rest": 0}}));
+    assert_eq!(counters["requests"], json!({"LoginService/Authenticate": 2}));
+    assert_eq!(counters["strictness"], json!([]));
+}
+
+#[tokio::test]
+async fn each_wrong_login_fails_with_the_message_that_is_known_of_it() {
+    const ACCOUNT: &str = "User authentication failed";
+    const KEY: &str = "There was a problem with the authentication process";
+    let simulator = Simulator::start();
+    let cases = [
+        (login("ACME1", "wrong", "UKEY00ACME01", "svc-acme"), ACCOUNT),
+        (login("ACME1", "p<a>&s's", "ACME1", "svc-acme"), ACCOUNT),
+        (login("ACME1", "p<a>&s's", "UKEY00ACME01", "SVC-ACME"), ACCOUNT),
+        (login("ACME1", "", "UKEY00ACME01", "svc-acme"), ACCOUNT),
+        (login("ACME1", "off", "UKEY00ACME02", "svc-off"), ACCOUNT),
+        (login("NOPE1", "p<a>&s's", "UKEY00ACME01", "svc-acme"), KEY),
+        (login("GLOB1", "p<a>&s's", "UKEY00ACME01", "svc-acme"), ACCOUNT),
+    ];
+    for (body, message) in cases {
+        let answer = simulator.login(&body).await;
+        assert_eq!(answer.status, 200, "{body}");
+        assert_eq!(answer.element("Status"), "Failed", "{body}");
+        assert_eq!(answer.element("StatusMessage"), message, "{body}");
+        assert_eq!(answer.element("Token"), "", "{body}");
+    }
+    let elsewhere = simulator.client.post(simulator.url(OTHER_HOST, "/services/LoginService"));
+    let elsewhere = elsewhere.header("content-type", "application/soap+xml").body(right_login()).send().await.unwrap();
+    assert_eq!(Answer::of(elsewhere).await.element("StatusMessage"), KEY, "the right key at the wrong data centre");
+    let logins = &simulator.admin("/counters").await["logins"];
+    assert_eq!(logins["svc-acme"], json!({"attempts": 6, "accepted": 0, "refused": 6, "rest": 0}));
+    assert_eq!(logins["SVC-ACME"]["refused"], 1);
+}
+
+#[tokio::test]
+async fn an_account_locks_and_a_new_configuration_unlocks_it() {
+    let config = format!("{CONFIG}lockAfterRefusals: 2\n");
+    let simulator = Simulator::start_with(&config, None);
+    let status = async || simulator.admin("/config").await["tenants"][0]["accounts"][0]["status"].clone();
+    simulator.login(&login("ACME1", "wrong", "UKEY00ACME01", "svc-acme")).await;
+    assert_eq!(status().await, "Active");
+    assert_eq!(simulator.rest("/personnel/v1/pto-plans", "wrong", "ACME1").await.status, 401, "REST counts as well");
+    assert_eq!(status().await, "Locked");
+    assert_eq!(simulator.login(&right_login()).await.element("StatusMessage"), "User authentication failed");
+    assert_eq!(simulator.put("/config", &config).await.0, 204);
+    assert_eq!(simulator.login(&right_login()).await.element("Status"), "Ok");
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_is_refused_and_noted() {
+    let simulator = Simulator::start();
+    let right = right_login();
+    let envelope = [
+        (
+            "SOAP 1.1",
+            right.replace("http://www.w3.org/2003/05/soap-envelope", "http://schemas.xmlsoap.org/soap/envelope/"),
+            500,
+            "VersionMismatch",
+        ),
+        ("no action", right.replace("ILoginService/Authenticate", ""), 500, "ActionNotSupported"),
+        (
+            "header not understood",
+            right.replace("<a:Action", "<x:S xmlns:x='urn:x' s:mustUnderstand='1'/><a:Action"),
+            500,
+            "MustUnderstand",
+        ),
+        ("header missing", right.replace("UserAccessKey", "Other"), 500, "DeserializationFailed"),
+        ("not escaped", right.replace("p&lt;a>&amp;s", "p<a>&s"), 400, "not well-formed"),
+        ("body", right.replace("TokenRequest", "Login"), 500, "Login of"),
+    ];
+    for (case, body, status, says) in &envelope {
+        let answer = simulator.login(body).await;
+        assert_eq!(answer.status, *status, "{case}: {}", answer.text);
+        assert!(answer.text.contains(says), "{case}: {}", answer.text);
+    }
+    let url = simulator.url(HOST, "/services/LoginService");
+    let wrong_type = simulator.client.post(&url).header("content-type", "text/xml").body(right).send().await.unwrap();
+    assert_eq!(wrong_type.status(), 415);
+    assert_eq!(simulator.client.get(&url).send().await.unwrap().status(), 405);
+    let counters = simulator.admin("/counters").await;
+    assert_eq!(counters["strictness"].as_array().unwrap().len(), 8, "{counters}");
+    assert_eq!(counters["logins"]["svc-acme"]["accepted"], 0);
+    assert_eq!(counters["requests"]["LoginService/Authenticate"], 7);
+    for credential in ["p<a>", "UKEY00", "ACME1"] {
+        assert!(!counters.to_string().contains(credential));
+    }
+}
+
+#[tokio::test]
+async fn a_granted_probe_reads_nobody() {
+    let simulator = Simulator::start();
+    let token = simulator.token().await;
+    let answer = simulator.find("EmployeePerson", "FindPeople", &token, NONE).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!((answer.element("HasErrors").as_str(), answer.element("Success").as_str()), ("false", "true"));
+    assert_eq!(answer.element("Code"), "OK");
+    assert_eq!(answer.element("EmployeeNumber"), "");
+    let counters = simulator.admin("/counters").await;
+    assert_eq!((&counters["personRecords"], &counters["strictness"]), (&json!(0), &json!([])));
+    assert_eq!(counters["requests"]["EmployeePerson/FindPeople"], 1);
+}
+
+#[tokio::test]
+async fn a_query_out_of_order_loses_its_filter_and_people_are_counted() {
+    let simulator = Simulator::start();
+    let token = simulator.token().await;
+    let query = "<b:PageSize>7</b:PageSize><b:EmployeeNumber>= (__none__)</b:EmployeeNumber>";
+    let answer = simulator.find("EmployeePerson", "FindPeople", &token, query).await;
+    assert_eq!(answer.element("EmployeeNumber"), "000001");
+    let counters = simulator.admin("/counters").await;
+    assert_eq!(counters["personRecords"], 7);
+    let note = counters["strictness"][0].as_str().unwrap();
+    assert!(note.starts_with("EmployeePerson/FindPeople: query child EmployeeNumber after PageSize was dropped"), "{note}");
+    simulator.find("EmployeePerson", "FindPeople", &token, "").await;
+    assert_eq!(simulator.admin("/counters").await["personRecords"], 7 + 25);
+}
+
+#[tokio::test]
+async fn a_missing_permission_shows_in_each_of_the_shapes() {
+    let cases = [
+        ("operationError", 200, "does not have permission"),
+        ("http403", 403, ""),
+        ("http401", 401, ""),
+        ("faultAccessDenied", 500, "Access is denied."),
+        ("faultPermissionText", 500, "does not have permission"),
+    ];
+    let simulator = Simulator::start();
+    let token = simulator.token().await;
+    for (shape, status, says) in cases {
+        assert_eq!(simulator.put("/config", format!("{CONFIG}deniedAs: {shape}\n")).await.0, 204);
+        let answer = simulator.find("EmployeeJob", "FindJobs", &token, NONE).await;
+        assert_eq!(answer.status, status, "{shape}");
+        assert!(answer.text.contains(says), "{shape}: {}", answer.text);
+        assert_eq!(answer.text.contains("FailedAuthentication"), shape == "faultAccessDenied");
+        assert_eq!(answer.text.contains(":HasErrors>true<"), shape == "operationError");
+        // Granted by REST only.
+        let answer = simulator.find("EmployeeCompensation", "FindCompensations", &token, NONE).await;
+        assert_eq!(answer.status, status, "{shape}");
+    }
+    assert_eq!(simulator.admin("/counters").await["strictness"], json!([]), "a denied client did nothing wrong");
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_tenant_its_lifetime_and_while_the_account_exists() {
+    let refused = |answer: &Answer| answer.status == 500 && answer.text.contains(":InvalidSecurity<");
+    let simulator = Simulator::start();
+    let token = simulator.token().await;
+    let answer = simulator.find("EmployeePerson", "FindPeople", "no-token", NONE).await;
+    assert!(refused(&answer), "{answer:?}");
+    let body = find("EmployeePerson", "FindPeople", &token, "GLOB1", NONE);
+    let answer = Answer::of(simulator.post("/services/EmployeePerson", &body).send().await.unwrap()).await;
+    assert!(refused(&answer), "another tenant's key: {answer:?}");
+    let body = right_login().replace("loginservice/ILoginService/Authenticate", "employeeperson/IEmployeePerson/FindPeople");
+    let answer = Answer::of(simulator.post("/services/EmployeePerson", &body).send().await.unwrap()).await;
+    assert!(answer.text.contains("is sent to a data service"), "{answer:?}");
+
+    assert_eq!(simulator.put("/config", CONFIG).await.0, 204);
+    let answer = simulator.find("EmployeePerson", "FindPeople", &token, NONE).await;
+    assert_eq!(answer.status, 200, "the account is still there");
+    assert_eq!(simulator.put("/config", CONFIG.replace("svc-acme", "svc-new")).await.0, 204);
+    let answer = simulator.find("EmployeePerson", "FindPeople", &token, NONE).await;
+    assert!(refused(&answer), "the account is gone: {answer:?}");
+}
+
+#[tokio::test]
+async fn rest_reads_check_password_key_and_permission() {
+    const PASSWORD: &str = "p<a>&s's";
+    let simulator = Simulator::start();
+    let cases = [
+        ("/personnel/v1/pto-plans?page=1&per_page=1", PASSWORD, "ACME1", 200),
+        ("/personnel/v1/person-details?page=1&per_Page=2", PASSWORD, "ACME1", 200),
+        ("/personnel/v1/person-details?page=1000000&per_Page=1", PASSWORD, "ACME1", 200),
+        ("/personnel/v1/compensation-details?page=1000000&per_Page=1", PASSWORD, "ACME1", 200),
+        ("/personnel/v1/employee-job-history-details?page=1&per_Page=1", PASSWORD, "ACME1", 403),
+        ("/configuration/v1/company-details?page=1&per_Page=1", PASSWORD, "ACME1", 403),
+        ("/personnel/v1/pto-plans?page=1&per_page=1", "wrong", "ACME1", 401),
+        ("/personnel/v1/pto-plans?page=1&per_page=1", PASSWORD, "NOPE1", 401),
+        ("/personnel/v1/nothing", PASSWORD, "ACME1", 404),
+        ("/services/Nothing", PASSWORD, "ACME1", 404),
+        ("/personnel/v1/pto-plans?page=0", PASSWORD, "ACME1", 400),
+    ];
+    for (path, password, key, status) in cases {
+        let answer = simulator.rest(path, password, key).await;
+        assert_eq!(answer.status, status, "{path} {key}: {}", answer.text);
+        let problem = matches!(status, 400 | 401 | 403);
+        assert_eq!(answer.content_type == "application/problem+json", problem, "{path}: {}", answer.content_type);
+        if status == 200 {
+            let rows = answer.json().as_array().unwrap().len();
+            let want = if path.contains("1000000") {
+                0
+            } else if path.contains("=2") {
+                2
+            } else {
+                1
+            };
+            assert_eq!(rows, want, "{path}");
+        }
+    }
+    let counters = simulator.admin("/counters").await;
+    assert_eq!(counters["personRecords"], 2);
+    assert_eq!(counters["requests"]["GET /personnel/v1/pto-plans"], 4);
+    assert_eq!(counters["logins"]["svc-acme"], json!({"attempts": 11, "accepted": 7, "refused": 2, "rest": 11}));
+    assert_eq!(counters["strictness"].as_array().unwrap().len(), 1, "{counters}");
+    let nobody = simulator.client.get(simulator.url(HOST, "/personnel/v1/pto-plans")).send().await.unwrap();
+    assert_eq!(nobody.status(), 401);
+    assert!(nobody.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic"));
+}
+
+#[tokio::test]
+async fn the_read_with_a_daily_quota_is_noted_whoever_calls_it() {
+    let simulator = Simulator::start();
+    simulator.rest("/personnel/v1/employee-changes", "p<a>&s's", "ACME1").await;
+    let note = simulator.admin("/counters").await["strictness"][0].clone();
+    assert!(note.as_str().unwrap().contains("eight times a day"), "{note}");
+}
+
+#[tokio::test]
+async fn past_the_end_can_be_not_found() {
+    let simulator = Simulator::start_with(&format!("{CONFIG}restPastEnd: notFound\n"), None);
+    let answer = simulator.rest("/personnel/v1/person-details?page=1000000&per_Page=1", "p<a>&s's", "ACME1").await;
+    assert_eq!((answer.status, answer.text.as_str()), (404, ""));
+    let answer = simulator.rest("/personnel/v1/person-details?page=25&per_Page=1", "p<a>&s's", "ACME1").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_description_needs_no_credentials() {
+    let simulator = Simulator::start();
+    for service in ["LoginService", "EmployeePerson", "EmployeeSsoUser"] {
+        let url = simulator.url(HOST, &format!("/services/{service}?wsdl"));
+        let answer = Answer::of(simulator.client.get(url).send().await.unwrap()).await;
+        assert_eq!((answer.status, answer.content_type.as_str()), (200, "text/xml; charset=utf-8"));
+        assert!(answer.text.contains(&format!("<wsdl:portType name=\"I{service}\">")), "{}", answer.text);
+    }
+    let counters = simulator.admin("/counters").await;
+    assert_eq!((&counters["logins"], &counters["strictness"]), (&json!({}), &json!([])));
+}
+
+#[tokio::test]
+async fn a_host_of_no_tenant_is_a_login_site() {
+    let simulator = Simulator::start();
+    for host in [SITE, "localhost"] {
+        let request = simulator.client.post(simulator.url(host, "/services/LoginService"));
+        let request = request.header("content-type", "application/soap+xml").body(right_login());
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        assert_eq!((answer.status, answer.content_type.as_str()), (200, "text/html; charset=utf-8"), "{host}");
+        assert!(answer.text.starts_with("<!DOCTYPE html>"), "{host}");
+    }
+    assert_eq!(simulator.admin("/counters").await["logins"], json!({}), "a login site is not UKG Pro");
+}
+
+#[tokio::test]
+async fn both_http_versions_and_both_tls_versions_are_spoken() {
+    let simulator = Simulator::start();
+    let clients = [
+        (client(&simulator.ca, simulator.https, |b| b), Version::HTTP_2),
+        (client(&simulator.ca, simulator.https, |b| b.http1_only()), Version::HTTP_11),
+        (client(&simulator.ca, simulator.https, |b| b.tls_version_max(reqwest::tls::Version::TLS_1_2)), Version::HTTP_2),
+        (client(&simulator.ca, simulator.https, |b| b.tls_version_min(reqwest::tls::Version::TLS_1_3)), Version::HTTP_2),
+    ];
+    for (client, version) in &clients {
+        let request = client.post(simulator.url(HOST, "/services/LoginService"));
+        let response = request.header("content-type", "application/soap+xml").body(right_login()).send().await.unwrap();
+        assert_eq!(response.version(), *version);
+        assert_eq!(Answer::of(response).await.element("Status"), "Ok");
+    }
+    assert_eq!(simulator.admin("/counters").await["connections"], 4);
+    let stranger = Client::builder().no_proxy().resolve(HOST, simulator.https).build().unwrap();
+    assert!(stranger.get(simulator.url(HOST, "/")).send().await.is_err(), "no one else trusts the authority");
+    assert_eq!(simulator.admin("/counters").await["connections"], 4, "a handshake that fails is no connection");
+}
+
+#[tokio::test]
+async fn faults_come_instead_of_answers() {
+    let simulator = Simulator::start();
+    let right = right_login();
+
+    let answer = json!({"status": 503, "headers": {"retry-after": "7"}, "body": "busy"});
+    let once = json!([{"host": HOST, "operation": "LoginService/Authenticate", "times": 1, "answer": answer}]);
+    assert_eq!(simulator.put("/faults", once).await.0, 204);
+    let response = simulator.post("/services/LoginService", &right).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"7".parse().unwrap()));
+    assert_eq!(response.text().await.unwrap(), "busy");
+    assert_eq!(simulator.login(&right).await.element("Status"), "Ok", "it was for one time");
+    assert_eq!(simulator.admin("/faults").await[0]["times"], 0);
+
+    simulator.fault("LoginService/Authenticate", json!({"loginFailed": "Invalid User API Key"})).await;
+    assert_eq!(simulator.login(&right).await.element("StatusMessage"), "Invalid User API Key");
+
+    let fault = json!({"status": 500, "code": "Sender", "subcode": "FailedAuthentication", "reason": "Access is denied."});
+    simulator.fault("*", json!({ "soapFault": fault })).await;
+    let answer = simulator.login(&right).await;
+    assert_eq!((answer.status, answer.element("Text").as_str()), (500, "Access is denied."));
+    simulator.delete("/faults").await;
+    assert_eq!(simulator.admin("/faults").await, json!([]));
+
+    let token = simulator.token().await;
+    let error = json!({"message": "Too many", "severity": "Error", "code": "E1"});
+    simulator.fault("EmployeePerson/FindPeople", json!({ "operationError": error })).await;
+    let answer = simulator.find("EmployeePerson", "FindPeople", &token, NONE).await;
+    assert_eq!((answer.element("Message").as_str(), answer.element("HasErrors").as_str()), ("Too many", "true"));
+
+    simulator.fault("GET /personnel/v1/pto-plans", json!({"status": 429})).await;
+    assert_eq!(simulator.rest("/personnel/v1/pto-plans", "p<a>&s's", "ACME1").await.status, 429);
+
+    simulator.fault("LoginService/Authenticate", json!({"status": 200, "body": "0123456789", "repeatBody": 500_000})).await;
+    assert_eq!(simulator.login(&right).await.text.len(), 5_000_000);
+
+    let counters = simulator.admin("/counters").await;
+    assert_eq!(counters["requests"]["LoginService/Authenticate"], 6, "faults are requests too");
+    assert_eq!(counters["logins"]["svc-acme"], json!({"attempts": 7, "accepted": 2, "refused": 1, "rest": 1}));
+}
+
+#[tokio::test]
+async fn a_fault_can_tear_the_connection_and_delay_an_answer() {
+    let simulator = Simulator::start();
+    simulator.fault("LoginService/Authenticate", json!({"closeConnection": true})).await;
+    for version in [Version::HTTP_2, Version::HTTP_11] {
+        let client = client(&simulator.ca, simulator.https, |b| if version == Version::HTTP_11 { b.http1_only() } else { b });
+        let request = client.post(simulator.url(HOST, "/services/LoginService"));
+        let sent = request.header("content-type", "application/soap+xml").body(right_login()).send().await;
+        let torn = match sent {
+            Ok(response) => response.text().await.is_err(),
+            Err(_) => true,
+        };
+        assert!(torn, "{version:?}");
+    }
+
+    simulator.fault("LoginService/Authenticate", json!({"delaySeconds": 0.3})).await;
+    let started = Instant::now();
+    assert_eq!(simulator.login(&right_login()).await.element("Status"), "Ok");
+    assert!(started.elapsed() >= Duration::from_millis(300));
+
+    simulator.delete("/counters").await;
+    simulator.fault("LoginService/Authenticate", json!({"delaySeconds": 60})).await;
+    let request = simulator.post("/services/LoginService", &right_login()).timeout(Duration::from_millis(200));
+    assert!(request.send().await.unwrap_err().is_timeout());
+    let logins = &simulator.admin("/counters").await["logins"]["svc-acme"];
+    assert_eq!((&logins["attempts"], &logins["accepted"]), (&json!(1), &json!(0)));
+}
+
+#[tokio::test]
+async fn the_control_api_shows_and_changes_everything_but_credentials() {
+    let simulator = Simulator::start();
+    let health = simulator.plain.get(format!("{}/healthz", simulator.admin)).send().await.unwrap();
+    assert_eq!((health.status().as_u16(), health.text().await.unwrap().as_str()), (200, "ok\n"));
+    let ca = simulator.plain.get(format!("{}/ca.pem", simulator.admin)).send().await.unwrap();
+    assert_eq!(ca.text().await.unwrap(), simulator.ca);
+
+    simulator.token().await;
+    assert_eq!(simulator.admin("/counters").await["connections"], 1);
+    simulator.delete("/counters").await;
+    let zero = json!({"logins": {}, "requests": {}, "connections": 0, "personRecords": 0, "strictness": []});
+    assert_eq!(simulator.admin("/counters").await, zero);
+
+    let shown = simulator.admin("/config").await;
+    assert_eq!(shown["tenants"][0]["accounts"][0]["password"], "[redacted]");
+    assert_eq!(shown["tenants"][0]["accounts"][0]["permissions"][0], "EmployeePersonDetails");
+    for credential in ["p<a>", "UKEY00", "ACME1", "GLOB1"] {
+        assert!(!shown.to_string().contains(credential));
+    }
+    let (status, error) = simulator.put("/config", &shown).await;
+    assert_eq!(status, 400);
+    assert!(error.contains("tenants[0].customerApiKey: write the value itself"), "{error}");
+    assert_eq!(simulator.login(&right_login()).await.element("Status"), "Ok", "a refused configuration changes nothing");
+
+    let config = json!({"tenants": [{"name": "new", "hosts": ["new.ultipro.localhost"], "customerApiKey": "NEW01",
+        "accounts": [{"username": "u", "password": "p", "userApiKey": "k"}]}]});
+    assert_eq!(simulator.put("/config", config).await, (204, String::new()));
+    let fresh = client(&simulator.ca, simulator.https, |b| b);
+    let request = fresh.post(simulator.url("new.ultipro.localhost", "/services/LoginService"));
+    let request = request.header("content-type", "application/soap+xml").body(login("NEW01", "p", "k", "u"));
+    let answer = Answer::of(request.send().await.unwrap()).await;
+    assert_eq!(answer.element("Status"), "Ok", "the new host has a certificate, and the old authority's");
+
+    let (status, error) = simulator.put("/faults", json!([{"operation": "*", "answer": {}}])).await;
+    assert_eq!(status, 400);
+    assert!(error.contains("faults[0].answer: write one of"), "{error}");
+}
+
+#[tokio::test]
+async fn the_authority_outlives_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let first = Simulator::start_with(CONFIG, Some(state.path()));
+    let ca = first.ca.clone();
+    drop(first);
+    let second = Simulator::start_with(CONFIG, Some(state.path()));
+    let old = client(&ca, second.https, |builder| builder);
+    let response = old.get(second.url(HOST, "/services/LoginService?wsdl")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn it_stops_by_itself_when_told_or_when_its_parent_is_gone() {
+    for signal in [None, Some("-TERM"), Some("-INT")] {
+        let mut simulator = Simulator::start();
+        simulator.token().await; // a connection left open does not hold it up
+        match signal {
+            Some(signal) => {
+                let id = simulator.child.id().to_string();
+                assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+            }
+            None => drop(simulator.child.stdin.take()),
+        }
+        // Not on this thread: the client has to see that the server goes.
+        let stopped = tokio::task::spawn_blocking(move || simulator.child.wait());
+        assert!(stopped.await.unwrap().unwrap().success(), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_wrong_file_or_flag_is_said_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tenants.yaml");
+    let run = |config: &str, more: &[&str]| {
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ukgpro-simulator"));
+        command.env("UKGPRO_SIMULATOR_LOG", "error");
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"]).arg(&file).args(more);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(!output.status.success());
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = run(&CONFIG.replace("PtoPlanIntegration", "PtoPlan"), &[]);
+    assert!(error.contains("tenants[0].accounts[0].permissions[2]: `PtoPlan` is no known row"), "{error}");
+    let error = run(CONFIG, &["--ca-out", "/nonexistent/ca.pem"]);
+    assert!(error.contains("--ca-out /nonexistent/ca.pem: "), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}

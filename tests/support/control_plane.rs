@@ -1,0 +1,100 @@
+//! The control plane: one of our own on loopback, or a cluster that somebody already has.
+//!
+//! `USE_KUBECONFIG=1` takes the cluster of `KUBECONFIG`; `KUBEBUILDER_ASSETS` takes prebuilt components. Otherwise
+//! `tests/controlplane` is built, which takes minutes the first time.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, Config, CustomResourceExt};
+use serde::Deserialize;
+use ukgpro_operator::api::{self, UkgProConnection};
+
+/// What the supervisor says when the API server can be used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    kubeconfig: PathBuf,
+    audit_log: Option<PathBuf>,
+    assets: PathBuf,
+}
+
+pub struct ControlPlane {
+    pub kubeconfig: PathBuf,
+    /// Every request, a JSON object a line; not with somebody's own cluster.
+    pub audit_log: Option<PathBuf>,
+    pub kubectl: PathBuf,
+    /// Its standard input is the supervisor's sign to go on; it closes when this process ends, however it ends.
+    _supervisor: Option<Child>,
+}
+
+impl ControlPlane {
+    /// The one of this process, with the CRD installed; started by the first who asks.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let control_plane = Self::start();
+            // A thread of its own, since the first who asks is inside a runtime already.
+            std::thread::scope(|scope| {
+                let install = scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                    runtime.block_on(install_crd(&control_plane));
+                });
+                install.join().expect("the CRD is installed");
+            });
+            control_plane
+        })
+    }
+
+    fn start() -> Self {
+        if std::env::var_os("USE_KUBECONFIG").is_some() {
+            let kubeconfig = std::env::var_os("KUBECONFIG").expect("USE_KUBECONFIG goes with KUBECONFIG").into();
+            return Self { kubeconfig, audit_log: None, kubectl: "kubectl".into(), _supervisor: None };
+        }
+        let mut supervisor = Command::new(assets().join("controlplane"))
+            .args(["up", "--audit", "--until-stdin-closes"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the supervisor starts");
+        let mut line = String::new();
+        let stdout = supervisor.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the supervisor reports");
+        let report: Report = serde_json::from_str(&line).expect("the control plane came up; its log is above");
+        let kubectl = report.assets.join("kubectl");
+        Self { kubeconfig: report.kubeconfig, audit_log: report.audit_log, kubectl, _supervisor: Some(supervisor) }
+    }
+
+    /// A client with all rights.
+    pub async fn admin(&self) -> Client {
+        client(&self.kubeconfig).await
+    }
+}
+
+fn assets() -> PathBuf {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane/build.sh");
+    let output = Command::new(script).stderr(Stdio::inherit()).output().expect("build.sh runs");
+    assert!(output.status.success(), "build.sh failed");
+    String::from_utf8(output.stdout).expect("a path").trim_end().into()
+}
+
+async fn client(kubeconfig: &PathBuf) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration");
+    Client::try_from(config).expect("a client")
+}
+
+async fn install_crd(control_plane: &ControlPlane) {
+    let crds = Api::<CustomResourceDefinition>::all(control_plane.admin().await);
+    let name = UkgProConnection::crd_name();
+    crds.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(api::crd())).await.expect("the CRD is accepted");
+    let established = await_condition(crds, name, conditions::is_crd_established());
+    tokio::time::timeout(Duration::from_secs(30), established).await.expect("in time").expect("the CRD is established");
+}

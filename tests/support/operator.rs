@@ -1,0 +1,46 @@
+//! An operator: the real binary, as a process.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+pub struct Operator {
+    process: Child,
+}
+
+impl Operator {
+    /// Starts one that watches this namespace only. Its log goes on in the same file after a restart.
+    pub fn start(kubeconfig: &Path, namespace: &str, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).expect("a log file");
+        let process = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"))
+            .args(["run", "--namespace", namespace, "--allowed-domains", "ultipro.localhost,ultipro.com"])
+            .args(["--health-address", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug,hyper_util=info,h2=info"])
+            .env("KUBECONFIG", kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the operator starts");
+        Self { process }
+    }
+
+    /// Asks it to stop, as Kubernetes does, and waits until it has.
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        self.process.wait().expect("the operator ends")
+    }
+
+    /// Ends it without a word.
+    pub fn kill(mut self) {
+        self.process.kill().expect("the operator runs");
+        self.process.wait().expect("the operator ends");
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

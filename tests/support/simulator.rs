@@ -1,0 +1,131 @@
+//! A simulator of UKG Pro, one process a test.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub const HOST: &str = "service4.ultipro.localhost";
+
+/// A service account as the simulator knows it; a test changes it and calls [`Simulator::play`].
+#[derive(Clone)]
+pub struct Account {
+    pub username: String,
+    pub password: String,
+    pub customer_api_key: String,
+    pub user_api_key: String,
+    pub status: &'static str,
+    pub permissions: Vec<&'static str>,
+}
+
+impl Account {
+    /// An account whose every value is found nowhere else, with all permissions.
+    pub fn unique(tag: &str) -> Self {
+        Self {
+            username: format!("svc-{tag}"),
+            password: format!("pw-{tag}-<&>\"'!"),
+            customer_api_key: format!("C{tag}"),
+            user_api_key: format!("UKEY{tag}"),
+            status: "Active",
+            permissions: ukgpro_operator::ukg::catalogue::ROWS.iter().map(|row| row.name).collect(),
+        }
+    }
+
+    pub fn secrets(&self) -> [&str; 4] {
+        [&self.username, &self.password, &self.customer_api_key, &self.user_api_key]
+    }
+
+    fn tenant(&self) -> Value {
+        json!({"name": "acme", "hosts": [HOST], "customerApiKey": self.customer_api_key, "accounts": [{
+            "username": self.username, "password": self.password, "userApiKey": self.user_api_key,
+            "status": self.status, "permissions": self.permissions,
+        }]})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    https: String,
+    admin: String,
+}
+
+pub struct Simulator {
+    pub port: u16,
+    /// Its certificate authority, in PEM.
+    pub ca: String,
+    admin: String,
+    http: reqwest::Client,
+    process: Child,
+}
+
+impl Simulator {
+    pub fn start(directory: &Path, account: &Account) -> Self {
+        let config = directory.join("simulator.json");
+        let ca = directory.join("ca.crt");
+        let login_site = format!("login.{}", HOST.split_once('.').expect("a domain").1);
+        let tenants = json!({"tenants": [account.tenant()], "loginSites": [login_site]});
+        std::fs::write(&config, tenants.to_string()).expect("the configuration is written");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_ukgpro-simulator"))
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--exit-when-stdin-closes", "--config"])
+            .arg(&config)
+            .arg("--ca-out")
+            .arg(&ca)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the simulator starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("the simulator reports");
+        let report: Report = serde_json::from_str(&line).expect("the simulator's report");
+        let port = report.https.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let ca = std::fs::read_to_string(ca).expect("a certificate");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { port, ca, admin: report.admin, http, process }
+    }
+
+    /// Plays this account from now on.
+    pub async fn play(&self, account: &Account) {
+        let tenants = json!({"tenants": [account.tenant()]});
+        self.put("config", &tenants).await;
+    }
+
+    /// Lays in faults, in place of those before.
+    pub async fn faults(&self, faults: Value) {
+        self.put("faults", &faults).await;
+    }
+
+    pub async fn counters(&self) -> Value {
+        let url = format!("{}/counters", self.admin);
+        let text = self.http.get(url).send().await.expect("counters").text().await.expect("counters");
+        serde_json::from_str(&text).expect("counters are JSON")
+    }
+
+    /// How many logins came in for this account by SOAP: attempts, refused.
+    pub async fn logins(&self, account: &Account) -> (u64, u64) {
+        let logins = &self.counters().await["logins"][&account.username];
+        let count = |field: &str| logins[field].as_u64().unwrap_or(0);
+        (count("attempts") - count("rest"), count("refused"))
+    }
+
+    /// How many requests came in, of whatever kind.
+    pub async fn requests(&self) -> u64 {
+        let counters = self.counters().await;
+        counters["requests"].as_object().expect("a map").values().filter_map(Value::as_u64).sum()
+    }
+
+    async fn put(&self, path: &str, body: &Value) {
+        let url = format!("{}/{path}", self.admin);
+        let answer = self.http.put(url).body(body.to_string()).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "PUT /{path}: {}", answer.text().await.unwrap_or_default());
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

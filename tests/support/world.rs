@@ -1,0 +1,305 @@
+//! One test's world.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding, RoleRef, Subject};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::config::Kubeconfig;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
+use ukgpro_operator::conditions;
+
+use super::control_plane::ControlPlane;
+use super::operator::Operator;
+use super::simulator::{Account, Simulator};
+
+/// Longer than anything takes on a busy machine; a test that waits for it has failed.
+const DEADLINE: Duration = Duration::from_secs(60);
+const SERVICE_ACCOUNT: &str = "ukgpro-operator";
+pub const SECRET: &str = "acme-ukg-pro";
+pub const CONNECTION: &str = "acme";
+
+pub struct World {
+    pub control_plane: &'static ControlPlane,
+    pub namespace: String,
+    pub admin: Client,
+    pub account: Account,
+    pub simulator: Simulator,
+    kubeconfig: PathBuf,
+    directory: TempDir,
+}
+
+impl World {
+    /// A namespace with the simulator's CA in ConfigMap `simulator-ca`, the account's Secret, and rights for an operator.
+    pub async fn new(name: &str) -> Self {
+        let control_plane = ControlPlane::shared();
+        let admin = control_plane.admin().await;
+        let tag = format!("{:08x}", RandomState::new().hash_one(name) as u32);
+        let namespace = format!("e2e-{name}-{tag}");
+        let directory = tempfile::tempdir().expect("a directory");
+        let account = Account::unique(&tag);
+        let simulator = Simulator::start(directory.path(), &account);
+        let kubeconfig = directory.path().join("operator.kubeconfig");
+        let world = Self { control_plane, namespace, admin, account, simulator, kubeconfig, directory };
+        let object = Namespace { metadata: named(&world.namespace), ..Namespace::default() };
+        Api::all(world.admin.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
+        world.grant_rights().await;
+        let ca = BTreeMap::from([("ca.crt".to_owned(), world.simulator.ca.clone())]);
+        world.create(&ConfigMap { metadata: named("simulator-ca"), data: Some(ca), ..ConfigMap::default() }).await;
+        world.put_secret(&world.account).await;
+        world
+    }
+
+    /// A ServiceAccount with the rights of `examples/operator/rbac.yaml`, in this namespace only, and a kubeconfig with its token.
+    async fn grant_rights(&self) {
+        self.create(&ServiceAccount { metadata: named(SERVICE_ACCOUNT), ..ServiceAccount::default() }).await;
+        let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/operator/rbac.yaml");
+        let manifests = std::fs::read_to_string(manifests).expect("the rights");
+        let role = manifests.split("\n---\n").find(|document| document.contains("kind: ClusterRole\n")).expect("a ClusterRole");
+        let role: ClusterRole = serde_saphyr::from_str(role).expect("a ClusterRole");
+        self.create(&Role { metadata: named(SERVICE_ACCOUNT), rules: role.rules }).await;
+        self.create(&RoleBinding {
+            metadata: named(SERVICE_ACCOUNT),
+            role_ref: RoleRef {
+                api_group: "rbac.authorization.k8s.io".to_owned(),
+                kind: "Role".to_owned(),
+                name: SERVICE_ACCOUNT.to_owned(),
+            },
+            subjects: Some(vec![Subject {
+                kind: "ServiceAccount".to_owned(),
+                name: SERVICE_ACCOUNT.to_owned(),
+                namespace: Some(self.namespace.clone()),
+                ..Subject::default()
+            }]),
+        })
+        .await;
+        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        let token = self.api::<ServiceAccount>().create_token_request(SERVICE_ACCOUNT, &PostParams::default(), &request).await;
+        let token = token.expect("a token").status.expect("a token").token;
+        let admin = Kubeconfig::read_from(&self.control_plane.kubeconfig).expect("a kubeconfig");
+        let cluster = admin.clusters[0].cluster.clone().expect("a cluster");
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "clusters": [{"name": "x", "cluster": cluster}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+            "users": [{"name": "x", "user": {"token": token}}],
+        });
+        std::fs::write(&self.kubeconfig, kubeconfig.to_string()).expect("the kubeconfig is written");
+    }
+
+    /// An operator for this world; more than one may run.
+    pub fn operator(&self) -> Operator {
+        Operator::start(&self.kubeconfig, &self.namespace, &self.directory.path().join("operator.log"))
+    }
+
+    /// The port and domain of this world's simulator.
+    pub fn domain(&self) -> String {
+        format!("ultipro.localhost:{}", self.simulator.port)
+    }
+
+    /// The manifest of a connection to this world's simulator that needs these permissions.
+    pub fn connection(&self, permissions: &[&str]) -> Value {
+        json!({
+            "apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection",
+            "metadata": {"name": CONNECTION, "namespace": self.namespace},
+            "spec": {
+                "secretRef": {"name": SECRET}, "domain": self.domain(), "subdomain": "service4",
+                "caRef": {"name": "simulator-ca"},
+                "permissions": permissions.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
+            },
+        })
+    }
+
+    pub fn connections(&self) -> Api<UkgProConnection> {
+        self.api()
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        self.api()
+    }
+
+    /// Applies a connection as `kubectl apply --server-side` does; the error's text where it is refused.
+    pub async fn apply(&self, manifest: &Value) -> Result<UkgProConnection, String> {
+        let name = manifest["metadata"]["name"].as_str().expect("a name");
+        let params = PatchParams::apply("tests").force();
+        match self.connections().patch(name, &params, &Patch::Apply(manifest)).await {
+            Ok(connection) => Ok(connection),
+            Err(kube::Error::Api(status)) => Err(status.message),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Creates or replaces the Secret, with the values of this account.
+    pub async fn put_secret(&self, account: &Account) {
+        let [username, password, customer_api_key, user_api_key] = account.secrets();
+        self.put_secret_data(json!({
+            "username": username, "password": password,
+            "customerApiKey": customer_api_key, "userApiKey": user_api_key,
+        }))
+        .await;
+    }
+
+    pub async fn put_secret_data(&self, data: Value) {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": data});
+        let _ = self.secrets().delete(SECRET, &DeleteParams::default()).await;
+        self.secrets()
+            .patch(SECRET, &PatchParams::apply("tests").force(), &Patch::Apply(&secret))
+            .await
+            .expect("the Secret is applied");
+    }
+
+    /// Merges into the Secret, as an edit in place.
+    pub async fn edit_secret(&self, patch: Value) {
+        self.secrets().patch(SECRET, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the Secret is edited");
+    }
+
+    /// Merges into the connection.
+    pub async fn edit(&self, patch: Value) {
+        let edited = self.connections().patch(CONNECTION, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        edited.expect("the connection is edited");
+    }
+
+    /// Waits until the status, of the present spec, is as said.
+    pub async fn wait_for(&self, what: &str, is: impl Fn(&UkgProConnectionStatus) -> bool) -> UkgProConnection {
+        let current = |connection: Option<&UkgProConnection>| {
+            connection.is_some_and(|connection| {
+                let status = connection.status.as_ref();
+                status.is_some_and(|status| status.observed_generation == connection.metadata.generation && is(status))
+            })
+        };
+        match tokio::time::timeout(DEADLINE, await_condition(self.connections(), CONNECTION, current)).await {
+            Ok(found) => found.expect("a watch").expect("the connection is there"),
+            Err(_) => {
+                let connection = self.connections().get(CONNECTION).await.expect("the connection is there");
+                let status = serde_json::to_string_pretty(&connection.status).expect("JSON");
+                panic!("waited for {what} in vain; the status is\n{status}\nand the operator said\n{}", self.operator_log());
+            }
+        }
+    }
+
+    /// Waits for this reason in `Ready`.
+    pub async fn wait_for_reason(&self, reason: &str) -> UkgProConnection {
+        let is = |status: &UkgProConnectionStatus| {
+            conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.reason == reason)
+        };
+        self.wait_for(reason, is).await
+    }
+
+    /// Waits until the simulator's counters are as said.
+    pub async fn wait_for_counters(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let poll = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                ticks.tick().await;
+                let counters = self.simulator.counters().await;
+                if is(&counters) {
+                    return counters;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("waited for {what} in vain"))
+    }
+
+    /// Waits for this many events about the connection and gives their reasons, oldest first.
+    pub async fn events(&self, count: usize) -> Vec<String> {
+        let poll = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                ticks.tick().await;
+                let mut events = self.api::<Event>().list(&ListParams::default()).await.expect("events").items;
+                events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
+                if events.len() >= count {
+                    return events.into_iter().filter_map(|event| event.reason).collect();
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("waited for {count} events in vain"))
+    }
+
+    /// Runs the real kubectl in this namespace; its standard output, whether or not it succeeded.
+    pub async fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(&self.control_plane.kubectl);
+        command.env("KUBECONFIG", &self.control_plane.kubeconfig).args(["--namespace", &self.namespace]).args(arguments);
+        let run = tokio::task::spawn_blocking(move || command.output());
+        let output = run.await.expect("kubectl ends").expect("kubectl runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub fn operator_log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
+    }
+
+    /// What must hold whatever a test was about; each test ends with it.
+    pub async fn finish(self) {
+        let counters = self.simulator.counters().await;
+        assert_eq!(counters["personRecords"], 0, "a person's data crossed the wire");
+        assert_eq!(counters["strictness"], json!([]), "UKG Pro would have refused or dropped something");
+        let log = self.operator_log();
+        let objects = [
+            serde_json::to_string(&self.connections().list(&ListParams::default()).await.expect("a list").items),
+            serde_json::to_string(&self.api::<Event>().list(&ListParams::default()).await.expect("a list").items),
+        ];
+        let texts = [log.clone(), objects.map(|text| text.expect("JSON")).join("\n")];
+        for secret in self.account.secrets() {
+            // JSON writes quotes otherwise, so look for the part before any.
+            let secret = secret.split(['"', '<', '&']).next().expect("a part");
+            assert!(texts.iter().all(|text| !text.contains(secret)), "a credential got out");
+        }
+        assert!(!log.contains("panicked"), "{log}");
+        self.assert_no_request_refused();
+        self.finish_without_operator().await;
+    }
+
+    /// Leaves nothing behind.
+    pub async fn finish_without_operator(self) {
+        Api::<Namespace>::all(self.admin.clone()).delete(&self.namespace, &DeleteParams::default()).await.expect("deleted");
+    }
+
+    fn assert_no_request_refused(&self) {
+        let Some(audit_log) = &self.control_plane.audit_log else { return };
+        let user = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", self.namespace);
+        let log = std::fs::read_to_string(audit_log).expect("the audit log");
+        let mut requests = 0;
+        for line in log.lines().filter(|line| line.contains(&user)) {
+            // The last line may be half written.
+            let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
+            requests += 1;
+            assert_ne!(entry["responseStatus"]["code"], 403, "{} {}", entry["verb"], entry["requestURI"]);
+        }
+        assert!(requests > 0, "the audit log has the operator's requests");
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.admin.clone(), &self.namespace)
+    }
+
+    pub async fn create<K>(&self, object: &K)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let created = self.api::<K>().create(&PostParams::default(), object).await;
+        created.unwrap_or_else(|error| panic!("{} {}: {error}", K::kind(&()), object.name_any()));
+    }
+}
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
+}
