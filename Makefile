@@ -1,0 +1,54 @@
+# `make help` lists the targets. Everything that needs a control plane builds one from Kubernetes' own Go modules, once.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+CONTROL_PLANE := tests/controlplane/build.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-once test lint unit e2e control-plane crd doc clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the operator and the simulator
+	$(CARGO) build --locked --bins
+
+demo: build ## Four connections get their verdicts on a real control plane; stays up until Ctrl-C
+	@assets=$$($(CONTROL_PLANE)) && ASSETS="$$assets" BIN="$(abspath $(TARGET_DIR))/debug" examples/demo/run.sh
+
+demo-once: build ## The same, ending by itself; fails unless every verdict is as expected
+	@assets=$$($(CONTROL_PLANE)) && ASSETS="$$assets" BIN="$(abspath $(TARGET_DIR))/debug" examples/demo/run.sh --once
+
+# The control plane is by far the longest build, so it goes first and beside the others; build.sh locks and says how far it is.
+test: ## Formatting, lints, docs, and all tests
+	@$(CONTROL_PLANE) >/dev/null & building=$$!; \
+	$(MAKE) --no-print-directory lint unit; status=$$?; \
+	wait $$building && [ $$status = 0 ]
+	$(MAKE) --no-print-directory e2e
+
+lint: ## Formatting, clippy and rustdoc, with warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+unit: ## Tests that need no control plane, CRD drift among them
+	$(CARGO) test --locked --lib --bins --test crd --test simulator
+	$(CARGO) test --locked --doc
+
+e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
+	$(CARGO) test --locked --test e2e
+	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
+
+control-plane: ## Build the control plane and print its directory, of the form KUBEBUILDER_ASSETS has
+	@$(CONTROL_PLANE)
+
+crd: ## Generate crds/ from src/api.rs
+	$(CARGO) run --locked --quiet --bin ukgpro-operator crd > crds/ukgproconnections.ukgpro.dev.yaml.new
+	mv crds/ukgproconnections.ukgpro.dev.yaml.new crds/ukgproconnections.ukgpro.dev.yaml
+
+doc: ## Build the documentation; it opens on the map of the house
+	$(CARGO) doc --locked --no-deps --document-private-items
+	@echo "$(abspath $(TARGET_DIR))/doc/ukgpro_operator/index.html"
+
+clean: ## Remove what was built, the control plane included
+	$(CARGO) clean
