@@ -4,7 +4,7 @@
 //! resolve ─▶ lint ─▶ gate ─▶ authenticate ─▶ probe ─▶ decide ─▶ publish
 //! ```
 //!
-//! One file per arrow; [`observe`] and [`reconcile`] below are these calls and nothing else.
+//! One file per arrow; `observe` and [`reconcile`] below are these calls and nothing else.
 //!
 //! **Invariant.** `Err` means that Kubernetes could not be read or written, and nothing else. A bad Secret, a refused login and a
 //! missing permission are what the operator exists to report: they are values, rungs of [`Observation`].
