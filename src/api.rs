@@ -99,8 +99,14 @@ pub struct UkgProConnectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaReference>,
 
-    /// The permissions this connection needs: rows of the page Service Account Administration, with access View. Without any,
-    /// only the login is tested.
+    /// Named sets of permissions this connection needs, such as `EmployeeData`; `ukgpro-operator catalogue` lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub profiles: Vec<String>,
+
+    /// The permissions this connection needs: rows of the page Service Account Administration, with access View. What is named
+    /// here wins over the same row in a profile. Without any, and without profiles, only the login is tested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -150,7 +156,7 @@ pub struct SecretKeys {
     /// The Customer API key, one per tenant.
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub customer_api_key: String,
-    /// The User API key, one per service account.
+    /// The User API key, one per service account. May be absent where all permissions are tested by REST.
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub user_api_key: String,
     /// The web-service domain, where `spec.domain` is not set.
@@ -208,6 +214,24 @@ pub struct RequiredPermission {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("permissions[].name is not the name of a permission; write the row's title without blanks, such as EmployeePersonDetails"))]
     pub name: String,
+
+    /// The interface to test it by, where UKG Pro has both; Auto takes SOAP where there is a SOAP service.
+    #[serde(default)]
+    pub api: ApiChoice,
+}
+
+/// The interface to test a permission by.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApiChoice {
+    /// SOAP where there is a SOAP service, REST elsewhere.
+    #[default]
+    Auto,
+    /// A SOAP data service.
+    #[serde(rename = "SOAP")]
+    Soap,
+    /// A REST resource.
+    #[serde(rename = "REST")]
+    Rest,
 }
 
 /// What the operator found. Nothing in it moves while nothing changes.
@@ -246,7 +270,7 @@ pub struct UkgProConnectionStatus {
     pub conditions: Vec<Condition>,
 
     /// Each required permission by itself.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionStatus>,
@@ -272,6 +296,10 @@ pub struct PermissionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
+    /// What to do, where it is Denied or Undetermined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub remedy: Option<String>,
     /// Since when the state is what it is.
     pub since: Time,
 }

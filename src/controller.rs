@@ -4,7 +4,7 @@
 //! resolve ─▶ lint ─▶ gate ─▶ authenticate ─▶ probe ─▶ decide ─▶ publish
 //! ```
 //!
-//! One file per arrow; `observe` and [`reconcile`] below are these calls and nothing else.
+//! One file per arrow; [`reconcile`] and [`check`] below are these calls and nothing else.
 //!
 //! **Invariant.** `Err` means that Kubernetes could not be read or written, and nothing else. A bad Secret, a refused login and a
 //! missing permission are what the operator exists to report: they are values, rungs of [`Observation`].
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use crate::api::UkgProConnection;
 use crate::ledger::Ledger;
+use crate::ukg::catalogue::{Catalogue, Requirement};
 use crate::ukg::transport::Transport;
 use crate::watch::{SecretIndex, Seen};
 
@@ -30,6 +30,7 @@ pub mod publish;
 pub mod resolve;
 
 use decide::Observation;
+use resolve::{Target, Unresolved};
 
 /// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
 pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
@@ -40,6 +41,8 @@ pub struct Context {
     pub kubernetes: kube::Client,
     /// What whoever runs the operator allows.
     pub policy: Policy,
+    /// The permissions that can be required.
+    pub catalogue: Catalogue,
     /// The HTTPS client of all connections without a CA of their own.
     pub transport: Transport,
     /// Which credentials were refused.
@@ -77,36 +80,47 @@ pub enum Error {
 
 /// Checks a connection and writes down what was found; gives when to look again.
 pub async fn reconcile(connection: &UkgProConnection, context: &Context) -> Result<Duration, Error> {
-    let observation = observe(connection, context).await?;
-    let decision = decide::decide(connection, &observation, Timestamp::now());
+    let requirements = resolve::requirements(&connection.spec, &context.catalogue);
+    let observation = observe(connection, requirements.clone(), context).await?;
+    let decision = decide::decide(connection, &requirements.unwrap_or_default(), &observation, Timestamp::now());
     publish::publish(connection, &decision, context).await?;
     Ok(decision.requeue)
 }
 
-async fn observe(connection: &UkgProConnection, context: &Context) -> Result<Observation, Error> {
+async fn observe(
+    connection: &UkgProConnection,
+    requirements: Result<Vec<Requirement>, Unresolved>,
+    context: &Context,
+) -> Result<Observation, Error> {
     if connection.spec.suspend {
         return Ok(Observation::Suspended);
     }
-    let target = match resolve::resolve(connection, context).await? {
-        Ok(target) => target,
+    let requirements = match requirements {
+        Ok(requirements) => requirements,
         Err(unresolved) => return Ok(Observation::Unresolved(unresolved)),
     };
+    let referents = resolve::fetch(connection, context).await?;
+    Ok(match resolve::resolve(connection, requirements, referents, &context.policy, &context.transport) {
+        Ok(target) => check(connection, &target, &context.ledger).await,
+        Err(unresolved) => Observation::Unresolved(unresolved),
+    })
+}
+
+/// Checks a target, from lint to the probes.
+pub async fn check(connection: &UkgProConnection, target: &Target, ledger: &Ledger) -> Observation {
     let resolved = target.resolved();
-    if let Some(findings) = lint::lint(&target) {
-        return Ok(Observation::Malformed(resolved, findings));
+    if let Some(findings) = lint::lint(target) {
+        return Observation::Malformed(resolved, findings);
     }
-    let fingerprint = context.ledger.fingerprint(&target.endpoint, &target.credentials);
-    if let Some(hold) = gate::gate(connection, &resolved, context.ledger.refusal(fingerprint)) {
-        return Ok(Observation::Held(resolved, hold));
+    let fingerprint = ledger.fingerprint(&target.endpoint, &target.credentials);
+    if let Some(hold) = gate::gate(connection, &resolved, ledger.refusal(fingerprint)) {
+        return Observation::Held(resolved, hold);
     }
     let deadline = Instant::now() + connection.spec.timeout();
-    let session = match authenticate::authenticate(&target, fingerprint, &context.ledger, deadline).await {
-        Ok(session) => session,
-        Err(failure) => return Ok(Observation::LoginFailed(resolved, failure)),
-    };
-    let probed = probe::probe(&target, &session, deadline).await;
-    tracing::debug!(connection = connection.name_any(), permissions = probed.len(), "probed");
-    Ok(Observation::Probed(resolved, probed))
+    match authenticate::authenticate(target, fingerprint, ledger, deadline).await {
+        Ok(session) => Observation::Probed(resolved, probe::probe(target, &session, deadline).await),
+        Err(failure) => Observation::LoginFailed(resolved, failure),
+    }
 }
 
 /// What a Kubernetes client's error comes down to, without texts of the other side: they may quote what was sent.

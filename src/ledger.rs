@@ -15,6 +15,7 @@ use aws_lc_rs::hmac;
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::Endpoint;
 use crate::ukg::login::LoginFailure;
+use crate::ukg::sensitive::Sensitive;
 
 /// About 5 MiB at the most, for ten times the accounts one operator is meant for.
 pub const ENTRIES_MAX: usize = 100_000;
@@ -47,7 +48,8 @@ impl Ledger {
         let Credentials { username, password, customer_api_key, user_api_key } = credentials;
         let mut context = hmac::Context::with_key(&self.key);
         let host = endpoint.to_string();
-        for part in [&host, username.expose(), password.expose(), customer_api_key.expose(), user_api_key.expose()] {
+        let user_api_key = user_api_key.as_ref().map_or("", Sensitive::expose);
+        for part in [&host, username.expose(), password.expose(), customer_api_key.expose(), user_api_key] {
             // Length first, so that no two lists of values run together into one.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -88,12 +90,11 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::ukg::login::{Refusal, Unclear};
-    use crate::ukg::sensitive::Sensitive;
     use crate::ukg::transport::Unanswered;
 
     fn credentials(values: [&str; 4]) -> Credentials {
         let [username, password, customer_api_key, user_api_key] = values.map(|v| Sensitive::new(v.to_owned()));
-        Credentials { username, password, customer_api_key, user_api_key }
+        Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The operator's flags and wiring.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::{self, Readiness};
 use ukgpro_operator::run::{self, Settings};
 use ukgpro_operator::telemetry::{self, LogFormat};
+use ukgpro_operator::ukg::catalogue::Catalogue;
 
 /// Checks, and keeps checking, connections to UKG Pro.
 #[derive(Parser)]
@@ -27,6 +30,12 @@ enum Command {
     Run(RunArgs),
     /// Print the CustomResourceDefinition
     Crd,
+    /// List the permissions and profiles that connections can ask for
+    Catalogue {
+        /// Configuration file of the operator, for the permissions it adds
+        #[arg(long, env = "UKGPRO_CONFIG")]
+        config: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -44,6 +53,10 @@ struct RunArgs {
         value_parser = domain
     )]
     allowed_domains: Vec<String>,
+
+    /// File of permissions and profiles that are added to the built-in ones, or replace them by name
+    #[arg(long, env = "UKGPRO_CONFIG")]
+    config: Option<PathBuf>,
 
     /// Let a host resolve to a loopback, link-local or private address
     #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
@@ -79,28 +92,57 @@ fn domain(text: &str) -> Result<String, String> {
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Crd => print_crd(),
-        Command::Run(args) => match start(args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(message) => {
-                eprintln!("ukgpro-operator: {message}");
-                ExitCode::FAILURE
-            }
-        },
+    let result = match Cli::parse().command {
+        Command::Crd => serde_saphyr::to_string(&api::crd()).map_err(|error| error.to_string()).and_then(|yaml| print(&yaml)),
+        Command::Catalogue { config } => catalogue(config.as_deref()).and_then(|catalogue| print(&listing(&catalogue))),
+        Command::Run(args) => start(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("ukgpro-operator: {message}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn print_crd() -> ExitCode {
-    use std::io::Write;
-    match serde_saphyr::to_string(&api::crd()) {
-        Ok(yaml) if std::io::stdout().write_all(yaml.as_bytes()).is_ok() => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+/// To standard output, which may be closed before all is read.
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.kind().to_string())
+}
+
+/// The built-in permissions with those of a file.
+fn catalogue(config: Option<&Path>) -> Result<Catalogue, String> {
+    let Some(path) = config else { return Ok(Catalogue::built_in()) };
+    let at = |what: String| format!("--config {}: {what}", path.display());
+    let yaml = std::fs::read_to_string(path).map_err(|error| at(error.kind().to_string()))?;
+    Catalogue::built_in().extended(&yaml).map_err(|error| at(error.to_string()))
+}
+
+fn listing(catalogue: &Catalogue) -> String {
+    let mut text = String::from("PERMISSION                       API        TITLE, AND WHAT IT GIVES\n");
+    for row in catalogue.rows() {
+        let apis = match (&row.soap, &row.rest) {
+            (Some(_), Some(_)) => "SOAP,REST",
+            (Some(_), None) => "SOAP",
+            _ => "REST",
+        };
+        text += &format!("{:<32} {apis:<10} {}: {}\n", row.name, row.title, row.enables);
     }
+    text += "\nPROFILE                          PERMISSIONS\n";
+    for profile in catalogue.profiles() {
+        let members = profile.permissions.iter().map(|member| match member.api {
+            Some(api) => format!("{} ({api})", member.name),
+            None => member.name.clone(),
+        });
+        text += &format!("{:<32} {}\n", profile.name, members.collect::<Vec<_>>().join(", "));
+    }
+    text
 }
 
 #[tokio::main]
 async fn start(args: RunArgs) -> Result<(), String> {
+    let catalogue = catalogue(args.config.as_deref())?;
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
     let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
     let client = kube::Client::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
@@ -115,6 +157,7 @@ async fn start(args: RunArgs) -> Result<(), String> {
     let settings = Settings {
         namespace: args.namespace,
         policy: Policy { allowed_domains: args.allowed_domains, allow_private_addresses: args.allow_private_addresses },
+        catalogue,
         concurrency: args.concurrency.into(),
         instance: instance(),
     };

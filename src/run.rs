@@ -21,6 +21,7 @@ use crate::api::UkgProConnection;
 use crate::controller::{self, Context, Error, Policy};
 use crate::health::Readiness;
 use crate::ledger::Ledger;
+use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{Transport, Trust};
 use crate::watch::{Arrivals, ConnectionRef, SecretIndex, Seen, strip};
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// What connections may do.
     pub policy: Policy,
+    /// The permissions that can be required.
+    pub catalogue: Catalogue,
     /// How many checks may run at once.
     pub concurrency: usize,
     /// The name this process reports events under.
@@ -68,6 +71,7 @@ pub async fn run(
         secrets: Arc::default(),
         seen: Arc::new(Seen::new(store.clone())),
         policy: settings.policy,
+        catalogue: settings.catalogue,
         instance: settings.instance,
         kubernetes,
     });

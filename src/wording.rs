@@ -3,7 +3,8 @@
 //! **Invariant.** A text is fixed but for names that are the user's own Kubernetes vocabulary (Secret, keys, fields, permission
 //! titles) and the host. Nothing a server sent and no value of a Secret can get in: [`Facts`] has no room for it.
 
-use crate::api::Reason;
+use crate::api::{PermissionState, Reason};
+use crate::ukg::catalogue::Row;
 
 /// Where a service account is looked after.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
@@ -132,8 +133,9 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "It must name a ConfigMap or Secret of this namespace and a key with one or more certificates in PEM.",
         ),
         Reason::PermissionUnknown => (
-            "spec.permissions names what the operator does not know: {detail}.",
-            "Write a row's title without blanks, such as EmployeePersonDetails or PtoPlanIntegration.",
+            "spec asks for permissions that the operator does not know: {detail}.",
+            "In spec.permissions, write a row's title without blanks, such as EmployeePersonDetails; 'ukgpro-operator catalogue' lists \
+             the rows and profiles there are.",
         ),
         Reason::LoginUndetermined => (
             "{host} gave an answer to the login that shows neither a success nor a refusal.",
@@ -161,6 +163,21 @@ pub fn message(reason: Reason, facts: &Facts) -> String {
     let host = if facts.host.is_empty() { "the host" } else { &facts.host };
     // The detail last, so that nothing inside it is taken for a placeholder.
     text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)
+}
+
+/// What to do about one permission; `None` where nothing need be done, or another condition says it.
+pub fn remedy(state: PermissionState, row: &Row) -> Option<String> {
+    let Row { title, enables, .. } = row;
+    match state {
+        PermissionState::Denied => Some(format!(
+            "In UKG Pro, open {PAGE}, edit this service account, tick View in the row {title}, and save. It gives {enables}."
+        )),
+        PermissionState::Undetermined => Some(format!(
+            "UKG Pro's answer does not show whether this is granted. In UKG Pro, open {PAGE} and see whether View is ticked in the \
+             row {title}."
+        )),
+        PermissionState::Granted | PermissionState::Error | PermissionState::Unknown => None,
+    }
 }
 
 /// What a condition says that is not True while another is.

@@ -13,12 +13,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::gate::Hold;
 use super::lint::{Finding, ValueFlaw};
 use super::probe::Probed;
-use super::resolve::{CaFlaw, Resolved, Unresolved, rows};
+use super::resolve::{CaFlaw, Resolved, Unresolved};
 use crate::api::{
     Access, ApiKind, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict,
 };
 use crate::conditions::{self, READY, RECONCILING, STALLED, Status, Wanted};
-use crate::ukg::catalogue::{Api, Row};
+use crate::ukg::catalogue::{Api, Requirement};
 use crate::ukg::login::{LoginFailure, Refusal, Unclear};
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::Unanswered;
@@ -66,15 +66,20 @@ pub struct Note {
 /// The first wait after a transient failure; it doubles from there up to the interval.
 const RETRY_MIN: Duration = Duration::from_secs(15);
 
-/// Decides.
-pub fn decide(connection: &UkgProConnection, observation: &Observation, now: Timestamp) -> Decision {
+/// Decides, given the rows that are required.
+pub fn decide(
+    connection: &UkgProConnection,
+    requirements: &[Requirement],
+    observation: &Observation,
+    now: Timestamp,
+) -> Decision {
     let none = UkgProConnectionStatus::default();
     let previous = connection.status.as_ref().unwrap_or(&none);
     if *observation == Observation::Suspended {
         return suspended(connection, previous, now);
     }
     let finding = Conclusion::of(connection, observation, previous);
-    let status = status(connection, previous, observation, &finding, now);
+    let status = status(connection, requirements, previous, observation, &finding, now);
     let event = event(previous, &status, &finding);
     let requeue = requeue(connection, &status, finding.reason, finding.retry_after, now);
     Decision { status, event, requeue }
@@ -143,7 +148,11 @@ impl Observation {
 
 fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
     match unresolved {
-        Unresolved::PermissionsUnknown(names) => (Reason::PermissionUnknown, names.join(", ")),
+        Unresolved::PermissionsUnknown(unknown) => {
+            let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+            (Reason::PermissionUnknown, unknown.join("; "))
+        }
+        Unresolved::TooManyPermissions => (Reason::PermissionUnknown, "together more than 128 permissions".to_owned()),
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
@@ -221,7 +230,8 @@ fn of_unanswered(unanswered: Unanswered) -> Reason {
 /// The worst certain thing first: a denial is certain, an error may pass, an unclear answer proves nothing.
 fn of_probes(probed: &[Probed]) -> (Reason, String) {
     let titles = |state: PermissionState| {
-        let found: Vec<_> = probed.iter().filter(|p| state_of(p.outcome) == state).map(|p| p.row.title).collect();
+        let found: Vec<_> =
+            probed.iter().filter(|p| state_of(p.outcome) == state).map(|p| p.requirement.row.title.as_str()).collect();
         (!found.is_empty()).then(|| found.join(", "))
     };
     let error = probed.iter().find_map(|found| match found.outcome {
@@ -250,13 +260,14 @@ fn state_of(outcome: Outcome) -> PermissionState {
 
 fn status(
     connection: &UkgProConnection,
+    requirements: &[Requirement],
     previous: &UkgProConnectionStatus,
     observation: &Observation,
     finding: &Conclusion,
     now: Timestamp,
 ) -> UkgProConnectionStatus {
     let generation = connection.metadata.generation;
-    let permissions = permissions(connection, previous, observation, finding.reason, now);
+    let permissions = permissions(requirements, previous, observation, finding.reason, now);
     let missing: Vec<_> = permissions.iter().filter(|p| p.state == PermissionState::Denied).map(|p| p.name.as_str()).collect();
     let resolved = observation.resolved();
     UkgProConnectionStatus {
@@ -265,12 +276,12 @@ fn status(
         endpoint: resolved.map(|resolved| resolved.endpoint.clone()),
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
-        conditions: conditions::renew(&previous.conditions, wanted(finding), generation, now),
+        conditions: conditions::renew(&previous.conditions, conditions_of(finding), generation, now),
         permissions,
     }
 }
 
-fn wanted(finding: &Conclusion) -> Vec<Wanted> {
+fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
     let Conclusion { reason, message, .. } = finding;
     let wanted = |type_, status, message: &str| Wanted {
         type_,
@@ -303,29 +314,27 @@ fn ready(reason: Reason) -> Status {
 }
 
 fn permissions(
-    connection: &UkgProConnection,
+    requirements: &[Requirement],
     previous: &UkgProConnectionStatus,
     observation: &Observation,
     overall: Reason,
     now: Timestamp,
 ) -> Vec<PermissionStatus> {
-    let describe = |row: &Row, api: Api, state: PermissionState, reason: Option<Reason>| {
-        let since = previous
-            .permissions
-            .iter()
-            .find(|before| before.name == row.name && before.state == state)
-            .map_or_else(|| conditions::whole_seconds(now), |before| before.since.clone());
+    let describe = |requirement: &Requirement, state: PermissionState, reason: Option<Reason>| {
+        let row = &requirement.row;
+        let before = previous.permissions.iter().find(|before| before.name == row.name && before.state == state);
         PermissionStatus {
-            name: row.name.to_owned(),
-            title: row.title.to_owned(),
+            name: row.name.clone(),
+            title: row.title.clone(),
             access: Access::View,
-            api: match api {
+            api: match requirement.api {
                 Api::Soap => ApiKind::Soap,
                 Api::Rest => ApiKind::Rest,
             },
             state,
             reason: reason.map(|reason| reason.as_str().to_owned()),
-            since,
+            remedy: wording::remedy(state, row),
+            since: before.map_or_else(|| conditions::whole_seconds(now), |before| before.since.clone()),
         }
     };
     match observation {
@@ -338,15 +347,11 @@ fn permissions(
                     Outcome::Undetermined => Some(Reason::PermissionsUndetermined),
                     Outcome::Error(unanswered) => Some(of_unanswered(unanswered)),
                 };
-                describe(found.row, found.api, state_of(found.outcome), reason)
+                describe(&found.requirement, state_of(found.outcome), reason)
             })
             .collect(),
         // Not tested this time, so nothing is claimed.
-        _ => rows(connection)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|row| describe(row, row.probe().api(), PermissionState::Unknown, Some(overall)))
-            .collect(),
+        _ => requirements.iter().map(|requirement| describe(requirement, PermissionState::Unknown, Some(overall))).collect(),
     }
 }
 

@@ -33,17 +33,14 @@ pub enum ValueFlaw {
 pub fn lint(target: &Target) -> Option<Vec<Finding>> {
     let Credentials { username, password, customer_api_key, user_api_key } = &target.credentials;
     let keys = &target.keys;
-    let values = [
-        (&keys.username, username),
-        (&keys.password, password),
-        (&keys.customer_api_key, customer_api_key),
-        (&keys.user_api_key, user_api_key),
-    ];
+    let values = [(&keys.username, username), (&keys.password, password), (&keys.customer_api_key, customer_api_key)];
+    let user_api_key = user_api_key.as_ref().map(|value| (&keys.user_api_key, value));
     let mut findings: Vec<_> = values
         .into_iter()
+        .chain(user_api_key)
         .filter_map(|(key, value)| flaw(value.expose()).map(|flaw| Finding { key: key.clone(), flaw }))
         .collect();
-    if findings.is_empty() && customer_api_key.expose() == user_api_key.expose() {
+    if findings.is_empty() && user_api_key.is_some_and(|(_, value)| value.expose() == customer_api_key.expose()) {
         let flaw = ValueFlaw::SameAs(keys.customer_api_key.clone());
         findings.push(Finding { key: keys.user_api_key.clone(), flaw });
     }

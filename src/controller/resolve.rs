@@ -1,4 +1,5 @@
-//! resolve: a connection → what to speak to and as whom. Reads Kubernetes, and only the connection's own namespace.
+//! resolve: a connection → what to speak to and as whom. [`fetch`] reads Kubernetes, and only the connection's own namespace;
+//! [`resolve`] and [`requirements`] make sense of it.
 //!
 //! Secret values are read fresh for each check, never cached, and moved into the one type that holds them.
 
@@ -6,17 +7,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::api::{CaKind, CaReference, UkgProConnection};
-use crate::ukg::catalogue::{self, Row};
+use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
+use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, UkgProConnection, UkgProConnectionSpec};
+use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{Transport, Trust};
+
+/// Twice what a spec may name one by one; each is a request of a check.
+const REQUIREMENTS_MAX: usize = 128;
 
 /// Everything a check needs.
 pub struct Target {
@@ -27,11 +31,11 @@ pub struct Target {
     /// How to get there.
     pub transport: Transport,
     /// What must be granted.
-    pub rows: Vec<&'static Row>,
+    pub requirements: Vec<Requirement>,
     /// The Secret's `resourceVersion`.
     pub secret_version: String,
     /// The names the Secret's keys have, for telling which one to correct.
-    pub keys: crate::api::SecretKeys,
+    pub keys: SecretKeys,
 }
 
 /// What is known of a [`Target`] that may be written down.
@@ -46,8 +50,10 @@ pub struct Resolved {
 /// Why a connection refers to nothing that can be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
-    /// Names in `spec.permissions` that the catalogue lacks.
-    PermissionsUnknown(Vec<String>),
+    /// Permissions and profiles that the catalogue lacks.
+    PermissionsUnknown(Vec<Unknown>),
+    /// More permissions than are probed.
+    TooManyPermissions,
     /// No such Secret.
     SecretNotFound,
     /// Keys that the Secret lacks.
@@ -94,58 +100,82 @@ impl Target {
     }
 }
 
-/// Resolves a connection.
-pub async fn resolve(connection: &UkgProConnection, context: &Context) -> Result<Result<Target, Unresolved>, Error> {
-    let spec = &connection.spec;
-    let rows = match rows(connection) {
-        Ok(rows) => rows,
-        Err(unknown) => return Ok(Err(Unresolved::PermissionsUnknown(unknown))),
-    };
-    let namespace = connection.namespace().unwrap_or_default();
-    let secret = get::<Secret>(context, &namespace, &spec.secret_ref.name).await?.map_err(Error::Secret)?;
-    context.secrets.read(
-        &namespace,
-        &spec.secret_ref.name,
-        secret.as_ref().and_then(|s| s.metadata.resource_version.as_deref()),
-    );
-    let Some(secret) = secret else {
-        return Ok(Err(Unresolved::SecretNotFound));
-    };
-    let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
-    let mut values = match Values::of(secret) {
-        Ok(values) => values,
-        Err(key) => return Ok(Err(Unresolved::SecretValueNotText(key))),
-    };
-    let endpoint = match endpoint(connection, &mut values, &context.policy.allowed_domains) {
-        Ok(endpoint) => endpoint,
-        Err(unresolved) => return Ok(Err(unresolved)),
-    };
-    let credentials = match values.credentials(&spec.secret_ref.keys) {
-        Ok(credentials) => credentials,
-        Err(unresolved) => return Ok(Err(unresolved)),
-    };
-    let transport = match &spec.ca_ref {
-        None => context.transport.clone(),
-        Some(ca) => match bundle(context, &namespace, ca).await?.and_then(|pem| trust(&pem, context)) {
-            Ok(transport) => transport,
-            Err(flaw) => return Ok(Err(Unresolved::CaInvalid(flaw))),
-        },
-    };
-    let keys = spec.secret_ref.keys.clone();
-    Ok(Ok(Target { endpoint, credentials, transport, rows, secret_version, keys }))
-}
-
-/// The catalogue's rows for what a connection requires, or the names it lacks.
-pub fn rows(connection: &UkgProConnection) -> Result<Vec<&'static Row>, Vec<String>> {
-    let mut rows = Vec::new();
+/// The rows a connection requires, those it names first, then those of its profiles. Pure.
+pub fn requirements(spec: &UkgProConnectionSpec, catalogue: &Catalogue) -> Result<Vec<Requirement>, Unresolved> {
+    let named = spec.permissions.iter().map(|required| {
+        let api = match required.api {
+            ApiChoice::Auto => None,
+            ApiChoice::Soap => Some(Api::Soap),
+            ApiChoice::Rest => Some(Api::Rest),
+        };
+        catalogue.require(&required.name, api)
+    });
+    let members = spec.profiles.iter().flat_map(|name| match catalogue.profile(name) {
+        Ok(profile) => profile.permissions.iter().map(|member| catalogue.require(&member.name, member.api)).collect(),
+        Err(unknown) => vec![Err(unknown)],
+    });
+    let mut requirements: Vec<Requirement> = Vec::new();
     let mut unknown = Vec::new();
-    for required in &connection.spec.permissions {
-        match catalogue::row(&required.name) {
-            Some(row) => rows.push(row),
-            None => unknown.push(required.name.clone()),
+    for found in named.chain(members) {
+        match found {
+            Ok(found) if requirements.iter().all(|before| before.row.name != found.row.name) => requirements.push(found),
+            Ok(_) => {}
+            Err(error) => unknown.push(error),
         }
     }
-    if unknown.is_empty() { Ok(rows) } else { Err(unknown) }
+    if !unknown.is_empty() {
+        Err(Unresolved::PermissionsUnknown(unknown))
+    } else if requirements.len() > REQUIREMENTS_MAX {
+        Err(Unresolved::TooManyPermissions)
+    } else {
+        Ok(requirements)
+    }
+}
+
+/// What a connection refers to.
+pub struct Referents {
+    /// The Secret, if it is there.
+    pub secret: Option<Secret>,
+    /// The CA bundle in PEM, if the connection names one.
+    pub bundle: Option<Result<Zeroizing<Vec<u8>>, CaFlaw>>,
+}
+
+/// Reads what a connection refers to.
+pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Referents, Error> {
+    let namespace = connection.namespace().unwrap_or_default();
+    let secret_ref = &connection.spec.secret_ref;
+    let secret = get::<Secret>(context, &namespace, &secret_ref.name).await?.map_err(Error::Secret)?;
+    let version = secret.as_ref().and_then(|secret| secret.metadata.resource_version.as_deref());
+    context.secrets.read(&namespace, &secret_ref.name, version);
+    let bundle = match &connection.spec.ca_ref {
+        None => None,
+        Some(ca) => Some(bundle(context, &namespace, ca).await?),
+    };
+    Ok(Referents { secret, bundle })
+}
+
+/// Makes of a connection and what it refers to what a check needs. Does no I/O but to read the platform's certificates.
+pub fn resolve(
+    connection: &UkgProConnection,
+    requirements: Vec<Requirement>,
+    referents: Referents,
+    policy: &Policy,
+    shared: &Transport,
+) -> Result<Target, Unresolved> {
+    let spec = &connection.spec;
+    let secret = referents.secret.ok_or(Unresolved::SecretNotFound)?;
+    let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
+    let mut values = Values::of(secret).map_err(Unresolved::SecretValueNotText)?;
+    let endpoint = endpoint(spec, &mut values, &policy.allowed_domains)?;
+    let keys = spec.secret_ref.keys.clone();
+    // LoginService wants the user API key; only what is tested by REST alone does without.
+    let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
+    let credentials = values.credentials(&keys, by_rest_alone)?;
+    let transport = match referents.bundle {
+        None => shared.clone(),
+        Some(pem) => pem.and_then(|pem| trust(&pem, policy)).map_err(Unresolved::CaInvalid)?,
+    };
+    Ok(Target { endpoint, credentials, transport, requirements, secret_version, keys })
 }
 
 /// A Secret's values, each wiped when dropped.
@@ -167,11 +197,12 @@ impl Values {
         Ok(Self(values))
     }
 
-    fn credentials(mut self, keys: &crate::api::SecretKeys) -> Result<Credentials, Unresolved> {
+    fn credentials(mut self, keys: &SecretKeys, without_user_api_key: bool) -> Result<Credentials, Unresolved> {
         let names = [&keys.username, &keys.password, &keys.customer_api_key, &keys.user_api_key];
-        let missing: Vec<_> = names.iter().filter(|name| !self.0.contains_key(**name)).map(|name| (*name).clone()).collect();
+        let required = &names[..if without_user_api_key { 3 } else { 4 }];
+        let missing: Vec<_> = required.iter().filter(|name| !self.0.contains_key(**name)).map(|name| (*name).clone()).collect();
         match names.map(|name| self.0.remove(name)) {
-            [Some(username), Some(password), Some(customer_api_key), Some(user_api_key)] => {
+            [Some(username), Some(password), Some(customer_api_key), user_api_key] if missing.is_empty() => {
                 Ok(Credentials { username, password, customer_api_key, user_api_key })
             }
             _ => Err(Unresolved::SecretKeysMissing(missing)),
@@ -180,8 +211,7 @@ impl Values {
 }
 
 /// The host from spec, or else from the Secret, if the operator may speak to it.
-fn endpoint(connection: &UkgProConnection, values: &mut Values, allowed: &[String]) -> Result<Endpoint, Unresolved> {
-    let spec = &connection.spec;
+fn endpoint(spec: &UkgProConnectionSpec, values: &mut Values, allowed: &[String]) -> Result<Endpoint, Unresolved> {
     let keys = &spec.secret_ref.keys;
     let mut part = |field: &Option<String>, key: &String| match field {
         Some(value) => Some((Sensitive::new(value.clone()), None)),
@@ -230,12 +260,12 @@ async fn bundle(context: &Context, namespace: &str, ca: &CaReference) -> Result<
 }
 
 /// A client of its own for a connection with authorities of its own: its pool must not serve others.
-fn trust(pem: &[u8], context: &Context) -> Result<Transport, CaFlaw> {
+fn trust(pem: &[u8], policy: &Policy) -> Result<Transport, CaFlaw> {
     let extra_roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| CaFlaw::NotPem)?;
     if extra_roots.is_empty() {
         return Err(CaFlaw::NotPem);
     }
-    let allow_private_addresses = context.policy.allow_private_addresses;
+    let allow_private_addresses = policy.allow_private_addresses;
     Transport::new(Trust { extra_roots, allow_private_addresses }).map_err(|_| CaFlaw::NotPem)
 }
 
@@ -246,13 +276,14 @@ where
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let api = Api::<K>::namespaced(context.kubernetes.clone(), namespace);
+    let api = kube::Api::<K>::namespaced(context.kubernetes.clone(), namespace);
     tokio::time::timeout(KUBERNETES_DEADLINE, api.get_opt(name)).await.map_err(|_| Error::Deadline)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::RequiredPermission;
     use crate::controller::decide::tests::connection;
     use crate::ukg::endpoint::Flaw;
 
@@ -266,8 +297,9 @@ mod tests {
         let mut connection = connection();
         connection.spec.domain = Some("ultipro.com".to_owned());
         connection.spec.subdomain = None;
-        let of =
-            |connection: &UkgProConnection, pairs| endpoint(connection, &mut values(pairs), &allowed).map(|e| e.to_string());
+        let of = |connection: &UkgProConnection, pairs| {
+            endpoint(&connection.spec, &mut values(pairs), &allowed).map(|e| e.to_string())
+        };
 
         let both = [("domain", "ultipro.ca"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.com".to_owned()));
@@ -287,9 +319,39 @@ mod tests {
 
     #[test]
     fn missing_keys_are_named_all_at_once() {
-        let keys = crate::api::SecretKeys { password: "pw".to_owned(), ..Default::default() };
-        let found = values(&[("username", "u"), ("password", "p")]).credentials(&keys).err();
-        let names = ["pw", "customerApiKey", "userApiKey"].map(str::to_owned).to_vec();
-        assert_eq!(found, Some(Unresolved::SecretKeysMissing(names)));
+        let keys = SecretKeys { password: "pw".to_owned(), ..Default::default() };
+        let missing = |pairs, by_rest_alone| values(pairs).credentials(&keys, by_rest_alone).err();
+        let names = |names: &[&str]| Some(Unresolved::SecretKeysMissing(names.iter().map(|n| (*n).to_owned()).collect()));
+        let some = [("username", "u"), ("password", "p")];
+        assert_eq!(missing(&some, false), names(&["pw", "customerApiKey", "userApiKey"]));
+        assert_eq!(missing(&some, true), names(&["pw", "customerApiKey"]));
+        let most = [("username", "u"), ("pw", "p"), ("customerApiKey", "c")];
+        assert_eq!(missing(&most, false), names(&["userApiKey"]));
+        assert_eq!(missing(&most, true), None);
+    }
+
+    #[test]
+    fn what_is_named_wins_over_profiles_and_each_row_is_wanted_once() {
+        let catalogue = Catalogue::built_in();
+        let mut spec = connection().spec;
+        spec.profiles = vec!["HrisIntegration".to_owned(), "EmployeeData".to_owned()];
+        let found = requirements(&spec, &catalogue).expect("known");
+        // Named, so by SOAP, though the first profile has it by REST.
+        assert_eq!((found[0].row.name.as_str(), found[0].api), ("EmployeePersonDetails", Api::Soap));
+        let names: std::collections::BTreeSet<_> = found.iter().map(|found| &found.row.name).collect();
+        assert_eq!(names.len(), found.len());
+        assert_eq!(found.len(), 12);
+
+        spec.permissions.clear();
+        let found = requirements(&spec, &catalogue).expect("known");
+        assert_eq!((found[0].row.name.as_str(), found[0].api), ("EmployeePersonDetails", Api::Rest));
+
+        spec.profiles = vec!["Hris".to_owned()];
+        spec.permissions = vec![RequiredPermission { name: "EmployeeContacts".to_owned(), api: ApiChoice::Rest }];
+        let Err(Unresolved::PermissionsUnknown(unknown)) = requirements(&spec, &catalogue) else { panic!("all known") };
+        let said: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+        let expected =
+            ["permission EmployeeContacts cannot be tested by REST", "there is no profile Hris (nearest: HrisIntegration)"];
+        assert_eq!(said, expected);
     }
 }

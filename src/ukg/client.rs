@@ -3,13 +3,14 @@
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
-use crate::ukg::catalogue::{Probe, RestProbe, SoapProbe};
+use crate::ukg::catalogue::{Api, Requirement, RestProbe, SoapProbe};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::Endpoint;
 use crate::ukg::login::{self, LoginFailure, Session};
 use crate::ukg::outcome::{self, Outcome};
+use crate::ukg::sensitive::Sensitive;
 use crate::ukg::soap::write;
-use crate::ukg::transport::{self, Transport};
+use crate::ukg::transport::{self, Answer, Transport, Unanswered};
 
 /// SOAP 1.2's media type as WCF insists on it.
 const SOAP_XML: &str = "application/soap+xml; charset=utf-8";
@@ -27,46 +28,49 @@ pub struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Logs in, once.
-    pub async fn login(&self) -> Result<Session, LoginFailure> {
-        let message = write::authenticate(self.credentials);
+    /// Logs in to LoginService, once.
+    pub async fn login(&self, user_api_key: &Sensitive) -> Result<Session, LoginFailure> {
+        let message = write::authenticate(self.credentials, user_api_key);
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message.as_bytes().to_vec());
         login::read_answer(&transport::send(request, self.deadline).await?)
     }
 
+    /// Logs in by a REST read, once: the way without a user API key.
+    pub async fn login_by(&self, read: &RestProbe) -> Result<Session, LoginFailure> {
+        login::read_basic(&self.read(read).await?)
+    }
+
     /// Makes the read that shows whether a permission is granted.
-    pub async fn probe(&self, session: &Session, probe: &Probe) -> Outcome {
-        match probe {
-            Probe::Soap(soap) => self.soap_probe(session, soap).await,
-            Probe::Rest(rest) => self.rest_probe(rest).await,
+    pub async fn probe(&self, session: &Session, requirement: &Requirement) -> Outcome {
+        match (requirement.api, &requirement.row.soap, &requirement.row.rest, session) {
+            (Api::Soap, Some(soap), _, Session::Token(token)) => self.soap_probe(token, soap).await,
+            (Api::Rest, _, Some(rest), _) => {
+                self.read(rest).await.map_or_else(Outcome::Error, |answer| outcome::read_rest(&answer))
+            }
+            // Neither the catalogue nor resolve lets this come about; nothing can be told of it.
+            _ => Outcome::Undetermined,
         }
     }
 
-    async fn soap_probe(&self, session: &Session, probe: &SoapProbe) -> Outcome {
-        let SoapProbe { service, operation, form } = *probe;
-        let message = write::find_nobody(service, operation, &session.token, &self.credentials.customer_api_key);
+    async fn soap_probe(&self, token: &Sensitive, probe: &SoapProbe) -> Outcome {
+        let SoapProbe { service, operation, disputed } = probe;
+        let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key);
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message.as_bytes().to_vec());
         match transport::send(request, self.deadline).await {
-            Ok(answer) => outcome::read_soap(&answer, form),
+            Ok(answer) => outcome::read_soap(&answer, *disputed),
             Err(unanswered) => Outcome::Error(unanswered),
         }
     }
 
-    async fn rest_probe(&self, probe: &RestProbe) -> Outcome {
+    async fn read(&self, read: &RestProbe) -> Result<Answer, Unanswered> {
         let Credentials { username, password, customer_api_key, .. } = self.credentials;
-        let Ok(mut key) = HeaderValue::from_str(customer_api_key.expose()) else {
-            // No header can hold it, so no REST call can be made with it.
-            return Outcome::Undetermined;
-        };
-        key.set_sensitive(true);
-        let request = self.transport.get(self.endpoint.url(probe.path));
-        let request = request.header(ACCEPT, "application/json").header("US-Customer-Api-Key", key);
+        let request = self.transport.get(self.endpoint.url(&read.target())).header(ACCEPT, "application/json");
         let request = request.basic_auth(username.expose(), Some(password.expose()));
-        match transport::send(request, self.deadline).await {
-            Ok(answer) => outcome::read_rest(&answer),
-            Err(unanswered) => Outcome::Error(unanswered),
-        }
+        // A key that no header can hold ends as the request's own error, before anything is sent; lint names it earlier.
+        let mut key = HeaderValue::from_str(customer_api_key.expose()).map_err(|_| Unanswered::ConnectionLost)?;
+        key.set_sensitive(true);
+        transport::send(request.header("US-Customer-Api-Key", key), self.deadline).await
     }
 }

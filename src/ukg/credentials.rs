@@ -13,6 +13,6 @@ pub struct Credentials {
     pub password: Sensitive,
     /// `ClientAccessKey` in SOAP, `US-Customer-Api-Key` in REST; one per tenant.
     pub customer_api_key: Sensitive,
-    /// `UserAccessKey`; one per service account; used by SOAP only.
-    pub user_api_key: Sensitive,
+    /// `UserAccessKey`; one per service account. SOAP needs it and REST does not.
+    pub user_api_key: Option<Sensitive>,
 }

@@ -9,10 +9,13 @@ use crate::ukg::sensitive::Sensitive;
 use crate::ukg::soap::read::{self, Element, Fault};
 use crate::ukg::transport::{Answer, Unanswered};
 
-/// A login that worked. The token's lifetime is not known, so one serves one check and is dropped.
-pub struct Session {
-    /// `UltiProToken` of the data services.
-    pub token: Sensitive,
+/// A login that worked.
+pub enum Session {
+    /// LoginService took it and gave the `UltiProToken` of the data services. Its lifetime is not known, so one serves one check and
+    /// is dropped.
+    Token(Sensitive),
+    /// A REST resource took the basic authentication, where there is no user API key for LoginService.
+    Basic,
 }
 
 /// A login that gave no session.
@@ -89,6 +92,17 @@ pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
     }
 }
 
+/// Reads the answer of a REST resource for what it says of the login alone.
+pub fn read_basic(answer: &Answer) -> Result<Session, LoginFailure> {
+    match answer.status {
+        401 => Err(LoginFailure::Refused(Refusal::Credentials)),
+        _ if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
+        // 403 speaks of a permission, so the login was taken.
+        200..=299 | 403 => Ok(Session::Basic),
+        _ => Err(Unanswered::from_status(answer).map_or(LoginFailure::Undetermined(Unclear::Other), LoginFailure::Unanswered)),
+    }
+}
+
 fn read_envelope(envelope: &Element) -> Result<Session, LoginFailure> {
     if let Some(fault) = read::fault(envelope) {
         return Err(read_fault(&fault));
@@ -98,7 +112,7 @@ fn read_envelope(envelope: &Element) -> Result<Session, LoginFailure> {
     };
     match response.child_text("Status") {
         Some("Ok") => match response.child_text("Token") {
-            Some(token) => Ok(Session { token: Sensitive::new(token.to_owned()) }),
+            Some(token) => Ok(Session::Token(Sensitive::new(token.to_owned()))),
             None => Err(LoginFailure::Undetermined(Unclear::NoToken)),
         },
         Some("Failed") => Err(read_message(response.child_text("StatusMessage").unwrap_or_default())),
@@ -174,7 +188,28 @@ mod tests {
     }
 
     fn read(status: u16, content_type: &str, body: &str) -> Result<String, LoginFailure> {
-        read_answer(&Answer::for_test(status, content_type, body)).map(|session| session.token.expose().to_owned())
+        read_answer(&Answer::for_test(status, content_type, body)).map(|session| match session {
+            Session::Token(token) => token.expose().to_owned(),
+            Session::Basic => panic!("LoginService gives a token"),
+        })
+    }
+
+    #[test]
+    fn a_rest_answer_tells_whether_the_login_was_taken() {
+        for (status, content_type, expected) in [
+            (200, "application/json", Ok(())),
+            (403, "application/problem+json", Ok(())),
+            (401, "", Err(F::Refused(Refusal::Credentials))),
+            (200, "text/html", Err(F::Unanswered(Unanswered::NotUkgPro))),
+            (403, "text/html", Err(F::Unanswered(Unanswered::NotUkgPro))),
+            (404, "", Err(F::Undetermined(Unclear::Other))),
+            (302, "", Err(F::Unanswered(Unanswered::NotUkgPro))),
+            (500, "", Err(F::Unanswered(Unanswered::ServerError))),
+            (429, "", Err(F::Unanswered(Unanswered::RateLimited { retry_after: None }))),
+        ] {
+            let read = read_basic(&Answer::for_test(status, content_type, "{}")).map(|_| ());
+            assert_eq!(read, expected, "{status} {content_type}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! How UKG Pro shows a missing permission is recorded nowhere, so a denial needs a sign of one (a status, a security fault, or
 //! permission words) and a grant needs a success. All else is "cannot tell".
 
-use crate::ukg::catalogue::Form;
 use crate::ukg::soap::read::{self, Element};
 use crate::ukg::transport::{Answer, Unanswered};
 
@@ -37,14 +36,14 @@ pub fn speaks_of_permission(lower_case: &str) -> bool {
     WORDS.iter().any(|word| lower_case.contains(word))
 }
 
-/// Reads the answer of a SOAP data service.
-pub fn read_soap(answer: &Answer, form: Form) -> Outcome {
+/// Reads the answer of a SOAP data service. Where the request's form is disputed, a fault may be about the form.
+pub fn read_soap(answer: &Answer, disputed: bool) -> Outcome {
     if matches!(answer.status, 401 | 403) {
         return Outcome::Denied;
     }
     let envelope = read::envelope(&answer.body);
     if let Some(fault) = envelope.as_ref().ok().and_then(read::fault) {
-        let denied = speaks_of_permission(&fault.reason.to_ascii_lowercase()) || (form == Form::Known && fault.is_security());
+        let denied = speaks_of_permission(&fault.reason.to_ascii_lowercase()) || (!disputed && fault.is_security());
         return match Unanswered::from_status(answer) {
             _ if denied => Outcome::Denied,
             Some(unanswered) if answer.status != 500 => Outcome::Error(unanswered),
@@ -150,13 +149,13 @@ mod tests {
             ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::NotUkgPro)),
         ];
         for (what, status, body, expected) in cases {
-            assert_eq!(read_soap(&Answer::for_test(*status, SOAP, body), Form::Known), *expected, "{what}");
+            assert_eq!(read_soap(&Answer::for_test(*status, SOAP, body), false), *expected, "{what}");
         }
     }
 
     #[test]
     fn a_fault_to_a_disputed_request_is_a_denial_only_in_permission_words() {
-        let read = |body: String| read_soap(&Answer::for_test(500, SOAP, &body), Form::Disputed);
+        let read = |body: String| read_soap(&Answer::for_test(500, SOAP, &body), true);
         assert_eq!(read(fault("FailedAuthentication", "x")), Undetermined);
         assert_eq!(read(fault("FailedAuthentication", "Access is denied.")), Denied);
     }

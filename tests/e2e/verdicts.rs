@@ -5,6 +5,7 @@ use ukgpro_operator::api::PermissionState;
 use ukgpro_operator::conditions::{find, is_true};
 
 use crate::support::World;
+use crate::support::simulator::all_permissions;
 
 const GUIDE: [&str; 6] = [
     "EmployeePersonDetails",
@@ -19,7 +20,8 @@ const GUIDE: [&str; 6] = [
 async fn all_is_well_and_kubectl_shows_it() {
     let world = World::new("active").await;
     let _operator = world.operator();
-    let all: Vec<_> = ukgpro_operator::ukg::catalogue::ROWS.iter().map(|row| row.name).collect();
+    let all = all_permissions();
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
     world.apply(&world.connection(&all)).await.expect("accepted");
     let (ready, said) = world.kubectl(&["wait", "--for=condition=Ready", "ukg/acme", "--timeout=60s"]).await;
     assert!(ready, "{said}");
@@ -80,7 +82,7 @@ async fn a_wrong_password_is_unauthorized_and_costs_one_login() {
 async fn a_missing_permission_is_forbidden_by_its_name() {
     let world = World::new("forbidden").await;
     let mut account = world.account.clone();
-    account.permissions.retain(|name| !matches!(*name, "EmployeeJobDetails" | "PtoPlanIntegration"));
+    account.permissions.retain(|name| !matches!(name.as_str(), "EmployeeJob" | "EmployeeJobDetails" | "PtoPlanIntegration"));
     world.simulator.play(&account).await;
     let _operator = world.operator();
     world.apply(&world.connection(&GUIDE)).await.expect("accepted");

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use ukgpro_operator::ukg::catalogue::Catalogue;
 
 pub const HOST: &str = "service4.ultipro.localhost";
 
@@ -17,7 +18,7 @@ pub struct Account {
     pub customer_api_key: String,
     pub user_api_key: String,
     pub status: &'static str,
-    pub permissions: Vec<&'static str>,
+    pub permissions: Vec<String>,
 }
 
 impl Account {
@@ -29,7 +30,7 @@ impl Account {
             customer_api_key: format!("C{tag}"),
             user_api_key: format!("UKEY{tag}"),
             status: "Active",
-            permissions: ukgpro_operator::ukg::catalogue::ROWS.iter().map(|row| row.name).collect(),
+            permissions: all_permissions(),
         }
     }
 
@@ -50,6 +51,11 @@ impl Account {
 struct Report {
     https: String,
     admin: String,
+}
+
+/// Every row of the built-in catalogue.
+pub fn all_permissions() -> Vec<String> {
+    Catalogue::built_in().rows().map(|row| row.name.clone()).collect()
 }
 
 pub struct Simulator {

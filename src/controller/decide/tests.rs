@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{SecretReference, UkgProConnectionSpec};
-use crate::ukg::catalogue;
+use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
 
 pub(crate) fn connection() -> UkgProConnection {
@@ -9,8 +9,9 @@ pub(crate) fn connection() -> UkgProConnection {
         domain: Some("ultipro.com".to_owned()),
         subdomain: Some("service4".to_owned()),
         ca_ref: None,
+        profiles: Vec::new(),
         permissions: ["EmployeePersonDetails", "PtoPlanIntegration"]
-            .map(|name| crate::api::RequiredPermission { name: name.to_owned() })
+            .map(|name| crate::api::RequiredPermission { name: name.to_owned(), api: Default::default() })
             .to_vec(),
         interval: Duration::from_secs(600).into(),
         timeout: Duration::from_secs(30).into(),
@@ -31,10 +32,18 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
+fn requirements() -> Vec<Requirement> {
+    super::super::resolve::requirements(&connection().spec, &Catalogue::built_in()).expect("known")
+}
+
+/// As the operator decides, with the rows that [`connection`] wants.
+fn decide(connection: &UkgProConnection, observation: &Observation, now: Timestamp) -> Decision {
+    super::decide(connection, &requirements(), observation, now)
+}
+
 fn probed(outcomes: [Outcome; 2]) -> Observation {
-    let rows = ["EmployeePersonDetails", "PtoPlanIntegration"].map(|name| catalogue::row(name).expect("known"));
-    let found = rows.into_iter().zip(outcomes);
-    Observation::Probed(resolved(), found.map(|(row, outcome)| Probed { row, api: row.probe().api(), outcome }).collect())
+    let found = requirements().into_iter().zip(outcomes);
+    Observation::Probed(resolved(), found.map(|(requirement, outcome)| Probed { requirement, outcome }).collect())
 }
 
 /// An observation that comes down to this reason.
@@ -71,7 +80,9 @@ fn observation_of(reason: Reason) -> Observation {
         )),
         Reason::DomainNotAllowed => Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".to_owned()])),
         Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
-        Reason::PermissionUnknown => Observation::Unresolved(Unresolved::PermissionsUnknown(vec!["Nope".to_owned()])),
+        Reason::PermissionUnknown => {
+            Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
+        }
         Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
         Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),
         Reason::PermissionsUndetermined => probed([Outcome::Granted, Outcome::Undetermined]),

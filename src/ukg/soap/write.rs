@@ -28,7 +28,7 @@ pub fn action(service: &str, operation: &str) -> String {
 }
 
 /// The login request of LoginService.
-pub fn authenticate(credentials: &Credentials) -> Zeroizing<String> {
+pub fn authenticate(credentials: &Credentials, user_api_key: &Sensitive) -> Zeroizing<String> {
     let ns = namespace("LoginService");
     let header = |message: &mut Message, name: &str, value: &Sensitive| {
         message.leaf(&format!("h:{name}"), &[("xmlns:h", &ns)], value.expose());
@@ -36,7 +36,7 @@ pub fn authenticate(credentials: &Credentials) -> Zeroizing<String> {
     let mut message = Message::begin(&action("LoginService", "Authenticate"));
     header(&mut message, "ClientAccessKey", &credentials.customer_api_key);
     header(&mut message, "Password", &credentials.password);
-    header(&mut message, "UserAccessKey", &credentials.user_api_key);
+    header(&mut message, "UserAccessKey", user_api_key);
     header(&mut message, "UserName", &credentials.username);
     message.body();
     message.leaf("TokenRequest", &[("xmlns", CONTRACTS)], "");
@@ -116,14 +116,18 @@ mod tests {
             username: Sensitive::new("svc-acme".to_owned()),
             password: Sensitive::new(password.to_owned()),
             customer_api_key: Sensitive::new("ACME1".to_owned()),
-            user_api_key: Sensitive::new("UKEY00000001".to_owned()),
+            user_api_key: None,
         }
+    }
+
+    fn login(password: &str) -> Zeroizing<String> {
+        authenticate(&credentials(password), &Sensitive::new("UKEY00000001".to_owned()))
     }
 
     #[test]
     fn every_credential_is_escaped_and_read_back_to_the_letter() {
         for password in ["plain", "a&b<c>d\"e'f]]>", "&amp;", "tab\tand\r\nlines", " blanks ", "ümläut €", ""] {
-            let message = authenticate(&credentials(password));
+            let message = login(password);
             let envelope = read::envelope(message.as_bytes()).expect("well-formed");
             assert_eq!(envelope.find("Password").map(|e| e.text.as_str()), Some(password));
             assert_eq!(envelope.find("UserName").map(|e| e.text.as_str()), Some("svc-acme"));
@@ -132,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_login_carries_the_names_and_namespaces_of_the_service() {
-        let message = authenticate(&credentials("x"));
+        let message = login("x");
         let envelope = read::envelope(message.as_bytes()).expect("well-formed");
         let action = envelope.find("Action").expect("an Action");
         assert_eq!(
