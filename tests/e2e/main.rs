@@ -5,8 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod facts;
 mod lifecycle;
 mod operators;
+mod reasons;
 mod rules;
 mod secrets;
 mod verdicts;

@@ -9,13 +9,16 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one that watches this namespace only. Its log goes on in the same file after a restart.
-    pub fn start(kubeconfig: &Path, namespace: &str, log: &Path) -> Self {
+    /// Starts one that watches this namespace only, with these flags and variables besides. Its log goes on in the same file after a
+    /// restart.
+    pub fn start(kubeconfig: &Path, namespace: &str, log: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         let process = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"))
-            .args(["run", "--namespace", namespace, "--allowed-domains", "ultipro.localhost,ultipro.com"])
+            .args(["run", "--namespace", namespace, "--allowed-domains", "ultipro.localhost,ultipro.com,ultipro.invalid,0.0.1"])
             .args(["--health-address", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug,hyper_util=info,h2=info"])
+            .args(flags)
             .env("KUBECONFIG", kubeconfig)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

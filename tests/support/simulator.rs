@@ -39,7 +39,12 @@ impl Account {
     }
 
     fn tenant(&self) -> Value {
-        json!({"name": "acme", "hosts": [HOST], "customerApiKey": self.customer_api_key, "accounts": [{
+        self.tenant_at(&[HOST.to_owned()])
+    }
+
+    /// The tenant of this account at these hosts, in the simulator's own form.
+    pub fn tenant_at(&self, hosts: &[String]) -> Value {
+        json!({"name": "acme", "hosts": hosts, "customerApiKey": self.customer_api_key, "accounts": [{
             "username": self.username, "password": self.password, "userApiKey": self.user_api_key,
             "status": self.status, "permissions": self.permissions,
         }]})
@@ -96,6 +101,11 @@ impl Simulator {
     pub async fn play(&self, account: &Account) {
         let tenants = json!({"tenants": [account.tenant()]});
         self.put("config", &tenants).await;
+    }
+
+    /// Plays these tenants, in the simulator's own form.
+    pub async fn play_tenants(&self, config: &Value) {
+        self.put("config", config).await;
     }
 
     /// Lays in faults, in place of those before.

@@ -103,7 +103,13 @@ impl World {
 
     /// An operator for this world; more than one may run.
     pub fn operator(&self) -> Operator {
-        Operator::start(&self.kubeconfig, &self.namespace, &self.directory.path().join("operator.log"))
+        self.operator_with(&[], &[])
+    }
+
+    /// An operator with these flags and environment variables besides.
+    pub fn operator_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Operator {
+        let log = self.directory.path().join("operator.log");
+        Operator::start(&self.kubeconfig, &self.namespace, &log, flags, variables)
     }
 
     /// The port and domain of this world's simulator.
@@ -154,10 +160,14 @@ impl World {
     }
 
     pub async fn put_secret_data(&self, data: Value) {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": data});
         let _ = self.secrets().delete(SECRET, &DeleteParams::default()).await;
+        self.put_secret_named(SECRET, data).await;
+    }
+
+    pub async fn put_secret_named(&self, name: &str, data: Value) {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         self.secrets()
-            .patch(SECRET, &PatchParams::apply("tests").force(), &Patch::Apply(&secret))
+            .patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(&secret))
             .await
             .expect("the Secret is applied");
     }
@@ -173,18 +183,23 @@ impl World {
         edited.expect("the connection is edited");
     }
 
-    /// Waits until the status, of the present spec, is as said.
+    /// Waits until the status of [`CONNECTION`], of its present spec, is as said.
     pub async fn wait_for(&self, what: &str, is: impl Fn(&UkgProConnectionStatus) -> bool) -> UkgProConnection {
+        self.wait_for_of(CONNECTION, what, is).await
+    }
+
+    /// Waits until the status of a connection, of its present spec, is as said.
+    pub async fn wait_for_of(&self, name: &str, what: &str, is: impl Fn(&UkgProConnectionStatus) -> bool) -> UkgProConnection {
         let current = |connection: Option<&UkgProConnection>| {
             connection.is_some_and(|connection| {
                 let status = connection.status.as_ref();
                 status.is_some_and(|status| status.observed_generation == connection.metadata.generation && is(status))
             })
         };
-        match tokio::time::timeout(DEADLINE, await_condition(self.connections(), CONNECTION, current)).await {
+        match tokio::time::timeout(DEADLINE, await_condition(self.connections(), name, current)).await {
             Ok(found) => found.expect("a watch").expect("the connection is there"),
             Err(_) => {
-                let connection = self.connections().get(CONNECTION).await.expect("the connection is there");
+                let connection = self.connections().get(name).await.expect("the connection is there");
                 let status = serde_json::to_string_pretty(&connection.status).expect("JSON");
                 panic!("waited for {what} in vain; the status is\n{status}\nand the operator said\n{}", self.operator_log());
             }
@@ -193,10 +208,15 @@ impl World {
 
     /// Waits for this reason in `Ready`.
     pub async fn wait_for_reason(&self, reason: &str) -> UkgProConnection {
+        self.wait_for_reason_of(CONNECTION, reason).await
+    }
+
+    /// Waits for this reason in `Ready` of a connection.
+    pub async fn wait_for_reason_of(&self, name: &str, reason: &str) -> UkgProConnection {
         let is = |status: &UkgProConnectionStatus| {
             conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.reason == reason)
         };
-        self.wait_for(reason, is).await
+        self.wait_for_of(name, reason, is).await
     }
 
     /// Waits until the simulator's counters are as said.

@@ -1,0 +1,234 @@
+//! Each reason, brought about on a real API server. A reason without a scenario does not compile.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use ukgpro_operator::api::{Disposition, Reason, Verdict};
+use ukgpro_operator::conditions::{find, is_true};
+use ukgpro_operator::wording;
+
+use crate::support::World;
+
+/// What is otherwise than in a connection that works.
+#[derive(Default)]
+struct Scenario {
+    /// Merged into the spec.
+    spec: Value,
+    /// Merged into the Secret; `null` takes a key away. The whole Secret is not there where this is no map.
+    secret: Value,
+    /// What the simulator does at this connection's host.
+    faults: Vec<Value>,
+    /// Which operator sees it.
+    operator: Which,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Which {
+    #[default]
+    Ordinary,
+    /// One whose proxy is not there.
+    BehindAProxy,
+    None,
+}
+
+/// Addresses that fail at one stage.
+struct Broken {
+    /// Accepts, and says what no TLS server says.
+    no_tls: SocketAddr,
+    /// Never completes a connection: its queue is full.
+    silent: SocketAddr,
+}
+
+fn at(operation: &str, answer: Value) -> Vec<Value> {
+    vec![json!({"operation": operation, "answer": answer})]
+}
+
+fn at_login(answer: Value) -> Vec<Value> {
+    at("LoginService/Authenticate", answer)
+}
+
+fn spec(spec: Value) -> Scenario {
+    Scenario { spec, ..Scenario::default() }
+}
+
+fn secret(secret: Value) -> Scenario {
+    Scenario { secret, ..Scenario::default() }
+}
+
+fn faults(faults: Vec<Value>) -> Scenario {
+    Scenario { faults, ..Scenario::default() }
+}
+
+fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario {
+    let port = |address: &SocketAddr| json!({"domain": format!("ultipro.localhost:{}", address.port())});
+    let other = json!({"operationError": {"message": "Something else", "severity": "Error", "code": "1"}});
+    match reason {
+        Reason::AllPermissionsGranted => Scenario::default(),
+        Reason::CredentialsRejected | Reason::LoginHeld => secret(json!({"password": "not-the-password"})),
+        Reason::CustomerApiKeyRejected => secret(json!({"customerApiKey": "NOTIT"})),
+        Reason::UserApiKeyRejected => faults(at_login(json!({"loginFailed": "Invalid User API Key"}))),
+        Reason::PermissionsMissing => faults(at("EmployeePerson/FindPeople", json!({"status": 403}))),
+        Reason::HostNotFound => spec(json!({"domain": "ultipro.invalid"})),
+        Reason::ConnectTimeout => spec(port(&broken.silent)),
+        Reason::ConnectRefused => spec(json!({"domain": "ultipro.localhost:1"})),
+        Reason::ProxyFailed => Scenario { operator: Which::BehindAProxy, ..Scenario::default() },
+        Reason::TlsUntrusted => spec(json!({"caRef": null})),
+        Reason::TlsFailed => spec(port(&broken.no_tls)),
+        Reason::AnswerTimeout => Scenario { faults: at_login(json!({"delaySeconds": 60})), ..spec(json!({"timeout": "10s"})) },
+        Reason::ConnectionLost => faults(at_login(json!({"closeConnection": true}))),
+        Reason::NotUkgPro => {
+            faults(at_login(json!({"status": 200, "headers": {"content-type": "text/html"}, "body": "<html>"})))
+        }
+        Reason::RateLimited => faults(at_login(json!({"status": 429}))),
+        Reason::ServerError => faults(at_login(json!({"status": 503}))),
+        Reason::AddressNotAllowed => spec(json!({"subdomain": "10", "domain": "0.0.1"})),
+        Reason::SecretNotFound => secret(json!("none")),
+        Reason::SecretKeyMissing => secret(json!({"password": null})),
+        Reason::SecretValueMalformed => secret(json!({"username": "svc\n"})),
+        Reason::ApiKeysSwapped => secret(json!({"userApiKey": customer_api_key})),
+        Reason::EndpointInvalid => Scenario { secret: json!({"subdomain": "https://x"}), ..spec(json!({"subdomain": null})) },
+        Reason::DomainNotAllowed => spec(json!({"domain": "example.com"})),
+        Reason::CaInvalid => spec(json!({"caRef": {"name": "not-there"}})),
+        Reason::PermissionUnknown => spec(json!({"permissions": [{"name": "EmployeeShoeSize"}]})),
+        Reason::LoginUndetermined => faults(at_login(json!({"soapFault": {"status": 500, "code": "Receiver", "reason": "x"}}))),
+        Reason::LoginFailedUnexplained => faults(at_login(json!({"loginFailed": "Nein."}))),
+        Reason::PermissionsUndetermined => faults(at("EmployeePerson/FindPeople", other)),
+        Reason::Probing => Scenario { operator: Which::None, ..Scenario::default() },
+        Reason::Suspended => spec(json!({"suspend": true})),
+    }
+}
+
+/// RFC 7386, but for a patch that is null: that one changes nothing.
+fn merge(into: &mut Value, patch: &Value) {
+    if patch.is_null() {
+        return;
+    }
+    match (into.as_object_mut(), patch.as_object()) {
+        (Some(into), Some(patch)) => {
+            for (key, value) in patch {
+                match value {
+                    Value::Null => drop(into.remove(key)),
+                    _ => merge(into.entry(key.clone()).or_insert(Value::Null), value),
+                }
+            }
+        }
+        _ => *into = patch.clone(),
+    }
+}
+
+fn name(reason: Reason) -> String {
+    reason.as_str().to_lowercase()
+}
+
+/// Brings about the reasons whose scenario is for this operator, and looks at what is said.
+async fn bring_about(world: &World, which: Which, broken: &Broken) {
+    let reasons = || Reason::ALL.iter().copied();
+    let hosts: Vec<_> = reasons().map(|reason| format!("{}.ultipro.localhost", name(reason))).collect();
+    world.simulator.play_tenants(&json!({"tenants": [world.account.tenant_at(&hosts)]})).await;
+    let mut laid_in = Vec::new();
+    let mut manifests = Vec::new();
+    for reason in reasons() {
+        let scenario = scenario(reason, broken, &world.account.customer_api_key);
+        if scenario.operator != which {
+            continue;
+        }
+        let name = name(reason);
+        for mut fault in scenario.faults {
+            fault["host"] = json!(format!("{name}.ultipro.localhost"));
+            laid_in.push(fault);
+        }
+        let [username, password, customer_api_key, user_api_key] = world.account.secrets();
+        let mut data = json!({"username": username, "password": password,
+            "customerApiKey": customer_api_key, "userApiKey": user_api_key});
+        merge(&mut data, &scenario.secret);
+        if data.is_object() {
+            world.put_secret_named(&name, data).await;
+        }
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["name"] = json!(name);
+        manifest["spec"]["secretRef"]["name"] = json!(name);
+        // LoginHeld is what the second of two with the same refused values is told.
+        let host = if reason == Reason::LoginHeld { self::name(Reason::CredentialsRejected) } else { name };
+        manifest["spec"]["subdomain"] = json!(host);
+        merge(&mut manifest["spec"], &scenario.spec);
+        manifests.push((reason, manifest));
+    }
+    world.simulator.faults(json!(laid_in)).await;
+    for (reason, manifest) in &manifests {
+        if *reason == Reason::LoginHeld {
+            world.wait_for_reason_of(&name(Reason::CredentialsRejected), "CredentialsRejected").await;
+        }
+        world.apply(manifest).await.expect("accepted");
+    }
+    for (reason, _) in manifests {
+        look(world, reason).await;
+    }
+}
+
+/// What is said fits the reason, in every place it is said.
+async fn look(world: &World, reason: Reason) {
+    let status = world.wait_for_reason_of(&name(reason), reason.as_str()).await.status.expect("a status");
+    let state = reason.verdict().map_or("Unknown", Verdict::as_str);
+    assert_eq!(status.state, state, "{reason:?}");
+    assert_eq!(is_true(&status.conditions, "Stalled"), reason.disposition() == Disposition::Stalled, "{reason:?}");
+    assert_eq!(is_true(&status.conditions, "Reconciling"), reason.disposition() == Disposition::Retried, "{reason:?}");
+    let ready = &find(&status.conditions, "Ready").expect("always there").message;
+    let opening = wording::template(reason).0.split('{').next().expect("a text").trim();
+    assert!(ready.contains(opening), "{reason:?}: {ready}");
+    assert!(!ready.contains(['{', '}']), "{reason:?}: {ready}");
+}
+
+#[tokio::test]
+async fn every_reason_is_told_by_its_own_words() {
+    let world = World::new("reasons").await;
+    let no_tls = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let silent = TcpSocket::new_v4().expect("a socket");
+    silent.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let silent = silent.listen(1).expect("a listener");
+    let broken = Broken { no_tls: no_tls.local_addr().expect("bound"), silent: silent.local_addr().expect("bound") };
+    let serve_no_tls = tokio::spawn(async move {
+        while let Ok((stream, _)) = no_tls.accept().await {
+            let _ = stream.try_write(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    // Linux completes connections until the queue is over its length, and then answers no more.
+    let mut filling = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(std::time::Duration::from_millis(500), TcpStream::connect(broken.silent)).await
+    {
+        filling.push(stream);
+    }
+
+    let _operator = world.operator();
+    bring_about(&world, Which::Ordinary, &broken).await;
+    serve_no_tls.abort();
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_told_from_a_host_that_is_not() {
+    let world = World::new("proxy").await;
+    let broken = Broken { no_tls: ([127, 0, 0, 1], 1).into(), silent: ([127, 0, 0, 1], 1).into() };
+    // The API server is reached directly; UKG Pro by a proxy that nobody serves.
+    let variables = [("HTTPS_PROXY", "http://user:not-to-be-seen@127.0.0.1:1"), ("NO_PROXY", "127.0.0.1")];
+    let _operator = world.operator_with(&[], &variables);
+    bring_about(&world, Which::BehindAProxy, &broken).await;
+    assert!(!world.operator_log().contains("not-to-be-seen"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn without_an_operator_a_connection_says_that_it_waits() {
+    let world = World::new("waiting").await;
+    let connection = world.apply(&world.connection(&[])).await.expect("accepted");
+    let ready = find(&connection.status.as_ref().expect("a status").conditions, "Ready").expect("always there").clone();
+    assert_eq!((ready.reason.as_str(), scenario_is_for_nobody()), (Reason::Probing.as_str(), true));
+    assert!(ready.message.contains("whether ukgpro-operator runs"), "{}", ready.message);
+    world.finish_without_operator().await;
+}
+
+fn scenario_is_for_nobody() -> bool {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    scenario(Reason::Probing, &Broken { no_tls: nowhere, silent: nowhere }, "").operator == Which::None
+}
