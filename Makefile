@@ -3,9 +3,10 @@
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CONTROL_PLANE := tests/controlplane/build.sh
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e bench fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,12 +33,23 @@ lint: ## Formatting, clippy and rustdoc, with warnings denied
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 unit: ## Tests that need no control plane, CRD drift among them
-	$(CARGO) test --locked --lib --bins --test crd --test docs --test simulator
+	$(CARGO) test --locked --lib --bins --test crd --test docs --test memory --test simulator
 	$(CARGO) test --locked --doc
 
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
 	$(CARGO) test --locked --test e2e
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
+
+bench: ## Time and allocations of SOAP messages
+	$(CARGO) bench --locked --bench soap
+
+# cargo-fuzz needs a nightly compiler beside the one that builds the operator.
+fuzz: ## Fuzz each target for FUZZ_SECONDS (60)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --version 0.13.2 cargo-fuzz
+	@for target in $$($(CARGO) +nightly fuzz list); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=1024 || exit 1; \
+	done
 
 control-plane: ## Build the control plane and print its directory, of the form KUBEBUILDER_ASSETS has
 	@$(CONTROL_PLANE)

@@ -16,6 +16,9 @@ pub const DEPTH_MAX: usize = 64;
 /// A page of one, or an error list, has well under a hundred.
 pub const ELEMENTS_MAX: usize = 4096;
 
+/// Each element keeps its namespace, so a long one would cost its length times the elements. UKG Pro's are under 80 bytes.
+pub const NAMESPACE_MAX: usize = 256;
+
 /// SOAP 1.1, which a WCF endpoint may answer a fault in.
 const ENVELOPE_1_1: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
@@ -50,8 +53,8 @@ pub enum ReadError {
     /// A document type declaration or an entity beyond XML's five.
     #[error("the answer declares a document type or uses an undeclared entity")]
     Entities,
-    /// Over [`DEPTH_MAX`] or [`ELEMENTS_MAX`].
-    #[error("the answer has too many or too deeply nested elements")]
+    /// Over [`DEPTH_MAX`], [`ELEMENTS_MAX`] or [`NAMESPACE_MAX`].
+    #[error("the answer has too many or too deeply nested elements, or too long a namespace")]
     TooLarge,
 }
 
@@ -149,6 +152,7 @@ fn tree(text: &str) -> Result<Element, ReadError> {
                     return Err(ReadError::NotXml);
                 }
                 let namespace = match namespace {
+                    ResolveResult::Bound(namespace) if namespace.0.len() > NAMESPACE_MAX => return Err(ReadError::TooLarge),
                     ResolveResult::Bound(namespace) => namespace.0.to_owned(),
                     ResolveResult::Unbound => String::new(),
                     ResolveResult::Unknown(_) => return Err(ReadError::NotXml),
@@ -229,6 +233,7 @@ mod tests {
     fn what_is_no_soap_answer_is_refused_by_kind() {
         let deep = format!("{}{}", "<a>".repeat(DEPTH_MAX + 1), "</a>".repeat(DEPTH_MAX + 1));
         let many = format!("<a>{}</a>", "<b/>".repeat(ELEMENTS_MAX));
+        let long = format!("<a xmlns=\"{}\"/>", "u".repeat(NAMESPACE_MAX + 1));
         let bomb = format!("<!DOCTYPE x [<!ENTITY e \"boom\">]>{}", ANSWER.split_once("?>").expect("a declaration").1);
         let entity = ANSWER.replace("&amp;", "&e;");
         for (what, bytes, error) in [
@@ -243,6 +248,7 @@ mod tests {
             ("two roots", "<a/><b/>", ReadError::NotXml),
             ("depth", &deep, ReadError::TooLarge),
             ("count", &many, ReadError::TooLarge),
+            ("a long namespace", &long, ReadError::TooLarge),
             ("a document type", &bomb, ReadError::Entities),
             ("an unknown entity", &entity, ReadError::Entities),
         ] {
