@@ -19,7 +19,8 @@ const GUIDE: [&str; 6] = [
 #[tokio::test]
 async fn all_is_well_and_kubectl_shows_it() {
     let world = World::new("active").await;
-    let _operator = world.operator();
+    // Whatever any library logs, no credential is in it: World::finish looks.
+    let _operator = world.operator_with(&["--log-level", "trace"], &[]);
     let all = all_permissions();
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     world.apply(&world.connection(&all)).await.expect("accepted");
@@ -43,6 +44,7 @@ async fn all_is_well_and_kubectl_shows_it() {
     let (_, wide) = world.kubectl(&["get", "ukgpro", "-o", "wide"]).await;
     assert!(wide.contains("AllPermissionsGranted") && wide.contains("acme-ukg-pro") && wide.contains("10m"), "{wide}");
     assert_eq!(world.simulator.logins(&world.account).await, (1, 0));
+    assert!(world.operator_log().contains("TRACE"));
     world.finish().await;
 }
 
@@ -104,6 +106,14 @@ async fn a_missing_permission_is_forbidden_by_its_name() {
     let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
     assert_eq!(status.missing, None);
     assert_eq!(world.events(2).await, ["PermissionsMissing", "AllPermissionsGranted"]);
+
+    // Taken away again, an event names it.
+    world.simulator.play(&account).await;
+    world.edit(json!({"spec": {"interval": "2h"}})).await;
+    world.wait_for_reason("PermissionsMissing").await;
+    assert_eq!(world.events(3).await[2], "PermissionsMissing");
+    let (_, events) = world.kubectl(&["events", "--for=ukg/acme", "-o", "jsonpath={.items[*].message}"]).await;
+    assert!(events.contains("UKG Pro denies: Employee Job Details, PTO Plan Integration."), "{events}");
     world.finish().await;
 }
 

@@ -15,7 +15,8 @@ impl Operator {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         let process = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"))
             .args(["run", "--namespace", namespace, "--allowed-domains", "ultipro.localhost,ultipro.com,ultipro.invalid,0.0.1"])
-            .args(["--health-address", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug,hyper_util=info,h2=info"])
+            .args(["--health-address", "127.0.0.1:0", "--log-format", "json"])
+            .env("UKGPRO_LOG_LEVEL", "debug,hyper_util=info,h2=info")
             .args(flags)
             .env("KUBECONFIG", kubeconfig)
             .envs(variables.iter().copied())

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ukgpro_operator::ukg::catalogue::Catalogue;
@@ -36,6 +37,28 @@ impl Account {
 
     pub fn secrets(&self) -> [&str; 4] {
         [&self.username, &self.password, &self.customer_api_key, &self.user_api_key]
+    }
+
+    /// Each credential in every form in which it could get out: plain, in JSON, XML and a URL, and in base64 alone, with others
+    /// before it, and as basic authentication.
+    pub fn forms(&self) -> Vec<String> {
+        let basic = BASE64_STANDARD.encode(format!("{}:{}", self.username, self.password));
+        let mut forms = vec![basic];
+        for secret in self.secrets() {
+            let json = serde_json::to_string(secret).expect("JSON");
+            forms.push(secret.to_owned());
+            forms.push(json.trim_matches('"').to_owned());
+            forms.push(serde_json::to_string(&json).expect("JSON").trim_matches(['"', '\\']).to_owned());
+            forms.push(quick_xml::escape::escape(secret).into_owned());
+            forms.push(quick_xml::escape::partial_escape(secret).into_owned());
+            forms.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+            for before in ["", "x", "xx"] {
+                // Without the characters at both ends, which depend on the neighbours.
+                let encoded = BASE64_STANDARD_NO_PAD.encode(format!("{before}{secret}"));
+                forms.push(encoded[before.len() + before.len().min(1)..encoded.len() - 1].to_owned());
+            }
+        }
+        forms
     }
 
     fn tenant(&self) -> Value {
