@@ -147,8 +147,8 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
-        Unresolved::EndpointInvalid(found, place) => {
-            (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.flaw.advice(found.part)))
+        Unresolved::EndpointInvalid(found, place, suggestion) => {
+            (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.advice(suggestion.as_ref())))
         }
         Unresolved::DomainNotAllowed(allowed) => (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", "))),
         Unresolved::CaInvalid(flaw) => (

@@ -14,7 +14,7 @@ use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{CaKind, CaReference, UkgProConnection};
 use crate::ukg::catalogue::{self, Row};
 use crate::ukg::credentials::Credentials;
-use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part};
+use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part, Suggestion};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{Transport, Trust};
 
@@ -54,8 +54,9 @@ pub enum Unresolved {
     SecretKeysMissing(Vec<String>),
     /// A key whose value is no text.
     SecretValueNotText(String),
-    /// A part of the host that is written wrongly, and where: `spec.domain`, or a key of the Secret.
-    EndpointInvalid(EndpointFlaw, String),
+    /// A part of the host that is written wrongly, where (`spec.domain`, or a key of the Secret), and what was meant, as far as the
+    /// spec shows it.
+    EndpointInvalid(EndpointFlaw, String, Option<Suggestion>),
     /// The domain is not among these.
     DomainNotAllowed(Vec<String>),
     /// The CA bundle, and what is wrong with it.
@@ -201,7 +202,8 @@ fn endpoint(connection: &UkgProConnection, values: &mut Values, allowed: &[Strin
             Part::Domain => domain_key,
         };
         let place = key.as_ref().map_or_else(|| format!("spec.{}", flaw.part), |key| format!("key {key} of the Secret"));
-        Unresolved::EndpointInvalid(flaw, place)
+        let suggestion = Suggestion::of(spec.subdomain.as_deref(), spec.domain.as_deref());
+        Unresolved::EndpointInvalid(flaw, place, suggestion)
     })?;
     if allowed.iter().any(|domain| domain == endpoint.domain()) {
         Ok(endpoint)
@@ -278,7 +280,7 @@ mod tests {
         let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Characters };
         let place = "key subdomain of the Secret".to_owned();
         let newline = [("domain", "ultipro.ca"), ("subdomain", "service3\n")];
-        assert_eq!(of(&connection, &newline), Err(Unresolved::EndpointInvalid(flaw, place)));
+        assert_eq!(of(&connection, &newline), Err(Unresolved::EndpointInvalid(flaw, place, None)));
         let evil = [("domain", "evil.example"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &evil), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
         let suffix = [("domain", "notultipro.com"), ("subdomain", "service3")];

@@ -68,6 +68,7 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::EndpointInvalid => Observation::Unresolved(Unresolved::EndpointInvalid(
             EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Scheme },
             "spec.subdomain".to_owned(),
+            None,
         )),
         Reason::DomainNotAllowed => Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".to_owned()])),
         Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
