@@ -30,6 +30,8 @@ pub mod publish;
 pub mod resolve;
 
 use decide::Observation;
+use lint::Lint;
+use resolve::Resolved;
 
 /// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
 pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
@@ -91,9 +93,10 @@ async fn observe(connection: &UkgProConnection, context: &Context) -> Result<Obs
         Ok(target) => target,
         Err(unresolved) => return Ok(Observation::Unresolved(unresolved)),
     };
-    let resolved = target.resolved();
-    if let Some(findings) = lint::lint(&target) {
-        return Ok(Observation::Malformed(resolved, findings));
+    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys);
+    let resolved = Resolved { suspicious, ..target.resolved() };
+    if !fatal.is_empty() {
+        return Ok(Observation::Malformed(resolved, fatal));
     }
     let fingerprint = context.ledger.fingerprint(&target.endpoint, &target.credentials);
     if let Some(hold) = gate::gate(connection, &resolved, context.ledger.refusal(fingerprint)) {

@@ -10,6 +10,7 @@ use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{CaKind, CaReference, UkgProConnection};
 use crate::ukg::catalogue::{self, Row};
@@ -41,6 +42,10 @@ pub struct Resolved {
     pub endpoint: String,
     /// The Secret's `resourceVersion`.
     pub secret_version: String,
+    /// Whether the host looks like one with login pages.
+    pub looks_like_login_site: bool,
+    /// What may be wrong with the Secret's values, found by lint.
+    pub suspicious: Vec<Finding>,
 }
 
 /// Why a connection refers to nothing that can be checked.
@@ -91,7 +96,12 @@ pub enum Error {
 impl Target {
     /// The part that may be written down.
     pub fn resolved(&self) -> Resolved {
-        Resolved { endpoint: self.endpoint.to_string(), secret_version: self.secret_version.clone() }
+        Resolved {
+            endpoint: self.endpoint.to_string(),
+            secret_version: self.secret_version.clone(),
+            looks_like_login_site: self.endpoint.looks_like_login_site(),
+            suspicious: Vec::new(),
+        }
     }
 }
 
@@ -275,12 +285,21 @@ mod tests {
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.com".to_owned()));
         assert_eq!(of(&connection, &[]), Err(Unresolved::SecretKeysMissing(vec!["subdomain".to_owned()])));
 
-        connection.spec.domain = None;
+        connection.spec.subdomain = Some("https://Service4.UltiPro.com/services".to_owned());
+        let Err(Unresolved::EndpointInvalid(_, place, suggestion)) = of(&connection, &[]) else { panic!("a URL") };
+        assert_eq!(place, "spec.subdomain");
+        let paste = "write subdomain service4 and domain ultipro.com";
+        assert_eq!(suggestion.map(|suggestion| suggestion.to_string()).as_deref(), Some(paste));
+
+        (connection.spec.domain, connection.spec.subdomain) = (None, None);
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.ca".to_owned()));
         let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Characters };
         let place = "key subdomain of the Secret".to_owned();
         let newline = [("domain", "ultipro.ca"), ("subdomain", "service3\n")];
         assert_eq!(of(&connection, &newline), Err(Unresolved::EndpointInvalid(flaw, place, None)));
+        let secret = [("domain", "https://hunter2.example/"), ("subdomain", "hunter2/")];
+        let Err(Unresolved::EndpointInvalid(_, _, suggestion)) = of(&connection, &secret) else { panic!("a path") };
+        assert_eq!(suggestion, None, "nothing of a Secret is told");
         let evil = [("domain", "evil.example"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &evil), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
         let suffix = [("domain", "notultipro.com"), ("subdomain", "service3")];
