@@ -120,7 +120,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         Reason::SecretValueMalformed => (
             "Secret {secret} has values that cannot be right: {detail}.",
             "Correct them; no login is tried with them. Write values with 'kubectl create secret --from-literal', or with \
-             stringData, so that no line end gets in.",
+             stringData, so that no line end gets in; spec.secretRef.trim: Newline drops one.",
         ),
         Reason::ApiKeysSwapped => (
             "Secret {secret} does not hold the two API keys in their places: {detail}.",

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::api::{CaKind, CaReference, UkgProConnection};
+use crate::api::{CaKind, CaReference, Trim, UkgProConnection};
 use crate::ukg::catalogue::{self, Row};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part, Suggestion};
@@ -123,7 +123,7 @@ pub async fn resolve(connection: &UkgProConnection, context: &Context) -> Result
         return Ok(Err(Unresolved::SecretNotFound));
     };
     let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
-    let mut values = match Values::of(secret) {
+    let mut values = match Values::of(secret, spec.secret_ref.trim) {
         Ok(values) => values,
         Err(key) => return Ok(Err(Unresolved::SecretValueNotText(key))),
     };
@@ -164,9 +164,12 @@ struct Values(BTreeMap<String, Sensitive>);
 
 impl Values {
     /// Takes a Secret's values over; a key whose value is not UTF-8 is named.
-    fn of(secret: Secret) -> Result<Self, String> {
+    fn of(secret: Secret, trim: Trim) -> Result<Self, String> {
         let mut values = BTreeMap::new();
-        for (key, ByteString(bytes)) in secret.data.unwrap_or_default() {
+        for (key, ByteString(mut bytes)) in secret.data.unwrap_or_default() {
+            if trim == Trim::Newline && bytes.pop_if(|last| *last == b'\n').is_some() {
+                bytes.pop_if(|last| *last == b'\r');
+            }
             match String::from_utf8(bytes) {
                 Ok(text) => values.insert(key, Sensitive::new(text)),
                 Err(error) => {
@@ -304,6 +307,26 @@ mod tests {
         assert_eq!(of(&connection, &evil), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
         let suffix = [("domain", "notultipro.com"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &suffix), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
+    }
+
+    #[test]
+    fn one_line_end_is_dropped_where_that_is_asked_for_and_nothing_else_ever() {
+        for (value, none, newline) in [
+            ("secret\n", "secret\n", "secret"),
+            ("secret\r\n", "secret\r\n", "secret"),
+            ("secret\n\n", "secret\n\n", "secret\n"),
+            ("secret\r", "secret\r", "secret\r"),
+            ("\r\nsecret ", "\r\nsecret ", "\r\nsecret "),
+            ("\n", "\n", ""),
+            ("", "", ""),
+        ] {
+            for (trim, expected) in [(Trim::None, none), (Trim::Newline, newline)] {
+                let data = [("password".to_owned(), ByteString(value.as_bytes().to_vec()))].into();
+                let values = Values::of(Secret { data: Some(data), ..Secret::default() }, trim).expect("text");
+                assert_eq!(values.0["password"].expose(), expected, "{value:?} {trim:?}");
+            }
+        }
+        assert_eq!(connection().spec.secret_ref.trim, Trim::None);
     }
 
     #[test]

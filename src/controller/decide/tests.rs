@@ -6,7 +6,7 @@ use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
 
 pub(crate) fn connection() -> UkgProConnection {
     let spec = UkgProConnectionSpec {
-        secret_ref: SecretReference { name: "acme-ukg-pro".to_owned(), keys: Default::default() },
+        secret_ref: SecretReference { name: "acme-ukg-pro".to_owned(), keys: Default::default(), trim: Default::default() },
         domain: Some("ultipro.com".to_owned()),
         subdomain: Some("service4".to_owned()),
         ca_ref: None,
