@@ -2,6 +2,8 @@
 //!
 //! Run by `make bench`. Times are of this machine; allocations are exact, and printed before them.
 
+#![allow(clippy::print_stdout)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};

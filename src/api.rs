@@ -3,7 +3,7 @@
 //! The CRD in `crds/` is generated from these types ([`crd()`]) and a test fails when it drifts. What can be judged without I/O is
 //! judged by the API server, by the CEL rules here, each with a message that says what to write instead.
 //!
-//! [`reason`] holds the closed vocabulary of reasons.
+//! [`reason`] holds the closed vocabulary of reasons; [`coaching`] the rules whose message computes the value to paste.
 
 // KubeSchema writes private copies of the types with their visibility.
 #![allow(unreachable_pub)]
@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub mod coaching;
 pub mod reason;
 
 pub use reason::{Disposition, Reason, Verdict};
@@ -80,19 +81,14 @@ pub struct UkgProConnectionSpec {
     /// The web-service domain, such as `ultipro.com`; a port may follow. Wins over the Secret's key `domain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("!self.contains('/')").message("domain holds a URL or a path; write only what follows the first dot of the host name, such as ultipro.com"))]
-    #[x_kube(validation = Rule::new("self == self.lowerAscii()").message("domain holds capital letters; write it in lower case"))]
-    #[x_kube(validation = Rule::new("self.contains('/') || self.lowerAscii().matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+(:[1-9][0-9]{0,4})?$')").message("domain is not a domain name; write it without blanks, such as ultipro.com"))]
+    #[x_kube(validation = coaching::domain())]
     pub domain: Option<String>,
 
     /// The web-service subdomain: only what stands between `https://` and the first dot of the web-service URL, such as
     /// `service4`. Wins over the Secret's key `subdomain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("!self.contains('/')").message("subdomain holds a URL or a path; write only what stands between https:// and the first dot, such as service4"))]
-    #[x_kube(validation = Rule::new("self.contains('/') || !self.contains('.')").message("subdomain holds a whole host name; write only the part before the first dot here, such as service4, and the rest in domain"))]
-    #[x_kube(validation = Rule::new("self == self.lowerAscii()").message("subdomain holds capital letters; write it in lower case"))]
-    #[x_kube(validation = Rule::new("self.contains('/') || self.contains('.') || self.lowerAscii().matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')").message("subdomain is not a host name; write only letters, digits and hyphens, such as service4"))]
+    #[x_kube(validation = coaching::subdomain())]
     pub subdomain: Option<String>,
 
     /// Certificate authorities to trust beside the platform's, for a private proxy or a simulator.
@@ -141,6 +137,21 @@ pub struct SecretReference {
     /// Other names of the keys, for Secrets made by other tools.
     #[serde(default)]
     pub keys: SecretKeys,
+
+    /// What is dropped from the end of every value: nothing (`None`), or one line end (`Newline`), for Secrets whose maker adds
+    /// one. A value is never changed otherwise.
+    #[serde(default)]
+    pub trim: Trim,
+}
+
+/// What is dropped from the end of a Secret's values.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trim {
+    /// Nothing.
+    #[default]
+    None,
+    /// One line feed, or one carriage return and line feed.
+    Newline,
 }
 
 /// Under which keys of the Secret the values stand.

@@ -30,7 +30,8 @@ pub mod publish;
 pub mod resolve;
 
 use decide::Observation;
-use resolve::{Target, Unresolved};
+use lint::Lint;
+use resolve::{Resolved, Target, Unresolved};
 
 /// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
 pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
@@ -108,9 +109,10 @@ async fn observe(
 
 /// Checks a target, from lint to the probes.
 pub async fn check(connection: &UkgProConnection, target: &Target, ledger: &Ledger) -> Observation {
-    let resolved = target.resolved();
-    if let Some(findings) = lint::lint(target) {
-        return Observation::Malformed(resolved, findings);
+    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys);
+    let resolved = Resolved { suspicious, ..target.resolved() };
+    if !fatal.is_empty() {
+        return Observation::Malformed(resolved, fatal);
     }
     let fingerprint = ledger.fingerprint(&target.endpoint, &target.credentials);
     if let Some(hold) = gate::gate(connection, &resolved, ledger.refusal(fingerprint)) {

@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | [`watch`] | changes of connections and Secrets → connections to check | watches Kubernetes |
 //! | [`controller::resolve`] | connection → `Target`, or `Unresolved` | reads Kubernetes |
-//! | [`controller::lint`] | `Target` → findings that rule out a login | nothing |
+//! | [`controller::lint`] | credentials → what rules out a login, and what is suspicious | nothing |
 //! | [`controller::gate`] | connection, `Target`, [`ledger`] → go or hold | nothing |
 //! | [`controller::authenticate`] | `Target` → `Session`, or `LoginFailure` | UKG Pro |
 //! | [`controller::probe`] | `Session`, wanted permissions → one result each | UKG Pro |

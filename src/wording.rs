@@ -9,6 +9,10 @@ use crate::ukg::catalogue::Row;
 /// Where a service account is looked after.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
 
+/// What is added where a host does not work and its name is not like those of web services.
+pub const LOGIN_SITE: &str = "This looks like a login page's host: the names of UKG Pro's web-service hosts begin with service or \
+                              rental, such as service4.";
+
 /// An event's note may have 1,024 bytes.
 pub const NOTE_MAX: usize = 1024;
 
@@ -21,6 +25,8 @@ pub struct Facts {
     pub host: String,
     /// What this reason is about in particular: missing keys, permission titles, what is wrong with a field.
     pub detail: String,
+    /// A sentence on what may be the cause; empty without one. It stands before the remedy, or an event might lose it.
+    pub hint: String,
 }
 
 /// What happened, and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`Facts`] and [`PAGE`].
@@ -115,7 +121,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         Reason::SecretValueMalformed => (
             "Secret {secret} has values that cannot be right: {detail}.",
             "Correct them; no login is tried with them. Write values with 'kubectl create secret --from-literal', or with \
-             stringData, so that no line end gets in.",
+             stringData, so that no line end gets in; spec.secretRef.trim: Newline drops one.",
         ),
         Reason::ApiKeysSwapped => (
             "Secret {secret} does not hold the two API keys in their places: {detail}.",
@@ -159,7 +165,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
 /// The whole message.
 pub fn message(reason: Reason, facts: &Facts) -> String {
     let (what, remedy) = template(reason);
-    let text = if remedy.is_empty() { what.to_owned() } else { format!("{what} {remedy}") };
+    let parts: Vec<_> = [what, &facts.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
+    let text = parts.join(" ");
     let host = if facts.host.is_empty() { "the host" } else { &facts.host };
     // The detail last, so that nothing inside it is taken for a placeholder.
     text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)
@@ -178,6 +185,11 @@ pub fn remedy(state: PermissionState, row: &Row) -> Option<String> {
         )),
         PermissionState::Granted | PermissionState::Error | PermissionState::Unknown => None,
     }
+}
+
+/// What is added where a login was refused that had something odd about it; `findings` names keys and kinds.
+pub fn suspicious(findings: &str) -> String {
+    format!("Suspicious in the Secret: {findings}.")
 }
 
 /// What a condition says that is not True while another is.
@@ -209,6 +221,7 @@ mod tests {
             secret: "acme".to_owned(),
             host: "https://service4.ultipro.com".to_owned(),
             detail: "Employee Job Details".to_owned(),
+            hint: LOGIN_SITE.to_owned(),
         };
         for reason in Reason::ALL {
             let (what, remedy) = template(*reason);

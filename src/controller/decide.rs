@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::gate::Hold;
-use super::lint::{Finding, ValueFlaw};
+use super::lint::{self, Finding};
 use super::probe::Probed;
 use super::resolve::{CaFlaw, Resolved, Unresolved};
 use crate::api::{
@@ -104,13 +104,14 @@ impl Conclusion {
         let (reason, detail) = match observation {
             Observation::Suspended => (Reason::Suspended, String::new()),
             Observation::Unresolved(unresolved) => of_unresolved(unresolved),
-            Observation::Malformed(_, findings) => of_findings(findings),
+            Observation::Malformed(_, findings) => (lint::reason(findings), lint::text(findings)),
             Observation::Held(_, hold) => (of_hold(*hold, previous), String::new()),
             Observation::LoginFailed(_, failure) => (of_failure(*failure), String::new()),
             Observation::Probed(_, probed) => of_probes(probed),
         };
         let host = observation.resolved().map(|resolved| resolved.endpoint.clone()).unwrap_or_default();
-        let facts = Facts { secret: connection.spec.secret_ref.name.clone(), host, detail };
+        let hint = observation.resolved().and_then(|resolved| hint(reason, resolved)).unwrap_or_default();
+        let facts = Facts { secret: connection.spec.secret_ref.name.clone(), host, detail, hint };
         Self { reason, message: wording::message(reason, &facts), retry_after: observation.retry_after() }
     }
 }
@@ -156,8 +157,8 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
-        Unresolved::EndpointInvalid(found, place) => {
-            (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.flaw.advice(found.part)))
+        Unresolved::EndpointInvalid(found, place, suggestion) => {
+            (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.advice(suggestion.as_ref())))
         }
         Unresolved::DomainNotAllowed(allowed) => (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", "))),
         Unresolved::CaInvalid(flaw) => (
@@ -172,20 +173,22 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
     }
 }
 
-fn of_findings(findings: &[Finding]) -> (Reason, String) {
-    let say = |finding: &Finding| {
-        let Finding { key, flaw } = finding;
-        match flaw {
-            ValueFlaw::Empty => format!("{key} is empty"),
-            ValueFlaw::LineEnd => format!("{key} ends in a line end"),
-            ValueFlaw::SurroundingBlanks => format!("{key} begins or ends with a blank"),
-            ValueFlaw::Control => format!("{key} holds a line end or another control character"),
-            ValueFlaw::SameAs(other) => format!("{key} is the same value as {other}"),
+/// What was noticed before the login and may be why it came to this.
+fn hint(reason: Reason, resolved: &Resolved) -> Option<String> {
+    match reason {
+        Reason::CredentialsRejected
+        | Reason::CustomerApiKeyRejected
+        | Reason::UserApiKeyRejected
+        | Reason::LoginHeld
+        | Reason::LoginFailedUnexplained
+        | Reason::LoginUndetermined => {
+            (!resolved.suspicious.is_empty()).then(|| wording::suspicious(&lint::text(&resolved.suspicious)))
         }
-    };
-    let keys = findings.iter().any(|finding| matches!(finding.flaw, ValueFlaw::SameAs(_)));
-    let reason = if keys { Reason::ApiKeysSwapped } else { Reason::SecretValueMalformed };
-    (reason, findings.iter().map(say).collect::<Vec<_>>().join("; "))
+        Reason::HostNotFound | Reason::NotUkgPro | Reason::TlsUntrusted => {
+            resolved.looks_like_login_site.then(|| wording::LOGIN_SITE.to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// A hold repeats what this connection was told; one that has been told nothing yet learns that the values were refused before.

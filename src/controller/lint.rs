@@ -1,11 +1,43 @@
-//! lint: a target → what proves that a login with it cannot succeed. Pure.
+//! lint: the Secret's values → what proves that a login with them cannot succeed, and what may be why one is refused. Pure.
 //!
-//! Values are named by Secret key and kind of flaw, never by content, and never changed.
+//! Each refused login brings the account nearer to being locked, so what cannot be right is not tried. What is only suspicious is
+//! tried, and told if the login is refused: UKG Pro alone decides what a value may be, and no shape of one is more than probable.
+//!
+//! | | user name | password | API keys |
+//! |---|---|---|---|
+//! | empty; line end at the end; blanks around; byte-order mark; invisible or control characters | fatal | fatal | fatal |
+//! | the whole value is a placeholder | fatal | fatal | fatal |
+//! | base64 of a text that ends in a line end, as `echo … \| base64` makes | fatal | fatal | fatal |
+//! | in quotes, or with typographic quotes | suspicious: may be chosen so | suspicious: may be generated so | fatal |
+//! | the whole value is some word in `<…>` | suspicious | suspicious: may be generated so | fatal |
+//! | a placeholder inside the value | suspicious | suspicious | suspicious |
+//! | base64 of another text | suspicious | suspicious | suspicious |
+//! | the same value as an API key | fatal | fatal | fatal |
+//! | in the shape of the other API key | | | suspicious |
+//! | an e-mail address | suspicious | | |
+//!
+//! **Invariant.** A finding has a key of the Secret and a kind, and no room for a value, its length or a part of it. Values are
+//! never changed.
 
-use super::resolve::Target;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::api::{Reason, SecretKeys};
 use crate::ukg::credentials::Credentials;
 
-/// A value that cannot be right.
+/// What was found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Lint {
+    /// What cannot be right. Empty is the good answer.
+    pub fatal: Vec<Finding>,
+    /// What may be right.
+    pub suspicious: Vec<Finding>,
+}
+
+/// A value and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The Secret's key.
@@ -23,64 +55,348 @@ pub enum ValueFlaw {
     LineEnd,
     /// It begins or ends with a blank.
     SurroundingBlanks,
+    /// It begins with a byte-order mark, as some editors write.
+    ByteOrderMark,
+    /// It holds a no-break blank, a zero-width or another character that is not seen, as web pages and word processors have.
+    Invisible,
     /// It holds a control character, which no message can carry.
     Control,
-    /// An API key that is the other key's value too.
+    /// It stands in quotes, as in a shell or a YAML file.
+    Quoted,
+    /// It holds quotes as word processors write.
+    TypographicQuotes,
+    /// It is something that was to be replaced by the value.
+    Placeholder,
+    /// It stands in angle brackets, but may be generated so.
+    AngleBrackets,
+    /// It holds something that looks as if it was to be replaced.
+    PlaceholderInside,
+    /// It is base64 of a text that ends in a line end.
+    Base64LineEnd,
+    /// It may be base64 of the value.
+    Base64,
+    /// The two API keys are one value.
     SameAs(String),
+    /// An API key that is the user name or the password too.
+    SameAsLogin(String),
+    /// The two API keys look as if each was in the other's place.
+    SwappedWith(String),
+    /// A Customer API key that looks like a User API key.
+    LooksLikeUserApiKey,
+    /// A User API key that looks like a Customer API key.
+    LooksLikeCustomerApiKey,
+    /// A user name that looks like an e-mail address, as people and not service accounts log in with.
+    EmailAddress,
 }
 
-/// Whether any value rules out a login; `None` is the good answer.
-pub fn lint(target: &Target) -> Option<Vec<Finding>> {
-    let Credentials { username, password, customer_api_key, user_api_key } = &target.credentials;
-    let keys = &target.keys;
-    let values = [(&keys.username, username), (&keys.password, password), (&keys.customer_api_key, customer_api_key)];
-    let user_api_key = user_api_key.as_ref().map(|value| (&keys.user_api_key, value));
-    let mut findings: Vec<_> = values
-        .into_iter()
-        .chain(user_api_key)
-        .filter_map(|(key, value)| flaw(value.expose()).map(|flaw| Finding { key: key.clone(), flaw }))
-        .collect();
-    if findings.is_empty() && user_api_key.is_some_and(|(_, value)| value.expose() == customer_api_key.expose()) {
-        let flaw = ValueFlaw::SameAs(keys.customer_api_key.clone());
-        findings.push(Finding { key: keys.user_api_key.clone(), flaw });
+/// What a value is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Username,
+    Password,
+    CustomerApiKey,
+    UserApiKey,
+}
+
+impl Role {
+    fn is_api_key(self) -> bool {
+        matches!(self, Self::CustomerApiKey | Self::UserApiKey)
     }
-    (!findings.is_empty()).then_some(findings)
 }
 
-fn flaw(value: &str) -> Option<ValueFlaw> {
-    if value.is_empty() {
-        Some(ValueFlaw::Empty)
-    } else if value.ends_with(['\n', '\r']) {
-        Some(ValueFlaw::LineEnd)
-    } else if value.trim() != value {
-        Some(ValueFlaw::SurroundingBlanks)
-    } else if value.chars().any(char::is_control) {
-        Some(ValueFlaw::Control)
-    } else {
+struct Value<'a> {
+    role: Role,
+    key: &'a str,
+    text: &'a str,
+}
+
+impl Value<'_> {
+    fn has(&self, flaw: ValueFlaw) -> Finding {
+        Finding { key: self.key.to_owned(), flaw }
+    }
+}
+
+/// Judges the values by themselves, then those that may be right against each other.
+pub fn lint(credentials: &Credentials, keys: &SecretKeys) -> Lint {
+    let Credentials { username, password, customer_api_key, user_api_key } = credentials;
+    let values = [
+        (Role::Username, &keys.username, Some(username)),
+        (Role::Password, &keys.password, Some(password)),
+        (Role::CustomerApiKey, &keys.customer_api_key, Some(customer_api_key)),
+        (Role::UserApiKey, &keys.user_api_key, user_api_key.as_ref()),
+    ];
+    let values: Vec<_> = values
+        .into_iter()
+        .filter_map(|(role, key, value)| value.map(|value| Value { role, key, text: value.expose() }))
+        .collect();
+    judge(&values)
+}
+
+fn judge(values: &[Value<'_>]) -> Lint {
+    let mut lint = Lint::default();
+    let mut whole = Vec::new();
+    for value in values {
+        let (fatal, suspicious): (Vec<_>, Vec<_>) =
+            flaws(value.role, value.text).into_iter().partition(|flaw| rules_out_a_login(value.role, flaw));
+        if fatal.is_empty() {
+            whole.push(value);
+        }
+        lint.fatal.extend(fatal.into_iter().map(|flaw| value.has(flaw)));
+        lint.suspicious.extend(suspicious.into_iter().map(|flaw| value.has(flaw)));
+    }
+    let same: Vec<_> = whole.iter().enumerate().filter_map(|(at, value)| same(&whole[..at], value)).collect();
+    // Where two values are one, what they look like says nothing of which is right.
+    if same.is_empty() {
+        lint.suspicious.extend(shapes(&whole));
+    }
+    lint.fatal.extend(same);
+    lint
+}
+
+fn rules_out_a_login(role: Role, flaw: &ValueFlaw) -> bool {
+    match flaw {
+        ValueFlaw::Empty
+        | ValueFlaw::LineEnd
+        | ValueFlaw::SurroundingBlanks
+        | ValueFlaw::ByteOrderMark
+        | ValueFlaw::Invisible
+        | ValueFlaw::Control
+        | ValueFlaw::Placeholder
+        | ValueFlaw::Base64LineEnd
+        | ValueFlaw::SameAs(_)
+        | ValueFlaw::SameAsLogin(_) => true,
+        // Passwords are generated with special characters and user names are chosen, but keys are letters and digits.
+        ValueFlaw::Quoted | ValueFlaw::TypographicQuotes | ValueFlaw::AngleBrackets => role.is_api_key(),
+        ValueFlaw::PlaceholderInside
+        | ValueFlaw::Base64
+        | ValueFlaw::SwappedWith(_)
+        | ValueFlaw::LooksLikeUserApiKey
+        | ValueFlaw::LooksLikeCustomerApiKey
+        | ValueFlaw::EmailAddress => false,
+    }
+}
+
+/// An API key that is the value of an earlier key too.
+fn same(earlier: &[&Value<'_>], value: &Value<'_>) -> Option<Finding> {
+    let other = earlier.iter().find(|other| other.text == value.text).filter(|_| value.role.is_api_key())?;
+    let key = other.key.to_owned();
+    Some(value.has(if other.role.is_api_key() { ValueFlaw::SameAs(key) } else { ValueFlaw::SameAsLogin(key) }))
+}
+
+/// What is wrong with one value; what surrounds it is judged first and what is left by itself.
+fn flaws(role: Role, text: &str) -> Vec<ValueFlaw> {
+    if text.is_empty() {
+        return vec![ValueFlaw::Empty];
+    }
+    let mut flaws = Vec::new();
+    let mut cut = |left: &str, rest: &str, flaw| {
+        if left != rest {
+            flaws.push(flaw);
+        }
+    };
+    let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
+    cut(text, unmarked, ValueFlaw::ByteOrderMark);
+    let line = unmarked.trim_end_matches(['\n', '\r']);
+    cut(unmarked, line, ValueFlaw::LineEnd);
+    let core = line.trim_matches(|c: char| c.is_whitespace() && !is_invisible(c));
+    cut(line, core, ValueFlaw::SurroundingBlanks);
+
+    if core.chars().any(is_invisible) {
+        flaws.push(ValueFlaw::Invisible);
+    }
+    if core.chars().any(is_control) {
+        flaws.push(ValueFlaw::Control);
+    }
+    if core.len() > 1 && ['"', '\'', '`'].iter().any(|quote| core.starts_with(*quote) && core.ends_with(*quote)) {
+        flaws.push(ValueFlaw::Quoted);
+    }
+    if core.contains(is_typographic_quote) {
+        flaws.push(ValueFlaw::TypographicQuotes);
+    }
+    flaws.extend(placeholder(core));
+    flaws.extend(base64_of_text(role, core));
+    if role == Role::Username && is_email_address(core) {
+        flaws.push(ValueFlaw::EmailAddress);
+    }
+    flaws
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{2007}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202f}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Also the two that are no characters, which XML cannot hold either.
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
+}
+
+fn is_typographic_quote(c: char) -> bool {
+    matches!(c, '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}' | '\u{ab}' | '\u{bb}')
+}
+
+/// What templates and examples hold in the place of a value.
+fn placeholder(text: &str) -> Option<ValueFlaw> {
+    /// Written by people who mean to come back, and by templates that found nothing; without `-`, `_` and blanks.
+    const WORDS: [&str; 13] = [
+        "replaceme",
+        "changeme",
+        "changeit",
+        "fixme",
+        "todo",
+        "tbd",
+        "placeholder",
+        "redacted",
+        "null",
+        "nil",
+        "none",
+        "undefined",
+        "novalue",
+    ];
+    /// What is written between angle brackets for people.
+    const FIELDS: [&str; 14] = [
+        "pass", "user", "key", "secret", "token", "value", "your", "name", "account", "replace", "change", "insert", "here",
+        "nil",
+    ];
+    const MASKS: [char; 9] = ['x', 'X', '*', '.', '-', '_', '?', '\u{2022}', '\u{25cf}'];
+
+    // Room from the start: a string that grows leaves copies behind.
+    let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+    plain.extend(text.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).map(|c| c.to_ascii_lowercase()));
+    let masked = text.chars().count() >= 3
+        && text.chars().next().is_some_and(|first| MASKS.contains(&first) && text.chars().all(|c| c == first));
+    if WORDS.contains(&plain.as_str()) || masked {
+        return Some(ValueFlaw::Placeholder);
+    }
+    if let Some(inner) = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'))
+        && !inner.is_empty()
+        && inner.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '_' | '-'))
+    {
+        let inner = Zeroizing::new(inner.to_ascii_lowercase());
+        let field = FIELDS.iter().any(|field| inner.contains(field));
+        return Some(if field { ValueFlaw::Placeholder } else { ValueFlaw::AngleBrackets });
+    }
+    for (open, close) in [("${", "}"), ("$(", ")"), ("{{", "}}"), ("ENC[", "]")] {
+        let Some((before, rest)) = text.split_once(open) else { continue };
+        let Some((inner, after)) = rest.split_once(close) else { continue };
+        // A generated password may hold the marks, but hardly a name or an expression between them.
+        let expression = match open {
+            "${" | "$(" => inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'),
+            "{{" => inner.contains(|c: char| c.is_ascii_alphabetic()),
+            _ => true,
+        };
+        if expression {
+            let whole = before.is_empty() && after.is_empty();
+            return Some(if whole { ValueFlaw::Placeholder } else { ValueFlaw::PlaceholderInside });
+        }
+    }
+    ["replaceme", "changeme"].iter().any(|word| plain.contains(word)).then_some(ValueFlaw::PlaceholderInside)
+}
+
+/// Whether a value decodes as base64 to what may be a value.
+///
+/// Letters and digits are base64 by themselves where there are eight or twelve of them, so a value must show more than that:
+/// padding, a line end inside, or a length at which no accident gives twelve bytes that can all be typed. What an API key decodes to
+/// must look like one.
+fn base64_of_text(role: Role, text: &str) -> Option<ValueFlaw> {
+    /// Base64 of five bytes, as many as a Customer API key usually has.
+    const MIN: usize = 8;
+    /// Base64 of twelve bytes, as many as a User API key usually has.
+    const UNPADDED_MIN: usize = 16;
+
+    if text.len() < MIN || looks_like_api_key(role, text) {
+        return None;
+    }
+    let mut buffer = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    let length = STANDARD.decode_slice(text, &mut buffer).ok()?;
+    let inner = buffer.get(..length)?;
+    let line = inner.trim_ascii_end();
+    let expected = |b: &u8| match role {
+        Role::CustomerApiKey | Role::UserApiKey => b.is_ascii_alphanumeric() || *b == b'-',
+        Role::Username | Role::Password => b.is_ascii_graphic() || *b == b' ',
+    };
+    if line.is_empty() || !line.iter().all(expected) {
         None
+    } else if inner.ends_with(b"\n") {
+        Some(ValueFlaw::Base64LineEnd)
+    } else {
+        (text.ends_with('=') || text.len() >= UNPADDED_MIN).then_some(ValueFlaw::Base64)
+    }
+}
+
+/// The shapes that API keys usually have. Only probable, so never a proof.
+const CUSTOMER_API_KEY_LENGTH: usize = 5;
+const USER_API_KEY_LENGTH: usize = 12;
+
+fn is_alphanumeric(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// A value that looks as an API key should is taken for nothing else.
+fn looks_like_api_key(role: Role, text: &str) -> bool {
+    role.is_api_key() && [CUSTOMER_API_KEY_LENGTH, USER_API_KEY_LENGTH].iter().any(|length| is_alphanumeric(text, *length))
+}
+
+/// API keys in the shape that the other one usually has.
+fn shapes(values: &[&Value<'_>]) -> Vec<Finding> {
+    let find = |role, length| values.iter().find(|value| value.role == role && is_alphanumeric(value.text, length));
+    let customer = find(Role::CustomerApiKey, USER_API_KEY_LENGTH);
+    let user = find(Role::UserApiKey, CUSTOMER_API_KEY_LENGTH);
+    match (customer, user) {
+        (Some(customer), Some(user)) => vec![user.has(ValueFlaw::SwappedWith(customer.key.to_owned()))],
+        (Some(customer), None) => vec![customer.has(ValueFlaw::LooksLikeUserApiKey)],
+        (None, Some(user)) => vec![user.has(ValueFlaw::LooksLikeCustomerApiKey)],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn is_email_address(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(person, domain)| {
+        let inner = domain.trim_matches('.');
+        !person.is_empty() && inner == domain && domain.contains('.') && !domain.contains(['@', ' '])
+    })
+}
+
+/// The reason of findings that rule out a login.
+pub fn reason(fatal: &[Finding]) -> Reason {
+    let keys = |finding: &Finding| matches!(finding.flaw, ValueFlaw::SameAs(_));
+    if !fatal.is_empty() && fatal.iter().all(keys) { Reason::ApiKeysSwapped } else { Reason::SecretValueMalformed }
+}
+
+/// Findings in words, by key and kind.
+pub fn text(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, flaw } = self;
+        let what = match flaw {
+            ValueFlaw::SameAs(other) | ValueFlaw::SameAsLogin(other) => return write!(f, "{key} is the same value as {other}"),
+            ValueFlaw::SwappedWith(other) => return write!(f, "{key} and {other} look swapped"),
+            ValueFlaw::Empty => "is empty",
+            ValueFlaw::LineEnd => "ends in a line end",
+            ValueFlaw::SurroundingBlanks => "begins or ends with a blank",
+            ValueFlaw::ByteOrderMark => "begins with a byte-order mark",
+            ValueFlaw::Invisible => "holds a no-break blank, a zero-width or another invisible character",
+            ValueFlaw::Control => "holds a line end or another control character",
+            ValueFlaw::Quoted => "stands in quotes",
+            ValueFlaw::TypographicQuotes => "holds typographic quotes",
+            ValueFlaw::Placeholder => "is a placeholder that was not replaced",
+            ValueFlaw::AngleBrackets => "stands in angle brackets like a placeholder",
+            ValueFlaw::PlaceholderInside => "holds what looks like a placeholder that was not replaced",
+            ValueFlaw::Base64LineEnd => {
+                "is base64 of a text with a line end (a Secret's data is base64 once, its stringData is not)"
+            }
+            ValueFlaw::Base64 => "may be base64 of the value (a Secret's data is base64 once, its stringData is not)",
+            ValueFlaw::LooksLikeUserApiKey => "looks like a User API key",
+            ValueFlaw::LooksLikeCustomerApiKey => "looks like a Customer API key",
+            ValueFlaw::EmailAddress => "looks like an e-mail address, and a person's login is not a service account",
+        };
+        write!(f, "{key} {what}")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_that_cannot_be_right_are_told_from_odd_ones() {
-        for (value, expected) in [
-            ("", Some(ValueFlaw::Empty)),
-            ("secret\n", Some(ValueFlaw::LineEnd)),
-            ("secret\r\n", Some(ValueFlaw::LineEnd)),
-            ("\n", Some(ValueFlaw::LineEnd)),
-            (" secret", Some(ValueFlaw::SurroundingBlanks)),
-            ("secret\u{a0}", Some(ValueFlaw::SurroundingBlanks)),
-            ("sec\u{0}ret", Some(ValueFlaw::Control)),
-            ("sec\nret", Some(ValueFlaw::Control)),
-            ("se cret", None),
-            ("p&ss<w>ord\"'", None),
-            ("pässwörd€", None),
-        ] {
-            assert_eq!(flaw(value), expected, "{value:?}");
-        }
-    }
-}
+mod tests;

@@ -11,11 +11,12 @@ use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
-use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, UkgProConnection, UkgProConnectionSpec};
+use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
 use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
-use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part};
+use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part, Suggestion};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{Transport, Trust};
 
@@ -45,6 +46,10 @@ pub struct Resolved {
     pub endpoint: String,
     /// The Secret's `resourceVersion`.
     pub secret_version: String,
+    /// Whether the host looks like one with login pages.
+    pub looks_like_login_site: bool,
+    /// What may be wrong with the Secret's values, found by lint.
+    pub suspicious: Vec<Finding>,
 }
 
 /// Why a connection refers to nothing that can be checked.
@@ -60,8 +65,9 @@ pub enum Unresolved {
     SecretKeysMissing(Vec<String>),
     /// A key whose value is no text.
     SecretValueNotText(String),
-    /// A part of the host that is written wrongly, and where: `spec.domain`, or a key of the Secret.
-    EndpointInvalid(EndpointFlaw, String),
+    /// A part of the host that is written wrongly, where (`spec.domain`, or a key of the Secret), and what was meant, as far as the
+    /// spec shows it.
+    EndpointInvalid(EndpointFlaw, String, Option<Suggestion>),
     /// The domain is not among these.
     DomainNotAllowed(Vec<String>),
     /// The CA bundle, and what is wrong with it.
@@ -96,7 +102,12 @@ pub enum Error {
 impl Target {
     /// The part that may be written down.
     pub fn resolved(&self) -> Resolved {
-        Resolved { endpoint: self.endpoint.to_string(), secret_version: self.secret_version.clone() }
+        Resolved {
+            endpoint: self.endpoint.to_string(),
+            secret_version: self.secret_version.clone(),
+            looks_like_login_site: self.endpoint.looks_like_login_site(),
+            suspicious: Vec::new(),
+        }
     }
 }
 
@@ -165,7 +176,7 @@ pub fn resolve(
     let spec = &connection.spec;
     let secret = referents.secret.ok_or(Unresolved::SecretNotFound)?;
     let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
-    let mut values = Values::of(secret).map_err(Unresolved::SecretValueNotText)?;
+    let mut values = Values::of(secret, spec.secret_ref.trim).map_err(Unresolved::SecretValueNotText)?;
     let endpoint = endpoint(spec, &mut values, &policy.allowed_domains)?;
     let keys = spec.secret_ref.keys.clone();
     // LoginService wants the user API key; only what is tested by REST alone does without.
@@ -183,9 +194,12 @@ struct Values(BTreeMap<String, Sensitive>);
 
 impl Values {
     /// Takes a Secret's values over; a key whose value is not UTF-8 is named.
-    fn of(secret: Secret) -> Result<Self, String> {
+    fn of(secret: Secret, trim: Trim) -> Result<Self, String> {
         let mut values = BTreeMap::new();
-        for (key, ByteString(bytes)) in secret.data.unwrap_or_default() {
+        for (key, ByteString(mut bytes)) in secret.data.unwrap_or_default() {
+            if trim == Trim::Newline && bytes.pop_if(|last| *last == b'\n').is_some() {
+                bytes.pop_if(|last| *last == b'\r');
+            }
             match String::from_utf8(bytes) {
                 Ok(text) => values.insert(key, Sensitive::new(text)),
                 Err(error) => {
@@ -231,7 +245,8 @@ fn endpoint(spec: &UkgProConnectionSpec, values: &mut Values, allowed: &[String]
             Part::Domain => domain_key,
         };
         let place = key.as_ref().map_or_else(|| format!("spec.{}", flaw.part), |key| format!("key {key} of the Secret"));
-        Unresolved::EndpointInvalid(flaw, place)
+        let suggestion = Suggestion::of(spec.subdomain.as_deref(), spec.domain.as_deref());
+        Unresolved::EndpointInvalid(flaw, place, suggestion)
     })?;
     if allowed.iter().any(|domain| domain == endpoint.domain()) {
         Ok(endpoint)
@@ -305,16 +320,45 @@ mod tests {
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.com".to_owned()));
         assert_eq!(of(&connection, &[]), Err(Unresolved::SecretKeysMissing(vec!["subdomain".to_owned()])));
 
-        connection.spec.domain = None;
+        connection.spec.subdomain = Some("https://Service4.UltiPro.com/services".to_owned());
+        let Err(Unresolved::EndpointInvalid(_, place, suggestion)) = of(&connection, &[]) else { panic!("a URL") };
+        assert_eq!(place, "spec.subdomain");
+        let paste = "write subdomain service4 and domain ultipro.com";
+        assert_eq!(suggestion.map(|suggestion| suggestion.to_string()).as_deref(), Some(paste));
+
+        (connection.spec.domain, connection.spec.subdomain) = (None, None);
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.ca".to_owned()));
         let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Characters };
         let place = "key subdomain of the Secret".to_owned();
         let newline = [("domain", "ultipro.ca"), ("subdomain", "service3\n")];
-        assert_eq!(of(&connection, &newline), Err(Unresolved::EndpointInvalid(flaw, place)));
+        assert_eq!(of(&connection, &newline), Err(Unresolved::EndpointInvalid(flaw, place, None)));
+        let secret = [("domain", "https://hunter2.example/"), ("subdomain", "hunter2/")];
+        let Err(Unresolved::EndpointInvalid(_, _, suggestion)) = of(&connection, &secret) else { panic!("a path") };
+        assert_eq!(suggestion, None, "nothing of a Secret is told");
         let evil = [("domain", "evil.example"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &evil), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
         let suffix = [("domain", "notultipro.com"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &suffix), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
+    }
+
+    #[test]
+    fn one_line_end_is_dropped_where_that_is_asked_for_and_nothing_else_ever() {
+        for (value, none, newline) in [
+            ("secret\n", "secret\n", "secret"),
+            ("secret\r\n", "secret\r\n", "secret"),
+            ("secret\n\n", "secret\n\n", "secret\n"),
+            ("secret\r", "secret\r", "secret\r"),
+            ("\r\nsecret ", "\r\nsecret ", "\r\nsecret "),
+            ("\n", "\n", ""),
+            ("", "", ""),
+        ] {
+            for (trim, expected) in [(Trim::None, none), (Trim::Newline, newline)] {
+                let data = [("password".to_owned(), ByteString(value.as_bytes().to_vec()))].into();
+                let values = Values::of(Secret { data: Some(data), ..Secret::default() }, trim).expect("text");
+                assert_eq!(values.0["password"].expose(), expected, "{value:?} {trim:?}");
+            }
+        }
+        assert_eq!(connection().spec.secret_ref.trim, Trim::None);
     }
 
     #[test]

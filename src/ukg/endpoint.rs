@@ -1,9 +1,16 @@
 //! Which web-service host is meant, and what is wrong with how it was written.
 //!
-//! Pure. UKG adds data centres, so no list of subdomains is kept: any single DNS label passes. Which *domains* may be spoken to
-//! is the operator's policy and is judged elsewhere.
+//! Pure. UKG adds data centres, so no list of subdomains is kept: any single DNS label passes but those few that certainly have
+//! login pages only. Which *domains* may be spoken to is the operator's policy and is judged elsewhere.
 
 use std::fmt;
+
+use url::{Host, Url};
+
+mod pasted;
+
+use pasted::Pasted;
+pub use pasted::Suggestion;
 
 /// A DNS label's and a whole name's longest form (RFC 1035).
 const LABEL_MAX: usize = 63;
@@ -46,7 +53,7 @@ pub enum Flaw {
     Scheme,
     /// A path, query or fragment follows.
     Path,
-    /// The subdomain holds a dot: a whole host name was pasted.
+    /// A whole host name: the subdomain holds a dot, or the domain begins with the subdomain.
     WholeHost,
     /// The domain is a single label.
     SingleLabel,
@@ -56,34 +63,41 @@ pub enum Flaw {
     Label,
     /// What follows the colon is not a port from 1 to 65535.
     Port,
+    /// A host that is known to have login pages and no web services.
+    LoginSite,
 }
 
 impl Flaw {
-    /// What to write instead.
-    pub fn advice(self, part: Part) -> &'static str {
+    /// What is wrong, and what to write instead.
+    pub fn advice(self, part: Part) -> (&'static str, &'static str) {
+        let subdomain = "write only what stands between https:// and the first dot of the web-service URL, such as service4";
+        let domain = "write only what follows the first dot of the host name, such as ultipro.com";
+        let only = match part {
+            Part::Subdomain => subdomain,
+            Part::Domain => domain,
+        };
         match (self, part) {
-            (Flaw::Empty, Part::Subdomain) => {
-                "is empty; write the part of the web-service URL between https:// and the first dot, such as service4"
-            }
-            (Flaw::Empty, Part::Domain) => "is empty; write the part after the first dot, such as ultipro.com",
-            (Flaw::Characters, _) => {
-                "holds a blank, a line end or another character that no host name has; write lower-case letters, digits and hyphens only"
-            }
-            (Flaw::Scheme, Part::Subdomain) => {
-                "holds a URL; write only what stands between https:// and the first dot, such as service4"
-            }
-            (Flaw::Scheme, Part::Domain) => "holds a URL; write only the domain, such as ultipro.com",
-            (Flaw::Path, Part::Subdomain) => "holds a path; write only what stands before the first dot, such as service4",
-            (Flaw::Path, Part::Domain) => "holds a path; write only the domain, such as ultipro.com",
-            (Flaw::WholeHost, _) => {
-                "holds a dot; write only the part before the first dot here (service4) and the rest in domain (ultipro.com)"
-            }
-            (Flaw::SingleLabel, _) => "has no dot; write the whole domain, such as ultipro.com",
-            (Flaw::Capitals, _) => "holds capital letters; write it in lower case",
-            (Flaw::Label, _) => {
-                "is not a host name: each part between dots has 1 to 63 letters, digits and hyphens and neither begins nor ends with a hyphen"
-            }
-            (Flaw::Port, _) => "has a colon that no port from 1 to 65535 follows; leave it out, UKG Pro answers on 443",
+            (Flaw::Empty, _) => ("is empty", only),
+            (Flaw::Characters, _) => (
+                "holds a blank, a line end or another character that no host name has",
+                "write lower-case letters, digits and hyphens only",
+            ),
+            (Flaw::Scheme, _) => ("holds a URL", only),
+            (Flaw::Path, _) => ("holds a path", only),
+            (Flaw::WholeHost, Part::Subdomain) => (
+                "holds a dot",
+                "write only the part before the first dot here, such as service4, and the rest in domain, such as ultipro.com",
+            ),
+            (Flaw::WholeHost, Part::Domain) => ("holds the subdomain too", only),
+            (Flaw::SingleLabel, _) => ("has no dot", "write the whole domain, such as ultipro.com"),
+            (Flaw::Capitals, _) => ("holds capital letters", "write it in lower case"),
+            (Flaw::Label, _) => (
+                "is not a host name",
+                "each part between dots has 1 to 63 letters, digits and hyphens and neither begins nor ends with a hyphen, and an \
+                 address is not a name",
+            ),
+            (Flaw::Port, _) => ("has a colon that no port from 1 to 65535 follows", "leave it out, UKG Pro answers on 443"),
+            (Flaw::LoginSite, _) => ("is of a site where people log in, which has no web services", only),
         }
     }
 }
@@ -97,10 +111,27 @@ pub struct EndpointFlaw {
     pub flaw: Flaw,
 }
 
+impl EndpointFlaw {
+    /// What is wrong and what to write instead: what was meant, where that is known and no secret.
+    pub fn advice(&self, suggestion: Option<&Suggestion>) -> String {
+        let (wrong, instead) = self.flaw.advice(self.part);
+        match suggestion {
+            None => format!("{wrong}; {instead}"),
+            Some(suggestion) => format!("{wrong}; {suggestion}"),
+        }
+    }
+}
+
 impl Endpoint {
     /// Puts a host together; the first flaw found is told, of the subdomain before the domain.
     pub fn from_parts(subdomain: &str, domain: &str) -> Result<Self, EndpointFlaw> {
         let of = |part| move |flaw| EndpointFlaw { part, flaw };
+        for (part, text) in [(Part::Subdomain, subdomain), (Part::Domain, domain)] {
+            // Before what is wrong with the form, or a pasted URL would be led, step by step, to a host that cannot work.
+            if pasted::is_login_site(&Pasted::of(text).host) {
+                return Err(of(part)(Flaw::LoginSite));
+            }
+        }
         check_common(subdomain).map_err(of(Part::Subdomain))?;
         if subdomain.contains('.') {
             return Err(of(Part::Subdomain)(Flaw::WholeHost));
@@ -116,11 +147,17 @@ impl Endpoint {
         if !name.contains('.') {
             return Err(of(Part::Domain)(Flaw::SingleLabel));
         }
-        let host = format!("{subdomain}.{name}");
-        if host.len() > HOST_MAX {
+        if pasted::is_whole_host(name, subdomain) {
+            return Err(of(Part::Domain)(Flaw::WholeHost));
+        }
+        let endpoint = Self { host: format!("{subdomain}.{name}"), domain: name.to_owned(), port };
+        // The client may read a name otherwise: parts that are numbers as an address, parts that begin with xn-- as Unicode.
+        let client = Url::parse(&endpoint.to_string());
+        let same = client.is_ok_and(|url| url.host() == Some(Host::Domain(endpoint.host.as_str())));
+        if !same || endpoint.host.len() > HOST_MAX {
             return Err(of(Part::Domain)(Flaw::Label));
         }
-        Ok(Self { host, domain: name.to_owned(), port })
+        Ok(endpoint)
     }
 
     /// The host's name, without a port.
@@ -131,6 +168,12 @@ impl Endpoint {
     /// The domain, without a port.
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// Whether the subdomain is none that UKG Pro's web services are known to have: a hint for when the host does not work, never a
+    /// reason not to try, since UKG adds hosts.
+    pub fn looks_like_login_site(&self) -> bool {
+        !pasted::may_have_web_services(&self.host)
     }
 
     /// The URL of a path on this host; the path begins with a slash.
@@ -176,15 +219,17 @@ fn check_name(name: &str) -> Result<(), Flaw> {
 }
 
 fn parse_port(text: &str) -> Option<u16> {
-    // u16's own parser takes a leading '+'.
-    if !text.chars().all(|c| c.is_ascii_digit()) {
+    // u16's own parser takes a leading '+' or '0'.
+    if !text.chars().all(|c| c.is_ascii_digit()) || text.starts_with('0') {
         return None;
     }
-    text.parse().ok().filter(|port| *port != 0)
+    text.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -223,19 +268,116 @@ mod tests {
             ("service4", "ultipro..com", Domain, Label),
             ("service4", ".ultipro.com", Domain, Label),
             ("-service4", "ultipro.com", Subdomain, Label),
+            ("127", "0.0.1", Domain, Label),
+            ("service4", "ultipro.300", Domain, Label),
+            ("xn--a", "ultipro.com", Domain, Label),
             ("service4", "ultipro.com:", Domain, Port),
             ("service4", "ultipro.com:0", Domain, Port),
             ("service4", "ultipro.com:99999", Domain, Port),
+            ("service4", "ultipro.com:0443", Domain, Port),
+            ("service4", "ultipro.com:+443", Domain, Characters),
             ("service4", "ultipro.com:1:2", Domain, Port),
             ("service4@evil", "ultipro.com", Subdomain, Characters),
+            ("service4", "service4.ultipro.com", Domain, WholeHost),
+            ("acme", "acme.ultipro.com", Domain, WholeHost),
+            ("acme", "servicet.ultipro.com:8443", Domain, WholeHost),
+            ("connect", "ultipro.com", Subdomain, LoginSite),
+            ("https://Connect.UltiPro.com/", "ultipro.com", Subdomain, LoginSite),
+            ("service4", "connect.ultipro.com", Domain, LoginSite),
+            ("acme", "ultiproworkplace.com", Domain, LoginSite),
+            ("https://acme.ultiproworkplace.com/u/", "ultipro.com", Subdomain, LoginSite),
+            ("acme", "rec.pro.ukg.net", Domain, LoginSite),
+            ("service4", "acme.rec.pro.ukg.net:443", Domain, LoginSite),
         ] {
             let found = Endpoint::from_parts(subdomain, domain).expect_err(subdomain);
             assert_eq!(found, EndpointFlaw { part, flaw }, "{subdomain:?} {domain:?}");
-            assert!(!flaw.advice(part).is_empty());
         }
         let long = "a".repeat(64);
         assert_eq!(Endpoint::from_parts(&long, "ultipro.com").expect_err("too long").flaw, Label);
         let deep = vec!["a".repeat(60); 5].join(".");
         assert_eq!(Endpoint::from_parts("service4", &deep).expect_err("too long").flaw, Label);
+    }
+
+    #[test]
+    fn no_host_is_refused_for_being_unknown() {
+        for (subdomain, domain, looks) in [
+            ("service4", "ultipro.com", false),
+            ("servicet", "ultipro.com", false),
+            ("service101", "ukgpro.com", false),
+            ("service-eu", "ultipro.com", false),
+            ("rental3", "ultipro.ca", false),
+            ("nw1x", "ultipro.com", true),
+            ("acme", "ultipro.com", true),
+            ("connected", "ultipro.com", true),
+            ("myservice", "ultipro.com", true),
+            ("eu", "notultiproworkplace.com", true),
+            ("ukg", "connect.example.com", true),
+            ("ukg", "service.example.com", true),
+            ("ukg", "service4.test", true),
+        ] {
+            let endpoint = Endpoint::from_parts(subdomain, domain).expect(subdomain);
+            assert_eq!(endpoint.looks_like_login_site(), looks, "{subdomain}.{domain}");
+        }
+    }
+
+    /// Parts as people write them, and any text.
+    fn part() -> impl Strategy<Value = String> {
+        prop_oneof![
+            ".*",
+            "[a-z0-9-]{1,70}",
+            "(https?://)?([A-Za-z0-9-]{1,12}[.]){1,4}[A-Za-z]{2,5}(:[0-9]{0,6})?(/[a-z/?#.]{0,9})?",
+            "(HTTPS://|http://|//)?[Ss]ervice[0-9t][.]?(ultipro[.]com|UltiPro[.]ca)?(:443|:8443)?/?",
+            "(connect|acme)[.](ultipro[.]com|ultiproworkplace[.]com|rec[.]pro[.]ukg[.]net)",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_the_host_that_a_client_will_speak_to(subdomain in part(), domain in part()) {
+            if let Ok(endpoint) = Endpoint::from_parts(&subdomain, &domain) {
+                let host = endpoint.host();
+                prop_assert_eq!(host, [subdomain.as_str(), endpoint.domain()].join("."));
+                prop_assert!(host.len() <= 253 && host.split('.').count() >= 3);
+                for label in host.split('.') {
+                    prop_assert!((1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-'));
+                    prop_assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+                }
+                let url = Url::parse(&endpoint.url("/services/LoginService")).expect("a URL");
+                prop_assert_eq!((url.scheme(), url.host_str(), url.path()), ("https", Some(host), "/services/LoginService"));
+                prop_assert!(url.username().is_empty() && url.password().is_none());
+            }
+        }
+
+        #[test]
+        fn a_suggestion_is_accepted_when_followed(subdomain in part(), domain in part()) {
+            if let Some(suggestion) = Suggestion::of(Some(&subdomain), Some(&domain)) {
+                let followed = (suggestion.subdomain.as_ref().unwrap_or(&subdomain), suggestion.domain.as_ref().unwrap_or(&domain));
+                prop_assert!(Endpoint::from_parts(followed.0, followed.1).is_ok(), "{suggestion}");
+                prop_assert_ne!(followed, (&subdomain, &domain));
+            }
+        }
+
+        #[test]
+        fn a_secret_part_is_neither_needed_nor_told(subdomain in part(), domain in part()) {
+            for (given, suggestion) in [
+                (&subdomain, Suggestion::of(Some(&subdomain), None)),
+                (&domain, Suggestion::of(None, Some(&domain))),
+            ] {
+                let told = suggestion.iter().flat_map(|suggestion| [&suggestion.subdomain, &suggestion.domain]).flatten();
+                for text in told {
+                    let name = text.split(':').next().unwrap_or_default();
+                    prop_assert!(given.to_ascii_lowercase().contains(name), "{text}");
+                }
+            }
+            prop_assert_eq!(Suggestion::of(None, None), None);
+        }
+
+        #[test]
+        fn a_flaw_quotes_nothing(subdomain in "[A-Z0-9]{6,9}[./:?# ][A-Z0-9]{6,9}", domain in part()) {
+            let flaw = Endpoint::from_parts(&subdomain, &domain).expect_err("capitals");
+            let text = flaw.advice(None);
+            let windows = (0..=subdomain.len() - 4).map(|at| &subdomain[at..at + 4]);
+            prop_assert!(windows.into_iter().all(|window| !text.contains(window)), "{text}");
+        }
     }
 }

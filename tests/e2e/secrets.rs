@@ -63,6 +63,22 @@ async fn what_cannot_be_right_is_told_by_key_and_never_tried() {
 }
 
 #[tokio::test]
+async fn a_line_end_is_dropped_where_the_connection_asks_for_it() {
+    let world = World::new("trim").await;
+    let [username, password, customer, user] = world.account.secrets().map(|value| format!("{value}\n"));
+    let data = json!({"username": username, "password": password, "customerApiKey": customer, "userApiKey": user});
+    world.put_secret_data(data).await;
+    let _operator = world.operator();
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("SecretValueMalformed").await;
+    manifest["spec"]["secretRef"]["trim"] = json!("Newline");
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_secret_of_another_tool_works_by_its_own_key_names() {
     let world = World::new("keys").await;
     let [username, password, customer, user] = world.account.secrets();

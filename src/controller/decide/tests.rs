@@ -1,11 +1,12 @@
 use super::*;
 use crate::api::{SecretReference, UkgProConnectionSpec};
+use crate::controller::lint::ValueFlaw;
 use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
 
 pub(crate) fn connection() -> UkgProConnection {
     let spec = UkgProConnectionSpec {
-        secret_ref: SecretReference { name: "acme-ukg-pro".to_owned(), keys: Default::default() },
+        secret_ref: SecretReference { name: "acme-ukg-pro".to_owned(), keys: Default::default(), trim: Default::default() },
         domain: Some("ultipro.com".to_owned()),
         subdomain: Some("service4".to_owned()),
         ca_ref: None,
@@ -25,7 +26,12 @@ pub(crate) fn connection() -> UkgProConnection {
 }
 
 pub(crate) fn resolved() -> Resolved {
-    Resolved { endpoint: "https://service4.ultipro.com".to_owned(), secret_version: "7".to_owned() }
+    Resolved {
+        endpoint: "https://service4.ultipro.com".to_owned(),
+        secret_version: "7".to_owned(),
+        looks_like_login_site: false,
+        suspicious: Vec::new(),
+    }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -77,6 +83,7 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::EndpointInvalid => Observation::Unresolved(Unresolved::EndpointInvalid(
             EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Scheme },
             "spec.subdomain".to_owned(),
+            None,
         )),
         Reason::DomainNotAllowed => Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".to_owned()])),
         Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
@@ -317,4 +324,47 @@ fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
             assert!(message.contains(part), "{reason:?} lacks {part}: {message}");
         }
     }
+}
+
+#[test]
+fn what_looked_odd_is_told_once_it_may_be_the_cause() {
+    let odd = Resolved {
+        looks_like_login_site: true,
+        suspicious: vec![Finding { key: "userApiKey".to_owned(), flaw: ValueFlaw::SwappedWith("customerApiKey".to_owned()) }],
+        ..resolved()
+    };
+    let message = |observation: &Observation| {
+        let status = decide(&connection_with(None), observation, at(0)).status;
+        conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
+    };
+    let failed = |resolved: &Resolved, failure| message(&Observation::LoginFailed(resolved.clone(), failure));
+    let swapped = "Suspicious in the Secret: userApiKey and customerApiKey look swapped.";
+    for (failure, hint) in [
+        (LoginFailure::Refused(Refusal::Credentials), Some(swapped)),
+        (LoginFailure::Refused(Refusal::CustomerApiKey), Some(swapped)),
+        (LoginFailure::Refused(Refusal::UserApiKey), Some(swapped)),
+        (LoginFailure::Undetermined(Unclear::Failed), Some(swapped)),
+        (LoginFailure::Undetermined(Unclear::Fault), Some(swapped)),
+        (Unanswered::HostNotFound.into(), Some(wording::LOGIN_SITE)),
+        (Unanswered::TlsUntrusted.into(), Some(wording::LOGIN_SITE)),
+        (Unanswered::NotUkgPro.into(), Some(wording::LOGIN_SITE)),
+        (Unanswered::ConnectTimeout.into(), None),
+        (Unanswered::ServerError.into(), None),
+    ] {
+        let said = failed(&odd, failure);
+        for each in [swapped, wording::LOGIN_SITE] {
+            assert_eq!(said.contains(each), hint == Some(each), "{failure:?}: {said}");
+        }
+        assert!(!failed(&resolved(), failure).contains("Suspicious") && !failed(&resolved(), failure).contains("looks like"));
+    }
+    let refused = LoginFailure::Refused(Refusal::Credentials);
+    let held = message(&Observation::Held(odd.clone(), Hold::Refused(refused)));
+    assert!(held.contains(swapped), "{held}");
+    assert!(wording::note(&failed(&odd, refused)).contains(swapped), "an event keeps it");
+
+    // A hold says word for word what the refusal said, or the status would move while nothing changes.
+    let mut connection = connection_with(None);
+    connection.status = Some(decide(&connection, &Observation::LoginFailed(odd.clone(), refused), at(0)).status);
+    let again = decide(&connection, &Observation::Held(odd, Hold::StatusStands), at(60));
+    assert_eq!((Some(again.status), again.event), (connection.status, None));
 }
