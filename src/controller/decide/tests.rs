@@ -360,7 +360,8 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     let refused = LoginFailure::Refused(Refusal::Credentials);
     let held = message(&Observation::Held(odd.clone(), Hold::Refused(refused)));
     assert!(held.contains(swapped), "{held}");
-    assert!(wording::note(&failed(&odd, refused)).contains(swapped), "an event keeps it");
+    let said = failed(&odd, refused);
+    assert!(said.find(swapped) < said.find(wording::PAGE), "before the remedy, or an event might lose it: {said}");
 
     // A hold says word for word what the refusal said, or the status would move while nothing changes.
     let mut connection = connection_with(None);

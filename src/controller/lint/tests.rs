@@ -138,6 +138,8 @@ fn odd_values_that_may_well_be_right_are_left_alone() {
         (Role::Password, "Abcd1234Abcd1234"),
         (Role::Password, "Abcdefg="),
         (Role::Username, "integrations"),
+        // Base64 of nine letters, but twelve letters are base64 too easily.
+        (Role::Username, "c3ZjLWFjbWUx"),
         (Role::Username, "service@acme"),
         (Role::Username, "nullable"),
         (Role::CustomerApiKey, "AB12CD"),
