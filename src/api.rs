@@ -10,9 +10,11 @@
 // Each printcolumn has a type of its own, which the lint takes for a repetition.
 #![allow(clippy::duplicated_attributes)]
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::core::Duration;
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,14 @@ pub mod coaching;
 pub mod reason;
 
 pub use reason::{Disposition, Reason, Verdict};
+
+// Every enumeration here has a variant that stands for what is not known, as a newer operator or CRD may have written: an object
+// that cannot be read is not served, and was perhaps being served a moment ago.
+
+/// The annotation by which a person, or an existing tool, asks for a check now; another value is another request.
+pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+/// How much of a request's value is kept; tools write a time.
+const REQUEST_MAX: usize = 64;
 
 /// What the operator owns in a status, and who it says it is in events.
 pub const FIELD_MANAGER: &str = "ukgpro-operator";
@@ -112,13 +122,13 @@ pub struct UkgProConnectionSpec {
     #[serde(default = "default_interval")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval is not a duration from 1m to 24h; write hours, minutes and seconds, such as 10m or 1h30m"))]
-    pub interval: Duration,
+    pub interval: String,
 
     /// How long one test may take, from the first byte of the login to the last of the probes: 10s to 5m.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')").message("timeout is not a duration from 10s to 5m; write minutes and seconds, such as 30s"))]
-    pub timeout: Duration,
+    pub timeout: String,
 
     /// While true, nothing is sent to UKG Pro and the last verdict stays.
     #[serde(default)]
@@ -147,11 +157,12 @@ pub struct SecretReference {
 /// What is dropped from the end of a Secret's values.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trim {
-    /// Nothing.
-    #[default]
-    None,
     /// One line feed, or one carriage return and line feed.
     Newline,
+    /// Nothing.
+    #[default]
+    #[serde(other)]
+    None,
 }
 
 /// Under which keys of the Secret the values stand.
@@ -200,6 +211,7 @@ pub struct CaReference {
     pub kind: CaKind,
     /// The object's name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("caRef.name is not the name of a ConfigMap or Secret; write lower-case letters, digits, hyphens and dots"))]
     pub name: String,
     /// The key under which the bundle stands, in PEM.
     #[serde(default = "default_ca_key")]
@@ -210,11 +222,12 @@ pub struct CaReference {
 /// The kinds that may hold a CA bundle.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CaKind {
-    #[default]
-    #[allow(missing_docs)]
-    ConfigMap,
     #[allow(missing_docs)]
     Secret,
+    #[default]
+    #[allow(missing_docs)]
+    #[serde(other)]
+    ConfigMap,
 }
 
 /// A row of Service Account Administration that must be granted.
@@ -234,15 +247,16 @@ pub struct RequiredPermission {
 /// The interface to test a permission by.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApiChoice {
-    /// SOAP where there is a SOAP service, REST elsewhere.
-    #[default]
-    Auto,
     /// A SOAP data service.
     #[serde(rename = "SOAP")]
     Soap,
     /// A REST resource.
     #[serde(rename = "REST")]
     Rest,
+    /// SOAP where there is a SOAP service, REST elsewhere.
+    #[default]
+    #[serde(other)]
+    Auto,
 }
 
 /// What the operator found. Nothing in it moves while nothing changes.
@@ -263,9 +277,19 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 270))]
     pub endpoint: Option<String>,
 
+    /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that a check has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub last_handled_reconcile_at: Option<String>,
+
+    /// A fingerprint of the fields of the spec that this verdict is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub checked_spec: Option<String>,
+
     /// Names of the required permissions that UKG Pro denies, for people and `kubectl get`; `permissions` has them one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 8320))]
     pub missing: Option<String>,
 
     /// The `resourceVersion` of the Secret that this status is about. A refused login is not tried again before it changes.
@@ -319,18 +343,19 @@ pub struct PermissionStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     #[allow(missing_docs)]
+    #[serde(other)]
     View,
 }
 
 /// The interface a permission is tested by.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiKind {
-    /// A SOAP data service.
-    #[serde(rename = "SOAP")]
-    Soap,
     /// A REST resource.
     #[serde(rename = "REST")]
     Rest,
+    /// A SOAP data service.
+    #[serde(rename = "SOAP", other)]
+    Soap,
 }
 
 /// What was found of a permission.
@@ -345,19 +370,22 @@ pub enum PermissionState {
     /// No usable answer came.
     Error,
     /// Not tested, since the check did not get that far.
-    // Also what a newer operator may have written: one unreadable object would stop the watch of all.
     #[serde(other)]
     Unknown,
 }
 
 /// Ten minutes: a rotated password is noticed within a coffee break, at 144 logins a day.
-fn default_interval() -> Duration {
-    std::time::Duration::from_secs(600).into()
+fn default_interval() -> String {
+    "10m".to_owned()
 }
 
-fn default_timeout() -> Duration {
-    std::time::Duration::from_secs(30).into()
+fn default_timeout() -> String {
+    "30s".to_owned()
 }
+
+/// The bounds of `spec.interval` and `spec.timeout`, as the CRD's rules have them.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(300);
 
 /// Where cert-manager and OpenShift put a bundle.
 fn default_ca_key() -> String {
@@ -365,14 +393,60 @@ fn default_ca_key() -> String {
 }
 
 impl UkgProConnectionSpec {
-    /// `interval` as plain time.
-    pub fn interval(&self) -> std::time::Duration {
-        self.interval.into()
+    /// `interval` as plain time, within its bounds.
+    pub fn interval(&self) -> Duration {
+        within(&self.interval, &default_interval(), INTERVAL)
     }
 
-    /// `timeout` as plain time.
-    pub fn timeout(&self) -> std::time::Duration {
-        self.timeout.into()
+    /// `timeout` as plain time, within its bounds.
+    pub fn timeout(&self) -> Duration {
+        within(&self.timeout, &default_timeout(), TIMEOUT)
+    }
+
+    /// A fingerprint of the fields a verdict depends on, to tell a verdict about this spec from one about another.
+    pub fn checked(&self) -> String {
+        let Self { secret_ref, domain, subdomain, ca_ref, profiles, permissions, interval: _, timeout: _, suspend: _ } = self;
+        let fields = serde_json::json!([secret_ref, domain, subdomain, ca_ref, profiles, permissions]).to_string();
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, fields.as_bytes());
+        hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A duration as text, or the default where an object was stored before the CRD had its rules.
+fn within(text: &str, default: &str, bounds: RangeInclusive<Duration>) -> Duration {
+    let time = duration(text).or_else(|| duration(default)).unwrap_or(*bounds.start());
+    time.clamp(*bounds.start(), *bounds.end())
+}
+
+/// Whole hours, minutes and seconds, as in `1h30m`.
+fn duration(text: &str) -> Option<Duration> {
+    let mut seconds: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let unit = match rest.as_bytes()[digits] {
+            b'h' => 3600,
+            b'm' => 60,
+            b's' => 1,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(rest[..digits].parse::<u64>().ok()?.checked_mul(unit)?)?;
+        rest = &rest[digits + 1..];
+    }
+    (!text.is_empty()).then(|| Duration::from_secs(seconds))
+}
+
+impl UkgProConnection {
+    /// The request for a check that a person has made by [`REQUESTED_AT`], as far as it is kept.
+    pub fn requested_at(&self) -> Option<&str> {
+        let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
+        Some(value.char_indices().nth(REQUEST_MAX).map_or(value.as_str(), |(end, _)| &value[..end]))
+    }
+
+    /// A request that no check has answered yet.
+    pub fn open_request(&self) -> Option<&str> {
+        let handled = self.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+        self.requested_at().filter(|requested| handled != Some(requested))
     }
 }
 
@@ -399,8 +473,6 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             set_default(root, &["status"], status.clone());
-            // As people write it; kube's own form is 600s.
-            set_default(root, &["spec", "interval"], json!("10m"));
         }
     }
     crd
@@ -425,8 +497,7 @@ mod tests {
     fn the_defaults_of_the_crd_are_the_defaults_of_the_types() {
         let crd = serde_json::to_value(crd()).expect("a CRD is JSON");
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
-        let interval: Duration = serde_json::from_value(spec["interval"]["default"].clone()).expect("a duration");
-        assert_eq!(interval, default_interval());
+        assert_eq!((&spec["interval"]["default"], &spec["timeout"]["default"]), (&json!("10m"), &json!("30s")));
         let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["default"];
         let status: UkgProConnectionStatus = serde_json::from_value(status.clone()).expect("a status");
         assert_eq!(status.observed_generation, Some(-1));
@@ -434,9 +505,69 @@ mod tests {
     }
 
     #[test]
+    fn durations_are_read_and_kept_within_bounds_whatever_was_stored() {
+        for (text, expected) in [
+            ("10m", Some(600)),
+            ("1h30m", Some(5400)),
+            ("90s", Some(90)),
+            ("", None),
+            ("10", None),
+            ("m", None),
+            ("-1m", None),
+            ("1s-5s", None),
+            ("soon", None),
+            ("1.5h", None),
+            ("99999999999999999999h", None),
+            ("9999999999999999h", None),
+            ("1ä", None),
+        ] {
+            assert_eq!(duration(text), expected.map(Duration::from_secs), "{text:?}");
+        }
+        for (text, expected) in [("0s", 60), ("48h", 86_400), ("soon", 600), ("5m", 300)] {
+            assert_eq!(within(text, "10m", INTERVAL).as_secs(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_about_the_fields_it_depends_on() {
+        let connection = crate::controller::decide::tests::connection();
+        let base = connection.spec.checked();
+        let mut same = connection.spec.clone();
+        (same.suspend, same.interval, same.timeout) = (true, "1h".to_owned(), "1m".to_owned());
+        assert_eq!(same.checked(), base);
+        let mut other = connection.spec.clone();
+        other.subdomain = Some("service5".to_owned());
+        assert_ne!(other.checked(), base);
+        other = connection.spec;
+        other.permissions.pop();
+        assert_ne!(other.checked(), base);
+    }
+
+    #[test]
+    fn a_request_is_open_until_it_is_answered() {
+        let mut connection = crate::controller::decide::tests::connection();
+        assert_eq!(connection.open_request(), None);
+        let long = "ä".repeat(REQUEST_MAX + 1);
+        connection.metadata.annotations = Some([(REQUESTED_AT.to_owned(), long)].into());
+        let request = connection.open_request().expect("open").to_owned();
+        assert_eq!(request.chars().count(), REQUEST_MAX);
+        connection.status =
+            Some(UkgProConnectionStatus { last_handled_reconcile_at: Some(request), ..UkgProConnectionStatus::default() });
+        assert_eq!(connection.open_request(), None);
+    }
+
+    #[test]
+    fn what_a_newer_operator_may_have_written_is_still_readable() {
+        let spec = json!({"secretRef": {"name": "x", "trim": "Blanks"}, "caRef": {"kind": "Bundle", "name": "x"},
+            "permissions": [{"name": "X", "api": "GraphQL"}], "interval": "soon"});
+        let spec: UkgProConnectionSpec = serde_json::from_value(spec).expect("readable");
+        assert_eq!(spec.permissions[0].api, ApiChoice::Auto);
+    }
+
+    #[test]
     fn a_status_of_a_newer_operator_is_still_readable() {
         let status = json!({"conditions": [], "permissions": [{
-            "name": "X", "title": "X", "access": "View", "api": "SOAP", "state": "Novel", "since": "2026-01-01T00:00:00Z"}]});
+            "name": "X", "title": "X", "access": "Edit", "api": "GraphQL", "state": "Novel", "since": "2026-01-01T00:00:00Z"}]});
         let status: UkgProConnectionStatus = serde_json::from_value(status).expect("readable");
         assert_eq!(status.permissions[0].state, PermissionState::Unknown);
     }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::api::UkgProConnection;
 use crate::ledger::Ledger;
 use crate::ukg::catalogue::{Catalogue, Requirement};
+use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::Transport;
 use crate::watch::{SecretIndex, Seen};
 
@@ -30,7 +31,9 @@ pub mod publish;
 pub mod resolve;
 
 use decide::Observation;
+use gate::Gate;
 use lint::Lint;
+use publish::{Published, Undelivered};
 use resolve::{Resolved, Target, Unresolved};
 
 /// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
@@ -48,6 +51,8 @@ pub struct Context {
     pub transport: Transport,
     /// Which credentials were refused.
     pub ledger: Ledger,
+    /// What was found and could not be written.
+    pub undelivered: Undelivered,
     /// Which connections use which Secret.
     pub secrets: Arc<SecretIndex>,
     /// How far the watch has come, to wait for one's own writes.
@@ -79,13 +84,43 @@ pub enum Error {
     Panicked,
 }
 
-/// Checks a connection and writes down what was found; gives when to look again.
-pub async fn reconcile(connection: &UkgProConnection, context: &Context) -> Result<Duration, Error> {
+/// A status is decided anew on another's write so often; each round waits for the watch to show that write.
+const PUBLISH_TRIES: usize = 5;
+
+/// Checks a connection and writes down what was found; gives when to look again, or `None` where a change will tell.
+pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Option<Duration>, Error> {
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
-    let observation = observe(connection, requirements.clone(), context).await?;
-    let decision = decide::decide(connection, &requirements.unwrap_or_default(), &observation, Timestamp::now());
-    publish::publish(connection, &decision, context).await?;
-    Ok(decision.requeue)
+    let observation = observe(&connection, requirements.clone(), context).await?;
+    let requirements = requirements.unwrap_or_default();
+    let mut current = connection;
+    for _ in 0..PUBLISH_TRIES {
+        let decision = decide::decide(&current, &requirements, &observation, Timestamp::now());
+        match publish::publish(&current, &decision, context).await {
+            Ok(Published::Done) => return Ok(Some(decision.requeue)),
+            Ok(Published::Gone) => return Ok(None),
+            Ok(Published::Outdated) => {
+                context.seen.passes(&current).await;
+                match context.seen.latest(&current) {
+                    Some(latest) if is_same(&latest, &current) => current = latest,
+                    // What changed is about to be checked itself.
+                    _ => return Ok(None),
+                }
+            }
+            Err(error) => {
+                context.undelivered.keep(&current, observation);
+                return Err(error.into());
+            }
+        }
+    }
+    context.undelivered.keep(&current, observation);
+    Err(publish::Error::Contended.into())
+}
+
+/// Whether an observation of the one is an observation of the other.
+fn is_same(latest: &UkgProConnection, current: &UkgProConnection) -> bool {
+    latest.metadata.uid == current.metadata.uid
+        && latest.metadata.generation == current.metadata.generation
+        && latest.requested_at() == current.requested_at()
 }
 
 async fn observe(
@@ -101,10 +136,15 @@ async fn observe(
         Err(unresolved) => return Ok(Observation::Unresolved(unresolved)),
     };
     let referents = resolve::fetch(connection, context).await?;
-    Ok(match resolve::resolve(connection, requirements, referents, &context.policy, &context.transport) {
-        Ok(target) => check(connection, &target, &context.ledger).await,
-        Err(unresolved) => Observation::Unresolved(unresolved),
-    })
+    let target = match resolve::resolve(connection, requirements, referents, &context.policy, &context.transport) {
+        Ok(target) => target,
+        Err(unresolved) => return Ok(Observation::Unresolved(unresolved)),
+    };
+    // What was found and could not be written is not looked for again: that would be another login.
+    if let Some(observation) = context.undelivered.take(connection, &target.resolved()) {
+        return Ok(observation);
+    }
+    Ok(check(connection, &target, &context.ledger).await)
 }
 
 /// Checks a target, from lint to the probes.
@@ -115,20 +155,36 @@ pub async fn check(connection: &UkgProConnection, target: &Target, ledger: &Ledg
         return Observation::Malformed(resolved, fatal);
     }
     let fingerprint = ledger.fingerprint(&target.endpoint, &target.credentials);
-    if let Some(hold) = gate::gate(connection, &resolved, ledger.refusal(fingerprint)) {
+    // Held until the login has ended, so that the next with the same values knows how.
+    let mut turn = ledger.turn(fingerprint).await;
+    if connection.open_request().is_some() {
+        ledger.release(fingerprint);
+    }
+    let gate = gate::gate(connection, &resolved, ledger.refusal(fingerprint));
+    if let Gate::Held(hold) = gate {
         return Observation::Held(resolved, hold);
     }
     let deadline = Instant::now() + connection.spec.timeout();
-    match authenticate::authenticate(target, fingerprint, ledger, deadline).await {
-        Ok(session) => Observation::Probed(resolved, probe::probe(target, &session, deadline).await),
-        Err(failure) => Observation::LoginFailed(resolved, failure),
+    let session = match authenticate::authenticate(target, &mut turn, deadline).await {
+        Ok(session) => session,
+        Err(failure) => {
+            ledger.record(fingerprint, failure);
+            return Observation::LoginFailed(resolved, failure);
+        }
+    };
+    drop(turn);
+    let probed = probe::probe(target, &session, gate == Gate::WithoutRest, deadline).await;
+    if probed.iter().any(|found| found.outcome == Outcome::LoginRefused) {
+        ledger.record_rest(fingerprint);
     }
+    Observation::Probed(resolved, probed)
 }
 
 /// What a Kubernetes client's error comes down to, without texts of the other side: they may quote what was sent.
 pub fn kubernetes_failure(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
+        kube::Error::BuildRequest(_) => "no request to the API server could be made of these names".to_owned(),
         kube::Error::SerdeError(_) => "the API server's answer could not be decoded".to_owned(),
         kube::Error::Auth(_) => "the operator's own credentials for the API server could not be read".to_owned(),
         _ => "the API server could not be reached".to_owned(),

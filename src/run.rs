@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Error as ApplierError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event};
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::UkgProConnection;
+use crate::controller::publish::Undelivered;
 use crate::controller::{self, Context, Error, Policy};
 use crate::health::Readiness;
 use crate::ledger::Ledger;
@@ -68,6 +69,7 @@ pub async fn run(
     let context = Arc::new(Context {
         transport: Transport::new(trust)?,
         ledger: Ledger::new()?,
+        undelivered: Undelivered::default(),
         secrets: Arc::default(),
         seen: Arc::new(Seen::new(store.clone())),
         policy: settings.policy,
@@ -75,12 +77,21 @@ pub async fn run(
         instance: settings.instance,
         kubernetes,
     });
-    let namespace = settings.namespace.as_deref();
-    let connections = connections(scoped(&context.kubernetes, namespace), writer, &store, &context, readiness);
-    let secrets = secrets(scoped(&context.kubernetes, namespace), context.secrets.clone());
-    let queue = stream::select(connections, secrets).map(Ok::<_, std::convert::Infallible>).take_until(shutdown);
-
     let checks = Arc::new(Checks { running: Semaphore::new(settings.concurrency), failures: Mutex::default() });
+    let namespace = settings.namespace.as_deref();
+    let connections = connections(scoped(&context.kubernetes, namespace), writer, &store, &context, &checks, readiness);
+    let secrets = secrets(scoped(&context.kubernetes, namespace), context.secrets.clone());
+    let stop = {
+        let (checks, context) = (checks.clone(), context.clone());
+        async move {
+            shutdown.await;
+            // What waits for its turn does not begin, and nobody waits for a watch that has ended.
+            checks.running.close();
+            context.seen.stop();
+        }
+    };
+    let queue = stream::select(connections, secrets).map(Ok::<_, std::convert::Infallible>).take_until(stop);
+
     let for_policy = checks.clone();
     applier(
         move |connection: Arc<UkgProConnection>, context| {
@@ -116,23 +127,31 @@ async fn check(connection: Arc<UkgProConnection>, context: Arc<Context>, checks:
     let Ok(_permit) = checks.running.acquire().await else {
         return Ok(Action::await_change());
     };
-    // What was current when it was queued may not be any more.
-    let connection = context.seen.latest(&connection).unwrap_or(connection);
-    let requeue = controller::reconcile(&connection, &context).await?;
-    checks.succeeded(&connection);
-    Ok(Action::requeue(requeue))
+    // It may have changed while it waited, or have been deleted.
+    let Some(latest) = context.seen.latest(&connection) else {
+        return Ok(Action::await_change());
+    };
+    let requeue = controller::reconcile(latest, &context).await?;
+    checks.succeeded(&ObjectRef::from_obj(connection.as_ref()));
+    Ok(requeue.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// How checks fare, besides their verdicts.
 struct Checks {
     running: Semaphore,
-    /// How often in a row Kubernetes failed a connection's check; those that succeed are not in it.
+    /// How often in a row Kubernetes failed a connection's check; those that succeed, and those that are deleted, are not in it.
     failures: Mutex<HashMap<ConnectionRef, u32>>,
 }
 
 impl Checks {
-    fn succeeded(&self, connection: &UkgProConnection) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(connection));
+    fn succeeded(&self, connection: &ConnectionRef) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(connection);
+    }
+
+    /// Forgets what is kept of a connection that is not there any more.
+    fn forget(&self, connection: &UkgProConnection, context: &Context) {
+        self.succeeded(&ObjectRef::from_obj(connection));
+        context.undelivered.forget(&connection.uid().unwrap_or_default());
     }
 
     fn failed(&self, connection: &UkgProConnection, error: &Error) -> Action {
@@ -165,29 +184,57 @@ where
     }
 }
 
-/// The connections whose spec is new, each after the store holds it.
+/// The connections that are new, each after the store holds it.
 fn connections(
-    api: Api<UkgProConnection>,
+    api: Api<DeserializeGuard<UkgProConnection>>,
     writer: reflector::store::Writer<UkgProConnection>,
     store: &reflector::Store<UkgProConnection>,
-    context: &Context,
+    context: &Arc<Context>,
+    checks: &Arc<Checks>,
     readiness: Readiness,
 ) -> impl Stream<Item = ConnectionRef> + Send + 'static {
-    let (secrets, seen, store) = (context.secrets.clone(), context.seen.clone(), store.clone());
+    let (context, checks, store) = (context.clone(), checks.clone(), store.clone());
     let mut arrivals = Arrivals::default();
     watch(api, watcher::Config::default())
         .default_backoff()
         .modify(strip)
+        .filter_map(|event| std::future::ready(readable(event)))
         .reflect(writer)
         .filter_map(|event| std::future::ready(kept(event, "connections")))
         .flat_map(move |event| {
-            secrets.follow(&event, &store);
-            seen.moved();
-            if matches!(event, Event::InitDone) {
-                readiness.set();
+            context.secrets.follow(&event, &store);
+            context.seen.moved();
+            match &event {
+                Event::InitDone => readiness.set(),
+                Event::Delete(connection) => checks.forget(connection, &context),
+                _ => {}
             }
             stream::iter(arrivals.after(&event))
         })
+}
+
+/// Leaves out connections that cannot be read, so that one does not stop the others: the CRD refuses such, but may have been another
+/// when they were stored.
+fn readable(
+    event: Result<Event<DeserializeGuard<UkgProConnection>>, watcher::Error>,
+) -> Option<Result<Event<UkgProConnection>, watcher::Error>> {
+    let read = |DeserializeGuard(read): DeserializeGuard<UkgProConnection>| match read {
+        Ok(connection) => Some(connection),
+        Err(invalid) => {
+            // The error's text quotes the object; its name is enough to find it.
+            let (namespace, name) = (invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
+            tracing::error!(namespace, name, "connection cannot be read; compare it with the CRD and apply it again");
+            None
+        }
+    };
+    Some(Ok(match event {
+        Err(error) => return Some(Err(error)),
+        Ok(Event::Apply(object)) => Event::Apply(read(object)?),
+        Ok(Event::InitApply(object)) => Event::InitApply(read(object)?),
+        Ok(Event::Delete(object)) => Event::Delete(read(object)?),
+        Ok(Event::Init) => Event::Init,
+        Ok(Event::InitDone) => Event::InitDone,
+    }))
 }
 
 /// The connections whose Secret is news to them. Only metadata is watched: values are read when they are needed.

@@ -1,10 +1,14 @@
 //! Logs, on standard error: for people, or one JSON object a line.
 //!
-//! **Invariant.** `kube_client::client` logs whole reply bodies, Secrets included, when one cannot be decoded; it is silenced below
-//! errors whatever filter is asked for.
+//! **Invariant.** [`SILENT`] says nothing whatever filter is asked for.
+
+use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,13 +24,18 @@ pub enum LogFormat {
 #[error("--log-level is not a filter; write info, debug or a list such as info,ukgpro_operator=debug")]
 pub struct FilterError(#[from] tracing_subscriber::filter::ParseError);
 
+/// What is never logged: `kube_client::client` writes out whole reply bodies, Secrets included, when one cannot be decoded, and
+/// `kube_runtime::watcher` what the API server said, where the operator logs the kind of failure itself.
+pub const SILENT: [&str; 2] = ["kube_client::client", "kube_runtime::watcher"];
+
 /// Starts logging for the process.
 pub fn start(format: LogFormat, level: &str) -> Result<(), FilterError> {
-    let filter = EnvFilter::try_new(level)?.add_directive("kube_client::client=error".parse()?);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let said = filter_fn(|metadata| !SILENT.iter().any(|target| metadata.target().starts_with(target)));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(said)).with(EnvFilter::try_new(level)?).init();
     Ok(())
 }

@@ -6,14 +6,15 @@
 //! index, if it is news.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 
 use crate::api::{CaKind, UkgProConnection};
@@ -27,16 +28,37 @@ type Key = (String, String);
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Drops what no step reads from an object before it is kept.
-pub fn strip<K: ResourceExt>(object: &mut K) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove(LAST_APPLIED);
+pub fn strip<K: Resource>(object: &mut K) {
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
 }
 
-/// Turns events of connections into those whose spec is new. Pure.
+/// What makes a connection new: another object, another spec, another request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Edition {
+    uid: Option<String>,
+    generation: Option<i64>,
+    requested_at: Option<String>,
+}
+
+impl Edition {
+    fn of(connection: &UkgProConnection) -> Self {
+        Self {
+            uid: connection.metadata.uid.clone(),
+            generation: connection.metadata.generation,
+            requested_at: connection.requested_at().map(str::to_owned),
+        }
+    }
+}
+
+/// Turns events of connections into those that are new. Pure.
 #[derive(Default)]
 pub struct Arrivals {
-    generations: HashMap<ConnectionRef, Option<i64>>,
-    listing: Option<HashMap<ConnectionRef, Option<i64>>>,
+    editions: HashMap<ConnectionRef, Edition>,
+    listing: Option<HashMap<ConnectionRef, Edition>>,
 }
 
 impl Arrivals {
@@ -45,32 +67,30 @@ impl Arrivals {
         match event {
             Event::Init => self.listing = Some(HashMap::new()),
             Event::InitApply(object) => {
-                let listing = self.listing.get_or_insert_default();
-                listing.insert(ObjectRef::from_obj(object), object.metadata.generation);
+                self.listing.get_or_insert_default().insert(ObjectRef::from_obj(object), Edition::of(object));
             }
             // Only now does the store hold what was listed.
             Event::InitDone => {
                 let listed = self.listing.take().unwrap_or_default();
-                let before = std::mem::replace(&mut self.generations, listed);
-                let news = self.generations.iter().filter(|(key, generation)| before.get(key) != Some(generation));
+                let before = std::mem::replace(&mut self.editions, listed);
+                let news = self.editions.iter().filter(|(key, edition)| before.get(key) != Some(edition));
                 return news.map(|(key, _)| key.clone()).collect();
             }
             Event::Apply(object) => {
-                let key = ObjectRef::from_obj(object);
-                let generation = object.metadata.generation;
-                if self.generations.insert(key.clone(), generation) != Some(generation) {
+                let (key, edition) = (ObjectRef::from_obj(object), Edition::of(object));
+                if self.editions.insert(key.clone(), edition.clone()) != Some(edition) {
                     return vec![key];
                 }
             }
             Event::Delete(object) => {
-                self.generations.remove(&ObjectRef::from_obj(object));
+                self.editions.remove(&ObjectRef::from_obj(object));
             }
         }
         Vec::new()
     }
 }
 
-/// Which connections use which Secret, and which version of it was last read.
+/// Which connections use which Secret, and which version of it each has read last.
 ///
 /// **Bound.** As many entries as connections refer to Secrets; Secrets nobody refers to are not kept.
 #[derive(Default)]
@@ -78,17 +98,33 @@ pub struct SecretIndex(Mutex<Index>);
 
 #[derive(Default)]
 struct Index {
-    by_secret: HashMap<Key, Users>,
+    by_secret: HashMap<Key, HashMap<ConnectionRef, LastRead>>,
     by_connection: HashMap<ConnectionRef, Vec<Key>>,
-    /// Secrets seen so far in a list under way.
-    listing: Option<HashSet<Key>>,
+    /// Of a list under way: the Secrets in use at its beginning that it has not shown yet.
+    unlisted: Option<HashSet<Key>>,
 }
 
-#[derive(Default)]
-struct Users {
-    connections: HashSet<ConnectionRef>,
-    /// What the last read found: nothing yet, no Secret, or this version.
-    read: Option<Option<String>>,
+/// What a connection's last read of a Secret found.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum LastRead {
+    /// It has not read it yet.
+    #[default]
+    Never,
+    /// There was none.
+    Absent,
+    /// This version.
+    Version(String),
+}
+
+impl LastRead {
+    fn is(&self, version: Option<&str>) -> bool {
+        match (self, version) {
+            (LastRead::Never, _) => false,
+            (LastRead::Absent, None) => true,
+            (LastRead::Version(read), Some(version)) => read == version,
+            _ => false,
+        }
+    }
 }
 
 impl SecretIndex {
@@ -109,10 +145,13 @@ impl SecretIndex {
         }
     }
 
-    /// Notes the version a check has read; `None` if there is no such Secret.
-    pub fn read(&self, namespace: &str, name: &str, version: Option<&str>) {
-        if let Some(users) = self.index().by_secret.get_mut(&(namespace.to_owned(), name.to_owned())) {
-            users.read = Some(version.map(str::to_owned));
+    /// Notes the version that a check of this connection has read; `None` if there is no such Secret.
+    pub fn read(&self, connection: &UkgProConnection, name: &str, version: Option<&str>) {
+        let key = (connection.namespace().unwrap_or_default(), name.to_owned());
+        let mut index = self.index();
+        let users = index.by_secret.get_mut(&key);
+        if let Some(last) = users.and_then(|users| users.get_mut(&ObjectRef::from_obj(connection))) {
+            *last = version.map_or(LastRead::Absent, |version| LastRead::Version(version.to_owned()));
         }
     }
 
@@ -120,18 +159,16 @@ impl SecretIndex {
     pub fn after(&self, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ConnectionRef> {
         let mut index = self.index();
         match event {
-            Event::Init => index.listing = Some(HashSet::new()),
+            Event::Init => index.unlisted = Some(index.by_secret.keys().cloned().collect()),
             Event::InitApply(secret) => {
                 let key = key_of(secret);
-                let users = index.users_unless_read(&key, secret.metadata.resource_version.as_deref());
-                if index.by_secret.contains_key(&key) {
-                    index.listing.get_or_insert_default().insert(key);
+                if let Some(unlisted) = &mut index.unlisted {
+                    unlisted.remove(&key);
                 }
-                return users;
+                return index.users_unless_read(&key, secret.metadata.resource_version.as_deref());
             }
             Event::InitDone => {
-                let listed = index.listing.take().unwrap_or_default();
-                let absent: Vec<_> = index.by_secret.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                let absent = index.unlisted.take().unwrap_or_default();
                 return absent.iter().flat_map(|key| index.users_unless_read(key, None)).collect();
             }
             Event::Apply(secret) => {
@@ -160,7 +197,7 @@ impl Index {
         }
         self.leave(&connection);
         for key in &keys {
-            self.by_secret.entry(key.clone()).or_default().connections.insert(connection.clone());
+            self.by_secret.entry(key.clone()).or_default().insert(connection.clone(), LastRead::Never);
         }
         self.by_connection.insert(connection, keys);
     }
@@ -168,8 +205,8 @@ impl Index {
     fn leave(&mut self, connection: &ConnectionRef) {
         for key in self.by_connection.remove(connection).unwrap_or_default() {
             if let Some(users) = self.by_secret.get_mut(&key) {
-                users.connections.remove(connection);
-                if users.connections.is_empty() {
+                users.remove(connection);
+                if users.is_empty() {
                     self.by_secret.remove(&key);
                 }
             }
@@ -177,12 +214,8 @@ impl Index {
     }
 
     fn users_unless_read(&self, key: &Key, version: Option<&str>) -> Vec<ConnectionRef> {
-        match self.by_secret.get(key) {
-            Some(users) if users.read.as_ref().map(Option::as_deref) != Some(version) => {
-                users.connections.iter().cloned().collect()
-            }
-            _ => Vec::new(),
-        }
+        let users = self.by_secret.get(key).into_iter().flatten();
+        users.filter(|(_, read)| !read.is(version)).map(|(connection, _)| connection.clone()).collect()
     }
 }
 
@@ -198,12 +231,13 @@ const ECHO_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Seen {
     store: Store<UkgProConnection>,
     moved: Notify,
+    stopped: AtomicBool,
 }
 
 impl Seen {
     /// Looks at this store.
     pub fn new(store: Store<UkgProConnection>) -> Self {
-        Self { store, moved: Notify::new() }
+        Self { store, moved: Notify::new(), stopped: AtomicBool::new(false) }
     }
 
     /// The object as the store holds it now.
@@ -216,9 +250,23 @@ impl Seen {
         self.moved.notify_waiters();
     }
 
+    /// The watch has ended: nothing is worth waiting for any more.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.moved();
+    }
+
+    /// Waits until the store holds another version of this object than this one, or none; gives up after some seconds.
+    pub async fn passes(&self, connection: &UkgProConnection) {
+        let version = connection.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
+        if let Some(next) = version.and_then(|version| version.checked_add(1)) {
+            self.reaches(connection, &next.to_string()).await;
+        }
+    }
+
     /// Waits until the store holds this version of the object, a later one, or none; gives up after some seconds.
-    pub async fn reaches(&self, namespace: &str, name: &str, version: String) {
-        let key = ObjectRef::new(name).within(namespace);
+    pub async fn reaches(&self, connection: &UkgProConnection, version: &str) {
+        let key = ObjectRef::from_obj(connection);
         let wait = async {
             loop {
                 let moved = self.moved.notified();
@@ -226,7 +274,8 @@ impl Seen {
                 // Listening before looking, so that no change falls between.
                 moved.as_mut().enable();
                 match self.store.get(&key) {
-                    Some(object) if !is_at(object.metadata.resource_version.as_deref().unwrap_or_default(), &version) => {}
+                    _ if self.stopped.load(Ordering::SeqCst) => return,
+                    Some(object) if !is_at(object.metadata.resource_version.as_deref().unwrap_or_default(), version) => {}
                     _ => return,
                 }
                 moved.await;
@@ -294,6 +343,23 @@ mod tests {
         assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2)))), ["a"], "re-created");
     }
 
+    #[test]
+    fn another_object_of_the_same_name_and_a_request_are_news() {
+        let mut arrivals = Arrivals::default();
+        arrivals.after(&Event::Apply(named("a", 1)));
+        let mut other = named("a", 1);
+        other.metadata.uid = Some("another".to_owned());
+        // It was deleted and made again while the watch was broken.
+        for event in [Event::Init, Event::InitApply(other.clone())] {
+            assert!(arrivals.after(&event).is_empty());
+        }
+        assert_eq!(names(arrivals.after(&Event::InitDone)), ["a"]);
+        let requested = std::collections::BTreeMap::from([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())]);
+        other.metadata.annotations = Some(requested);
+        assert_eq!(names(arrivals.after(&Event::Apply(other.clone()))), ["a"]);
+        assert!(arrivals.after(&Event::Apply(other)).is_empty());
+    }
+
     fn secret(name: &str, version: &str) -> PartialObjectMeta<Secret> {
         let mut secret = PartialObjectMeta::<Secret>::default();
         secret.metadata.namespace = Some("hr".to_owned());
@@ -316,32 +382,45 @@ mod tests {
         let index = index();
         assert!(index.after(&Event::Apply(secret("other", "1"))).is_empty());
         assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "1")))), ["a", "b"]);
-        index.read("hr", "acme-ukg-pro", Some("2"));
+        // One was faster than the watch; that is no news for it, and still is for the other.
+        index.read(&named("a", 1), "acme-ukg-pro", Some("2"));
+        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "2")))), ["b"]);
+        index.read(&named("b", 1), "acme-ukg-pro", Some("2"));
         assert!(index.after(&Event::Apply(secret("acme-ukg-pro", "2"))).is_empty());
         assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "3")))), ["a", "b"]);
         assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["a", "b"]);
-        index.read("hr", "acme-ukg-pro", None);
-        assert!(index.after(&Event::Delete(secret("acme-ukg-pro", "3"))).is_empty());
+        index.read(&named("a", 1), "acme-ukg-pro", None);
+        assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["b"]);
     }
 
     #[test]
     fn a_relist_of_secrets_finds_what_was_changed_or_deleted_meanwhile() {
         for (listed, read, woken) in [
-            (Some("2"), Some("2"), false),
-            (Some("3"), Some("2"), true),
-            (None, Some("2"), true),
-            (None, None, false),
-            (Some("3"), None, true),
+            (Some("2"), Some("2"), vec!["b"]),
+            (Some("3"), Some("2"), vec!["a", "b"]),
+            (None, Some("2"), vec!["a", "b"]),
+            (None, None, vec!["b"]),
+            (Some("3"), None, vec!["a", "b"]),
         ] {
             let index = index();
-            index.read("hr", "acme-ukg-pro", read);
+            index.read(&named("a", 1), "acme-ukg-pro", read);
             let mut found = index.after(&Event::Init);
             if let Some(version) = listed {
                 found.extend(index.after(&Event::InitApply(secret("acme-ukg-pro", version))));
             }
             found.extend(index.after(&Event::InitDone));
-            assert_eq!(!found.is_empty(), woken, "listed {listed:?}, read {read:?}");
+            assert_eq!(names(found), woken, "listed {listed:?}, read {read:?}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_comes_while_secrets_are_listed_is_not_woken_twice() {
+        let index = SecretIndex::default();
+        let store = kube::runtime::reflector::store::<UkgProConnection>().0;
+        assert!(index.after(&Event::Init).is_empty());
+        assert!(index.after(&Event::InitApply(secret("acme-ukg-pro", "1"))).is_empty());
+        index.follow(&Event::Apply(named("a", 1)), &store);
+        assert!(index.after(&Event::InitDone).is_empty(), "its Secret was listed before it was known to be in use");
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "UKG Pro at {host} refused the login and does not say which value is wrong.",
             "In UKG Pro, open {page} and compare Secret {secret} with the account's row: the user name (case-sensitive, and a service \
              account rather than a person's login), the password, the User API key of this very row (not the Customer API key), and \
-             that the account's status is Active. To protect the account from being locked, no login is tried until the Secret changes.",
+             that the account's status is Active. To protect the account from being locked, no login is tried until the Secret changes or \
+             a check is asked for by the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::CustomerApiKeyRejected => (
             "UKG Pro at {host} refused the login before it looked at the account: the Customer API key is wrong, or this is not the \
@@ -52,11 +53,18 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::LoginHeld => (
             "No login was tried: {host} has refused these same credentials before.",
-            "Correct Secret {secret} by what {page} shows; a login follows at once when its values change.",
+            "Correct Secret {secret} by what {page} shows; a login follows at once when its values change. If they are right, because \
+             the account was locked and is not any more, ask for one by the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::PermissionsMissing => (
             "The login to {host} works, but UKG Pro denies: {detail}.",
             "In UKG Pro, open {page}, edit this service account, tick View in these rows, and save. The next check will see it.",
+        ),
+        Reason::RestLoginRefused => (
+            "LoginService of {host} takes this login, but the REST API refuses it (401), so these are not granted: {detail}.",
+            "Compare Secret {secret} with {page}: REST wants the user name, the password and the Customer API key. To protect the \
+             account, no REST read is tried until the Secret changes or a check is asked for by the annotation \
+             reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::HostNotFound => (
             "The host name of {host} does not resolve.",
@@ -139,7 +147,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "It must name a ConfigMap or Secret of this namespace and a key with one or more certificates in PEM.",
         ),
         Reason::PermissionUnknown => (
-            "spec asks for permissions that the operator does not know: {detail}.",
+            "spec asks for permissions that the operator cannot test: {detail}.",
             "In spec.permissions, write a row's title without blanks, such as EmployeePersonDetails; 'ukgpro-operator catalogue' lists \
              the rows and profiles there are.",
         ),

@@ -2,9 +2,6 @@
 //!
 //! What each says in full is in [`crate::wording`].
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 /// The four verdicts; each is a condition type too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -47,7 +44,7 @@ pub enum Disposition {
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident => $verdict:expr, $disposition:ident;)*) => {
         /// Why a connection is in the state it is in.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$doc])* $name,)*
         }
@@ -95,6 +92,9 @@ reasons! {
 
     /// The login worked and a required permission is denied.
     PermissionsMissing => Some(Verdict::Forbidden), Stalled;
+
+    /// REST refuses the login that LoginService takes.
+    RestLoginRefused => Some(Verdict::Forbidden), Stalled;
 
     /// DNS has no such host.
     HostNotFound => Some(Verdict::Unreachable), Retried;

@@ -3,18 +3,16 @@
 use tokio::time::Instant;
 
 use super::resolve::Target;
-use crate::ledger::{Fingerprint, Ledger};
+use crate::ledger::Turn;
 use crate::ukg::catalogue::RestProbe;
 use crate::ukg::client::Client;
 use crate::ukg::login::{LoginFailure, Session, Unclear};
 
-/// Logs in once; a refusal is in the ledger before it is told.
-pub async fn authenticate(
-    target: &Target,
-    fingerprint: Fingerprint,
-    ledger: &Ledger,
-    deadline: Instant,
-) -> Result<Session, LoginFailure> {
+/// Logs in once, in its turn. Who waited while another with the same values failed has the same failure, at no cost.
+pub async fn authenticate(target: &Target, turn: &mut Turn, deadline: Instant) -> Result<Session, LoginFailure> {
+    if let Some(failure) = turn.failed_meanwhile() {
+        return Err(failure);
+    }
     let client = client(target, deadline);
     let result = match (&target.credentials.user_api_key, first_rest(target)) {
         (Some(user_api_key), _) => client.login(user_api_key).await,
@@ -22,11 +20,7 @@ pub async fn authenticate(
         // resolve asks for the user API key where nothing is required by REST.
         (None, None) => Err(LoginFailure::Undetermined(Unclear::Other)),
     };
-    if let Err(failure) = result {
-        ledger.record(fingerprint, failure);
-        return Err(failure);
-    }
-    result
+    result.inspect_err(|failure| turn.failed(*failure))
 }
 
 /// The read to log in by, without a user API key: better one that answers with a row than one past the end, which may be a 404.

@@ -65,6 +65,8 @@ pub struct Note {
 
 /// The first wait after a transient failure; it doubles from there up to the interval.
 const RETRY_MIN: Duration = Duration::from_secs(15);
+/// The longest: an outage of hours must not mean hours more until it is seen to have ended.
+const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// Decides, given the rows that are required.
 pub fn decide(
@@ -117,7 +119,13 @@ impl Conclusion {
 }
 
 impl Observation {
-    fn resolved(&self) -> Option<&Resolved> {
+    /// Whether a login was sent for it.
+    pub fn cost_a_login(&self) -> bool {
+        matches!(self, Self::LoginFailed(..) | Self::Probed(..))
+    }
+
+    /// What was resolved, where it got so far.
+    pub fn resolved(&self) -> Option<&Resolved> {
         match self {
             Self::Suspended | Self::Unresolved(_) => None,
             Self::Malformed(resolved, _)
@@ -191,12 +199,16 @@ fn hint(reason: Reason, resolved: &Resolved) -> Option<String> {
     }
 }
 
-/// A hold repeats what this connection was told; one that has been told nothing yet learns that the values were refused before.
+/// A hold repeats what this connection was told of these values; one that has been told nothing yet learns that they were refused
+/// before.
 fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> Reason {
     let told = standing_reason(previous)
         .filter(|reason| reason.verdict() == Some(Verdict::Unauthorized) || *reason == Reason::LoginFailedUnexplained);
     match (told, hold) {
-        (Some(reason), _) => reason,
+        (Some(told), Hold::StatusStands) => told,
+        (Some(told), Hold::Refused(_)) if told == Reason::LoginHeld => told,
+        // The values may have changed to others that were refused otherwise.
+        (Some(_), Hold::Refused(failure)) => of_failure(failure),
         (None, Hold::Refused(LoginFailure::Undetermined(_))) => Reason::LoginFailedUnexplained,
         (None, _) => Reason::LoginHeld,
     }
@@ -242,7 +254,8 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
         _ => None,
     });
     if let Some(denied) = titles(PermissionState::Denied) {
-        (Reason::PermissionsMissing, denied)
+        let by_permission = probed.iter().any(|found| found.outcome == Outcome::Denied);
+        (if by_permission { Reason::PermissionsMissing } else { Reason::RestLoginRefused }, denied)
     } else if let Some(reason) = error {
         (reason, String::new())
     } else if let Some(unclear) = titles(PermissionState::Undetermined) {
@@ -277,6 +290,8 @@ fn status(
         observed_generation: generation,
         state: finding.reason.verdict().map_or("Unknown", Verdict::as_str).to_owned(),
         endpoint: resolved.map(|resolved| resolved.endpoint.clone()),
+        last_handled_reconcile_at: connection.requested_at().map(str::to_owned),
+        checked_spec: Some(connection.spec.checked()),
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
         conditions: conditions::renew(&previous.conditions, conditions_of(finding), generation, now),
@@ -346,7 +361,8 @@ fn permissions(
             .map(|found| {
                 let reason = match found.outcome {
                     Outcome::Granted => None,
-                    Outcome::Denied | Outcome::LoginRefused => Some(Reason::PermissionsMissing),
+                    Outcome::Denied => Some(Reason::PermissionsMissing),
+                    Outcome::LoginRefused => Some(Reason::RestLoginRefused),
                     Outcome::Undetermined => Some(Reason::PermissionsUndetermined),
                     Outcome::Error(unanswered) => Some(of_unanswered(unanswered)),
                 };
@@ -358,12 +374,13 @@ fn permissions(
     }
 }
 
-/// The verdict stays; only `Ready` says that nobody looks.
+/// The verdict stays; only `Ready` says that nobody looks. A verdict about other fields than the spec has now is no verdict about it.
 fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, now: Timestamp) -> Decision {
     let generation = connection.metadata.generation;
-    let facts = Facts::default();
+    let stays = previous.checked_spec == Some(connection.spec.checked());
+    let message = wording::message(Reason::Suspended, &Facts::default());
     let keep = |type_: &'static str| {
-        let before = conditions::find(&previous.conditions, type_);
+        let before = conditions::find(&previous.conditions, type_).filter(|_| stays);
         let status = match before.map(|condition| condition.status.as_str()) {
             Some("True") => Status::True,
             Some("False") => Status::False,
@@ -371,16 +388,18 @@ fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, n
         };
         let (reason, message) = match before {
             Some(condition) if type_ != READY => (condition.reason.clone(), condition.message.clone()),
-            _ => (Reason::Suspended.as_str().to_owned(), wording::message(Reason::Suspended, &facts)),
+            _ => (Reason::Suspended.as_str().to_owned(), message.clone()),
         };
         Wanted { type_, status, reason, message }
     };
     let wanted = conditions::ALWAYS.into_iter().map(keep).collect();
+    let before = if stays { previous.clone() } else { UkgProConnectionStatus::default() };
     let status = UkgProConnectionStatus {
         observed_generation: generation,
-        state: if previous.state.is_empty() { "Unknown".to_owned() } else { previous.state.clone() },
+        last_handled_reconcile_at: connection.requested_at().map(str::to_owned),
+        state: if before.state.is_empty() { "Unknown".to_owned() } else { before.state },
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
-        ..previous.clone()
+        ..before
     };
     Decision { status, event: None, requeue: spread(connection, connection.spec.interval(), now) }
 }
@@ -390,14 +409,14 @@ fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, fin
     let before = standing_reason(previous).unwrap_or(Reason::Probing);
     let good = finding.reason.verdict() == Some(Verdict::Active);
     let same = before == finding.reason && previous.missing == status.missing;
-    if same || (before == Reason::Probing && good) {
+    if same || (matches!(before, Reason::Probing | Reason::Suspended) && good) {
         return None;
     }
     Some(Note { warning: !good, reason: finding.reason, message: finding.message.clone() })
 }
 
-/// Transient failures are retried after as long as they have lasted (so the wait doubles), from 15 s up to the interval. That is
-/// read off the status, so a restart does not begin anew.
+/// Transient failures are retried after as long as they have lasted (so the wait doubles), from 15 s up to ten minutes or the
+/// interval. That is read off the status, so a restart does not begin anew. Nobody is asked again before the time it gave.
 fn requeue(
     connection: &UkgProConnection,
     status: &UkgProConnectionStatus,
@@ -409,11 +428,11 @@ fn requeue(
     let wait = if reason.verdict() == Some(Verdict::Unreachable) {
         let since = conditions::find(&status.conditions, Verdict::Unreachable.as_str()).map(|c| c.last_transition_time.0);
         let lasted = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
-        lasted.clamp(RETRY_MIN, interval.max(RETRY_MIN)).max(retry_after.unwrap_or_default())
+        lasted.clamp(RETRY_MIN, interval.clamp(RETRY_MIN, RETRY_MAX))
     } else {
         interval
     };
-    spread(connection, wait, now)
+    spread(connection, wait.max(retry_after.unwrap_or_default()), now)
 }
 
 /// Adds up to a tenth, by the object's identity and the moment, so that connections made together do not stay together.

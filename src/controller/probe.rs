@@ -24,11 +24,14 @@ pub struct Probed {
 }
 
 /// Probes every permission; the results are in the order of what the target wants.
-pub async fn probe(target: &Target, session: &Session, deadline: Instant) -> Vec<Probed> {
+///
+/// Where REST has refused this login before, no REST read is sent and the results are as they were then.
+pub async fn probe(target: &Target, session: &Session, rest_refused: bool, deadline: Instant) -> Vec<Probed> {
     let client = client(target, deadline);
     let (soap, rest): (Vec<_>, Vec<_>) =
         target.requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
-    let (soap, rest) = futures::join!(side_by_side(&client, session, &soap), first_alone(&client, session, &rest));
+    let (soap, rest) =
+        futures::join!(side_by_side(&client, session, &soap), first_alone(&client, session, &rest, rest_refused));
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probed.sort_by_key(|(position, _)| *position);
     probed.into_iter().map(|(_, found)| found).collect()
@@ -43,11 +46,16 @@ async fn side_by_side(client: &Client<'_>, session: &Session, requirements: &[Pl
     running.collect().await
 }
 
-async fn first_alone(client: &Client<'_>, session: &Session, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
+async fn first_alone(
+    client: &Client<'_>,
+    session: &Session,
+    requirements: &[Placed<&Requirement>],
+    refused: bool,
+) -> Vec<Placed<Probed>> {
     let Some((first, others)) = requirements.split_first() else {
         return Vec::new();
     };
-    let first = one(client, session, *first).await;
+    let first = if refused { found(*first, Outcome::LoginRefused) } else { one(client, session, *first).await };
     let others = match first.1.outcome {
         Outcome::LoginRefused => others.iter().map(|other| found(*other, Outcome::Undetermined)).collect(),
         _ => side_by_side(client, session, others).await,

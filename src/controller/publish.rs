@@ -1,7 +1,11 @@
 //! publish: a decision → status, event, log line. Writes Kubernetes.
 //!
-//! **Contract.** Nothing is written when nothing has changed. The status is applied server-side under one field manager, so two
-//! operators that see the same write the same and neither undoes what others own.
+//! **Contract.** Nothing is written when nothing has changed. A status is written onto the version of the connection that it was
+//! decided on, or not at all. It is applied server-side under one field manager, so two operators that see the same write the same
+//! and neither undoes what others own.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -10,13 +14,25 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-use super::decide::{Decision, Note};
+use super::decide::{Decision, Note, Observation};
+use super::resolve::Resolved;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{FIELD_MANAGER, UkgProConnection};
 use crate::wording;
 
 /// Who reports, in events; a qualified name, as the events API wants it.
 const REPORTING_CONTROLLER: &str = "ukgpro.dev/ukgpro-operator";
+
+/// What became of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It stands, or stood already.
+    Done,
+    /// The connection has gone.
+    Gone,
+    /// The connection is not the one that was decided on any more; nothing was written.
+    Outdated,
+}
 
 /// Kubernetes could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -27,35 +43,76 @@ pub enum Error {
     /// No answer in time.
     #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]
     Deadline,
+    /// Others write the connection all the time.
+    #[error("applying the status: the connection changes faster than it can be written")]
+    Contended,
+}
+
+/// Observations that cost a login and could not be written, each until its connection is checked again.
+///
+/// **Bound.** One a connection; forgotten when it is deleted.
+#[derive(Default)]
+pub struct Undelivered(Mutex<HashMap<String, Kept>>);
+
+/// An observation, with the request and the spec it is of.
+struct Kept {
+    request: Option<String>,
+    checked: String,
+    observation: Observation,
+}
+
+impl Undelivered {
+    /// Keeps an observation that cost a login.
+    pub fn keep(&self, connection: &UkgProConnection, observation: Observation) {
+        if let (Some(uid), true) = (connection.uid(), observation.cost_a_login()) {
+            let request = connection.requested_at().map(str::to_owned);
+            self.all().insert(uid, Kept { request, checked: connection.spec.checked(), observation });
+        }
+    }
+
+    /// What was found of this very spec, request, host and Secret, if that could not be written.
+    pub fn take(&self, connection: &UkgProConnection, resolved: &Resolved) -> Option<Observation> {
+        let Kept { request, checked, observation } = self.all().remove(&connection.uid()?)?;
+        let same = request.as_deref() == connection.requested_at()
+            && checked == connection.spec.checked()
+            && observation.resolved().is_some_and(|before| before.is_of(resolved));
+        same.then_some(observation)
+    }
+
+    /// Forgets a connection that is not there any more.
+    pub fn forget(&self, uid: &str) {
+        self.all().remove(uid);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Publishes a decision.
-pub async fn publish(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<(), Error> {
+pub async fn publish(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     if connection.status.as_ref() == Some(&decision.status) {
-        return Ok(());
+        return Ok(Published::Done);
     }
-    if !apply(connection, decision, context).await? {
-        return Ok(());
-    }
-    if let Some(note) = &decision.event {
+    let published = apply(connection, decision, context).await?;
+    if let (Published::Done, Some(note)) = (published, &decision.event) {
         let name = connection.name_any();
         let namespace = connection.namespace().unwrap_or_default();
         tracing::info!(namespace, name, state = decision.status.state, reason = note.reason.as_str(), "verdict changed");
         post(connection, note, context).await;
     }
-    Ok(())
+    Ok(published)
 }
 
-/// Applies the status; false where the object has gone meanwhile.
-async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<bool, Error> {
+async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     let name = connection.name_any();
-    let namespace = connection.namespace().unwrap_or_default();
-    let api = Api::<UkgProConnection>::namespaced(context.kubernetes.clone(), &namespace);
-    // The uid makes the write fail rather than land on another object of the same name.
+    let api = Api::<UkgProConnection>::namespaced(context.kubernetes.clone(), &connection.namespace().unwrap_or_default());
+    // Only onto the version that was decided on. Without it a verdict lands on whatever has the name by now, an object that was
+    // deleted and made again among them: for the status of a custom resource the API server does not compare the uid.
     let body = json!({
         "apiVersion": UkgProConnection::api_version(&()),
         "kind": UkgProConnection::kind(&()),
-        "metadata": { "name": name, "namespace": namespace, "uid": connection.metadata.uid },
+        "metadata": { "name": name, "resourceVersion": connection.metadata.resource_version },
         "status": decision.status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -63,12 +120,13 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
     let request = api.patch_status(&name, &params, &patch);
     let written = match tokio::time::timeout(KUBERNETES_DEADLINE, request).await.map_err(|_| Error::Deadline)? {
         Ok(written) => written,
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => return Ok(false),
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Published::Gone),
+        Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(Published::Outdated),
         Err(error) => return Err(Error::Status(error)),
     };
     // The next check must decide on what was just written.
-    context.seen.reaches(&namespace, &name, written.resource_version().unwrap_or_default()).await;
-    Ok(true)
+    context.seen.reaches(&written, &written.resource_version().unwrap_or_default()).await;
+    Ok(Published::Done)
 }
 
 /// Posts an event. The verdict is in the status, so an event that cannot be posted is logged and let go.

@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
@@ -50,6 +50,13 @@ pub struct Resolved {
     pub looks_like_login_site: bool,
     /// What may be wrong with the Secret's values, found by lint.
     pub suspicious: Vec<Finding>,
+}
+
+impl Resolved {
+    /// Whether it is of the same host and the same version of the Secret.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint && self.secret_version == other.secret_version
+    }
 }
 
 /// Why a connection refers to nothing that can be checked.
@@ -157,10 +164,10 @@ pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<R
     let secret_ref = &connection.spec.secret_ref;
     let secret = get::<Secret>(context, &namespace, &secret_ref.name).await?.map_err(Error::Secret)?;
     let version = secret.as_ref().and_then(|secret| secret.metadata.resource_version.as_deref());
-    context.secrets.read(&namespace, &secret_ref.name, version);
+    context.secrets.read(connection, &secret_ref.name, version);
     let bundle = match &connection.spec.ca_ref {
         None => None,
-        Some(ca) => Some(bundle(context, &namespace, ca).await?),
+        Some(ca) => Some(bundle(connection, context, ca).await?),
     };
     Ok(Referents { secret, bundle })
 }
@@ -176,8 +183,8 @@ pub fn resolve(
     let spec = &connection.spec;
     let secret = referents.secret.ok_or(Unresolved::SecretNotFound)?;
     let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
-    let mut values = Values::of(secret, spec.secret_ref.trim).map_err(Unresolved::SecretValueNotText)?;
-    let endpoint = endpoint(spec, &mut values, &policy.allowed_domains)?;
+    let values = Values::of(secret, spec.secret_ref.trim);
+    let endpoint = endpoint(spec, &values, &policy.allowed_domains)?;
     let keys = spec.secret_ref.keys.clone();
     // LoginService wants the user API key; only what is tested by REST alone does without.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
@@ -190,33 +197,37 @@ pub fn resolve(
 }
 
 /// A Secret's values, each wiped when dropped.
-struct Values(BTreeMap<String, Sensitive>);
+struct Values {
+    by_key: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    trim: Trim,
+}
 
 impl Values {
-    /// Takes a Secret's values over; a key whose value is not UTF-8 is named.
-    fn of(secret: Secret, trim: Trim) -> Result<Self, String> {
-        let mut values = BTreeMap::new();
-        for (key, ByteString(mut bytes)) in secret.data.unwrap_or_default() {
-            if trim == Trim::Newline && bytes.pop_if(|last| *last == b'\n').is_some() {
-                bytes.pop_if(|last| *last == b'\r');
-            }
-            match String::from_utf8(bytes) {
-                Ok(text) => values.insert(key, Sensitive::new(text)),
-                Err(error) => {
-                    error.into_bytes().zeroize();
-                    return Err(key);
-                }
-            };
-        }
-        Ok(Self(values))
+    fn of(secret: Secret, trim: Trim) -> Self {
+        let data = secret.data.unwrap_or_default().into_iter();
+        Self { by_key: data.map(|(key, ByteString(bytes))| (key, Zeroizing::new(bytes))).collect(), trim }
     }
 
-    fn credentials(mut self, keys: &SecretKeys, without_user_api_key: bool) -> Result<Credentials, Unresolved> {
+    /// The value under this key, if there is one. One key may serve two values.
+    fn get(&self, key: &str) -> Result<Option<Sensitive>, Unresolved> {
+        let Some(bytes) = self.by_key.get(key) else { return Ok(None) };
+        let mut text = std::str::from_utf8(bytes).map_err(|_| Unresolved::SecretValueNotText(key.to_owned()))?;
+        if self.trim == Trim::Newline
+            && let Some(line) = text.strip_suffix('\n')
+        {
+            text = line.strip_suffix('\r').unwrap_or(line);
+        }
+        Ok(Some(Sensitive::new(text.to_owned())))
+    }
+
+    fn credentials(&self, keys: &SecretKeys, without_user_api_key: bool) -> Result<Credentials, Unresolved> {
         let names = [&keys.username, &keys.password, &keys.customer_api_key, &keys.user_api_key];
         let required = &names[..if without_user_api_key { 3 } else { 4 }];
-        let missing: Vec<_> = required.iter().filter(|name| !self.0.contains_key(**name)).map(|name| (*name).clone()).collect();
-        match names.map(|name| self.0.remove(name)) {
-            [Some(username), Some(password), Some(customer_api_key), user_api_key] if missing.is_empty() => {
+        let missing = required.iter().filter(|name| !self.by_key.contains_key(**name)).map(|name| (*name).clone()).collect();
+        match (self.get(names[0])?, self.get(names[1])?, self.get(names[2])?, self.get(names[3])?) {
+            (Some(username), Some(password), Some(customer_api_key), user_api_key)
+                if user_api_key.is_some() || without_user_api_key =>
+            {
                 Ok(Credentials { username, password, customer_api_key, user_api_key })
             }
             _ => Err(Unresolved::SecretKeysMissing(missing)),
@@ -225,14 +236,14 @@ impl Values {
 }
 
 /// The host from spec, or else from the Secret, if the operator may speak to it.
-fn endpoint(spec: &UkgProConnectionSpec, values: &mut Values, allowed: &[String]) -> Result<Endpoint, Unresolved> {
+fn endpoint(spec: &UkgProConnectionSpec, values: &Values, allowed: &[String]) -> Result<Endpoint, Unresolved> {
     let keys = &spec.secret_ref.keys;
-    let mut part = |field: &Option<String>, key: &String| match field {
-        Some(value) => Some((Sensitive::new(value.clone()), None)),
-        None => values.0.remove(key).map(|value| (value, Some(key.clone()))),
+    let part = |field: &Option<String>, key: &String| match field {
+        Some(value) => Ok(Some((Sensitive::new(value.clone()), None))),
+        None => Ok(values.get(key)?.map(|value| (value, Some(key.clone())))),
     };
-    let domain = part(&spec.domain, &keys.domain);
-    let subdomain = part(&spec.subdomain, &keys.subdomain);
+    let domain = part(&spec.domain, &keys.domain)?;
+    let subdomain = part(&spec.subdomain, &keys.subdomain)?;
     let (Some((domain, domain_key)), Some((subdomain, subdomain_key))) = (&domain, &subdomain) else {
         let missing = [(domain.is_none(), &keys.domain), (subdomain.is_none(), &keys.subdomain)];
         return Err(Unresolved::SecretKeysMissing(
@@ -255,7 +266,12 @@ fn endpoint(spec: &UkgProConnectionSpec, values: &mut Values, allowed: &[String]
     }
 }
 
-async fn bundle(context: &Context, namespace: &str, ca: &CaReference) -> Result<Result<Zeroizing<Vec<u8>>, CaFlaw>, Error> {
+async fn bundle(
+    connection: &UkgProConnection,
+    context: &Context,
+    ca: &CaReference,
+) -> Result<Result<Zeroizing<Vec<u8>>, CaFlaw>, Error> {
+    let namespace = &connection.namespace().unwrap_or_default();
     let found = match ca.kind {
         CaKind::ConfigMap => get::<ConfigMap>(context, namespace, &ca.name).await?.map_err(Error::Ca)?.map(|map| {
             let text = map.data.and_then(|mut data| data.remove(&ca.key)).map(String::into_bytes);
@@ -263,7 +279,7 @@ async fn bundle(context: &Context, namespace: &str, ca: &CaReference) -> Result<
         }),
         CaKind::Secret => {
             let secret = get::<Secret>(context, namespace, &ca.name).await?.map_err(Error::Ca)?;
-            context.secrets.read(namespace, &ca.name, secret.as_ref().and_then(|s| s.metadata.resource_version.as_deref()));
+            context.secrets.read(connection, &ca.name, secret.as_ref().and_then(|s| s.metadata.resource_version.as_deref()));
             secret.map(|secret| secret.data.and_then(|mut data| data.remove(&ca.key)).map(|ByteString(bytes)| bytes))
         }
     };
@@ -291,8 +307,19 @@ where
         + std::fmt::Debug
         + DeserializeOwned,
 {
+    if !is_object_name(name) {
+        // It would change the request's path; nothing can have such a name.
+        return Ok(Ok(None));
+    }
     let api = kube::Api::<K>::namespaced(context.kubernetes.clone(), namespace);
     tokio::time::timeout(KUBERNETES_DEADLINE, api.get_opt(name)).await.map_err(|_| Error::Deadline)
+}
+
+/// Whether an object can have this name (RFC 1123): what was stored before the CRD had its rules may hold anything.
+fn is_object_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=253).contains(&name.len()) && name.chars().all(inner) && name.starts_with(ends) && name.ends_with(ends)
 }
 
 #[cfg(test)]
@@ -303,7 +330,8 @@ mod tests {
     use crate::ukg::endpoint::Flaw;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
-        Values(pairs.iter().map(|(k, v)| ((*k).to_owned(), Sensitive::new((*v).to_owned()))).collect())
+        let by_key = pairs.iter().map(|(k, v)| ((*k).to_owned(), Zeroizing::new(v.as_bytes().to_vec()))).collect();
+        Values { by_key, trim: Trim::None }
     }
 
     #[test]
@@ -312,9 +340,8 @@ mod tests {
         let mut connection = connection();
         connection.spec.domain = Some("ultipro.com".to_owned());
         connection.spec.subdomain = None;
-        let of = |connection: &UkgProConnection, pairs| {
-            endpoint(&connection.spec, &mut values(pairs), &allowed).map(|e| e.to_string())
-        };
+        let of =
+            |connection: &UkgProConnection, pairs| endpoint(&connection.spec, &values(pairs), &allowed).map(|e| e.to_string());
 
         let both = [("domain", "ultipro.ca"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.com".to_owned()));
@@ -354,11 +381,33 @@ mod tests {
         ] {
             for (trim, expected) in [(Trim::None, none), (Trim::Newline, newline)] {
                 let data = [("password".to_owned(), ByteString(value.as_bytes().to_vec()))].into();
-                let values = Values::of(Secret { data: Some(data), ..Secret::default() }, trim).expect("text");
-                assert_eq!(values.0["password"].expose(), expected, "{value:?} {trim:?}");
+                let values = Values::of(Secret { data: Some(data), ..Secret::default() }, trim);
+                let found = values.get("password").expect("text").expect("there");
+                assert_eq!(found.expose(), expected, "{value:?} {trim:?}");
             }
         }
         assert_eq!(connection().spec.secret_ref.trim, Trim::None);
+    }
+
+    #[test]
+    fn only_what_is_used_need_be_text_and_one_key_may_serve_twice() {
+        let mut found = values(&[("username", "u"), ("password", "p"), ("customerApiKey", "c"), ("userApiKey", "k")]);
+        found.by_key.insert("keystore.jks".to_owned(), Zeroizing::new(vec![0xff]));
+        let same = SecretKeys { user_api_key: "password".to_owned(), ..Default::default() };
+        for keys in [SecretKeys::default(), same] {
+            assert!(found.credentials(&keys, false).is_ok());
+        }
+        found.by_key.insert("password".to_owned(), Zeroizing::new(vec![0xff]));
+        let not_text = found.credentials(&SecretKeys::default(), false).err();
+        assert_eq!(not_text, Some(Unresolved::SecretValueNotText("password".to_owned())));
+    }
+
+    #[test]
+    fn a_name_that_would_change_a_path_is_the_name_of_nothing() {
+        for name in ["", "my ca", "a/b", "../x", "A", "-a", "a-", "a?b", "ä", &"a".repeat(254)] {
+            assert!(!is_object_name(name), "{name}");
+        }
+        assert!(is_object_name("simulator-ca") && is_object_name("a.b.c-1"));
     }
 
     #[test]

@@ -207,6 +207,9 @@ impl Row {
         if self.title.is_empty() || self.title.len() > 128 || self.title.chars().any(char::is_control) {
             return wrong("title: write what stands on the page, in at most 128 characters");
         }
+        if self.enables.is_empty() || self.enables.len() > 256 || self.enables.chars().any(char::is_control) {
+            return wrong("enables: write what an integration gets by it, in at most 256 characters");
+        }
         if self.soap.is_none() && self.rest.is_none() {
             return wrong("write a soap or a rest read");
         }
@@ -361,6 +364,7 @@ mod tests {
 
         for (bad, said) in [
             (row(""), "write a soap or a rest read"),
+            (row("rest: {path: /x}").replace("clock times", &"x".repeat(257)), "at most 256 characters"),
             (row("rest: {path: 'https://evil.example/'}"), "path from the root"),
             (row("rest: {path: /../admin}"), "path from the root"),
             (row("rest: {path: '/x y'}"), "path from the root"),

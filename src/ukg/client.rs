@@ -1,5 +1,6 @@
 //! One login, one probe: a request written, sent once, and its answer read.
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
@@ -32,7 +33,7 @@ impl Client<'_> {
     pub async fn login(&self, user_api_key: &Sensitive) -> Result<Session, LoginFailure> {
         let message = write::authenticate(self.credentials, user_api_key);
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
-        let request = request.header(CONTENT_TYPE, SOAP_XML).body(message.as_bytes().to_vec());
+        let request = request.header(CONTENT_TYPE, SOAP_XML).body(Bytes::from_owner(message));
         login::read_answer(&transport::send(request, self.deadline).await?)
     }
 
@@ -57,7 +58,7 @@ impl Client<'_> {
         let SoapProbe { service, operation, disputed } = probe;
         let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key);
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
-        let request = request.header(CONTENT_TYPE, SOAP_XML).body(message.as_bytes().to_vec());
+        let request = request.header(CONTENT_TYPE, SOAP_XML).body(Bytes::from_owner(message));
         match transport::send(request, self.deadline).await {
             Ok(answer) => outcome::read_soap(&answer, *disputed),
             Err(unanswered) => Outcome::Error(unanswered),

@@ -46,7 +46,7 @@ pub enum Refusal {
 /// What was unclear about an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unclear {
-    /// `Failed`, in words that are not known: most likely a refusal.
+    /// `Failed` in words that are not known, or a 403 as a web page: most likely a refusal.
     Failed,
     /// `Ok` without a token.
     NoToken,
@@ -67,6 +67,8 @@ impl LoginFailure {
 pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
     let envelope = read::envelope(&answer.body);
     match answer.status {
+        // A firewall's page, perhaps, or a gateway's refusal: no verdict, and not sent again either.
+        403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
         401 | 403 => Err(LoginFailure::Refused(Refusal::Credentials)),
         200..=299 => match envelope {
             Ok(envelope) => read_envelope(&envelope),
@@ -261,6 +263,7 @@ mod tests {
             ("401 empty", 401, "", String::new(), refused(Refusal::Credentials)),
             ("401 with HTML", 401, "text/html", html.to_owned(), refused(Refusal::Credentials)),
             ("403", 403, "", String::new(), refused(Refusal::Credentials)),
+            ("403 with a page", 403, "text/html", html.to_owned(), unclear(Unclear::Failed)),
             ("security fault", 500, SOAP, fault("FailedAuthentication", "x"), refused(Refusal::Credentials)),
             ("security fault as 200", 200, SOAP, fault("InvalidSecurity", "x"), refused(Refusal::Credentials)),
             ("denied in words", 400, SOAP, fault("Other", "Access is denied."), refused(Refusal::Credentials)),

@@ -83,7 +83,7 @@ async fn a_login_answered_otherwise_than_thought() {
         (
             "refused by 403, HTML",
             json!({"status": 403, "headers": {"content-type": "text/html"}, "body": "<html>"}),
-            "CredentialsRejected",
+            "LoginFailedUnexplained",
         ),
         ("refused by a fault", fault("FailedAuthentication", "x"), "CredentialsRejected"),
         ("refused by a fault's words", fault("Other", "Access is denied."), "CredentialsRejected"),
@@ -173,7 +173,7 @@ async fn a_rest_read_answered_otherwise_than_thought() {
     let json_body =
         |status: u16, body: &str| json!({"status": status, "headers": {"content-type": "application/json"}, "body": body});
     let cases = [
-        ("refused as a login though LoginService took it", json!({"status": 401}), "PermissionsMissing"),
+        ("refused as a login though LoginService took it", json!({"status": 401}), "RestLoginRefused"),
         ("denied", json_body(403, "{}"), "PermissionsMissing"),
         ("no rows as 404", json_body(404, ""), "PermissionsUndetermined"),
         ("no rows as an empty list", json_body(200, "[]"), "AllPermissionsGranted"),

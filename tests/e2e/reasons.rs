@@ -69,6 +69,10 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::CustomerApiKeyRejected => secret(json!({"customerApiKey": "NOTIT"})),
         Reason::UserApiKeyRejected => faults(at_login(json!({"loginFailed": "Invalid User API Key"}))),
         Reason::PermissionsMissing => faults(at("EmployeePerson/FindPeople", json!({"status": 403}))),
+        Reason::RestLoginRefused => Scenario {
+            faults: at("GET /personnel/v1/pto-plans", json!({"status": 401})),
+            ..spec(json!({"permissions": [{"name": "PtoPlanIntegration"}]}))
+        },
         Reason::HostNotFound => spec(json!({"domain": "ultipro.invalid"})),
         Reason::ConnectTimeout => spec(port(&broken.silent)),
         Reason::ConnectRefused => spec(json!({"domain": "ultipro.localhost:1"})),

@@ -14,8 +14,8 @@ pub(crate) fn connection() -> UkgProConnection {
         permissions: ["EmployeePersonDetails", "PtoPlanIntegration"]
             .map(|name| crate::api::RequiredPermission { name: name.to_owned(), api: Default::default() })
             .to_vec(),
-        interval: Duration::from_secs(600).into(),
-        timeout: Duration::from_secs(30).into(),
+        interval: "10m".to_owned(),
+        timeout: "30s".to_owned(),
         suspend: false,
     };
     let mut connection = UkgProConnection::new("acme", spec);
@@ -64,6 +64,7 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::UserApiKeyRejected => failed(LoginFailure::Refused(Refusal::UserApiKey)),
         Reason::LoginHeld => Observation::Held(resolved(), Hold::Refused(LoginFailure::Refused(Refusal::Credentials))),
         Reason::PermissionsMissing => probed([Outcome::Granted, Outcome::Denied]),
+        Reason::RestLoginRefused => probed([Outcome::Granted, Outcome::LoginRefused]),
         Reason::HostNotFound => unanswered(Unanswered::HostNotFound),
         Reason::ConnectTimeout => unanswered(Unanswered::ConnectTimeout),
         Reason::ConnectRefused => unanswered(Unanswered::ConnectRefused),
@@ -264,6 +265,8 @@ fn a_held_login_repeats_what_was_said_and_a_newcomer_learns_of_it() {
         (Some(Reason::CustomerApiKeyRejected), Hold::StatusStands, Reason::CustomerApiKeyRejected),
         (Some(Reason::LoginFailedUnexplained), Hold::StatusStands, Reason::LoginFailedUnexplained),
         (Some(Reason::CredentialsRejected), refused, Reason::CredentialsRejected),
+        (Some(Reason::UserApiKeyRejected), refused, Reason::CredentialsRejected),
+        (Some(Reason::LoginHeld), refused, Reason::LoginHeld),
         (None, refused, Reason::LoginHeld),
         (Some(Reason::SecretNotFound), refused, Reason::LoginHeld),
         (None, Hold::Refused(LoginFailure::Undetermined(Unclear::Failed)), Reason::LoginFailedUnexplained),
@@ -282,6 +285,16 @@ fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Suspended"));
     assert_eq!(standing_reason(&status), Some(Reason::PermissionsMissing));
 
+    // What was never checked is not vouched for.
+    let mut other = connection.clone();
+    other.spec.subdomain = Some("service5".to_owned());
+    let unchecked = decide(&other, &Observation::Suspended, at(60)).status;
+    assert_eq!(
+        (unchecked.state.as_str(), status_of(&unchecked, "Ready"), unchecked.missing.as_deref()),
+        ("Unknown", "Unknown", None)
+    );
+    assert_invariants(&unchecked, "suspended with another spec");
+
     let fresh = decide(&connection_with(None), &Observation::Suspended, at(60)).status;
     assert_eq!((fresh.state.as_str(), status_of(&fresh, "Ready")), ("Unknown", "Unknown"));
 }
@@ -292,6 +305,31 @@ fn an_event_names_a_permission_that_was_taken_away() {
     let decision = decide(&connection, &probed([Outcome::Denied, Outcome::Denied]), at(60));
     let note = decision.event.expect("news");
     assert!(note.message.contains("Employee Person Details"), "{}", note.message);
+}
+
+#[test]
+fn the_longest_status_fits_the_crd() {
+    let row = crate::ukg::catalogue::Row {
+        name: "N".repeat(63),
+        title: "t".repeat(128),
+        enables: "e".repeat(256),
+        soap: None,
+        rest: Some(crate::ukg::catalogue::RestProbe { path: "/x".to_owned(), people: false }),
+    };
+    let requirement = Requirement { row: std::sync::Arc::new(row), api: Api::Rest };
+    let found = vec![Probed { requirement, outcome: Outcome::Denied }; 128];
+    let status = decide(&connection_with(None), &Observation::Probed(resolved(), found), at(0)).status;
+    let bound = |path: &str| {
+        let crd = serde_json::to_value(crate::api::crd()).expect("JSON");
+        let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+        status.pointer(path).and_then(serde_json::Value::as_u64).expect(path) as usize
+    };
+    assert!(status.missing.expect("all").len() <= bound("/properties/missing/maxLength"));
+    assert!(status.permissions.len() <= bound("/properties/permissions/maxItems"));
+    let remedy = status.permissions[0].remedy.as_ref().expect("denied");
+    assert!(remedy.len() <= bound("/properties/permissions/items/properties/remedy/maxLength"), "{}", remedy.len());
+    // Kubernetes' own bound for a condition's message.
+    assert!(status.conditions.iter().all(|condition| condition.message.len() <= 32_768));
 }
 
 #[test]
@@ -307,6 +345,14 @@ fn a_transient_failure_is_retried_ever_later_up_to_the_interval() {
     assert!((120..=132).contains(&told), "as told: {told}");
     let active = decide(&connection, &observation_of(Reason::AllPermissionsGranted), at(1)).requeue.as_secs();
     assert!((600..=660).contains(&active));
+    // Whatever the verdict, nobody is asked again too soon; and an outage of hours is seen to end within minutes.
+    let limited = Outcome::Error(Unanswered::RateLimited { retry_after: Some(Duration::from_secs(3000)) });
+    let told = decide(&connection, &probed([Outcome::Denied, limited]), at(1)).requeue.as_secs();
+    assert!((3000..=3300).contains(&told), "as told: {told}");
+    let mut daily = connection;
+    daily.spec.interval = "24h".to_owned();
+    let waited = decide(&daily, &observation_of(Reason::ConnectTimeout), at(20_000)).requeue.as_secs();
+    assert!((600..=660).contains(&waited), "{waited} s");
 }
 
 #[test]
