@@ -12,6 +12,7 @@ use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::{self, Readiness};
 use ukgpro_operator::run::{self, Settings};
 use ukgpro_operator::telemetry::{self, LogFormat};
+use ukgpro_operator::ukg::transport::ProxySettings;
 
 /// Checks, and keeps checking, connections to UKG Pro.
 #[derive(Parser)]
@@ -102,19 +103,21 @@ fn print_crd() -> ExitCode {
 #[tokio::main]
 async fn start(args: RunArgs) -> Result<(), String> {
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
+    let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
     let client = kube::Client::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
     let listener = TcpListener::bind(args.health_address)
         .await
         .map_err(|error| format!("--health-address {} cannot be listened on: {}", args.health_address, error.kind()))?;
     let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = %address, "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = %address, %proxy, "started");
     let readiness = Readiness::default();
     let health = tokio::spawn(health::serve(listener, readiness.clone()));
 
     let settings = Settings {
         namespace: args.namespace,
         policy: Policy { allowed_domains: args.allowed_domains, allow_private_addresses: args.allow_private_addresses },
+        proxy,
         concurrency: args.concurrency.into(),
         instance: instance(),
     };

@@ -21,7 +21,7 @@ use crate::api::UkgProConnection;
 use crate::controller::{self, Context, Error, Policy};
 use crate::health::Readiness;
 use crate::ledger::Ledger;
-use crate::ukg::transport::{Transport, Trust};
+use crate::ukg::transport::{ProxySettings, Transport, Trust};
 use crate::watch::{Arrivals, ConnectionRef, SecretIndex, Seen, strip};
 
 /// What a running operator is told.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// What connections may do.
     pub policy: Policy,
+    /// How UKG Pro is reached.
+    pub proxy: ProxySettings,
     /// How many checks may run at once.
     pub concurrency: usize,
     /// The name this process reports events under.
@@ -61,7 +63,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
     let (store, writer) = reflector::store();
-    let trust = Trust { allow_private_addresses: settings.policy.allow_private_addresses, ..Trust::default() };
+    let allow_private_addresses = settings.policy.allow_private_addresses;
+    let trust = Trust { extra_roots: Vec::new(), allow_private_addresses, proxy: settings.proxy };
     let context = Arc::new(Context {
         transport: Transport::new(trust)?,
         ledger: Ledger::new()?,

@@ -16,7 +16,7 @@ use crate::ukg::catalogue::{self, Row};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part};
 use crate::ukg::sensitive::Sensitive;
-use crate::ukg::transport::{Transport, Trust};
+use crate::ukg::transport::{self, Transport};
 
 /// Everything a check needs.
 pub struct Target {
@@ -231,12 +231,11 @@ async fn bundle(context: &Context, namespace: &str, ca: &CaReference) -> Result<
 
 /// A client of its own for a connection with authorities of its own: its pool must not serve others.
 fn trust(pem: &[u8], context: &Context) -> Result<Transport, CaFlaw> {
-    let extra_roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| CaFlaw::NotPem)?;
-    if extra_roots.is_empty() {
+    let authorities = transport::authorities(pem).map_err(|_| CaFlaw::NotPem)?;
+    if authorities.is_empty() {
         return Err(CaFlaw::NotPem);
     }
-    let allow_private_addresses = context.policy.allow_private_addresses;
-    Transport::new(Trust { extra_roots, allow_private_addresses }).map_err(|_| CaFlaw::NotPem)
+    context.transport.trusting(authorities).map_err(|_| CaFlaw::NotPem)
 }
 
 async fn get<K>(context: &Context, namespace: &str, name: &str) -> Result<Result<Option<K>, kube::Error>, Error>

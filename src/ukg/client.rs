@@ -1,6 +1,6 @@
 //! One login, one probe: a request written, sent once, and its answer read.
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
 use crate::ukg::catalogue::{Probe, RestProbe, SoapProbe};
@@ -63,7 +63,7 @@ impl Client<'_> {
         key.set_sensitive(true);
         let request = self.transport.get(self.endpoint.url(probe.path));
         let request = request.header(ACCEPT, "application/json").header("US-Customer-Api-Key", key);
-        let request = request.basic_auth(username.expose(), Some(password.expose()));
+        let request = request.basic_auth(username.expose(), password.expose());
         match transport::send(request, self.deadline).await {
             Ok(answer) => outcome::read_rest(&answer),
             Err(unanswered) => Outcome::Error(unanswered),

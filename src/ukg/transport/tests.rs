@@ -1,0 +1,1 @@
+//! Stages as the connector sees them.
