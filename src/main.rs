@@ -46,7 +46,8 @@ struct RunArgs {
     )]
     allowed_domains: Vec<String>,
 
-    /// Let a host resolve to a loopback, link-local or private address
+    /// Let a host resolve to a loopback, link-local or private address. A proxy (HTTPS_PROXY, NO_PROXY) may always have one, and
+    /// resolves the hosts behind it by its own rules
     #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
 

@@ -29,8 +29,6 @@ use crate::ukg::dns::PolicyResolver;
 
 mod connect;
 mod proxy;
-#[cfg(test)]
-mod tests;
 
 use connect::Connector;
 pub use proxy::{ProxyFlaw, ProxySettings, ProxyVariableError};

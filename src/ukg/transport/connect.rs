@@ -70,13 +70,13 @@ impl Connector {
     async fn connect(self, target: Uri) -> Result<Stream, Unanswered> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let host = target.host().ok_or(Unanswered::HostNotFound)?;
+        self.resolver.judge_literal(host)?;
         let name = server_name(host).ok_or(Unanswered::HostNotFound)?;
         let hop = match self.proxy.of(&target) {
             None => timeout_at(deadline, self.dial(host, target.port_u16().unwrap_or(443)))
                 .await
                 .unwrap_or(Err(Unanswered::ConnectTimeout))?,
             Some(proxy) => {
-                self.resolver.judge_literal(host)?;
                 let tunnel = timeout_at(deadline, self.tunnel(&proxy, &target));
                 tunnel.await.ok().flatten().ok_or(Unanswered::ProxyFailed)?
             }

@@ -1,1 +1,0 @@
-//! Stages as the connector sees them.
