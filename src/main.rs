@@ -15,6 +15,7 @@ use ukgpro_operator::health::{self, Readiness};
 use ukgpro_operator::run::{self, Settings};
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::catalogue::Catalogue;
+use ukgpro_operator::ukg::transport::ProxySettings;
 
 /// Checks, and keeps checking, connections to UKG Pro.
 #[derive(Parser)]
@@ -58,7 +59,8 @@ struct RunArgs {
     #[arg(long, env = "UKGPRO_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Let a host resolve to a loopback, link-local or private address
+    /// Let a host resolve to a loopback, link-local or private address. A proxy (HTTPS_PROXY, NO_PROXY) may always have one, and
+    /// resolves the hosts behind it by its own rules
     #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
 
@@ -145,13 +147,14 @@ fn listing(catalogue: &Catalogue) -> String {
 async fn start(args: RunArgs) -> Result<(), String> {
     let catalogue = catalogue(args.config.as_deref())?;
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
+    let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
     let client = kube::Client::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
     let listener = TcpListener::bind(args.health_address)
         .await
         .map_err(|error| format!("--health-address {} cannot be listened on: {}", args.health_address, error.kind()))?;
     let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = %address, "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = %address, %proxy, "started");
     let readiness = Readiness::default();
     let health = tokio::spawn(health::serve(listener, readiness.clone()));
 
@@ -159,6 +162,7 @@ async fn start(args: RunArgs) -> Result<(), String> {
         namespace: args.namespace,
         policy: Policy { allowed_domains: args.allowed_domains, allow_private_addresses: args.allow_private_addresses },
         catalogue,
+        proxy,
         concurrency: args.concurrency.into(),
         instance: instance(),
     };

@@ -23,7 +23,7 @@ use crate::controller::{self, Context, Error, Policy};
 use crate::health::Readiness;
 use crate::ledger::Ledger;
 use crate::ukg::catalogue::Catalogue;
-use crate::ukg::transport::{Transport, Trust};
+use crate::ukg::transport::{ProxySettings, Transport, Trust};
 use crate::watch::{Arrivals, ConnectionRef, SecretIndex, Seen, strip};
 
 /// What a running operator is told.
@@ -35,6 +35,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The permissions that can be required.
     pub catalogue: Catalogue,
+    /// How UKG Pro is reached.
+    pub proxy: ProxySettings,
     /// How many checks may run at once.
     pub concurrency: usize,
     /// The name this process reports events under.
@@ -65,7 +67,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
     let (store, writer) = reflector::store();
-    let trust = Trust { allow_private_addresses: settings.policy.allow_private_addresses, ..Trust::default() };
+    let allow_private_addresses = settings.policy.allow_private_addresses;
+    let trust = Trust { extra_roots: Vec::new(), allow_private_addresses, proxy: settings.proxy };
     let context = Arc::new(Context {
         transport: Transport::new(trust)?,
         ledger: Ledger::new()?,

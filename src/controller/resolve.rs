@@ -18,7 +18,7 @@ use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part, Suggestion};
 use crate::ukg::sensitive::Sensitive;
-use crate::ukg::transport::{Transport, Trust};
+use crate::ukg::transport::{self, Transport};
 
 /// Twice what a spec may name one by one; each is a request of a check.
 const REQUIREMENTS_MAX: usize = 128;
@@ -191,7 +191,7 @@ pub fn resolve(
     let credentials = values.credentials(&keys, by_rest_alone)?;
     let transport = match referents.bundle {
         None => shared.clone(),
-        Some(pem) => pem.and_then(|pem| trust(&pem, policy)).map_err(Unresolved::CaInvalid)?,
+        Some(pem) => pem.and_then(|pem| trust(&pem, shared)).map_err(Unresolved::CaInvalid)?,
     };
     Ok(Target { endpoint, credentials, transport, requirements, secret_version, keys })
 }
@@ -291,13 +291,12 @@ async fn bundle(
 }
 
 /// A client of its own for a connection with authorities of its own: its pool must not serve others.
-fn trust(pem: &[u8], policy: &Policy) -> Result<Transport, CaFlaw> {
-    let extra_roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| CaFlaw::NotPem)?;
-    if extra_roots.is_empty() {
+fn trust(pem: &[u8], shared: &Transport) -> Result<Transport, CaFlaw> {
+    let authorities = transport::authorities(pem).map_err(|_| CaFlaw::NotPem)?;
+    if authorities.is_empty() {
         return Err(CaFlaw::NotPem);
     }
-    let allow_private_addresses = policy.allow_private_addresses;
-    Transport::new(Trust { extra_roots, allow_private_addresses }).map_err(|_| CaFlaw::NotPem)
+    shared.trusting(authorities).map_err(|_| CaFlaw::NotPem)
 }
 
 async fn get<K>(context: &Context, namespace: &str, name: &str) -> Result<Result<Option<K>, kube::Error>, Error>

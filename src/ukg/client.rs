@@ -1,7 +1,6 @@
 //! One login, one probe: a request written, sent once, and its answer read.
 
-use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
 use crate::ukg::catalogue::{Api, Requirement, RestProbe, SoapProbe};
@@ -33,7 +32,7 @@ impl Client<'_> {
     pub async fn login(&self, user_api_key: &Sensitive) -> Result<Session, LoginFailure> {
         let message = write::authenticate(self.credentials, user_api_key);
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
-        let request = request.header(CONTENT_TYPE, SOAP_XML).body(Bytes::from_owner(message));
+        let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
         login::read_answer(&transport::send(request, self.deadline).await?)
     }
 
@@ -58,7 +57,7 @@ impl Client<'_> {
         let SoapProbe { service, operation, disputed } = probe;
         let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key);
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
-        let request = request.header(CONTENT_TYPE, SOAP_XML).body(Bytes::from_owner(message));
+        let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
         match transport::send(request, self.deadline).await {
             Ok(answer) => outcome::read_soap(&answer, *disputed),
             Err(unanswered) => Outcome::Error(unanswered),
@@ -68,8 +67,8 @@ impl Client<'_> {
     async fn read(&self, read: &RestProbe) -> Result<Answer, Unanswered> {
         let Credentials { username, password, customer_api_key, .. } = self.credentials;
         let request = self.transport.get(self.endpoint.url(&read.target())).header(ACCEPT, "application/json");
-        let request = request.basic_auth(username.expose(), Some(password.expose()));
-        // A key that no header can hold ends as the request's own error, before anything is sent; lint names it earlier.
+        let request = request.basic_auth(username.expose(), password.expose());
+        // A key that no header can hold ends here, before anything is sent; lint names it earlier.
         let mut key = HeaderValue::from_str(customer_api_key.expose()).map_err(|_| Unanswered::ConnectionLost)?;
         key.set_sensitive(true);
         transport::send(request.header("US-Customer-Api-Key", key), self.deadline).await

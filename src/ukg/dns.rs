@@ -6,8 +6,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-
 /// Longer than one try of the usual resolver configuration (5 s each), shorter than the connect deadline, so that a silent name
 /// server is not taken for a silent host.
 const DEADLINE: Duration = Duration::from_secs(6);
@@ -30,33 +28,44 @@ pub struct PolicyResolver {
     pub allow_private: bool,
 }
 
-impl Resolve for PolicyResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let policy = *self;
-        Box::pin(async move {
-            let addresses = policy.addresses(name.as_str()).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
 impl PolicyResolver {
-    async fn addresses(self, name: &str) -> Result<Vec<SocketAddr>, NameError> {
+    /// The addresses of a URL's host that may be spoken to; at least one.
+    ///
+    /// The host may be an address itself, in any of the forms a URL allows (`127.0.0.1`, `0x7f.0.0.1`, `[::1]`).
+    pub async fn addresses(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
+        let name = match url::Host::parse(host).map_err(|_| NameError::NotFound)? {
+            url::Host::Ipv4(v4) => return self.pass(vec![(v4, port).into()]),
+            url::Host::Ipv6(v6) => return self.pass(vec![(v6, port).into()]),
+            url::Host::Domain(name) => name,
+        };
         // RFC 6761 reserves .localhost for loopback; that a connection may name such a host at all is for the operator's
         // allowed domains to say.
         if name == "localhost" || name.ends_with(".localhost") {
-            return Ok(vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]);
+            return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
         }
-        let lookup = tokio::time::timeout(DEADLINE, tokio::net::lookup_host((name, 0)));
-        let found: Vec<_> = match lookup.await {
-            Ok(Ok(found)) => found.collect(),
-            Ok(Err(_)) | Err(_) => return Err(NameError::NotFound),
-        };
+        let lookup = tokio::time::timeout(DEADLINE, tokio::net::lookup_host((name, port)));
+        match lookup.await {
+            Ok(Ok(found)) => self.pass(found.collect()),
+            Ok(Err(_)) | Err(_) => Err(NameError::NotFound),
+        }
+    }
+
+    /// Judges a host that is an address itself; names pass.
+    pub fn judge_literal(self, host: &str) -> Result<(), NameError> {
+        match url::Host::parse(host) {
+            Ok(url::Host::Ipv4(v4)) => self.pass(vec![(v4, 0).into()]).map(drop),
+            Ok(url::Host::Ipv6(v6)) => self.pass(vec![(v6, 0).into()]).map(drop),
+            Ok(url::Host::Domain(_)) => Ok(()),
+            Err(_) => Err(NameError::NotFound),
+        }
+    }
+
+    fn pass(self, mut found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, NameError> {
         if found.is_empty() {
             return Err(NameError::NotFound);
         }
-        let allowed: Vec<_> = found.into_iter().filter(|address| self.allow_private || is_public(address.ip())).collect();
-        if allowed.is_empty() { Err(NameError::NotAllowed) } else { Ok(allowed) }
+        found.retain(|address| self.allow_private || is_public(address.ip()));
+        if found.is_empty() { Err(NameError::NotAllowed) } else { Ok(found) }
     }
 }
 
@@ -67,15 +76,12 @@ pub fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped().or_else(|| embedded_v4(v6)) {
             Some(v4) => is_public_v4(v4),
             None => {
-                let first = v6.segments()[0];
-                !(v6.is_loopback()
-                    || v6.is_unspecified()
-                    || v6.is_multicast()
-                    || v6.is_unique_local()
-                    || v6.is_unicast_link_local()
-                    // Site-local (deprecated, fec0::/10) and documentation (2001:db8::/32).
-                    || (first & 0xffc0) == 0xfec0
-                    || (first == 0x2001 && v6.segments()[1] == 0x0db8))
+                let [first, second, ..] = v6.segments();
+                // Nothing but 2000::/3 is given out; in it, protocol assignments and Teredo (2001::/23) and documentation
+                // (2001:db8::/32, 3fff::/20) lead nowhere public.
+                (first & 0xe000) == 0x2000
+                    && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+                    && !(first == 0x3fff && second < 0x1000)
             }
         },
     }
@@ -139,6 +145,12 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "2001:db8::1",
+            "2001:0:102:304::1",
+            "3fff:fff::1",
+            "100::1",
+            "5f00::1",
+            "::7f00:1",
+            "64:ff9b:1::a00:1",
             "::ffff:169.254.169.254",
             "::ffff:10.0.0.1",
             "64:ff9b::a00:1",
@@ -146,9 +158,16 @@ mod tests {
         ] {
             assert!(!is_public(inside.parse().expect("an address")), "{inside}");
         }
-        for public in
-            ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::"]
-        {
+        for public in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "2a00:1450:4001::8a",
+            "64:ff9b::808:808",
+            "2002:808:808::",
+        ] {
             assert!(is_public(public.parse().expect("an address")), "{public}");
         }
     }
@@ -157,8 +176,35 @@ mod tests {
     async fn localhost_names_are_loopback_without_a_lookup() {
         let resolver = PolicyResolver { allow_private: false };
         for name in ["localhost", "service4.ultipro.localhost"] {
-            let found = resolver.addresses(name).await.expect("loopback");
-            assert!(found.iter().all(|address| address.ip().is_loopback()));
+            let found = resolver.addresses(name, 8443).await.expect("loopback");
+            assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8443));
         }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_an_address_passes_the_same_policy() {
+        let inside = ["127.0.0.1", "0x7f.0.0.1", "127.1", "2130706433", "10.0.0.1", "[::1]", "[::ffff:a9fe:a9fe]"];
+        for host in inside {
+            let strict = PolicyResolver { allow_private: false };
+            assert_eq!(strict.addresses(host, 443).await, Err(NameError::NotAllowed), "{host}");
+            assert_eq!(strict.judge_literal(host), Err(NameError::NotAllowed), "{host}");
+            let lax = PolicyResolver { allow_private: true };
+            assert_eq!(lax.addresses(host, 443).await.map(|found| found.len()), Ok(1), "{host}");
+            assert_eq!(lax.judge_literal(host), Ok(()), "{host}");
+        }
+        let strict = PolicyResolver { allow_private: false };
+        assert_eq!(strict.addresses("8.8.8.8", 443).await, Ok(vec![([8, 8, 8, 8], 443).into()]));
+        assert_eq!(strict.judge_literal("service4.ultipro.com"), Ok(()));
+    }
+
+    #[test]
+    fn of_several_addresses_the_public_ones_stay() {
+        let address = |text: &str| SocketAddr::new(text.parse().expect("an address"), 443);
+        let mixed = vec![address("10.0.0.1"), address("8.8.8.8"), address("::1")];
+        let strict = PolicyResolver { allow_private: false };
+        assert_eq!(strict.pass(mixed.clone()), Ok(vec![address("8.8.8.8")]));
+        assert_eq!(strict.pass(vec![address("10.0.0.1")]), Err(NameError::NotAllowed));
+        assert_eq!(strict.pass(Vec::new()), Err(NameError::NotFound));
+        assert_eq!(PolicyResolver { allow_private: true }.pass(mixed.clone()), Ok(mixed));
     }
 }

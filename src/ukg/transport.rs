@@ -1,25 +1,50 @@
 //! How bytes get to a UKG Pro host and back, and at which stage they did not.
 //!
-//! HTTPS only, redirects never followed (they would carry credentials elsewhere), nothing is ever sent twice by itself, answers
-//! are read up to a bound, and every wait has a deadline. Errors of the HTTP client carry URLs and texts of the other side, so
-//! they end here, as one of a closed set.
+//! HTTPS only, redirects never followed (they would carry credentials elsewhere), nothing is ever sent twice, answers are read up
+//! to a bound, and every wait has a deadline. What went wrong is found where it went wrong, as one of a closed set; errors of the
+//! crates below carry hosts and texts of the other side, so they end here.
+//!
+//! The HTTP client is hyper-util's rather than one of the comfortable ones above it: those hide whether a connection was there
+//! when time ran out, keep their proxy errors to themselves, and repeat requests that a server took back.
 
-use std::error::Error;
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::ukg::dns::{NameError, PolicyResolver};
+use crate::ukg::dns::PolicyResolver;
 
-/// DNS, TCP, proxy and TLS together. Below the shortest `spec.timeout` (10 s), so that the stage that is slow is told apart.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+mod connect;
+mod proxy;
+
+use connect::Connector;
+pub use proxy::{ProxyFlaw, ProxySettings, ProxyVariableError};
+
+/// Who asks; a proxy is told as well.
+const AGENT: &str = concat!("ukgpro-operator/", env!("CARGO_PKG_VERSION"));
 /// An idle TLS connection costs about 25 KiB; the calls of one check follow each other within seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The calls of one check follow each other, so one connection of those just used is enough.
+const IDLE_PER_HOST: usize = 1;
 /// A page of one, or an error, is a few KiB.
 pub const BODY_MAX: usize = 1 << 20;
+/// Of status line and headers together; real ones have less than 2 KiB. HTTP/1.1 answers are read into a buffer of this size.
+const HEAD_MAX: u32 = 32 << 10;
+/// What an HTTP/2 host may send ahead of our reading: bounds memory per call, and holds any usual answer whole.
+const WINDOW: u32 = 256 << 10;
 /// A `Retry-After` beyond this is taken as this: no host may silence a connection for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -110,60 +135,173 @@ impl Unanswered {
     }
 }
 
-/// How a host's certificate is judged, and which addresses may be spoken to.
+/// How a host's certificate is judged, which addresses may be spoken to, and by which way.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// Authorities beside the platform's.
-    pub extra_roots: Vec<reqwest::Certificate>,
-    /// Whether loopback, link-local and private addresses may be spoken to.
+    /// Authorities beside the platform's; see [`authorities`].
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Whether loopback, link-local and private addresses may be spoken to. A proxy may have any address.
     pub allow_private_addresses: bool,
+    /// The proxy, if any.
+    pub proxy: ProxySettings,
 }
 
-/// Why no HTTP client could be made: the platform's roots cannot be read, or an authority is unusable.
-#[derive(Debug, thiserror::Error)]
-#[error("no HTTP client could be made")]
-pub struct TransportError(#[source] reqwest::Error);
+/// Text that is not a list of certificates in PEM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of certificates in PEM")]
+pub struct NotPem;
 
-/// An HTTPS client.
+/// The certificates of a PEM bundle; none is not an error here.
+pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NotPem> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| NotPem)
+}
+
+/// Why there is no HTTPS client.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Neither the platform nor the caller names an authority, so that no host could be trusted.
+    #[error("the platform has no CA certificates")]
+    NoRoots,
+    /// An extra authority cannot be used.
+    #[error("a certificate cannot be used as an authority")]
+    Authority(#[source] rustls::Error),
+    /// The TLS library has no usable protocol version.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// An HTTPS client. It pools connections, so make few.
 #[derive(Debug, Clone)]
-pub struct Transport(reqwest::Client);
+pub struct Transport {
+    client: Client<Connector, Full<Bytes>>,
+    ground: Arc<Ground>,
+}
+
+/// What clients for different authorities have in common.
+#[derive(Debug)]
+struct Ground {
+    platform: RootCertStore,
+    resolver: PolicyResolver,
+    proxy: ProxySettings,
+}
 
 impl Transport {
-    /// A client for hosts that this trust accepts. It pools connections, so make few.
+    /// A client for hosts that this trust accepts. Reads the platform's certificates.
     pub fn new(trust: Trust) -> Result<Self, TransportError> {
-        reqwest::Client::builder()
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .dns_resolver(PolicyResolver { allow_private: trust.allow_private_addresses })
-            .tls_certs_merge(trust.extra_roots)
-            .connect_timeout(CONNECT_TIMEOUT)
+        let mut platform = RootCertStore::empty();
+        // Files that cannot be read count as absent: what matters is whether any root is there.
+        platform.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let resolver = PolicyResolver { allow_private: trust.allow_private_addresses };
+        Self::on(Arc::new(Ground { platform, resolver, proxy: trust.proxy }), trust.extra_roots)
+    }
+
+    /// A client with the same proxy and address policy that trusts these authorities beside the platform's, with a pool of its
+    /// own: a connection made under one trust must not serve another.
+    pub fn trusting(&self, extra_roots: Vec<CertificateDer<'static>>) -> Result<Self, TransportError> {
+        Self::on(self.ground.clone(), extra_roots)
+    }
+
+    fn on(ground: Arc<Ground>, extra_roots: Vec<CertificateDer<'static>>) -> Result<Self, TransportError> {
+        let mut roots = ground.platform.clone();
+        for root in extra_roots {
+            roots.add(root).map_err(TransportError::Authority)?;
+        }
+        if roots.is_empty() {
+            return Err(TransportError::NoRoots);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let tls = tls.map_err(TransportError::Tls)?.with_root_certificates(roots).with_no_client_auth();
+        let client = Client::builder(TokioExecutor::new())
+            // hyper-util would repeat a request that a reused connection gave back unsent. It must not: what a login costs is not
+            // for a library to judge, and the next check is soon.
+            .retry_canceled_requests(false)
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("ukgpro-operator/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(Self)
-            .map_err(TransportError)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .http1_max_buf_size(HEAD_MAX as usize)
+            .http2_max_header_list_size(HEAD_MAX)
+            .http2_initial_stream_window_size(WINDOW)
+            .http2_initial_connection_window_size(WINDOW)
+            .build(Connector::new(ground.resolver, ground.proxy.clone(), tls));
+        Ok(Self { client, ground })
     }
 
     /// A `POST` to be sent.
-    pub(super) fn post(&self, url: String) -> reqwest::RequestBuilder {
-        self.0.post(url)
+    pub(super) fn post(&self, url: String) -> RequestBuilder {
+        self.request(Method::POST, url)
     }
 
     /// A `GET` to be sent.
-    pub(super) fn get(&self, url: String) -> reqwest::RequestBuilder {
-        self.0.get(url)
+    pub(super) fn get(&self, url: String) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    fn request(&self, method: Method, url: String) -> RequestBuilder {
+        let request = Request::builder().method(method).uri(url).header(USER_AGENT, AGENT);
+        RequestBuilder { client: self.client.clone(), request, body: Bytes::new() }
+    }
+}
+
+/// A request to be sent.
+pub(super) struct RequestBuilder {
+    client: Client<Connector, Full<Bytes>>,
+    request: http::request::Builder,
+    body: Bytes,
+}
+
+impl RequestBuilder {
+    /// With this header.
+    pub(super) fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        HeaderName: TryFrom<N>,
+        <HeaderName as TryFrom<N>>::Error: Into<http::Error>,
+        HeaderValue: TryFrom<V>,
+        <HeaderValue as TryFrom<V>>::Error: Into<http::Error>,
+    {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// As this user.
+    pub(super) fn basic_auth(mut self, username: &str, password: &str) -> Self {
+        let pair = Zeroizing::new(format!("{username}:{password}"));
+        let value = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
+        self.request = self.request.header(AUTHORIZATION, value.as_str());
+        if let Some(value) = self.request.headers_mut().and_then(|headers| headers.get_mut(AUTHORIZATION)) {
+            // Kept out of HTTP/2's table of headers.
+            value.set_sensitive(true);
+        }
+        self
+    }
+
+    /// With this body, wiped once it is sent.
+    pub(super) fn body(mut self, body: Zeroizing<String>) -> Self {
+        self.body = Bytes::from_owner(body);
+        self
     }
 }
 
 /// Sends a request once and reads the whole answer, both before the deadline.
-pub(super) async fn send(request: reqwest::RequestBuilder, deadline: Instant) -> Result<Answer, Unanswered> {
-    tokio::time::timeout_at(deadline, exchange(request)).await.unwrap_or(Err(Unanswered::AnswerTimeout))
+pub(super) async fn send(request: RequestBuilder, deadline: Instant) -> Result<Answer, Unanswered> {
+    let RequestBuilder { client, request, body } = request;
+    // A URL or header that cannot be written was never one of a host.
+    let mut request = request.body(Full::new(body)).map_err(|_| Unanswered::HostNotFound)?;
+    request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    let connection = capture_connection(&mut request);
+    match tokio::time::timeout_at(deadline, exchange(client.request(request))).await {
+        Ok(result) => result,
+        // Not the connector's state but this request's own: it may have been given a connection that another one made.
+        Err(_) if connection.connection_metadata().is_some() => Err(Unanswered::AnswerTimeout),
+        Err(_) => Err(Unanswered::ConnectTimeout),
+    }
 }
 
-async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Unanswered> {
-    let mut response = request.send().await.map_err(|error| stage(&error))?;
+type Sending = hyper_util::client::legacy::ResponseFuture;
+
+async fn exchange(sending: Sending) -> Result<Answer, Unanswered> {
+    let response = sending.await.map_err(|error| stage(&error))?;
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     // No compression was offered, so an encoded body is a host that does not speak HTTP as UKG Pro does.
     if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
@@ -173,60 +311,29 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Unanswered
     let retry_after =
         text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX));
     let status = response.status().as_u16();
+    let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| stage(&error))? {
-        if body.len() + chunk.len() > BODY_MAX {
+    while let Some(frame) = incoming.frame().await {
+        // Trailers are no data.
+        let Ok(data) = frame.map_err(|error| stage_of_exchange(&error))?.into_data() else { continue };
+        if body.len() + data.len() > BODY_MAX {
             return Err(Unanswered::NotUkgPro);
         }
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(&data);
     }
     Ok(Answer { status, content_type, retry_after, body })
 }
 
-/// The stage at which the HTTP client failed, from the types in its chain of causes.
-fn stage(error: &reqwest::Error) -> Unanswered {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if let Some(found) = stage_of(current, error.is_connect()) {
-            return found;
-        }
-        cause = current.source();
+/// The stage at which a request failed: the connector's own word, or what became of the exchange.
+fn stage(error: &hyper_util::client::legacy::Error) -> Unanswered {
+    let cause = std::error::Error::source(error);
+    if let Some(unanswered) = cause.and_then(|cause| cause.downcast_ref::<Unanswered>()) {
+        return *unanswered;
     }
-    match (error.is_timeout(), error.is_connect()) {
-        (true, true) => Unanswered::ConnectTimeout,
-        (true, false) => Unanswered::AnswerTimeout,
-        (false, true) => Unanswered::ConnectRefused,
-        (false, false) => Unanswered::ConnectionLost,
-    }
+    cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()).map_or(Unanswered::ConnectionLost, stage_of_exchange)
 }
 
-fn stage_of(cause: &(dyn Error + 'static), connecting: bool) -> Option<Unanswered> {
-    if let Some(name) = cause.downcast_ref::<NameError>() {
-        return Some(match name {
-            NameError::NotFound => Unanswered::HostNotFound,
-            NameError::NotAllowed => Unanswered::AddressNotAllowed,
-        });
-    }
-    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some(match tls {
-            rustls::Error::InvalidCertificate(_) => Unanswered::TlsUntrusted,
-            _ => Unanswered::TlsFailed,
-        });
-    }
-    let io = cause.downcast_ref::<io::Error>()?;
-    // An io::Error's own `source` skips the error it wraps.
-    if let Some(found) = io.get_ref().and_then(|inner| stage_of(inner, connecting)) {
-        return Some(found);
-    }
-    match io.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Some(Unanswered::ConnectRefused)
-        }
-        io::ErrorKind::TimedOut if connecting => Some(Unanswered::ConnectTimeout),
-        // TCP was up, so what broke while connecting is the handshake.
-        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted if connecting => {
-            Some(Unanswered::TlsFailed)
-        }
-        _ => None,
-    }
+/// What became of the exchange on a connection: an answer that is not HTTP, or none.
+fn stage_of_exchange(error: &hyper::Error) -> Unanswered {
+    if error.is_parse() { Unanswered::NotUkgPro } else { Unanswered::ConnectionLost }
 }

@@ -86,7 +86,7 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         }
         Reason::RateLimited => faults(at_login(json!({"status": 429}))),
         Reason::ServerError => faults(at_login(json!({"status": 503}))),
-        Reason::AddressNotAllowed => spec(json!({"subdomain": "10", "domain": "0.0.1"})),
+        Reason::AddressNotAllowed => spec(json!({"subdomain": "inside", "domain": "ultipro.test"})),
         Reason::SecretNotFound => secret(json!("none")),
         Reason::SecretKeyMissing => secret(json!({"password": null})),
         Reason::SecretValueMalformed => secret(json!({"username": "svc\n"})),
@@ -204,7 +204,7 @@ async fn every_reason_is_told_by_its_own_words() {
         filling.push(stream);
     }
 
-    let _operator = world.operator();
+    let _operator = world.operator_with_hosts("10.0.0.1 inside.ultipro.test\n");
     bring_about(&world, Which::Ordinary, &broken).await;
     serve_no_tls.abort();
     world.finish().await;

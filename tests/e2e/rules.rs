@@ -44,11 +44,11 @@ async fn bad_objects_are_refused_with_what_to_write_instead() {
         ("/spec/timeout", json!("1s"), "not a duration from 10s to 5m"),
         ("/spec/timeout", json!("2m"), "write a timeout of at most the interval"),
         ("/spec/secretRef/name", json!("Not_A_Name"), "write lower-case letters, digits, hyphens and dots"),
-        ("/spec/secretRef/trim", json!("Blanks"), "supported values: \"None\", \"Newline\""),
+        ("/spec/secretRef/trim", json!("Blanks"), "supported values: \"Newline\", \"None\""),
         ("/spec/secretRef/keys", json!({"password": "pass word"}), "spec.secretRef.keys.password"),
         ("/spec/permissions", json!([{"name": "Employee Person Details"}]), "write the row's title without blanks"),
         ("/spec/permissions", json!([{"name": "A"}, {"name": "A"}]), "Duplicate value"),
-        ("/spec/caRef", json!({"kind": "Pod", "name": "x"}), "supported values: \"ConfigMap\", \"Secret\""),
+        ("/spec/caRef", json!({"kind": "Pod", "name": "x"}), "supported values: \"Secret\", \"ConfigMap\""),
     ];
     for (path, value, expected) in cases {
         let mut manifest = world.connection(&["EmployeePersonDetails"]);

@@ -4,6 +4,19 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+pub const OPERATOR: &str = env!("CARGO_BIN_EXE_ukgpro-operator");
+
+/// The operator in a mount namespace of its own, where `/etc/hosts` is the file that `HOSTS` names.
+pub fn with_hosts() -> Vec<&'static str> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let mut program = vec!["unshare", "--mount"];
+    if !root {
+        program.extend(["--user", "--map-root-user"]);
+    }
+    program.extend(["sh", "-c", "mount --bind \"$HOSTS\" /etc/hosts && exec \"$0\" \"$@\"", OPERATOR]);
+    program
+}
+
 pub struct Operator {
     process: Child,
 }
@@ -11,10 +24,26 @@ pub struct Operator {
 impl Operator {
     /// Starts one that watches this namespace only, with these flags and variables besides. Its log goes on in the same file after a
     /// restart.
-    pub fn start(kubeconfig: &Path, namespace: &str, log: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+    ///
+    /// `program` is the operator behind another program, as [`with_hosts`] gives one; empty for the operator itself.
+    pub fn start(
+        program: &[&str],
+        kubeconfig: &Path,
+        namespace: &str,
+        log: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let process = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"))
-            .args(["run", "--namespace", namespace, "--allowed-domains", "ultipro.localhost,ultipro.com,ultipro.invalid,0.0.1"])
+        let process = Command::new(program.first().copied().unwrap_or(OPERATOR))
+            .args(program.iter().skip(1))
+            .args([
+                "run",
+                "--namespace",
+                namespace,
+                "--allowed-domains",
+                "ultipro.localhost,ultipro.com,ultipro.invalid,ultipro.test",
+            ])
             .args(["--health-address", "127.0.0.1:0", "--log-format", "json"])
             .env("UKGPRO_LOG_LEVEL", "debug,hyper_util=info,h2=info")
             .args(flags)

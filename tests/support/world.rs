@@ -24,7 +24,7 @@ use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
 use ukgpro_operator::conditions;
 
 use super::control_plane::ControlPlane;
-use super::operator::Operator;
+use super::operator::{Operator, with_hosts};
 use super::simulator::{Account, Simulator};
 
 /// Longer than anything takes on a busy machine; a test that waits for it has failed.
@@ -108,8 +108,19 @@ impl World {
 
     /// An operator with these flags and environment variables besides.
     pub fn operator_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Operator {
+        self.start_operator(&[], flags, variables)
+    }
+
+    /// An operator for which these lines are `/etc/hosts`.
+    pub fn operator_with_hosts(&self, hosts: &str) -> Operator {
+        let path = self.directory.path().join("hosts");
+        std::fs::write(&path, hosts).expect("the file is written");
+        self.start_operator(&with_hosts(), &[], &[("HOSTS", path.to_str().expect("a path"))])
+    }
+
+    fn start_operator(&self, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
         let log = self.directory.path().join("operator.log");
-        Operator::start(&self.kubeconfig, &self.namespace, &log, flags, variables)
+        Operator::start(program, &self.kubeconfig, &self.namespace, &log, flags, variables)
     }
 
     /// The port and domain of this world's simulator.

@@ -1,0 +1,397 @@
+//! The way to a host and back, against real servers on loopback: each network stage that can fail does, and is told by name.
+//!
+//! By the public interface only. Names under `.localhost` are loopback to the operator, and so reach the servers here. Where time
+//! has to pass, the clock is stopped once the server has what it should have, and then runs by itself to the next deadline.
+
+#![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod proxies;
+mod servers;
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+use ukgpro_operator::ukg::client::Client;
+use ukgpro_operator::ukg::credentials::Credentials;
+use ukgpro_operator::ukg::endpoint::Endpoint;
+use ukgpro_operator::ukg::login::LoginFailure;
+use ukgpro_operator::ukg::sensitive::Sensitive;
+use ukgpro_operator::ukg::transport::{BODY_MAX, ProxySettings, Transport, Trust, Unanswered, authorities};
+
+use servers::{Authority, H1, H2, LOGIN_OK, Reply, Reply2, answer, http1, http2, ok, self_signed, tcp};
+
+const HOST: &str = "service4.ultipro.localhost";
+/// Longer than any test may take, and the longest `spec.timeout`.
+const LONG: Duration = Duration::from_secs(300);
+
+fn trust(roots: &[&Authority], proxy: ProxySettings) -> Transport {
+    let extra_roots: Vec<CertificateDer<'static>> = roots.iter().map(|authority| authority.certificate.clone()).collect();
+    Transport::new(Trust { extra_roots, allow_private_addresses: false, proxy }).unwrap()
+}
+
+fn direct(authority: &Authority) -> Transport {
+    trust(&[authority], ProxySettings::default())
+}
+
+async fn login(transport: &Transport, port: u16) -> Result<(), LoginFailure> {
+    login_to(transport, "service4", &format!("ultipro.localhost:{port}")).await
+}
+
+async fn login_to(transport: &Transport, subdomain: &str, domain: &str) -> Result<(), LoginFailure> {
+    let secret = |value: &str| Sensitive::new(value.to_owned());
+    let credentials = Credentials {
+        username: secret("canary-username"),
+        password: secret("canary-password"),
+        customer_api_key: secret("CAN01"),
+        user_api_key: None,
+    };
+    let endpoint = Endpoint::from_parts(subdomain, domain).unwrap();
+    let client = Client { transport, endpoint: &endpoint, credentials: &credentials, deadline: Instant::now() + LONG };
+    client.login(&Sensitive::new("CANARYKEY001".to_owned())).await.map(drop)
+}
+
+fn unanswered(unanswered: Unanswered) -> Result<(), LoginFailure> {
+    Err(LoginFailure::Unanswered(unanswered))
+}
+
+#[tokio::test]
+async fn a_login_works_over_each_version_of_http_and_tls() {
+    let authority = Authority::new();
+    let hosts = [
+        http1(authority.config(HOST, H1), |_| Reply::Keep(ok())).await,
+        http1(authority.config(HOST, &[]), |_| Reply::Keep(ok())).await,
+        http1(authority.config_of_version(HOST, &rustls::version::TLS12), |_| Reply::Keep(ok())).await,
+        http1(authority.config_of_version(HOST, &rustls::version::TLS13), |_| Reply::Keep(ok())).await,
+        http2(authority.config(HOST, H2), |_| Reply2::Answer).await,
+        http2(authority.config(HOST, &[b"h2", b"http/1.1"]), |_| Reply2::Answer).await,
+    ];
+    for (case, host) in hosts.iter().enumerate() {
+        let transport = direct(&authority);
+        assert_eq!(login(&transport, host.port).await, Ok(()), "{case}");
+        assert_eq!(login(&transport, host.port).await, Ok(()), "{case}");
+        assert_eq!(host.seen.count(), 2, "{case}");
+        assert_eq!(host.seen.connections(), 1, "{case}: the calls of one check share a connection");
+        let request = &host.seen.requests()[0];
+        assert!(request.contains("/services/LoginService") && request.contains("canary-username"), "{case}: {request}");
+    }
+    let request = &hosts[0].seen.requests()[0];
+    for line in [
+        "POST /services/LoginService HTTP/1.1\r\n",
+        &format!("host: {HOST}:{}\r\n", hosts[0].port),
+        "user-agent: ukgpro-operator/",
+        "content-type: application/soap+xml; charset=utf-8\r\n",
+    ] {
+        assert!(request.contains(line), "{line} in {request}");
+    }
+    assert!(!request.contains("accept-encoding"), "{request}");
+    assert!(hosts[4].seen.requests()[0].starts_with("HTTP/2.0 "));
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_told() {
+    let transport = direct(&Authority::new());
+    assert_eq!(login_to(&transport, "service4", "ultipro.invalid").await, unanswered(Unanswered::HostNotFound));
+}
+
+#[tokio::test]
+async fn a_host_that_is_an_inner_address_is_never_dialled() {
+    let authority = Authority::new();
+    let host = http1(authority.config("127.0.0.1", H1), |_| Reply::Keep(ok())).await;
+    let strict = direct(&authority);
+    for (subdomain, domain) in [("127", "0.0.1"), ("0x7f", "0.0.1"), ("127", "0.1"), ("0177", "0.0.1"), ("10", "0.0.1")] {
+        let found = login_to(&strict, subdomain, &format!("{domain}:{}", host.port)).await;
+        assert_eq!(found, unanswered(Unanswered::AddressNotAllowed), "{subdomain}.{domain}");
+    }
+    assert_eq!(host.seen.connections(), 0);
+
+    let proxy = ProxySettings::default();
+    let lax = Trust { extra_roots: vec![authority.certificate.clone()], allow_private_addresses: true, proxy };
+    assert_eq!(login_to(&Transport::new(lax).unwrap(), "127", &format!("0.0.1:{}", host.port)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_port_where_no_one_listens_is_told() {
+    let gone = tcp(|_, _| async {}).await.port;
+    // What listened there is aborted with the statement above.
+    tokio::task::yield_now().await;
+    assert_eq!(login(&direct(&Authority::new()), gone).await, unanswered(Unanswered::ConnectRefused));
+}
+
+#[tokio::test]
+async fn a_host_that_never_ends_the_handshake_is_no_connection_in_time() {
+    let transport = direct(&Authority::new());
+    let host = tcp(|stream, _| async {
+        let _stream = stream;
+        std::future::pending().await
+    })
+    .await;
+    let started = Instant::now();
+    let (found, ()) = tokio::join!(login(&transport, host.port), async {
+        host.seen.news().await;
+        tokio::time::pause();
+    });
+    assert_eq!(found, unanswered(Unanswered::ConnectTimeout));
+    assert!(started.elapsed() < Duration::from_secs(10), "connecting has a deadline below the shortest spec.timeout");
+}
+
+#[tokio::test]
+async fn time_that_runs_out_while_connecting_is_not_the_answers() {
+    let host = tcp(|stream, _| async {
+        let _stream = stream;
+        std::future::pending().await
+    })
+    .await;
+    let transport = direct(&Authority::new());
+    let credentials = Credentials {
+        username: Sensitive::new(String::new()),
+        password: Sensitive::new(String::new()),
+        customer_api_key: Sensitive::new(String::new()),
+        user_api_key: None,
+    };
+    let endpoint = Endpoint::from_parts("service4", &format!("ultipro.localhost:{}", host.port)).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let client = Client { transport: &transport, endpoint: &endpoint, credentials: &credentials, deadline };
+    assert_eq!(
+        client.login(&Sensitive::new("CANARYKEY001".to_owned())).await.map(drop),
+        unanswered(Unanswered::ConnectTimeout)
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_told() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let transport = direct(&authority);
+    let past = |parameters: &mut rcgen::CertificateParams| {
+        parameters.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    };
+    let future = |parameters: &mut rcgen::CertificateParams| parameters.not_before = rcgen::date_time_ymd(4000, 1, 1);
+    for (case, tls) in [
+        ("unknown authority", stranger.config(HOST, H1)),
+        ("self-signed", self_signed(HOST)),
+        ("expired", authority.config_with(HOST, H1, past)),
+        ("not yet valid", authority.config_with(HOST, H1, future)),
+        ("another name", authority.config("service2.ultipro.localhost", H1)),
+    ] {
+        let host = http1(tls, |_| Reply::Keep(ok())).await;
+        assert_eq!(login(&transport, host.port).await, unanswered(Unanswered::TlsUntrusted), "{case}");
+        assert_eq!(host.seen.count(), 0, "{case}: no credentials for who is not trusted");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_otherwise_is_told() {
+    let transport = direct(&Authority::new());
+    // A fatal alert: protocol_version.
+    const NO_SUCH_VERSION: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
+    for (case, bytes) in [
+        ("a plain HTTP port", Some(&b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..])),
+        ("an old TLS", Some(NO_SUCH_VERSION)),
+        ("an end after the client's part", Some(b"")),
+        ("an end at once", None),
+    ] {
+        let host = tcp(move |mut stream, _| async move {
+            let Some(bytes) = bytes else { return };
+            let _ = stream.readable().await;
+            let _ = stream.write_all(bytes).await;
+        })
+        .await;
+        assert_eq!(login(&transport, host.port).await, unanswered(Unanswered::TlsFailed), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_has_the_request_and_is_slow_is_told_so() {
+    let authority = Authority::new();
+    let whole = ok();
+    let head_end = whole.len() - LOGIN_OK.len();
+    let replies = [
+        ("no answer", Reply::Hang(Vec::new())),
+        ("half a head", Reply::Hang(b"HTTP/1.1 200 OK\r\ncontent-".to_vec())),
+        ("half a body", Reply::Hang(whole[..head_end + 10].to_vec())),
+        ("a head that never ends", Reply::Dribble(b"HTTP/1.1 200 OK\r\nx: ".to_vec())),
+        ("a body that never ends", Reply::Dribble(b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n".to_vec())),
+    ];
+    for (case, reply) in replies {
+        let host = http1(authority.config(HOST, H1), move |_| reply.clone()).await;
+        assert_eq!(in_its_own_time(&direct(&authority), &host).await, unanswered(Unanswered::AnswerTimeout), "{case}");
+    }
+    let host = http2(authority.config(HOST, H2), |_| Reply2::Hang).await;
+    assert_eq!(in_its_own_time(&direct(&authority), &host).await, unanswered(Unanswered::AnswerTimeout), "HTTP/2");
+}
+
+/// A login during which the clock stands still once the host has the request.
+async fn in_its_own_time(transport: &Transport, host: &servers::Server) -> Result<(), LoginFailure> {
+    let started = Instant::now();
+    let (found, ()) = tokio::join!(login(transport, host.port), async {
+        host.seen.news().await;
+        while host.seen.count() == 0 {
+            host.seen.news().await;
+        }
+        tokio::time::pause();
+    });
+    let elapsed = started.elapsed();
+    tokio::time::resume();
+    assert!(elapsed >= LONG && elapsed < LONG + Duration::from_secs(5), "the deadline is the whole exchange's: {elapsed:?}");
+    found
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_answer_is_whole_is_told() {
+    let authority = Authority::new();
+    let whole = ok();
+    let replies = [
+        ("no answer", Vec::new()),
+        ("half a head", b"HTTP/1.1 200 OK\r\ncontent-".to_vec()),
+        ("half a body", whole[..whole.len() - 10].to_vec()),
+        ("half a body in chunks", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n<s:En\r\n".to_vec()),
+    ];
+    for (case, bytes) in replies {
+        let host = http1(authority.config(HOST, H1), move |_| Reply::Close(bytes.clone())).await;
+        assert_eq!(login(&direct(&authority), host.port).await, unanswered(Unanswered::ConnectionLost), "{case}");
+    }
+    for (case, reply) in [
+        ("break", Reply2::Break),
+        ("reset", Reply2::Reset(h2::Reason::INTERNAL_ERROR)),
+        ("reset in the body", Reply2::Half(h2::Reason::CANCEL)),
+    ] {
+        let host = http2(authority.config(HOST, H2), move |_| reply).await;
+        assert_eq!(login(&direct(&authority), host.port).await, unanswered(Unanswered::ConnectionLost), "HTTP/2 {case}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_beyond_all_bounds_or_not_of_http_is_not_ukg_pros() {
+    let authority = Authority::new();
+    let padded = |length: usize| format!("{LOGIN_OK}{}", " ".repeat(length - LOGIN_OK.len()));
+    let chunked = |length: usize| {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        format!("{head}{length:x}\r\n{}\r\n0\r\n\r\n", padded(length)).into_bytes()
+    };
+    let not_ours = Err(LoginFailure::Unanswered(Unanswered::NotUkgPro));
+    for (case, bytes, expected) in [
+        ("the largest", answer("200 OK", "", &padded(BODY_MAX)), Ok(())),
+        ("larger", answer("200 OK", "", &padded(BODY_MAX + 1)), not_ours),
+        ("the largest, in chunks", chunked(BODY_MAX), Ok(())),
+        ("larger, in chunks", chunked(BODY_MAX + 1), not_ours),
+        ("encoded as it is", answer("200 OK", "content-encoding: identity\r\n", LOGIN_OK), Ok(())),
+        ("compressed", answer("200 OK", "content-encoding: gzip\r\n", LOGIN_OK), not_ours),
+        ("a head of 16 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(16 << 10)), LOGIN_OK), Ok(())),
+        ("a head of 64 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(64 << 10)), LOGIN_OK), not_ours),
+        ("another protocol", b"220 smtp.corp ESMTP\r\n".to_vec(), not_ours),
+    ] {
+        let host = http1(authority.config(HOST, H1), move |_| Reply::Close(bytes.clone())).await;
+        assert_eq!(login(&direct(&authority), host.port).await, expected, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_followed() {
+    let authority = Authority::new();
+    let elsewhere = http1(authority.config("elsewhere.localhost", H1), |_| Reply::Keep(ok())).await;
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        for location in [format!("https://elsewhere.localhost:{}/", elsewhere.port), "/services/Other".to_owned()] {
+            let bytes = answer(status, &format!("location: {location}\r\n"), LOGIN_OK);
+            let host = http1(authority.config(HOST, H1), move |_| Reply::Keep(bytes.clone())).await;
+            let found = login(&direct(&authority), host.port).await;
+            assert_eq!(found, unanswered(Unanswered::NotUkgPro), "{status} {location}");
+            assert_eq!(host.seen.count(), 1, "{status} {location}");
+        }
+    }
+    assert_eq!(elsewhere.seen.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_request_is_sent_once_whatever_becomes_of_it() {
+    let authority = Authority::new();
+    let lost = unanswered(Unanswered::ConnectionLost);
+    // How many logins go well on the connection before.
+    for before in [0, 1] {
+        let host =
+            http1(authority.config(HOST, H1), move |n| if n <= before { Reply::Keep(ok()) } else { Reply::Close(Vec::new()) })
+                .await;
+        let transport = direct(&authority);
+        for _ in 0..before {
+            assert_eq!(login(&transport, host.port).await, Ok(()));
+        }
+        assert_eq!(login(&transport, host.port).await, lost, "HTTP/1.1 after {before}");
+        assert_eq!((host.seen.count(), host.seen.connections()), (before + 1, 1), "HTTP/1.1 after {before}");
+
+        for (case, reply) in [
+            ("break", Reply2::Break),
+            // What a client may repeat by RFC 9113; a login must not be.
+            ("refused stream", Reply2::Reset(h2::Reason::REFUSED_STREAM)),
+            ("going away", Reply2::GoAway),
+        ] {
+            let host = http2(authority.config(HOST, H2), move |n| if n <= before { Reply2::Answer } else { reply }).await;
+            let transport = direct(&authority);
+            for _ in 0..before {
+                assert_eq!(login(&transport, host.port).await, Ok(()));
+            }
+            assert_eq!(login(&transport, host.port).await, lost, "HTTP/2 {case} after {before}");
+            assert_eq!((host.seen.count(), host.seen.connections()), (before + 1, 1), "HTTP/2 {case} after {before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn authorities_of_a_bundle_are_beside_the_platforms() {
+    let (platform, bundle, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let mut hosts = Vec::new();
+    for authority in [&platform, &bundle, &stranger] {
+        hosts.push(http1(authority.config(HOST, H1), |_| Reply::Keep(ok())).await);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, authority: &Authority| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &authority.pem).unwrap();
+        path
+    };
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "--ignored", "--nocapture", CHILD]).env_remove("SSL_CERT_DIR");
+    child.env("SSL_CERT_FILE", file("platform.pem", &platform)).env("BUNDLE", file("bundle.pem", &bundle));
+    child.env("PORTS", hosts.iter().map(|host| host.port.to_string()).collect::<Vec<_>>().join(","));
+    let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+const CHILD: &str = "in_a_process_with_a_platform_of_its_own";
+
+#[tokio::test]
+#[ignore = "run by authorities_of_a_bundle_are_beside_the_platforms"]
+async fn in_a_process_with_a_platform_of_its_own() {
+    let ports = std::env::var("PORTS").unwrap();
+    let [platform, bundle, stranger] = ports.split(',').map(|port| port.parse().unwrap()).collect::<Vec<u16>>()[..] else {
+        panic!("{ports}");
+    };
+    let pem = std::fs::read(std::env::var_os("BUNDLE").unwrap()).unwrap();
+    let plain = Transport::new(Trust::default()).unwrap();
+    let with_bundle = plain.trusting(authorities(&pem).unwrap()).unwrap();
+    for (transport, port, expected) in [
+        (&plain, platform, Ok(())),
+        (&plain, bundle, unanswered(Unanswered::TlsUntrusted)),
+        (&with_bundle, platform, Ok(())),
+        (&with_bundle, bundle, Ok(())),
+        (&with_bundle, stranger, unanswered(Unanswered::TlsUntrusted)),
+    ] {
+        assert_eq!(login(transport, port).await, expected);
+    }
+}
+
+#[test]
+fn a_bundle_is_certificates_in_pem_or_refused() {
+    let (one, other) = (Authority::new(), Authority::new());
+    let bundle = format!("# comment\n{}\n{}", one.pem, other.pem);
+    assert_eq!(authorities(bundle.as_bytes()), Ok(vec![one.certificate, other.certificate]));
+    assert_eq!(authorities(b"no certificate"), Ok(Vec::new()));
+    assert!(authorities(b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n").is_err());
+    assert!(authorities(b"-----BEGIN CERTIFICATE-----\nAAAA\n").is_err());
+    let no_certificate = CertificateDer::from(vec![0]);
+    let trust = Trust { extra_roots: vec![no_certificate], ..Trust::default() };
+    assert!(Transport::new(trust).is_err());
+}
