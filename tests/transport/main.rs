@@ -22,7 +22,7 @@ use ukgpro_operator::ukg::login::LoginFailure;
 use ukgpro_operator::ukg::sensitive::Sensitive;
 use ukgpro_operator::ukg::transport::{BODY_MAX, ProxySettings, Transport, Trust, Unanswered, authorities};
 
-use servers::{Authority, H1, H2, LOGIN_OK, Reply, Reply2, answer, http1, http2, ok, self_signed, tcp};
+use servers::{Authority, H1, H2, LOGIN_OK, Reply, Reply2, answer, http1, http2, ok, refusing, self_signed, tcp};
 
 const HOST: &str = "service4.ultipro.localhost";
 /// Longer than any test may take, and the longest `spec.timeout`.
@@ -115,9 +115,7 @@ async fn a_host_that_is_an_inner_address_is_never_dialled() {
 
 #[tokio::test]
 async fn a_port_where_no_one_listens_is_told() {
-    let gone = tcp(|_, _| async {}).await.port;
-    // What listened there is aborted with the statement above.
-    tokio::task::yield_now().await;
+    let (gone, _held) = refusing();
     assert_eq!(login(&direct(&Authority::new()), gone).await, unanswered(Unanswered::ConnectRefused));
 }
 

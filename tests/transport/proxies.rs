@@ -4,7 +4,7 @@ use std::process::Command;
 
 use ukgpro_operator::ukg::transport::{ProxySettings, Transport, Trust, Unanswered};
 
-use super::servers::{Authority, H1, H2, Reply, Reply2, Server, Way, http1, http2, ok, proxy, self_signed, tcp};
+use super::servers::{Authority, H1, H2, Reply, Reply2, Server, Way, http1, http2, ok, proxy, refusing, self_signed, tcp};
 use super::{HOST, login, login_to, trust, unanswered};
 
 /// A host whose name no resolver here knows: whoever reaches it left that to the proxy.
@@ -93,8 +93,7 @@ async fn what_stops_at_the_proxy_is_the_proxys() {
         assert_eq!(found, unanswered(Unanswered::ProxyFailed), "{says}");
         assert_eq!((server.seen.count(), server.seen.connections()), (1, 1), "{says}");
     }
-    let gone = tcp(|_, _| async {}).await.port;
-    tokio::task::yield_now().await;
+    let (gone, _held) = refusing();
     for url in [format!("http://127.0.0.1:{gone}"), "http://proxy.invalid:3128".to_owned()] {
         assert_eq!(far(&by(&authority, &url)).await, unanswered(Unanswered::ProxyFailed), "{url}");
     }

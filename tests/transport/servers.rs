@@ -154,6 +154,13 @@ where
     Server { port, seen, _task: AbortOnDropHandle::new(task) }
 }
 
+/// A port that refuses, and is no one else's as long as this is held: bound, but not listened on.
+pub fn refusing() -> (u16, tokio::net::TcpSocket) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap().port(), socket)
+}
+
 /// What is sent instead of, or as, an answer.
 #[derive(Clone)]
 pub enum Reply {
