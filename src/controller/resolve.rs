@@ -4,6 +4,7 @@
 //! Secret values are read fresh for each check, never cached, and moved into the one type that holds them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -13,6 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
 use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, UkgProConnection, UkgProConnectionSpec};
+use crate::ukg::capture::Recorder;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part};
@@ -36,6 +38,8 @@ pub struct Target {
     pub secret_version: String,
     /// The names the Secret's keys have, for telling which one to correct.
     pub keys: SecretKeys,
+    /// Who writes down, redacted, what UKG Pro answers; nobody, unless a person asked for it.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 /// What is known of a [`Target`] that may be written down.
@@ -175,7 +179,7 @@ pub fn resolve(
         None => shared.clone(),
         Some(pem) => pem.and_then(|pem| trust(&pem, policy)).map_err(Unresolved::CaInvalid)?,
     };
-    Ok(Target { endpoint, credentials, transport, requirements, secret_version, keys })
+    Ok(Target { endpoint, credentials, transport, requirements, secret_version, keys, recorder: None })
 }
 
 /// A Secret's values, each wiped when dropped.

@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::ukg::capture::Head;
 use crate::ukg::dns::{NameError, PolicyResolver};
 
 /// DNS, TCP, proxy and TLS together. Below the shortest `spec.timeout` (10 s), so that the stage that is slow is told apart.
@@ -31,6 +32,8 @@ pub struct Answer {
     pub content_type: String,
     /// `Retry-After` in seconds, bounded; `None` if absent or a date.
     pub retry_after: Option<Duration>,
+    /// What a capture keeps of the other headers.
+    pub head: Head,
     /// The body: wiped on drop, since LoginService's holds a token.
     pub body: Zeroizing<Vec<u8>>,
 }
@@ -41,14 +44,14 @@ impl Answer {
         self.content_type.starts_with("text/html") || self.content_type.starts_with("application/xhtml")
     }
 
-    /// An answer for tables of tests.
-    #[cfg(test)]
-    pub(crate) fn for_test(status: u16, content_type: &str, body: &str) -> Self {
+    /// An answer with no headers but this.
+    pub fn new(status: u16, content_type: &str, body: &[u8]) -> Self {
         Self {
             status,
-            content_type: content_type.to_owned(),
+            content_type: content_type.to_ascii_lowercase(),
             retry_after: None,
-            body: Zeroizing::new(body.as_bytes().to_vec()),
+            head: Head::default(),
+            body: Zeroizing::new(body.to_vec()),
         }
     }
 }
@@ -173,6 +176,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Unanswered
     let retry_after =
         text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX));
     let status = response.status().as_u16();
+    let head = Head::of(response.version(), response.headers());
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(|error| stage(&error))? {
         if body.len() + chunk.len() > BODY_MAX {
@@ -180,7 +184,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Unanswered
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, content_type, retry_after, body })
+    Ok(Answer { status, content_type, retry_after, head, body })
 }
 
 /// The stage at which the HTTP client failed, from the types in its chain of causes.
