@@ -4,8 +4,8 @@
 //!
 //! **Invariant.** Redacted by construction. Nothing of what a server sent is copied: an [`Exchange`] holds words of the built-in
 //! [`vocabulary`], names of known things, small numbers and placeholders, all compiled in, and the server's bytes only choose among
-//! them. So a credential, a token or a person's data cannot pass even where a server echoes it, unless it is made of ordinary words
-//! of the vocabulary alone. The one text from elsewhere is the operation, which is the catalogue's.
+//! them. So a credential, a token or a person's data cannot pass even where a server echoes it, unless it is itself
+//! an ordinary word of the vocabulary. The one text from elsewhere is the operation, which is the catalogue's.
 //!
 //! **Bound.** [`EXCHANGES_MAX`] exchanges, each of a bounded number of elements, texts and words.
 

@@ -21,37 +21,40 @@ const TEXTS_MAX: usize = 4;
 /// Words in all the texts of one body.
 const WORDS_MAX: usize = 8 * PIECES_MAX;
 
+/// How a text is read: as a text or as a code.
+type Reading = fn(&str) -> Said;
+
 /// Elements whose text is about the request and not about a person.
-const TELLING_ELEMENTS: [&str; 14] = [
-    "Code",
-    "HasErrors",
-    "HasWarnings",
-    "Message",
-    "PropertyName",
-    "Severity",
-    "Status",
-    "StatusMessage",
-    "Success",
-    "Text",
-    "Value",
-    "faultcode",
-    "faultstring",
-    "title",
+const TELLING_ELEMENTS: [(&str, Reading); 14] = [
+    ("Code", Said::code),
+    ("HasErrors", Said::code),
+    ("HasWarnings", Said::code),
+    ("Message", Said::of),
+    ("PropertyName", Said::code),
+    ("Severity", Said::code),
+    ("Status", Said::code),
+    ("StatusMessage", Said::of),
+    ("Success", Said::code),
+    ("Text", Said::of),
+    ("Value", Said::code),
+    ("faultcode", Said::code),
+    ("faultstring", Said::of),
+    ("message", Said::of),
 ];
 /// The same in JSON.
-const TELLING_KEYS: [&str; 12] = [
-    "code",
-    "detail",
-    "error",
-    "errorCode",
-    "errorMessage",
-    "errors",
-    "message",
-    "messages",
-    "reason",
-    "status",
-    "title",
-    "type",
+const TELLING_KEYS: [(&str, Reading); 12] = [
+    ("code", Said::code),
+    ("detail", Said::of),
+    ("error", Said::of),
+    ("errorCode", Said::code),
+    ("errorMessage", Said::of),
+    ("errors", Said::of),
+    ("message", Said::of),
+    ("messages", Said::of),
+    ("reason", Said::of),
+    ("status", Said::code),
+    ("title", Said::of),
+    ("type", Said::code),
 ];
 /// Where the records of a SOAP answer begin.
 const RECORDS: &str = "Results";
@@ -167,7 +170,7 @@ impl Room {
     }
 
     fn say(&mut self, node: &mut Node, said: Said) {
-        if node.says.contains(&said) {
+        if said.is_empty() || node.says.contains(&said) {
             return;
         }
         if node.says.len() == TEXTS_MAX || said.len() > self.words {
@@ -198,11 +201,9 @@ fn element(found: &Element, siblings: &mut Vec<Node>, service: &str, depth: usiz
     let Some(node) = room.node(siblings, Some(label), None) else { return };
     let text = found.text.trim();
     if !record && found.children.is_empty() && !text.is_empty() {
-        let said = if TELLING_ELEMENTS.contains(&found.name.as_str()) {
-            Said::of(unqualified(found, text))
-        } else {
-            Said::kind_of(text)
-        };
+        let reading =
+            TELLING_ELEMENTS.iter().find(|(name, _)| *name == found.name).map_or(Said::kind_of as Reading, |(_, r)| *r);
+        let said = reading(unqualified(found, text));
         room.say(node, said);
     }
     let record = record || found.name == RECORDS;
@@ -237,7 +238,7 @@ pub fn of_json(bytes: &[u8], failed: bool) -> Option<Shape> {
     let mut room = Room::new();
     let mut json = serde_json::Deserializer::from_slice(bytes);
     // A failure that is one text is about the request.
-    let telling = bytes.first() == Some(&b'"');
+    let telling = (bytes.first() == Some(&b'"')).then_some(Said::of as Reading);
     let root = Json { siblings: &mut shape.nodes, name: None, telling, failed, depth: DEPTH_MAX, room: &mut room };
     root.deserialize(&mut json).ok()?;
     json.end().ok()?;
@@ -249,25 +250,23 @@ pub fn of_json(bytes: &[u8], failed: bool) -> Option<Shape> {
 struct Json<'a> {
     siblings: &'a mut Vec<Node>,
     name: Option<Label>,
-    /// Whether its text is about the request.
-    telling: bool,
+    /// How its text is read, if it is about the request.
+    telling: Option<Reading>,
     failed: bool,
     depth: usize,
     room: &'a mut Room,
 }
 
 impl Json<'_> {
-    fn leaf(self, kind: &'static str, said: impl FnOnce() -> Said) {
-        let says = self.failed && self.telling;
-        if let Some(node) = self.room.node(self.siblings, self.name, Some(kind))
-            && says
-        {
-            self.room.say(node, said());
+    fn leaf(self, kind: &'static str, said: impl FnOnce(Reading) -> Said) {
+        let telling = self.telling.filter(|_| self.failed);
+        if let (Some(node), Some(reading)) = (self.room.node(self.siblings, self.name, Some(kind)), telling) {
+            self.room.say(node, said(reading));
         }
     }
 
     fn number(self, number: Option<u64>) {
-        self.leaf("number", || Said::number(number));
+        self.leaf("number", |_| Said::number(number));
     }
 }
 
@@ -291,12 +290,12 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.leaf("null", || Said::of(""));
+        self.leaf("null", |reading| reading(""));
         Ok(())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.leaf("boolean", || Said::of(if value { "true" } else { "false" }));
+        self.leaf("boolean", |reading| reading(if value { "true" } else { "false" }));
         Ok(())
     }
 
@@ -316,7 +315,7 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.leaf("string", || Said::of(text));
+        self.leaf("string", |reading| reading(text));
         Ok(())
     }
 
@@ -341,7 +340,7 @@ impl<'de> Visitor<'de> for Json<'_> {
             None => &mut dropped,
         };
         while let Some(key) = entries.next_key_seed(Key)? {
-            let telling = telling || key.telling;
+            let telling = key.telling.or(telling);
             entries.next_value_seed(Json {
                 siblings: holds,
                 name: Some(key.label),
@@ -360,7 +359,7 @@ struct Key;
 
 struct KnownKey {
     label: Label,
-    telling: bool,
+    telling: Option<Reading>,
 }
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -379,7 +378,7 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<KnownKey, E> {
-        let telling = TELLING_KEYS.iter().any(|telling| telling.eq_ignore_ascii_case(key));
+        let telling = TELLING_KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, reading)| *reading);
         Ok(KnownKey { label: Label { space: "", name: Name::of(key) }, telling })
     }
 }
