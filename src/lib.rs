@@ -28,6 +28,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`api`] | the custom resource and the closed vocabulary of reasons |
+//! | [`check`] | one check from manifests, without a cluster |
 //! | [`conditions`] | Kubernetes' rules for conditions, pure |
 //! | [`controller`] | the arrows above, a file each |
 //! | [`health`] | `/livez` and `/readyz` |
@@ -55,6 +56,7 @@
 //! 8. What a user sees has one source: the CRD in `crds/` is generated from [`api`], and a test fails when it drifts.
 
 pub mod api;
+pub mod check;
 pub mod conditions;
 pub mod controller;
 pub mod health;

@@ -1,19 +1,23 @@
 //! The operator's flags and wiring.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use ukgpro_operator::api;
+use ukgpro_operator::check::{self, Source};
 use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::{self, Readiness};
 use ukgpro_operator::run::{self, Settings};
 use ukgpro_operator::telemetry::{self, LogFormat};
+use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
 
@@ -29,6 +33,10 @@ struct Cli {
 enum Command {
     /// Run the operator
     Run(RunArgs),
+    /// Check one connection from manifests, without a cluster
+    ///
+    /// Exits with 0 if the connection is Active, 1 if it is not, 2 if it cannot be checked.
+    Check(CheckArgs),
     /// Print the CustomResourceDefinition
     Crd,
     /// List the permissions and profiles that connections can ask for
@@ -45,24 +53,8 @@ struct RunArgs {
     #[arg(long, env = "UKGPRO_NAMESPACE")]
     namespace: Option<String>,
 
-    /// Domains that connections may speak to
-    #[arg(
-        long,
-        env = "UKGPRO_ALLOWED_DOMAINS",
-        value_delimiter = ',',
-        default_value = "ultipro.com,ultipro.ca,ukgpro.com",
-        value_parser = domain
-    )]
-    allowed_domains: Vec<String>,
-
-    /// File of permissions and profiles that are added to the built-in ones, or replace them by name
-    #[arg(long, env = "UKGPRO_CONFIG")]
-    config: Option<PathBuf>,
-
-    /// Let a host resolve to a loopback, link-local or private address. A proxy (HTTPS_PROXY, NO_PROXY) may always have one, and
-    /// resolves the hosts behind it by its own rules
-    #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
-    allow_private_addresses: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     /// How many checks may run at once
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -81,6 +73,69 @@ struct RunArgs {
     log_level: String,
 }
 
+/// What connections may do, and what they may ask for.
+#[derive(Args)]
+struct PolicyArgs {
+    /// Domains that connections may speak to
+    #[arg(
+        long,
+        env = "UKGPRO_ALLOWED_DOMAINS",
+        value_delimiter = ',',
+        default_value = "ultipro.com,ultipro.ca,ukgpro.com",
+        value_parser = domain
+    )]
+    allowed_domains: Vec<String>,
+
+    /// File of permissions and profiles that are added to the built-in ones, or replace them by name
+    #[arg(long, env = "UKGPRO_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Let a host resolve to a loopback, link-local or private address. A proxy (HTTPS_PROXY, NO_PROXY) may always have one, and
+    /// resolves the hosts behind it by its own rules
+    #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
+    allow_private_addresses: bool,
+}
+
+impl PolicyArgs {
+    fn catalogue(&self) -> Result<Catalogue, String> {
+        catalogue(self.config.as_deref())
+    }
+
+    fn policy(self) -> Policy {
+        Policy { allowed_domains: self.allowed_domains, allow_private_addresses: self.allow_private_addresses }
+    }
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// Files with the manifests of a UkgProConnection, its Secret and what else it refers to; - is standard input
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+
+    /// The connection to check, where the files have several
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Write what UKG Pro answered, redacted, to this file
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+
+    /// The form of the verdict
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// The connection's status, as the operator would write it
+    Yaml,
+}
+
 /// A domain as connections write it, without a port.
 fn domain(text: &str) -> Result<String, String> {
     // A domain that begins with its own subdomain is refused, so one that nobody has.
@@ -94,8 +149,21 @@ fn domain(text: &str) -> Result<String, String> {
 /// A check ends within its timeout (5 m at most); a pod is given less than that to stop.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
 
+/// The exit code of a check that was not made; clap's own for flags that cannot be read.
+const CANNOT_CHECK: u8 = 2;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check(args) => {
+            return match check_once(args) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(message) => {
+                    eprintln!("ukgpro-operator: {message}");
+                    ExitCode::from(CANNOT_CHECK)
+                }
+            };
+        }
         Command::Crd => serde_saphyr::to_string(&api::crd()).map_err(|error| error.to_string()).and_then(|yaml| print(&yaml)),
         Command::Catalogue { config } => catalogue(config.as_deref()).and_then(|catalogue| print(&listing(&catalogue))),
         Command::Run(args) => start(args),
@@ -122,6 +190,40 @@ fn catalogue(config: Option<&Path>) -> Result<Catalogue, String> {
     Catalogue::built_in().extended(&yaml).map_err(|error| at(error.to_string()))
 }
 
+/// Checks one connection and prints the verdict; gives whether it is Active.
+#[tokio::main]
+async fn check_once(args: CheckArgs) -> Result<bool, String> {
+    let catalogue = args.policy.catalogue()?;
+    let policy = args.policy.policy();
+    let sources: Vec<_> =
+        args.files.iter().map(|path| Source::read(path)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let gathered = check::gather(&sources, args.name.as_deref()).map_err(|error| error.to_string())?;
+    drop(sources);
+    // Before the login, so that none is spent for a capture that cannot be kept.
+    let file = args.capture.as_deref().map(|path| File::create(path).map_err(|error| at_capture(path, &error))).transpose()?;
+    for note in &gathered.notes {
+        eprintln!("ukgpro-operator: {note}");
+    }
+    if let Some(warning) = check::warning(&gathered.connection, &catalogue) {
+        eprintln!("ukgpro-operator: {warning}");
+    }
+    let recorder = file.is_some().then(Arc::<Recorder>::default);
+    let checked = check::check(gathered, &policy, &catalogue, recorder.clone()).await.map_err(|error| error.to_string())?;
+    print(&match args.output {
+        Output::Text => checked.text(),
+        Output::Yaml => checked.yaml().map_err(|error| error.to_string())?,
+    })?;
+    if let (Some(mut file), Some(recorder), Some(path)) = (file, recorder, args.capture) {
+        let text = check::capture_file(&recorder.capture()).map_err(|error| error.to_string())?;
+        file.write_all(text.as_bytes()).map_err(|error| at_capture(&path, &error))?;
+    }
+    Ok(checked.is_active())
+}
+
+fn at_capture(path: &Path, error: &std::io::Error) -> String {
+    format!("--capture {}: {}", path.display(), error.kind())
+}
+
 fn listing(catalogue: &Catalogue) -> String {
     let mut text = String::from("PERMISSION                       API        TITLE, AND WHAT IT GIVES\n");
     for row in catalogue.rows() {
@@ -145,7 +247,7 @@ fn listing(catalogue: &Catalogue) -> String {
 
 #[tokio::main]
 async fn start(args: RunArgs) -> Result<(), String> {
-    let catalogue = catalogue(args.config.as_deref())?;
+    let catalogue = args.policy.catalogue()?;
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
@@ -160,7 +262,7 @@ async fn start(args: RunArgs) -> Result<(), String> {
 
     let settings = Settings {
         namespace: args.namespace,
-        policy: Policy { allowed_domains: args.allowed_domains, allow_private_addresses: args.allow_private_addresses },
+        policy: args.policy.policy(),
         catalogue,
         proxy,
         concurrency: args.concurrency.into(),

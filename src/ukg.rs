@@ -17,10 +17,12 @@
 //! | [`outcome`] | what an answer to a probe means |
 //! | [`transport`], [`dns`] | how bytes get there, and at which stage they did not |
 //! | [`client`] | one login, one probe |
+//! | [`capture`] | what really came, redacted by construction |
 //!
 //! No recorded answer of LoginService is public, so every reader here has "cannot tell" among its results and never rests a
 //! verdict on one doubtful fact.
 
+pub mod capture;
 pub mod catalogue;
 pub mod client;
 pub mod credentials;

@@ -30,5 +30,6 @@ fn first_rest(target: &Target) -> Option<&RestProbe> {
 
 /// The target's web services.
 pub(super) fn client(target: &Target, deadline: Instant) -> Client<'_> {
-    Client { transport: &target.transport, endpoint: &target.endpoint, credentials: &target.credentials, deadline }
+    let Target { transport, endpoint, credentials, recorder, .. } = target;
+    Client { transport, endpoint, credentials, deadline, recorder: recorder.as_deref() }
 }

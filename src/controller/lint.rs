@@ -6,6 +6,7 @@
 //! | | user name | password | API keys |
 //! |---|---|---|---|
 //! | empty; line end at the end; blanks around; byte-order mark; invisible or control characters | fatal | fatal | fatal |
+//! | letters beyond ASCII | | | fatal in the Customer API key: no header can carry it |
 //! | the whole value is a placeholder | fatal | fatal | fatal |
 //! | base64 of a text that ends in a line end, as `echo … \| base64` makes | fatal | fatal | fatal |
 //! | in quotes, or with typographic quotes | suspicious: may be chosen so | suspicious: may be generated so | fatal |
@@ -61,6 +62,8 @@ pub enum ValueFlaw {
     Invisible,
     /// It holds a control character, which no message can carry.
     Control,
+    /// A Customer API key that no HTTP header can carry, as REST wants it.
+    NotAscii,
     /// It stands in quotes, as in a shell or a YAML file.
     Quoted,
     /// It holds quotes as word processors write.
@@ -161,6 +164,7 @@ fn rules_out_a_login(role: Role, flaw: &ValueFlaw) -> bool {
         | ValueFlaw::ByteOrderMark
         | ValueFlaw::Invisible
         | ValueFlaw::Control
+        | ValueFlaw::NotAscii
         | ValueFlaw::Placeholder
         | ValueFlaw::Base64LineEnd
         | ValueFlaw::SameAs(_)
@@ -206,6 +210,9 @@ fn flaws(role: Role, text: &str) -> Vec<ValueFlaw> {
     }
     if core.chars().any(is_control) {
         flaws.push(ValueFlaw::Control);
+    }
+    if role == Role::CustomerApiKey && flaws.is_empty() && !core.is_ascii() && !core.contains(is_typographic_quote) {
+        flaws.push(ValueFlaw::NotAscii);
     }
     if core.len() > 1 && ['"', '\'', '`'].iter().any(|quote| core.starts_with(*quote) && core.ends_with(*quote)) {
         flaws.push(ValueFlaw::Quoted);
@@ -381,6 +388,7 @@ impl fmt::Display for Finding {
             ValueFlaw::ByteOrderMark => "begins with a byte-order mark",
             ValueFlaw::Invisible => "holds a no-break blank, a zero-width or another invisible character",
             ValueFlaw::Control => "holds a line end or another control character",
+            ValueFlaw::NotAscii => "holds a letter beyond A to Z, which no header can carry",
             ValueFlaw::Quoted => "stands in quotes",
             ValueFlaw::TypographicQuotes => "holds typographic quotes",
             ValueFlaw::Placeholder => "is a placeholder that was not replaced",

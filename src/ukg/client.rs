@@ -3,6 +3,7 @@
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
+use crate::ukg::capture::Recorder;
 use crate::ukg::catalogue::{Api, Requirement, RestProbe, SoapProbe};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::Endpoint;
@@ -25,6 +26,8 @@ pub struct Client<'a> {
     pub credentials: &'a Credentials,
     /// When every call of this check must have ended.
     pub deadline: Instant,
+    /// Who writes down, redacted, what came; mostly nobody.
+    pub recorder: Option<&'a Recorder>,
 }
 
 impl Client<'_> {
@@ -33,7 +36,7 @@ impl Client<'_> {
         let message = write::authenticate(self.credentials, user_api_key);
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
-        login::read_answer(&transport::send(request, self.deadline).await?)
+        login::read_answer(&self.send("LoginService/Authenticate", request).await?)
     }
 
     /// Logs in by a REST read, once: the way without a user API key.
@@ -58,7 +61,7 @@ impl Client<'_> {
         let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key);
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
-        match transport::send(request, self.deadline).await {
+        match self.send(&format!("{service}/{operation}"), request).await {
             Ok(answer) => outcome::read_soap(&answer, *disputed),
             Err(unanswered) => Outcome::Error(unanswered),
         }
@@ -71,6 +74,16 @@ impl Client<'_> {
         // A key that no header can hold ends here, before anything is sent; lint names it earlier.
         let mut key = HeaderValue::from_str(customer_api_key.expose()).map_err(|_| Unanswered::ConnectionLost)?;
         key.set_sensitive(true);
-        transport::send(request.header("US-Customer-Api-Key", key), self.deadline).await
+        let path = read.path.split('?').next().unwrap_or_default();
+        self.send(&format!("GET {path}"), request.header("US-Customer-Api-Key", key)).await
+    }
+
+    async fn send(&self, operation: &str, request: transport::RequestBuilder) -> Result<Answer, Unanswered> {
+        let begun = Instant::now();
+        let result = transport::send(request, self.deadline).await;
+        if let Some(recorder) = self.recorder {
+            recorder.record(operation, begun.elapsed(), result.as_ref().map_err(|unanswered| *unanswered));
+        }
+        result
     }
 }

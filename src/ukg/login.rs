@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn read(status: u16, content_type: &str, body: &str) -> Result<String, LoginFailure> {
-        read_answer(&Answer::for_test(status, content_type, body)).map(|session| match session {
+        read_answer(&Answer::new(status, content_type, body.as_bytes())).map(|session| match session {
             Session::Token(token) => token.expose().to_owned(),
             Session::Basic => panic!("LoginService gives a token"),
         })
@@ -209,7 +209,7 @@ mod tests {
             (500, "", Err(F::Unanswered(Unanswered::ServerError))),
             (429, "", Err(F::Unanswered(Unanswered::RateLimited { retry_after: None }))),
         ] {
-            let read = read_basic(&Answer::for_test(status, content_type, "{}")).map(|_| ());
+            let read = read_basic(&Answer::new(status, content_type, b"{}")).map(|_| ());
             assert_eq!(read, expected, "{status} {content_type}");
         }
     }

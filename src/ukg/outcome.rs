@@ -149,13 +149,13 @@ mod tests {
             ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::NotUkgPro)),
         ];
         for (what, status, body, expected) in cases {
-            assert_eq!(read_soap(&Answer::for_test(*status, SOAP, body), false), *expected, "{what}");
+            assert_eq!(read_soap(&Answer::new(*status, SOAP, body.as_bytes()), false), *expected, "{what}");
         }
     }
 
     #[test]
     fn a_fault_to_a_disputed_request_is_a_denial_only_in_permission_words() {
-        let read = |body: String| read_soap(&Answer::for_test(500, SOAP, &body), true);
+        let read = |body: String| read_soap(&Answer::new(500, SOAP, body.as_bytes()), true);
         assert_eq!(read(fault("FailedAuthentication", "x")), Undetermined);
         assert_eq!(read(fault("FailedAuthentication", "Access is denied.")), Denied);
     }
@@ -179,7 +179,7 @@ mod tests {
             ("500", 500, problem, "{}", Error(Unanswered::ServerError)),
             ("301", 301, "", "", Error(Unanswered::NotUkgPro)),
         ] {
-            assert_eq!(read_rest(&Answer::for_test(status, content_type, body)), expected, "{what}");
+            assert_eq!(read_rest(&Answer::new(status, content_type, body.as_bytes())), expected, "{what}");
         }
     }
 }

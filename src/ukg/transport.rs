@@ -25,6 +25,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::ukg::capture::Head;
 use crate::ukg::dns::PolicyResolver;
 
 mod connect;
@@ -56,6 +57,8 @@ pub struct Answer {
     pub content_type: String,
     /// `Retry-After` in seconds, bounded; `None` if absent or a date.
     pub retry_after: Option<Duration>,
+    /// What a capture keeps of the other headers.
+    pub head: Head,
     /// The body: wiped on drop, since LoginService's holds a token.
     pub body: Zeroizing<Vec<u8>>,
 }
@@ -66,14 +69,14 @@ impl Answer {
         self.content_type.starts_with("text/html") || self.content_type.starts_with("application/xhtml")
     }
 
-    /// An answer for tables of tests.
-    #[cfg(test)]
-    pub(crate) fn for_test(status: u16, content_type: &str, body: &str) -> Self {
+    /// An answer with no headers but this.
+    pub fn new(status: u16, content_type: &str, body: &[u8]) -> Self {
         Self {
             status,
-            content_type: content_type.to_owned(),
+            content_type: content_type.to_ascii_lowercase(),
             retry_after: None,
-            body: Zeroizing::new(body.as_bytes().to_vec()),
+            head: Head::default(),
+            body: Zeroizing::new(body.to_vec()),
         }
     }
 }
@@ -311,6 +314,7 @@ async fn exchange(sending: Sending) -> Result<Answer, Unanswered> {
     let retry_after =
         text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX));
     let status = response.status().as_u16();
+    let head = Head::of(response.version(), response.headers());
     let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
     while let Some(frame) = incoming.frame().await {
@@ -321,7 +325,7 @@ async fn exchange(sending: Sending) -> Result<Answer, Unanswered> {
         }
         body.extend_from_slice(&data);
     }
-    Ok(Answer { status, content_type, retry_after, body })
+    Ok(Answer { status, content_type, retry_after, head, body })
 }
 
 /// The stage at which a request failed: the connector's own word, or what became of the exchange.

@@ -275,3 +275,13 @@ proptest! {
         prop_assert_eq!(kinds(&with(Role::Password, &password).fatal), []);
     }
 }
+
+#[test]
+fn a_customer_api_key_that_no_header_can_carry_is_told_before_it_is_tried() {
+    let flaws_of = |role| flaws(role, "ÄCME1");
+    assert_eq!(flaws_of(Role::CustomerApiKey), [ValueFlaw::NotAscii]);
+    assert!(rules_out_a_login(Role::CustomerApiKey, &ValueFlaw::NotAscii));
+    for role in [Role::Username, Role::Password, Role::UserApiKey] {
+        assert_eq!(flaws_of(role), []);
+    }
+}

@@ -94,13 +94,18 @@ impl Element {
 
 /// Reads an envelope.
 pub fn envelope(bytes: &[u8]) -> Result<Element, ReadError> {
+    document(bytes).and_then(|root| if is_envelope(&root) { Ok(root) } else { Err(ReadError::NotSoap) })
+}
+
+/// Reads XML within the bounds, whatever it is about.
+pub fn document(bytes: &[u8]) -> Result<Element, ReadError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)?;
-    let root = tree(text.trim_start_matches('\u{feff}'))?;
-    if root.name == "Envelope" && (root.namespace == ENVELOPE || root.namespace == ENVELOPE_1_1) {
-        Ok(root)
-    } else {
-        Err(ReadError::NotSoap)
-    }
+    tree(text.trim_start_matches('\u{feff}'))
+}
+
+/// Whether a document is SOAP's.
+pub fn is_envelope(root: &Element) -> bool {
+    root.name == "Envelope" && (root.namespace == ENVELOPE || root.namespace == ENVELOPE_1_1)
 }
 
 /// The body's first element, the message proper.

@@ -1,0 +1,147 @@
+use super::*;
+
+const CONNECTION: &str = "
+apiVersion: ukgpro.dev/v1alpha1
+kind: UkgProConnection
+metadata: {name: acme, namespace: hr}
+spec: {secretRef: {name: acme-ukg-pro}, subdomain: service4, domain: ultipro.com}
+status: {state: Unauthorized, conditions: []}
+";
+const SECRET: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: acme-ukg-pro}
+data: {username: c3ZjLWFjbWU=, password: b2xk}
+stringData:
+  password: |-
+    ---p
+    w'0'
+";
+
+fn gathered(texts: &[&str]) -> Result<Gathered, BadInput> {
+    let sources: Vec<_> = texts.iter().enumerate().map(|(n, text)| Source::new(&format!("{n}.yaml"), text)).collect();
+    gather(&sources, None)
+}
+
+fn refused(texts: &[&str]) -> String {
+    match gathered(texts) {
+        Ok(_) => panic!("taken: {texts:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn value(gathered: &Gathered, key: &str) -> String {
+    let data = gathered.referents.secret.as_ref().and_then(|secret| secret.data.as_ref()).expect("data");
+    String::from_utf8(data[key].0.clone()).expect("text")
+}
+
+#[test]
+fn a_connection_is_found_with_its_secret_in_one_file_or_several() {
+    for texts in [
+        vec![CONNECTION, SECRET],
+        vec![SECRET, CONNECTION],
+        vec![&format!("# A comment\n---\n{SECRET}\n--- # another\n{CONNECTION}\n---\n")],
+        vec![&format!("\u{feff}---{CONNECTION}---\r\n{SECRET}")],
+    ] {
+        let found = gathered(&texts).unwrap_or_else(|error| panic!("{error}: {texts:?}"));
+        assert_eq!(found.connection.metadata.name.as_deref(), Some("acme"));
+        assert_eq!(found.connection.status, None, "a check does not hold on to what was found before");
+        assert_eq!(found.connection.spec.interval(), std::time::Duration::from_secs(600));
+        assert_eq!(value(&found, "username"), "svc-acme");
+        assert_eq!(value(&found, "password"), "---p\nw'0'", "stringData wins");
+        assert_eq!(found.notes, [""; 0]);
+    }
+}
+
+#[test]
+fn a_connection_is_chosen_by_name_where_there_are_several() {
+    let other = CONNECTION.replace("name: acme,", "name: globex,");
+    let sources = [Source::new("a", CONNECTION), Source::new("b", &other), Source::new("c", SECRET)];
+    let found = |name| gather(&sources, name).map(|found| found.connection.metadata.name);
+    assert_eq!(found(Some("globex")), Ok(Some("globex".to_owned())));
+    assert_eq!(found(None), Err(BadInput::ManyConnections(vec!["acme".to_owned(), "globex".to_owned()])));
+    assert_eq!(found(Some("x")).expect_err("none").to_string(), "the files hold no UkgProConnection named x");
+    assert_eq!(refused(&[SECRET]), "the files hold no UkgProConnection");
+}
+
+#[test]
+fn a_bundle_comes_from_a_config_map_or_a_secret() {
+    let with = |ca: &str| CONNECTION.replace("domain: ultipro.com}", &format!("caRef: {ca}}}"));
+    let map =
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: ca, namespace: hr}, data: {ca.crt: PEM}, binaryData: {b: UEVN}}";
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: ca}, stringData: {ca.crt: SECRET}}";
+    let bundle = |ca: &str| gathered(&[&with(ca), SECRET, map, secret]).expect("taken").referents.bundle.expect("asked for");
+    assert_eq!(bundle("{name: ca}").as_deref(), Ok(&b"PEM".to_vec()));
+    assert_eq!(bundle("{name: ca, key: b}").as_deref(), Ok(&b"PEM".to_vec()));
+    assert_eq!(bundle("{name: ca, kind: Secret}").as_deref(), Ok(&b"SECRET".to_vec()));
+    assert_eq!(bundle("{name: ca, key: other}"), Err(CaFlaw::KeyMissing));
+    // The same Secret may hold both.
+    assert_eq!(bundle("{name: acme-ukg-pro, kind: Secret, key: username}").as_deref(), Ok(&b"svc-acme".to_vec()));
+    let missing = refused(&[&with("{name: ca}"), SECRET]);
+    assert_eq!(missing, "the files hold no ConfigMap ca, to which spec.caRef of the connection refers");
+}
+
+#[test]
+fn what_has_no_part_in_a_check_is_noted_and_left() {
+    let other = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: zq}, data: [1]}";
+    let found = gathered(&[&format!("{CONNECTION}---{SECRET}---\n\n---\n{other}")]).expect("taken");
+    assert_eq!(found.notes, ["0.yaml, document 3 (line 18): ignored, since it is no UkgProConnection, Secret or ConfigMap"]);
+}
+
+#[test]
+fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
+    let elsewhere = SECRET.replace("name: acme-ukg-pro", "name: acme-ukg-pro, namespace: zq-other");
+    for (what, texts, said) in [
+        (
+            "no Secret",
+            vec![CONNECTION],
+            "the files hold no Secret acme-ukg-pro, to which spec.secretRef of the connection refers",
+        ),
+        ("a Secret of another namespace", vec![CONNECTION, &elsewhere], "the files hold no Secret"),
+        ("two of a name", vec![CONNECTION, SECRET, SECRET], "the files hold the Secret acme-ukg-pro more than once"),
+        ("not YAML", vec![CONNECTION, "a: [zq-canary\n"], "1.yaml, document 1 (line"),
+        ("not a manifest", vec![CONNECTION, "zq-canary"], "1.yaml, document 1 (line 1): it is not a manifest"),
+        (
+            "a number",
+            vec![&format!("{CONNECTION}---\n{}", SECRET.replace("password: |-\n    ---p\n    w'0'", "password: 7319"))],
+            "0.yaml, document 2 (line 14): it is not a Secret as Kubernetes takes it; a value that is not text must be quoted",
+        ),
+        (
+            "not base64",
+            vec![CONNECTION, &SECRET.replace("b2xk", "zq-canary!")],
+            "data.password is not base64; write plain text",
+        ),
+        (
+            "not base64, of an unknown key",
+            vec![CONNECTION, &SECRET.replace("password: b2xk", "zq-canary: zq!")],
+            "a value under data is not",
+        ),
+        ("another version", vec![&CONNECTION.replace("v1alpha1", "v1"), SECRET], "apiVersion must be ukgpro.dev/v1alpha1"),
+        ("a List", vec!["{apiVersion: v1, kind: List, items: []}"], "it is a List"),
+        ("a name", vec![&CONNECTION.replace("name: acme,", "name: zq_Canary,"), SECRET], "metadata.name is not a name"),
+        ("a namespace", vec![&CONNECTION.replace("hr", "zq_Canary"), SECRET], "metadata.namespace is not a name"),
+        (
+            "a field",
+            vec![&CONNECTION.replace("subdomain", "zq-canary"), SECRET],
+            "document 1 (line 1): spec has a field that does not exist",
+        ),
+        ("a duplicate", vec![CONNECTION, &SECRET.replace("stringData:", "data:")], "it is not a"),
+    ] {
+        let error = refused(&texts);
+        assert!(error.contains(said), "{what}: {error}");
+        for quoted in ["zq", "7319", "w'0'"] {
+            assert!(!error.contains(quoted), "{what}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_is_read_up_to_a_bound() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("x.yaml");
+    std::fs::write(&file, vec![b'#'; FILE_MAX]).expect("written");
+    assert!(Source::read(&file).is_ok());
+    std::fs::write(&file, vec![b'#'; FILE_MAX + 1]).expect("written");
+    assert!(matches!(Source::read(&file), Err(BadInput::TooLarge(_))));
+    assert!(matches!(Source::read(directory.path()), Err(BadInput::Unreadable(..))));
+}

@@ -1,0 +1,321 @@
+//! What UKG Pro really answered, with nothing in it of whom: for settling facts that no public recording shows.
+//!
+//! Off unless a [`Recorder`] is given to the client. Pure, apart from the recorder's list.
+//!
+//! **Invariant.** Redacted by construction. Nothing of what a server sent is copied: an [`Exchange`] holds words of the built-in
+//! [`vocabulary`], names of known things, small numbers and placeholders, all compiled in, and the server's bytes only choose among
+//! them. So a credential, a token or a person's data cannot pass even where a server echoes it, unless it is itself
+//! an ordinary word of the vocabulary. The one text from elsewhere is the operation, which is the catalogue's.
+//!
+//! **Bound.** [`EXCHANGES_MAX`] exchanges, each of a bounded number of elements, texts and words.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{HeaderMap, LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE};
+use serde::{Serialize, Serializer};
+
+use crate::ukg::soap::read::{self, ReadError};
+use crate::ukg::transport::{Answer, Unanswered};
+
+pub mod structure;
+pub mod vocabulary;
+
+use structure::{Node, Shape};
+use vocabulary::Said;
+
+/// A check makes at most 128 reads, twice over, and a login.
+pub const EXCHANGES_MAX: usize = 300;
+/// Finer than this says nothing about a server, and something about a network.
+const STEP: Duration = Duration::from_millis(10);
+
+/// What is captured of one request and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exchange {
+    /// `LoginService/Authenticate`, `EmployeePerson/FindPeople`, `GET /personnel/v1/pto-plans`.
+    pub operation: String,
+    /// How long it took, rounded.
+    pub milliseconds: u64,
+    /// Where no whole answer came: at which stage.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "fixed_text")]
+    pub unanswered: Option<Unanswered>,
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Redacted>,
+}
+
+/// An answer, redacted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redacted {
+    /// HTTP status.
+    pub status: u16,
+    /// Of `Content-Type`: the media type and the charset, where known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub content_type: Vec<&'static str>,
+    /// Of the other headers.
+    pub head: Head,
+    /// The body.
+    pub body: Body,
+}
+
+/// What is kept of an answer's head beside its status; every value is compiled in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    www_authenticate: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'static str>,
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// A SOAP envelope.
+    Soap,
+    /// Well-formed XML, but no envelope.
+    Xml,
+    /// A page for people.
+    Html,
+    /// JSON.
+    Json,
+    /// Text of no form.
+    Text,
+    /// Nothing, or blanks.
+    Empty,
+    /// It begins as XML and cannot be read.
+    Unreadable,
+    /// Not UTF-8.
+    Binary,
+}
+
+/// A body, redacted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Body {
+    /// What it is.
+    pub kind: Kind,
+    /// How large, within a factor of four.
+    pub size: &'static str,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "fixed_text")]
+    pub error: Option<ReadError>,
+    /// What plain text says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub says: Option<Said>,
+    /// Its elements, or the values of JSON.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub structure: Vec<Node>,
+    /// Whether there was more than is kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+/// Errors of closed sets, each with one fixed text.
+fn fixed_text<E: std::error::Error, S: Serializer>(error: &Option<E>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&error.as_ref().map(ToString::to_string).unwrap_or_default())
+}
+
+/// Redacts an answer.
+pub fn redact(operation: &str, answer: &Answer) -> Exchange {
+    let redacted = Redacted {
+        status: answer.status,
+        content_type: content_type(&answer.content_type),
+        head: answer.head,
+        body: body(operation, answer),
+    };
+    Exchange { operation: operation.to_owned(), milliseconds: 0, unanswered: None, answer: Some(redacted) }
+}
+
+/// An exchange without an answer.
+pub fn unanswered(operation: &str, unanswered: Unanswered) -> Exchange {
+    Exchange { operation: operation.to_owned(), milliseconds: 0, unanswered: Some(unanswered), answer: None }
+}
+
+fn body(operation: &str, answer: &Answer) -> Body {
+    let bytes = answer.body.as_slice();
+    let plain = |kind| Body { kind, size: size(bytes.len()), error: None, says: None, structure: Vec::new(), cut: false };
+    let of_shape = |kind, shape: Shape| Body { structure: shape.nodes, cut: shape.cut, ..plain(kind) };
+    let Ok(text) = std::str::from_utf8(bytes) else { return plain(Kind::Binary) };
+    let text = text.trim_start_matches('\u{feff}').trim();
+    // Texts of a success are data; those of a failure are what a capture is for.
+    let failed = !(200..300).contains(&answer.status);
+    if text.is_empty() {
+        return plain(Kind::Empty);
+    }
+    let document = read::document(bytes);
+    match document {
+        Ok(root) if read::is_envelope(&root) => of_shape(Kind::Soap, structure::of_xml(&root, operation)),
+        _ if answer.is_html() || begins_as_html(text) => plain(Kind::Html),
+        Ok(root) => of_shape(Kind::Xml, structure::of_xml(&root, operation)),
+        Err(error) if text.starts_with('<') => Body { error: Some(error), ..plain(Kind::Unreadable) },
+        Err(_) => match structure::of_json(text.as_bytes(), failed) {
+            Some(shape) => of_shape(Kind::Json, shape),
+            None => Body { says: failed.then(|| Said::of(text)), ..plain(Kind::Text) },
+        },
+    }
+}
+
+fn begins_as_html(text: &str) -> bool {
+    let begins = |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    begins("<!doctype html") || begins("<html")
+}
+
+/// In steps, since the exact size of a known answer gives away the length of what is in it.
+fn size(bytes: usize) -> &'static str {
+    match bytes {
+        0 => "0",
+        1..=1024 => "up to 1 KiB",
+        1025..=4096 => "up to 4 KiB",
+        4097..=16384 => "up to 16 KiB",
+        16385..=65536 => "up to 64 KiB",
+        65537..=262_144 => "up to 256 KiB",
+        _ => "more than 256 KiB",
+    }
+}
+
+/// Stands for a value that is in no list.
+const OTHER: &str = "<other>";
+
+const MEDIA_TYPES: [&str; 11] = [
+    "application/json",
+    "application/octet-stream",
+    "application/problem+json",
+    "application/problem+xml",
+    "application/soap+xml",
+    "application/xhtml+xml",
+    "application/xml",
+    "multipart/related",
+    "text/html",
+    "text/plain",
+    "text/xml",
+];
+const CHARSETS: [&str; 5] = ["utf-8", "utf-16", "iso-8859-1", "us-ascii", "windows-1252"];
+const SERVERS: [&str; 14] = [
+    "AkamaiGHost",
+    "Apache",
+    "BigIP",
+    "CloudFront",
+    "Google Frontend",
+    "Kestrel",
+    "Microsoft-Azure-Application-Gateway",
+    "Microsoft-HTTPAPI",
+    "Microsoft-IIS",
+    "awselb",
+    "cloudflare",
+    "envoy",
+    "istio-envoy",
+    "nginx",
+];
+const SCHEMES: [&str; 6] = ["Basic", "Bearer", "Digest", "NTLM", "Negotiate", "OAuth"];
+const WAITS: [(u64, &str); 11] = [
+    (0, "0 s"),
+    (1, "up to 1 s"),
+    (2, "up to 2 s"),
+    (5, "up to 5 s"),
+    (10, "up to 10 s"),
+    (30, "up to 30 s"),
+    (60, "up to 1 m"),
+    (120, "up to 2 m"),
+    (300, "up to 5 m"),
+    (900, "up to 15 m"),
+    (3600, "up to 1 h"),
+];
+
+/// The known one that this is, or else the placeholder.
+fn known(list: &[&'static str], value: &str) -> &'static str {
+    list.iter().find(|known| known.eq_ignore_ascii_case(value.trim())).unwrap_or(&OTHER)
+}
+
+fn content_type(value: &str) -> Vec<&'static str> {
+    let mut parts = value.split(';');
+    let media_type = parts.next().filter(|media_type| !media_type.trim().is_empty()).map(|m| known(&MEDIA_TYPES, m));
+    let charset = parts.find_map(|part| part.trim().strip_prefix("charset=")).map(|c| known(&CHARSETS, c.trim_matches('"')));
+    media_type.into_iter().chain(charset).collect()
+}
+
+impl Head {
+    /// What is kept of these headers.
+    pub fn of(version: http::Version, headers: &HeaderMap) -> Self {
+        // A value that is no ASCII text is still a value.
+        let of = |name, read: fn(&str) -> &'static str| headers.get(name).map(|value| value.to_str().map_or(OTHER, read));
+        let version = match version {
+            http::Version::HTTP_10 => Some("HTTP/1.0"),
+            http::Version::HTTP_11 => Some("HTTP/1.1"),
+            http::Version::HTTP_2 => Some("HTTP/2"),
+            _ => None,
+        };
+        Self {
+            version,
+            retry_after: of(RETRY_AFTER, wait),
+            server: of(SERVER, |value| known(&SERVERS, value.split(['/', '(']).next().unwrap_or_default())),
+            www_authenticate: of(WWW_AUTHENTICATE, |value| known(&SCHEMES, value.split([' ', ',']).next().unwrap_or_default())),
+            location: of(LOCATION, |value| match value.split_once(':') {
+                Some((scheme, _)) => known(&["http", "https"], scheme),
+                None => "a path",
+            }),
+        }
+    }
+}
+
+fn wait(value: &str) -> &'static str {
+    match value.trim().parse::<u64>() {
+        Ok(seconds) => WAITS.iter().find(|(limit, _)| seconds <= *limit).map_or("more than 1 h", |(_, said)| said),
+        // An HTTP date is the other form there is.
+        Err(_) if value.trim_end().ends_with("GMT") => "a date",
+        Err(_) => OTHER,
+    }
+}
+
+/// Collects exchanges, as many as the bound allows.
+#[derive(Debug, Default)]
+pub struct Recorder(Mutex<Capture>);
+
+/// What was collected.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capture {
+    /// In the order in which they ended.
+    pub exchanges: Vec<Exchange>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl Recorder {
+    /// Redacts and keeps what came of a request.
+    pub fn record(&self, operation: &str, took: Duration, result: Result<&Answer, Unanswered>) {
+        let exchange = result.map_or_else(|stage| unanswered(operation, stage), |answer| redact(operation, answer));
+        let step = STEP.as_millis();
+        let milliseconds = u64::try_from(took.as_millis().div_ceil(step) * step).unwrap_or(u64::MAX);
+        // Each change is one push or one addition, so a poisoned lock holds good data.
+        let mut capture = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if capture.exchanges.len() < EXCHANGES_MAX {
+            capture.exchanges.push(Exchange { milliseconds, ..exchange });
+        } else {
+            capture.dropped += 1;
+        }
+    }
+
+    /// What was recorded so far.
+    pub fn capture(&self) -> Capture {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;
