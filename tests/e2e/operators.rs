@@ -1,7 +1,8 @@
 //! Operators that restart, come in twos, and have only the rights they need.
 
+use kube::api::DeleteParams;
 use serde_json::json;
-use ukgpro_operator::api::UkgProConnection;
+use ukgpro_operator::api::{PermissionState, UkgProConnection, UkgProConnectionStatus};
 
 use crate::support::World;
 use crate::support::world::CONNECTION;
@@ -65,16 +66,111 @@ async fn two_operators_do_not_fight_over_a_status() {
 }
 
 #[tokio::test]
-async fn an_annotation_of_others_in_the_status_wakes_nobody() {
-    let world = World::new("others").await;
+async fn a_label_wakes_nobody() {
+    let world = World::new("label").await;
     let operator = world.operator();
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
     world.edit(json!({"metadata": {"labels": {"team": "hr"}}})).await;
-    // A check that the label had caused would have begun before this one, and be counted by its end.
-    world.edit(json!({"spec": {"permissions": [{"name": "EmployeeJobDetails"}]}})).await;
-    world.wait_for("the new permission", |status| status.permissions.iter().any(|p| p.name == "EmployeeJobDetails")).await;
+    // A check that the label caused would have begun before this one's, and be counted when both have ended.
+    let mut other = world.connection(&["EmployeePersonDetails"]);
+    other["metadata"]["name"] = json!("other");
+    world.apply(&other).await.expect("accepted");
+    world.wait_for_reason_of("other", "AllPermissionsGranted").await;
     assert!(operator.stop().success());
     assert_eq!(logins(&world.simulator.counters().await), 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn copies_of_one_wrong_secret_cost_one_login_together() {
+    let world = World::new("copies").await;
+    let [username, _, customer_api_key, user_api_key] = world.account.secrets().map(str::to_owned);
+    let wrong =
+        json!({"username": username, "password": "wrong", "customerApiKey": customer_api_key, "userApiKey": user_api_key});
+    world.put_secret_data(wrong).await;
+    let names: Vec<_> = (0..10).map(|index| format!("copy{index}")).collect();
+    for name in &names {
+        let mut copy = world.connection(&["EmployeePersonDetails"]);
+        copy["metadata"]["name"] = json!(name);
+        world.apply(&copy).await.expect("accepted");
+    }
+    let operator = world.operator();
+    for name in &names {
+        let refused = |status: &UkgProConnectionStatus| status.state == "Unauthorized";
+        world.wait_for_of(name, "a refusal", refused).await;
+    }
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    // Each of them sees the right values at once.
+    world.edit_secret(json!({"stringData": {"password": world.account.password}})).await;
+    for name in &names {
+        world.wait_for_reason_of(name, "AllPermissionsGranted").await;
+    }
+    assert!(operator.stop().success());
+    assert_eq!(world.simulator.logins(&world.account).await, (11, 1));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_verdict_does_not_land_on_an_object_made_again() {
+    let world = World::new("again").await;
+    let _operator = world.operator();
+    let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 2}}]);
+    world.simulator.faults(slow).await;
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_counters("the login", |counters| logins(counters) == 1).await;
+    world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
+    let mut other = world.connection(&["EmployeePersonDetails"]);
+    other["spec"]["domain"] = json!("ultipro.localhost:1");
+    world.apply(&other).await.expect("accepted");
+    // The check of the first goes on to its end, and what it found is of no use to anyone.
+    let probed = |counters: &serde_json::Value| counters["requests"]["EmployeePerson/FindPeople"] == 1;
+    world.wait_for_counters("the end of the first's check", probed).await;
+    let status = world.wait_for_reason("ConnectRefused").await.status.expect("a status");
+    assert!(status.permissions.iter().all(|permission| permission.state == PermissionState::Unknown));
+    assert_eq!(world.events(1).await, ["ConnectRefused"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_verdict_that_cannot_be_written_costs_no_further_login() {
+    let world = World::new("unwritten").await;
+    let rules = world.set_rules(None).await;
+    let no_patch = rules.iter().flatten().filter(|rule| !rule.verbs.contains(&"patch".to_owned())).cloned().collect();
+    world.set_rules(Some(no_patch)).await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    let tries = || world.operator_log().matches("check not finished").count();
+    world.wait_until("three tries to write", async || tries() >= 3).await;
+    world.set_rules(rules).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    assert_eq!(logins(&world.simulator.counters().await), 1);
+    // Requests were refused here, as they were meant to be.
+    world.finish_without_operator().await;
+}
+
+#[tokio::test]
+async fn a_person_may_ask_for_exactly_one_more_try() {
+    let world = World::new("request").await;
+    let mut locked = world.account.clone();
+    locked.status = "Locked";
+    world.simulator.play(&locked).await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("CredentialsRejected").await;
+    let ask = async |value: &str| {
+        world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": value}}})).await;
+        let answered = |status: &UkgProConnectionStatus| status.last_handled_reconcile_at.as_deref() == Some(value);
+        world.wait_for("the receipt", answered).await
+    };
+    ask("1").await;
+    assert_eq!(world.simulator.logins(&world.account).await, (2, 2), "one more, and no more");
+    world.edit_secret(json!({"metadata": {"labels": {"touched": "yes"}}})).await;
+    world.edit(json!({"spec": {"interval": "1h"}})).await;
+    world.wait_for_reason("CredentialsRejected").await;
+    assert_eq!(world.simulator.logins(&world.account).await, (2, 2));
+    // Unlocked in UKG Pro, with the same values.
+    world.simulator.play(&world.account).await;
+    assert_eq!(ask("2").await.status.expect("a status").state, "Active");
     world.finish().await;
 }

@@ -67,14 +67,16 @@ async fn a_wrong_password_is_unauthorized_and_costs_one_login() {
     world.edit(json!({"spec": {"interval": "1h"}})).await;
     world.wait_for_reason("CredentialsRejected").await;
     operator.kill();
-    let _operator = world.operator();
-    world.edit(json!({"spec": {"suspend": true}})).await;
-    world.wait_for_reason("Suspended").await;
+    let read_before = world.secrets_read();
+    let operator = world.operator();
+    world.wait_until("the check after a restart", async || world.secrets_read() > read_before).await;
+    // Stopping waits for running checks, and so for a login they would make.
+    assert!(operator.stop().success());
     assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
     assert_eq!(world.events(1).await, ["CredentialsRejected"]);
 
+    let _operator = world.operator();
     // The right values are tried at once.
-    world.edit(json!({"spec": {"suspend": false}})).await;
     world.edit_secret(json!({"stringData": {"password": right.password}})).await;
     world.wait_for_reason("AllPermissionsGranted").await;
     world.finish().await;
@@ -141,19 +143,22 @@ async fn no_usable_answer_is_unreachable_by_its_stage() {
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason("TlsUntrusted").await;
 
-    for (answer, reason) in [
+    for (index, (answer, reason)) in [
         (json!({"status": 503}), "ServerError"),
         (json!({"status": 405}), "ServerError"),
         (json!({"status": 429, "headers": {"retry-after": "7"}}), "RateLimited"),
         (json!({"status": 302, "headers": {"location": "https://service4.ultipro.localhost/"}}), "NotUkgPro"),
         (json!({"closeConnection": true}), "ConnectionLost"),
         (json!({"delaySeconds": 30}), "AnswerTimeout"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": answer}])).await;
         let mut manifest = world.connection(&GUIDE);
         manifest["spec"]["timeout"] = json!("10s");
         // Another spec each time, so that a check follows at once.
-        manifest["spec"]["interval"] = json!(format!("{}m", 10 + reason.len() + answer.to_string().len()));
+        manifest["spec"]["interval"] = json!(format!("{}m", 20 + index));
         world.apply(&manifest).await.expect("accepted");
         world.wait_for_reason(reason).await;
     }

@@ -11,7 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::runtime::wait::await_condition;
@@ -188,6 +188,14 @@ impl World {
         self.secrets().patch(SECRET, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the Secret is edited");
     }
 
+    /// Replaces the rules of the operator's Role, for as long as a test wants it to have fewer.
+    pub async fn set_rules(&self, rules: Option<Vec<PolicyRule>>) -> Option<Vec<PolicyRule>> {
+        let mut role = self.api::<Role>().get(SERVICE_ACCOUNT).await.expect("a Role");
+        let before = std::mem::replace(&mut role.rules, rules);
+        self.api::<Role>().replace(SERVICE_ACCOUNT, &PostParams::default(), &role).await.expect("replaced");
+        before
+    }
+
     /// Merges into the connection.
     pub async fn edit(&self, patch: Value) {
         let edited = self.connections().patch(CONNECTION, &PatchParams::default(), &Patch::Merge(&patch)).await;
@@ -230,35 +238,42 @@ impl World {
         self.wait_for_of(name, reason, is).await
     }
 
-    /// Waits until the simulator's counters are as said.
-    pub async fn wait_for_counters(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until this is so.
+    pub async fn wait_until(&self, what: &str, is: impl AsyncFn() -> bool) {
         let poll = async {
             let mut ticks = tokio::time::interval(Duration::from_millis(50));
             loop {
                 ticks.tick().await;
-                let counters = self.simulator.counters().await;
-                if is(&counters) {
-                    return counters;
+                if is().await {
+                    return;
                 }
             }
         };
-        tokio::time::timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("waited for {what} in vain"))
+        if tokio::time::timeout(DEADLINE, poll).await.is_err() {
+            panic!("waited for {what} in vain; the operator said\n{}", self.operator_log());
+        }
+    }
+
+    /// Waits until the simulator's counters are as said.
+    pub async fn wait_for_counters(&self, what: &str, is: impl Fn(&Value) -> bool) {
+        self.wait_until(what, async || is(&self.simulator.counters().await)).await;
     }
 
     /// Waits for this many events about the connection and gives their reasons, oldest first.
     pub async fn events(&self, count: usize) -> Vec<String> {
-        let poll = async {
-            let mut ticks = tokio::time::interval(Duration::from_millis(50));
-            loop {
-                ticks.tick().await;
-                let mut events = self.api::<Event>().list(&ListParams::default()).await.expect("events").items;
-                events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
-                if events.len() >= count {
-                    return events.into_iter().filter_map(|event| event.reason).collect();
-                }
-            }
+        let events = async || {
+            let mut events = self.api::<Event>().list(&ListParams::default()).await.expect("events").items;
+            events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
+            events
         };
-        tokio::time::timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("waited for {count} events in vain"))
+        self.wait_until("events", async || events().await.len() >= count).await;
+        events().await.into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    /// How often the operator has read a Secret, by the API server's audit log; each check does so once.
+    pub fn secrets_read(&self) -> usize {
+        let is_read = |entry: &Value| entry["verb"] == "get" && entry["objectRef"]["resource"] == "secrets";
+        self.audited().iter().filter(|entry| is_read(entry)).count()
     }
 
     /// Runs the real kubectl in this namespace; its standard output, whether or not it succeeded.
@@ -300,17 +315,20 @@ impl World {
     }
 
     fn assert_no_request_refused(&self) {
-        let Some(audit_log) = &self.control_plane.audit_log else { return };
-        let user = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", self.namespace);
-        let log = std::fs::read_to_string(audit_log).expect("the audit log");
-        let mut requests = 0;
-        for line in log.lines().filter(|line| line.contains(&user)) {
-            // The last line may be half written.
-            let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
-            requests += 1;
+        let audited = self.audited();
+        for entry in &audited {
             assert_ne!(entry["responseStatus"]["code"], 403, "{} {}", entry["verb"], entry["requestURI"]);
         }
-        assert!(requests > 0, "the audit log has the operator's requests");
+        assert!(!audited.is_empty() || self.control_plane.audit_log.is_none(), "the audit log has the operator's requests");
+    }
+
+    /// The operator's requests, as the API server has logged them; none with somebody's own cluster.
+    fn audited(&self) -> Vec<Value> {
+        let Some(audit_log) = &self.control_plane.audit_log else { return Vec::new() };
+        let user = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", self.namespace);
+        let log = std::fs::read_to_string(audit_log).expect("the audit log");
+        // The last line may be half written.
+        log.lines().filter(|line| line.contains(&user)).filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     fn api<K>(&self) -> Api<K>

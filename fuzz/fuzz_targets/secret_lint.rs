@@ -1,0 +1,29 @@
+//! The lint of a Secret's values: any texts are judged, and no finding says anything of a value but its kind.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ukgpro_operator::api::SecretKeys;
+use ukgpro_operator::controller::lint::{self, Lint};
+use ukgpro_operator::ukg::credentials::Credentials;
+use ukgpro_operator::ukg::sensitive::Sensitive;
+
+fuzz_target!(|values: (String, String, String, Option<String>)| {
+    let (username, password, customer_api_key, user_api_key) = values;
+    let lint_of = |username: &str| {
+        let secret = |text: &str| Sensitive::new(text.to_owned());
+        let credentials = Credentials {
+            username: secret(username),
+            password: secret(&password),
+            customer_api_key: secret(&customer_api_key),
+            user_api_key: user_api_key.as_deref().map(secret),
+        };
+        lint::lint(&credentials, &SecretKeys::default())
+    };
+    let Lint { fatal, suspicious } = lint_of(&username);
+    // The texts are fixed: their length does not grow with the values.
+    for finding in fatal.iter().chain(&suspicious) {
+        assert!(finding.to_string().len() < 200);
+    }
+    assert_eq!(fatal.is_empty(), lint::text(&fatal).is_empty());
+    assert_eq!(lint_of(&username), Lint { fatal, suspicious }, "the same values are judged the same way");
+});

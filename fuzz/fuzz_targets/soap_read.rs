@@ -1,0 +1,25 @@
+//! The SOAP reader and those who judge by it: any bytes are an answer or an error, and no arbitrary ones are a success.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ukgpro_operator::ukg::login::{self, Session};
+use ukgpro_operator::ukg::outcome::{self, Outcome};
+use ukgpro_operator::ukg::soap::read;
+use ukgpro_operator::ukg::transport::Answer;
+
+fuzz_target!(|data: &[u8]| {
+    let [status, body @ ..] = data else { return };
+    let envelope = read::envelope(body);
+    let fault = envelope.as_ref().ok().and_then(read::fault);
+    let status = [200, 400, 401, 403, 404, 405, 415, 429, 500, 503][usize::from(*status) % 10];
+    let answer = Answer::new(status, "application/soap+xml; charset=utf-8", body);
+    // A session or a grant needs a well-formed envelope that is no fault, with the status of a success.
+    if let Ok(Session::Token(token)) = login::read_answer(&answer) {
+        assert!(status == 200 && envelope.is_ok() && fault.is_none() && !token.expose().trim().is_empty());
+    }
+    for disputed in [false, true] {
+        if outcome::read_soap(&answer, disputed) == Outcome::Granted {
+            assert!(status == 200 && envelope.is_ok() && fault.is_none());
+        }
+    }
+});
