@@ -47,8 +47,8 @@
 //! 1. [`ukg`] knows nothing of Kubernetes. `lint`, `gate`, `decide`, [`conditions`] and the SOAP reader and writer are not
 //!    asynchronous and read no clock.
 //! 2. An `Err` from [`controller::reconcile`] means that Kubernetes could not be read or written, and nothing else.
-//! 3. One closed [`api::Reason`] is the vocabulary of conditions and events, each with one fixed text in [`wording`]. No text of a
-//!    server reaches a status, an event or a log line.
+//! 3. One closed [`api::Reason`] is the vocabulary of conditions and events, each with one fixed text in [`wording`] and a section in
+//!    `docs/runbook.md`. No text of a server reaches a status, an event or a log line.
 //! 4. Secrets live in [`ukg::sensitive::Sensitive`], which cannot be printed, serialised or cloned and is wiped when dropped.
 //! 5. `lastTransitionTime` changes only when a condition's status does; nothing in the status moves while nothing changes.
 //! 6. No finalizer: nothing outside the cluster needs cleaning up, and a namespace always deletes at once.

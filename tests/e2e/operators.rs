@@ -129,6 +129,7 @@ async fn a_verdict_does_not_land_on_an_object_made_again() {
     let status = world.wait_for_reason("ConnectRefused").await.status.expect("a status");
     assert!(status.permissions.iter().all(|permission| permission.state == PermissionState::Unknown));
     assert_eq!(world.events(1).await, ["ConnectRefused"]);
+    assert_eq!(world.statuses_written(), 1, "the verdict of the first was written onto the second");
     world.finish().await;
 }
 

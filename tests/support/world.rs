@@ -276,6 +276,12 @@ impl World {
         self.audited().iter().filter(|entry| is_read(entry)).count()
     }
 
+    /// How many statuses the operator has written, by the same log.
+    pub fn statuses_written(&self) -> usize {
+        let is_written = |entry: &Value| entry["verb"] == "patch" && entry["responseStatus"]["code"] == 200;
+        self.audited().iter().filter(|entry| is_written(entry)).count()
+    }
+
     /// Runs the real kubectl in this namespace; its standard output, whether or not it succeeded.
     pub async fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(&self.control_plane.kubectl);
