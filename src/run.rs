@@ -271,6 +271,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_connection_that_cannot_be_read_is_left_out_and_the_others_are_not() {
+        let object = |spec: serde_json::Value| {
+            let object = serde_json::json!({"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection",
+                "metadata": {"name": "acme", "namespace": "hr"}, "spec": spec});
+            serde_json::from_value::<DeserializeGuard<UkgProConnection>>(object).expect("guarded")
+        };
+        let good = || object(serde_json::json!({"secretRef": {"name": "x"}}));
+        let bad = || object(serde_json::json!({"secretRef": 7}));
+        assert!(matches!(readable(Ok(Event::InitApply(good()))), Some(Ok(Event::InitApply(_)))));
+        for event in [Event::Apply(bad()), Event::InitApply(bad()), Event::Delete(bad())] {
+            assert!(readable(Ok(event)).is_none());
+        }
+    }
+
+    #[test]
     fn waits_after_errors_double_up_to_a_bound() {
         let waits: Vec<_> = [1, 2, 3, 8, 100, u32::MAX].map(|count| error_wait(count).as_secs()).to_vec();
         assert_eq!(waits, [1, 2, 4, 120, 120, 120]);

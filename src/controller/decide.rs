@@ -63,7 +63,7 @@ pub struct Note {
     pub message: String,
 }
 
-/// The first wait after a transient failure; it doubles from there up to the interval.
+/// The first wait after a transient failure.
 const RETRY_MIN: Duration = Duration::from_secs(15);
 /// The longest: an outage of hours must not mean hours more until it is seen to have ended.
 const RETRY_MAX: Duration = Duration::from_secs(600);

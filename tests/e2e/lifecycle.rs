@@ -1,5 +1,6 @@
 //! A connection's life: changed, suspended, deleted.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use kube::api::DeleteParams;
@@ -23,6 +24,13 @@ async fn a_changed_spec_is_acted_on_at_once() {
     let mut manifest = world.connection(&["EmployeePersonDetails"]);
     manifest["spec"]["caRef"] = json!({"name": "not-there"});
     world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("CaInvalid").await;
+    // It may come late, and from a Secret.
+    world.put_secret_named("not-there", json!({"bundle.pem": world.simulator.ca})).await;
+    manifest["spec"]["caRef"] = json!({"kind": "Secret", "name": "not-there", "key": "bundle.pem"});
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.put_secret_named("not-there", json!({"bundle.pem": "no certificate"})).await;
     world.wait_for_reason("CaInvalid").await;
     world.apply(&world.connection(&["EmployeeJobDetails"])).await.expect("accepted");
     let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
@@ -72,5 +80,31 @@ async fn a_deleted_connection_is_gone_at_once() {
     world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn profiles_and_an_administrators_own_permissions_are_expanded() {
+    let world = World::new("profiles").await;
+    let mut config = tempfile::NamedTempFile::new().expect("a file");
+    let rows = "permissions: [{name: TimeOffRequests, title: Time Off Requests, enables: requests for time off, \
+                rest: {path: '/personnel/v1/pto-plans?page=1&per_page=1'}}]\n\
+                profiles: [{name: Ours, description: what we need, permissions: [{name: TimeOffRequests}, {name: EmployeeContacts}]}]\n";
+    config.write_all(rows.as_bytes()).expect("written");
+    let _operator = world.operator_with(&["--config", config.path().to_str().expect("a path")], &[]);
+    let mut manifest = world.connection(&[]);
+    manifest["spec"]["profiles"] = json!(["EmployeeData", "Ours"]);
+    world.apply(&manifest).await.expect("accepted");
+    let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
+    let found: Vec<_> = status.permissions.iter().map(|permission| permission.title.as_str()).collect();
+    let employee_data =
+        ["Employee Person Details", "Employee Job Details", "Employee Contacts", "Employee User Defined Fields"];
+    assert_eq!(found, [employee_data.as_slice(), &["Time Off Requests"]].concat());
+
+    manifest["spec"]["profiles"] = json!(["EmployeeDatas"]);
+    world.apply(&manifest).await.expect("accepted");
+    let status = world.wait_for_reason("PermissionUnknown").await.status.expect("a status");
+    let message = &find(&status.conditions, "Ready").expect("always there").message;
+    assert!(message.contains("there is no profile EmployeeDatas (nearest: EmployeeData"), "{message}");
     world.finish().await;
 }

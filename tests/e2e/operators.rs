@@ -83,6 +83,29 @@ async fn a_label_wakes_nobody() {
 }
 
 #[tokio::test]
+async fn an_operator_says_that_it_lives_and_when_it_is_ready() {
+    let world = World::new("health").await;
+    // Without the right to list connections it lives, and is not ready.
+    let rules = world.set_rules(Some(Vec::new())).await;
+    let operator = world.operator();
+    let address = || {
+        let log = world.operator_log();
+        let started = log.lines().find(|line| line.contains("\"started\""))?.to_owned();
+        serde_json::from_str::<serde_json::Value>(&started).ok()?["health"].as_str().map(str::to_owned)
+    };
+    world.wait_until("the start", async || address().is_some()).await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let url = format!("http://{}", address().expect("an address"));
+    let status = async |path: &str| http.get(format!("{url}{path}")).send().await.map(|answer| answer.status().as_u16()).ok();
+    world.wait_until("a refused list", async || world.operator_log().contains("watch interrupted")).await;
+    assert_eq!((status("/livez").await, status("/readyz").await), (Some(200), Some(503)));
+    world.set_rules(rules).await;
+    world.wait_until("readiness", async || status("/readyz").await == Some(200)).await;
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+}
+
+#[tokio::test]
 async fn copies_of_one_wrong_secret_cost_one_login_together() {
     let world = World::new("copies").await;
     let [username, _, customer_api_key, user_api_key] = world.account.secrets().map(str::to_owned);
