@@ -182,4 +182,20 @@ mod tests {
             assert_eq!(read_rest(&Answer::new(status, content_type, body.as_bytes())), expected, "{what}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever comes, a grant needs a success, and HTML is none.
+        #[test]
+        fn no_arbitrary_answer_is_a_grant(
+            status in 100..600_u16,
+            content_type in proptest::sample::select(vec!["application/json", "application/problem+json", "text/html", ""]),
+            body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let answer = Answer::new(status, content_type, &body);
+            let granted = read_rest(&answer) == Granted;
+            let json = serde_json::from_slice::<serde_json::Value>(&body).is_ok();
+            proptest::prop_assert_eq!(granted, status == 200 && content_type != "text/html" && json);
+            proptest::prop_assert!(read_soap(&answer, false) != Granted && read_soap(&answer, true) != Granted);
+        }
+    }
 }

@@ -279,4 +279,34 @@ mod tests {
 
         assert_eq!(fault(&envelope(ANSWER.as_bytes()).expect("readable")), None);
     }
+
+    proptest::proptest! {
+        /// Any bytes are an envelope or an error, and what is read is within the bounds.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..512)) {
+            let _ = envelope(&bytes);
+        }
+
+        /// An answer with any part of it replaced by anything is read or refused, never a panic.
+        #[test]
+        fn a_broken_answer_is_read_or_refused(at in 0..ANSWER.len(), length in 0..40_usize, with in "[<>&;/a-z:!\\[\\]\"= \u{0}-\u{ff}]{0,20}") {
+            let mut bytes = ANSWER.as_bytes().to_vec();
+            bytes.splice(at..(at + length).min(ANSWER.len()), with.bytes());
+            if let Ok(envelope) = envelope(&bytes) {
+                proptest::prop_assert!(fault(&envelope).is_none());
+            }
+        }
+
+        /// Any text that XML can hold comes back as it was written, whichever way it is written.
+        #[test]
+        fn text_is_read_as_it_was_written(text in "[^\u{0}-\u{8}\u{b}\u{c}\u{e}-\u{1f}\u{7f}-\u{9f}\r\u{2028}\u{fffe}\u{ffff}]{0,60}") {
+            let escaped = quick_xml::escape::escape(text.as_str());
+            let references: String = text.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+            for written in [escaped.as_ref(), &references] {
+                let answer = ANSWER.replace("t &amp; &#65;<![CDATA[<b>]]>", written);
+                let envelope = envelope(answer.as_bytes()).expect("readable");
+                proptest::prop_assert_eq!(envelope.find("Token").expect("there").text.as_str(), text.as_str());
+            }
+        }
+    }
 }
