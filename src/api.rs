@@ -130,6 +130,17 @@ pub struct UkgProConnectionSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')").message("timeout is not a duration from 10s to 5m; write minutes and seconds, such as 30s"))]
     pub timeout: String,
 
+    /// After how many checks in a row without a usable answer an Active connection becomes Unreachable: 1 to 10. Before that it stays
+    /// Active, with reason `Degraded`. Refusals, denials and recoveries count at once.
+    #[serde(default = "default_failure_threshold")]
+    #[schemars(range(min = 1, max = 10))]
+    pub failure_threshold: i32,
+
+    /// A Secret with the values to come. They are checked beside the live ones, with the same care, and reported as condition
+    /// `CandidateReady`; the verdict is not touched. Naming it in `secretRef` afterwards promotes it without another login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate_secret_ref: Option<SecretReference>,
+
     /// While true, nothing is sent to UKG Pro and the last verdict stays.
     #[serde(default)]
     pub suspend: bool,
@@ -141,7 +152,7 @@ pub struct UkgProConnectionSpec {
 pub struct SecretReference {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("secretRef.name is not the name of a Secret; write lower-case letters, digits, hyphens and dots"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("this is not the name of a Secret; write lower-case letters, digits, hyphens and dots"))]
     pub name: String,
 
     /// Other names of the keys, for Secrets made by other tools.
@@ -297,8 +308,21 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 64))]
     pub secret_resource_version: Option<String>,
 
+    /// Checks in a row that got no usable answer, while the connection is Degraded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 10))]
+    pub failures: i32,
+
+    /// When the next login may be tried, where that is held back until a certain time. There is no such time at rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_check_time: Option<Time>,
+
+    /// What condition `CandidateReady` is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateStatus>,
+
     /// `Active`, `Unauthorized`, `Forbidden`, `Unreachable`: one is True once there is a verdict. `Ready` sums up. `Stalled` is
-    /// there while only a person can help, `Reconciling` while it is retried by itself.
+    /// there while only a person can help, `Reconciling` while it is retried by itself, `CandidateReady` with a candidate.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -309,6 +333,18 @@ pub struct UkgProConnectionStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionStatus>,
+}
+
+/// What was checked of a candidate.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateStatus {
+    /// A fingerprint of the spec as it will be with the candidate in `secretRef`.
+    #[schemars(length(max = 64))]
+    pub checked_spec: String,
+    /// The `resourceVersion` of the candidate's Secret.
+    #[schemars(length(max = 64))]
+    pub secret_resource_version: String,
 }
 
 /// One required permission.
@@ -379,6 +415,15 @@ fn default_interval() -> String {
     "10m".to_owned()
 }
 
+/// Two hiccups in a row are common with any service, three are not.
+fn default_failure_threshold() -> i32 {
+    3
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 fn default_timeout() -> String {
     "30s".to_owned()
 }
@@ -403,9 +448,20 @@ impl UkgProConnectionSpec {
         within(&self.timeout, &default_timeout(), TIMEOUT)
     }
 
+    /// `failureThreshold`, within its bounds.
+    pub fn failure_threshold(&self) -> i32 {
+        self.failure_threshold.clamp(1, 10)
+    }
+
+    /// The spec as it will be when the candidate is promoted.
+    pub fn promoted(&self) -> Option<Self> {
+        let secret_ref = self.candidate_secret_ref.clone()?;
+        Some(Self { secret_ref, candidate_secret_ref: None, ..self.clone() })
+    }
+
     /// A fingerprint of the fields a verdict depends on, to tell a verdict about this spec from one about another.
     pub fn checked(&self) -> String {
-        let Self { secret_ref, domain, subdomain, ca_ref, profiles, permissions, interval: _, timeout: _, suspend: _ } = self;
+        let Self { secret_ref, domain, subdomain, ca_ref, profiles, permissions, .. } = self;
         let fields = serde_json::json!([secret_ref, domain, subdomain, ca_ref, profiles, permissions]).to_string();
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, fields.as_bytes());
         hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()

@@ -14,12 +14,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::api::{UkgProConnection, Verdict};
+use crate::clock::Clock;
 use crate::conditions::{self, READY};
-use crate::controller::decide::{self, Observation};
+use crate::controller::decide::{self, Observation, Observed};
 use crate::controller::resolve::{self, Referents};
 use crate::controller::{self, Policy};
 use crate::ledger::Ledger;
@@ -75,7 +75,7 @@ pub async fn check(
 ) -> Result<Checked, StartError> {
     let Gathered { mut connection, referents, .. } = gathered;
     let transport = Transport::new(Trust { allow_private_addresses: policy.allow_private_addresses, ..Trust::default() })?;
-    let ledger = Ledger::new()?;
+    let (ledger, clock) = (Ledger::in_memory()?, Clock::system());
     let requirements = resolve::requirements(&connection.spec, catalogue);
     let target = |requirements| resolve::resolve(&connection, requirements, referents, policy, &transport);
     let observation = if connection.spec.suspend {
@@ -84,12 +84,13 @@ pub async fn check(
         match requirements.clone().and_then(target) {
             Ok(mut target) => {
                 target.recorder = recorder;
-                controller::check(&connection, &target, &ledger).await
+                controller::check(&connection, &target, &target, &ledger, &clock).await?
             }
             Err(unresolved) => Observation::Unresolved(unresolved),
         }
     };
-    let decision = decide::decide(&connection, &requirements.unwrap_or_default(), &observation, Timestamp::now());
+    let observed = Observed::of(&connection, observation, None);
+    let decision = decide::decide(&connection, &requirements.unwrap_or_default(), &observed, clock.now());
     // Files have no versions.
     connection.status = Some(crate::api::UkgProConnectionStatus { secret_resource_version: None, ..decision.status });
     Ok(Checked { connection })

@@ -10,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub const ALWAYS: [&str; 5] = ["Ready", "Active", "Unauthorized", "Forbidden", "Unreachable"];
 /// Sums up: True exactly when `Active` is.
 pub const READY: &str = "Ready";
+/// Whether the candidate could be promoted. Present while there is one.
+pub const CANDIDATE_READY: &str = "CandidateReady";
 /// kstatus: only a person can help. Present while True, absent otherwise.
 pub const STALLED: &str = "Stalled";
 /// kstatus: it is retried by itself. Present while True, absent otherwise.

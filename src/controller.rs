@@ -12,12 +12,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
+use crate::agenda::Agenda;
 use crate::api::UkgProConnection;
-use crate::ledger::Ledger;
-use crate::ukg::catalogue::{Catalogue, Requirement};
+use crate::clock::Clock;
+use crate::hosts::{Admission, Hosts, Lane};
+use crate::ledger::{self, End, Intent, Ledger, Subject};
+use crate::ukg::catalogue::{Api, Catalogue, Requirement};
+use crate::ukg::login::Session;
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::Transport;
 use crate::watch::{SecretIndex, Seen};
@@ -30,9 +35,11 @@ pub mod probe;
 pub mod publish;
 pub mod resolve;
 
-use decide::Observation;
-use gate::Gate;
+use authenticate::WebServices;
+use decide::{Observation, Observed};
+use gate::{Gate, Hold};
 use lint::Lint;
+use probe::Basic;
 use publish::{Published, Undelivered};
 use resolve::{Resolved, Target, Unresolved};
 
@@ -49,8 +56,14 @@ pub struct Context {
     pub catalogue: Catalogue,
     /// The HTTPS client of all connections without a CA of their own.
     pub transport: Transport,
-    /// Which credentials were refused.
+    /// Which credentials must not be sent.
     pub ledger: Ledger,
+    /// What the connections of one host have in common.
+    pub hosts: Hosts,
+    /// Which connections were looked at.
+    pub agenda: Agenda,
+    /// The time.
+    pub clock: Clock,
     /// What was found and could not be written.
     pub undelivered: Undelivered,
     /// Which connections use which Secret.
@@ -59,6 +72,8 @@ pub struct Context {
     pub seen: Arc<Seen>,
     /// The name this process reports events under.
     pub instance: String,
+    /// The operator's own namespace.
+    pub system_namespace: String,
 }
 
 /// What whoever runs the operator allows.
@@ -76,6 +91,9 @@ pub enum Error {
     /// Reading what the connection refers to.
     #[error("reading what spec refers to: {0}")]
     Resolve(#[from] resolve::Error),
+    /// Reading or writing the login ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::store::Error),
     /// Writing the verdict.
     #[error("writing the verdict: {0}")]
     Publish(#[from] publish::Error),
@@ -90,11 +108,14 @@ const PUBLISH_TRIES: usize = 5;
 /// Checks a connection and writes down what was found; gives when to look again, or `None` where a change will tell.
 pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Option<Duration>, Error> {
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
-    let observation = observe(&connection, requirements.clone(), context).await?;
+    let observed = match observe(&connection, requirements.clone(), context).await? {
+        Step::Later(wait) => return Ok(Some(wait)),
+        Step::Found(observed) => observed,
+    };
     let requirements = requirements.unwrap_or_default();
     let mut current = connection;
     for _ in 0..PUBLISH_TRIES {
-        let decision = decide::decide(&current, &requirements, &observation, Timestamp::now());
+        let decision = decide::decide(&current, &requirements, &observed, context.clock.now());
         match publish::publish(&current, &decision, context).await {
             Ok(Published::Done) => return Ok(Some(decision.requeue)),
             Ok(Published::Gone) => return Ok(None),
@@ -107,12 +128,12 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
                 }
             }
             Err(error) => {
-                context.undelivered.keep(&current, observation);
+                context.undelivered.keep(&current, observed);
                 return Err(error.into());
             }
         }
     }
-    context.undelivered.keep(&current, observation);
+    context.undelivered.keep(&current, observed);
     Err(publish::Error::Contended.into())
 }
 
@@ -123,61 +144,254 @@ fn is_same(latest: &UkgProConnection, current: &UkgProConnection) -> bool {
         && latest.requested_at() == current.requested_at()
 }
 
+/// What became of the wish to check.
+enum Step {
+    /// The host is not to be asked before this time has passed.
+    Later(Duration),
+    /// It was checked, as far as that went.
+    Found(Observed),
+}
+
 async fn observe(
     connection: &UkgProConnection,
     requirements: Result<Vec<Requirement>, Unresolved>,
     context: &Context,
-) -> Result<Observation, Error> {
+) -> Result<Step, Error> {
+    let found = |observation| Ok(Step::Found(Observed::of(connection, observation, None)));
     if connection.spec.suspend {
-        return Ok(Observation::Suspended);
+        return found(Observation::Suspended);
     }
     let requirements = match requirements {
         Ok(requirements) => requirements,
-        Err(unresolved) => return Ok(Observation::Unresolved(unresolved)),
+        Err(unresolved) => return found(Observation::Unresolved(unresolved)),
     };
-    let referents = resolve::fetch(connection, context).await?;
-    let target = match resolve::resolve(connection, requirements, referents, &context.policy, &context.transport) {
+    let reference = ObjectRef::from_obj(connection);
+    let lane = lane(connection, context);
+    let hinted = resolve::host(&connection.spec).or_else(|| context.hosts.of(&uid(connection)));
+    // Before anything is read, so that who must wait costs nothing and holds no secrets meanwhile.
+    let mut visit = match hinted.map(|host| Visit::begin(context, connection, host, lane)).transpose() {
+        Ok(visit) => visit,
+        Err(Wait(wait)) => return Ok(Step::Later(wait)),
+    };
+    context.agenda.begun(&reference);
+    let again = |error| {
+        if lane == Lane::Urgent {
+            context.agenda.wake(&reference);
+        }
+        error
+    };
+    let referents = resolve::fetch(connection, context).await.map_err(again)?;
+    let target = resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport);
+    let target = match target {
         Ok(target) => target,
-        Err(unresolved) => return Ok(Observation::Unresolved(unresolved)),
+        Err(unresolved) => return found(Observation::Unresolved(unresolved)),
     };
+    let resolved = target.resolved();
     // What was found and could not be written is not looked for again: that would be another login.
-    if let Some(observation) = context.undelivered.take(connection, &target.resolved()) {
-        return Ok(observation);
+    if let Some(observed) = context.undelivered.take(connection, &resolved) {
+        return Ok(Step::Found(observed));
     }
-    Ok(check(connection, &target, &context.ledger).await)
+    if gate::is_promoted(connection, &resolved) {
+        return found(Observation::Promoted(resolved, requirements));
+    }
+    if visit.as_ref().is_none_or(|visit| visit.host != resolved.endpoint) {
+        drop(visit.take());
+        match Visit::begin(context, connection, resolved.endpoint.clone(), lane) {
+            Ok(begun) => visit = Some(begun),
+            Err(Wait(wait)) => {
+                context.agenda.wake(&reference);
+                return Ok(Step::Later(wait));
+            }
+        }
+    }
+    let observation = check(connection, &target, &target, &context.ledger, &context.clock).await?;
+    let candidate = match connection.spec.promoted() {
+        Some(spec) => Some(rehearse(UkgProConnection { spec, ..connection.clone() }, requirements, context).await?),
+        None => None,
+    };
+    drop(visit);
+    tell_host(connection, &observation, context).await;
+    Ok(Step::Found(Observed::of(connection, observation, candidate)))
+}
+
+/// What would be found if the candidate were the live one.
+async fn rehearse(
+    connection: UkgProConnection,
+    requirements: Vec<Requirement>,
+    context: &Context,
+) -> Result<Observation, Error> {
+    let referents = resolve::fetch(&connection, context).await?;
+    match resolve::resolve(&connection, requirements, referents, &context.policy, &context.transport) {
+        Ok(target) => Ok(check(&connection, &target, &target, &context.ledger, &context.clock).await?),
+        Err(unresolved) => Ok(Observation::Unresolved(unresolved)),
+    }
 }
 
 /// Checks a target, from lint to the probes.
-pub async fn check(connection: &UkgProConnection, target: &Target, ledger: &Ledger) -> Observation {
+pub async fn check(
+    connection: &UkgProConnection,
+    target: &Target,
+    services: &impl WebServices,
+    ledger: &Ledger,
+    clock: &Clock,
+) -> Result<Observation, ledger::store::Error> {
     let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys);
     let resolved = Resolved { suspicious, ..target.resolved() };
     if !fatal.is_empty() {
-        return Observation::Malformed(resolved, fatal);
+        return Ok(Observation::Malformed(resolved, fatal));
     }
-    let fingerprint = ledger.fingerprint(&target.endpoint, &target.credentials);
+    let subject = ledger.subject(&target.endpoint, &target.credentials).await?;
+    let vouched = gate::vouched(connection, &resolved);
     // Held until the login has ended, so that the next with the same values knows how.
-    let mut turn = ledger.turn(fingerprint).await;
-    if connection.open_request().is_some() {
-        ledger.release(fingerprint);
+    let mut turn = ledger.turn(subject.fingerprint).await;
+    if let Some(failure) = turn.failed_meanwhile() {
+        return Ok(Observation::LoginFailed(resolved, failure));
     }
-    let gate = gate::gate(connection, &resolved, ledger.refusal(fingerprint));
-    if let Gate::Held(hold) = gate {
-        return Observation::Held(resolved, hold);
-    }
+    let (basic, mut intent) = match pass(connection, target, &resolved, ledger, subject, clock).await? {
+        Pass::Go(basic, intent) => (basic, intent),
+        Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
+    };
     let deadline = Instant::now() + connection.spec.timeout();
-    let session = match authenticate::authenticate(target, &mut turn, deadline).await {
-        Ok(session) => session,
-        Err(failure) => {
-            ledger.record(fingerprint, failure);
-            return Observation::LoginFailed(resolved, failure);
+    let requirements = &target.requirements;
+    let lent = turn.shared();
+    let is_lent = lent.is_some();
+    let session = match lent {
+        Some(session) => session,
+        None => {
+            ledger.count(subject.account, 1, clock.now());
+            match authenticate::authenticate(services, &mut turn, deadline).await {
+                Ok(session) => session,
+                Err(failure) => {
+                    ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
+                    return Ok(Observation::LoginFailed(resolved, failure));
+                }
+            }
         }
     };
-    drop(turn);
-    let probed = probe::probe(target, &session, gate == Gate::WithoutRest, deadline).await;
-    if probed.iter().any(|found| found.outcome == Outcome::LoginRefused) {
-        ledger.record_rest(fingerprint);
+    let by_rest = requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
+    let mut turn = Some(turn);
+    if by_rest == 0 || basic != Basic::Untried {
+        let rest = matches!(*session, Session::Basic).then_some(ledger::RestEnd::Works);
+        ledger.end(subject, intent.take(), End::LoggedIn { rest }, vouched, clock.now()).await;
+        turn = None;
     }
-    Observation::Probed(resolved, probed)
+    let mut probed = probe::probe(services, requirements, &session, basic, deadline).await;
+    // A token may end before its time, so a denial by one that is not fresh shows nothing.
+    if is_lent && probed.iter().any(|found| !matches!(found.outcome, Outcome::Granted | Outcome::Error(_) | Outcome::Held)) {
+        let mut turn = match turn.take() {
+            Some(turn) => turn,
+            None => ledger.turn(subject.fingerprint).await,
+        };
+        ledger.count(subject.account, 1, clock.now());
+        match authenticate::authenticate(services, &mut turn, deadline).await {
+            Ok(session) => probed = probe::probe(services, requirements, &session, basic, deadline).await,
+            Err(failure) => {
+                ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
+                return Ok(Observation::LoginFailed(resolved, failure));
+            }
+        }
+    }
+    if by_rest > 0 {
+        if !matches!(basic, Basic::Held(_)) {
+            ledger.count(subject.account, u32::try_from(by_rest).unwrap_or(u32::MAX), clock.now());
+        }
+        let rest = probe::rest_end(&probed).filter(|_| !matches!(basic, Basic::Held(_)));
+        ledger.end(subject, intent, End::LoggedIn { rest }, vouched, clock.now()).await;
+    }
+    drop(turn);
+    Ok(Observation::Probed(resolved, probed))
+}
+
+/// What the gate comes to, when the ledger has it in writing.
+enum Pass {
+    Go(Basic, Option<Intent>),
+    Held(Hold),
+}
+
+/// Another operator may write the ledger at the same time; after so many rounds something is wrong.
+const INTENT_TRIES: usize = 3;
+
+async fn pass(
+    connection: &UkgProConnection,
+    target: &Target,
+    resolved: &Resolved,
+    ledger: &Ledger,
+    subject: Subject,
+    clock: &Clock,
+) -> Result<Pass, ledger::store::Error> {
+    let request = match connection.open_request() {
+        Some(value) => Some(ledger.request(&uid(connection), value).await?),
+        None => None,
+    };
+    let by_rest = target.requirements.iter().any(|requirement| requirement.api == Api::Rest);
+    for _ in 0..INTENT_TRIES {
+        let known = ledger.known(subject, clock.now());
+        let basic = match gate::gate(connection, resolved, &known, request, clock.now()) {
+            Gate::Held(hold) => return Ok(Pass::Held(hold)),
+            Gate::WithoutRest(hold) => Basic::Held(hold),
+            Gate::Open if known.rest_works => Basic::Works,
+            Gate::Open => Basic::Untried,
+        };
+        if known.login_works && (!by_rest || basic != Basic::Untried) {
+            return Ok(Pass::Go(basic, None));
+        }
+        if let Some(intent) = ledger.begin(subject, request, clock.now()).await? {
+            return Ok(Pass::Go(basic, Some(intent)));
+        }
+    }
+    Err(ledger::store::Error::Contended)
+}
+
+/// Somebody waits for a connection that is new, was changed or was asked for, and for one that is to recover; unless its host has an
+/// outage, which the few others will show to be over.
+fn lane(connection: &UkgProConnection, context: &Context) -> Lane {
+    let outage = || context.hosts.of(&uid(connection)).is_some_and(|host| context.hosts.has_outage(&host));
+    let woken = context.agenda.is_woken(&ObjectRef::from_obj(connection));
+    if woken || !decide::is_settled(connection) || (decide::is_failing(connection) && !outage()) {
+        Lane::Urgent
+    } else {
+        Lane::Routine
+    }
+}
+
+/// How long to wait.
+struct Wait(Duration);
+
+/// A check at a host, counted until it is dropped.
+struct Visit<'a> {
+    hosts: &'a Hosts,
+    host: String,
+}
+
+impl<'a> Visit<'a> {
+    fn begin(context: &'a Context, connection: &UkgProConnection, host: String, lane: Lane) -> Result<Self, Wait> {
+        let Context { hosts, clock, .. } = context;
+        match hosts.admit(&uid(connection), &host, connection.spec.interval(), lane, clock.uptime()) {
+            Admission::Now => Ok(Self { hosts, host }),
+            Admission::After(wait) => Err(Wait(wait)),
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.hosts.left(&self.host);
+    }
+}
+
+/// Tells the other connections of a host what this one has met.
+async fn tell_host(connection: &UkgProConnection, observation: &Observation, context: &Context) {
+    let Some(host) = observation.resolved().map(|resolved| &resolved.endpoint) else { return };
+    if let Some(asked) = observation.rate_limited() {
+        context.hosts.pause(host, asked, context.clock.uptime());
+    }
+    if let Some(change) = observation.is_unanswered().and_then(|failing| context.hosts.ended(&uid(connection), failing)) {
+        publish::signal(host, change, context).await;
+    }
+}
+
+fn uid(connection: &UkgProConnection) -> String {
+    connection.uid().unwrap_or_default()
 }
 
 /// What a Kubernetes client's error comes down to, without texts of the other side: they may quote what was sent.

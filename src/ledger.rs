@@ -1,122 +1,403 @@
-//! The login ledger: which credentials were refused, so that the same ones are not sent again.
+//! The login ledger: which credentials must not be sent again, so that a refused password costs one login.
 //!
-//! Credentials are known by a keyed fingerprint (HMAC-SHA-256 under a random key of this process) over everything a login depends
-//! on, so what is kept can neither be read nor compared with anything elsewhere. It is shared by all connections: copies of one
-//! account cost one refused login together, for they take turns, and who waited while another failed takes over that failure.
+//! Credentials are known by a keyed fingerprint over everything a login depends on (HMAC-SHA-256 under a random key of this
+//! installation), so what is kept can neither be read nor compared with anything elsewhere. It is shared by all connections of
+//! all namespaces: copies of one account cost one refused login together, and one learns of another no more than that values it
+//! has itself were refused.
 //!
-//! **Bound.** [`ENTRIES_MAX`] refusals, the oldest dropped first. **Limit.** It lives in this process; across a restart, a status
-//! that says Unauthorized holds its own connection (see [`crate::controller::gate`]).
+//! **Where.** One Secret of the operator's own namespace ([`store`]), which outlives restarts, changes of leader and connections.
+//! **What.** Only logins that do not work or may not ([`book`]); working ones are known in memory alone, and nothing is written
+//! for them at rest.
+//!
+//! **Contract.** Before credentials are sent that are not known to work, an intent is stored. Only an end that was seen replaces it;
+//! what remains of a process that was killed in between counts as an attempt. All the intents of a moment are one write.
+//!
+//! **Bound.** [`book::ENTRIES_MAX`] entries, pruned after [`book::UNUSED_DAYS`] without use. **Limit.** Credentials that have worked in
+//! this process are sent without an intent: where UKG Pro has come to refuse them and the process is killed between the answer
+//! and the write, the next sends them once more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use tokio::sync::OwnedMutexGuard;
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use jiff::Timestamp;
+use tokio::sync::{Notify, OnceCell, OwnedMutexGuard};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
+use crate::conditions::whole_seconds;
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::Endpoint;
-use crate::ukg::login::LoginFailure;
+use crate::ukg::login::{LoginFailure, Session};
 use crate::ukg::sensitive::Sensitive;
+use crate::ukg::transport::Unanswered;
 
-/// About 5 MiB at the most, for ten times the accounts one operator is meant for.
-pub const ENTRIES_MAX: usize = 100_000;
+pub mod book;
+pub mod store;
+
+pub use book::{Account, Entry, Fingerprint, Login, Request, Rest};
+use book::{Book, Life, a_day_after};
+use store::{Error, Store, Stored, Written};
+
+/// What is kept in memory of credentials that work: some 50 bytes each.
+const PROVEN_MAX: usize = 100_000;
+/// Accounts whose logins of the day are counted.
+const ACCOUNTS_MAX: usize = 100_000;
 /// Lines in which nobody waits any more are dropped when there are so many.
 const LINES_KEPT: usize = 1024;
+/// A session serves the connections with the same values that come within this time.
+pub const SHARED_FOR: Duration = Duration::from_secs(10);
+/// The least time between two writes, so that a start with thousands of connections is some hundred writes.
+const WRITE_SPACING: Duration = Duration::from_millis(50);
+/// How long what need not be safe at once (an intent that is settled) may wait for a write that is.
+const TIDY_DELAY: Duration = Duration::from_secs(2);
+/// After a failed write of the background task.
+const WRITE_RETRY: Duration = Duration::from_secs(5);
+/// The HMAC key has the length of its digest.
+const KEY_LENGTH: usize = 32;
+/// A write is made anew on another's so often.
+const WRITE_TRIES: usize = 5;
 
-/// What a login depends on, unreadable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 32]);
-
-/// What was refused.
+/// How many logins an account may see in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The login itself.
-    Login(LoginFailure),
-    /// The login of the REST resources alone.
-    Rest,
+pub struct Limits {
+    /// In all, REST reads among them.
+    pub logins_per_day: u32,
+    /// Such as were refused, or whose end is not known.
+    pub refused_per_day: u32,
+}
+
+impl Default for Limits {
+    /// 5,000 logins are one connection with an interval of 1 m and two REST permissions; 5 refusals are below any threshold at which
+    /// accounts are commonly locked, were they all in a row.
+    fn default() -> Self {
+        Self { logins_per_day: 5_000, refused_per_day: 5 }
+    }
+}
+
+/// What the ledger knows of some credentials.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    /// What does not work, or may not.
+    pub entry: Option<Entry>,
+    /// Whether the login has worked in this process.
+    pub login_works: bool,
+    /// Whether basic authentication has.
+    pub rest_works: bool,
+    /// Until when the account has seen enough logins, if it has.
+    pub spent_until: Option<Timestamp>,
+    /// Until when enough logins with the account have failed, if they have.
+    pub failed_until: Option<Timestamp>,
+    /// The same with what requests have been granted besides: they too have an end.
+    pub requests_failed_until: Option<Timestamp>,
+}
+
+/// An intent that is stored, with what was known before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    before: Option<Entry>,
+}
+
+/// What is known to have worked with these very values, besides what the ledger knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vouched {
+    /// The login.
+    pub login: bool,
+    /// Basic authentication.
+    pub rest: bool,
+}
+
+/// Credentials as the ledger knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// Everything a login depends on.
+    pub fingerprint: Fingerprint,
+    /// The account.
+    pub account: Account,
+}
+
+/// How a check ended, as far as the ledger cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The login failed.
+    LoginFailed(LoginFailure),
+    /// The login worked.
+    LoggedIn {
+        /// What became of basic authentication; `None` where it was not tried.
+        rest: Option<RestEnd>,
+    },
+}
+
+/// How basic authentication ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestEnd {
+    /// It was taken.
+    Works,
+    /// It was refused.
+    Refused,
+    /// It was sent and no answer was seen.
+    Unanswered,
 }
 
 /// The ledger.
 pub struct Ledger {
-    key: hmac::Key,
-    refusals: Mutex<Refusals>,
+    store: Option<Box<dyn Store>>,
+    limits: Limits,
+    life: Life,
+    key: OnceCell<Key>,
+    state: Mutex<State>,
     lines: Mutex<HashMap<Fingerprint, Weak<Line>>>,
+    /// One write at a time; who waits for it finds its own change written with the others'.
+    writing: tokio::sync::Mutex<Writing>,
+    changed: Notify,
 }
 
 #[derive(Default)]
-struct Refusals {
-    by_fingerprint: HashMap<Fingerprint, Refused>,
-    oldest_first: VecDeque<Fingerprint>,
+struct State {
+    book: Book,
+    proven: HashMap<Fingerprint, Proven>,
+    logins: HashMap<Account, Day>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Proven {
+    login: bool,
+    rest: bool,
+}
+
+/// The logins of an account since the first of a day.
+struct Day {
+    began: Timestamp,
+    logins: u32,
+}
+
+#[derive(Default)]
+struct Writing {
+    /// The version of the Secret to write onto.
+    onto: Option<String>,
+    /// The version of the book that is stored.
+    stored: u64,
+    last: Option<Instant>,
 }
 
 /// Has the turn to log in with some values, until it is dropped.
 pub struct Turn {
     /// When it was asked for.
     asked: Instant,
-    /// How the last login of others failed, and when.
-    last: OwnedMutexGuard<Option<(Instant, LoginFailure)>>,
+    last: OwnedMutexGuard<Last>,
 }
 
-type Line = tokio::sync::Mutex<Option<(Instant, LoginFailure)>>;
+type Line = tokio::sync::Mutex<Last>;
+
+/// What became of the last login with some values.
+#[derive(Default)]
+struct Last {
+    failed: Option<(Instant, LoginFailure)>,
+    session: Weak<Session>,
+}
 
 impl Turn {
     /// The failure of another's login that ended while this turn was waited for: it would fail the same way.
     pub fn failed_meanwhile(&self) -> Option<LoginFailure> {
-        self.last.filter(|(ended, _)| *ended >= self.asked).map(|(_, failure)| failure)
+        self.last.failed.filter(|(ended, _)| *ended >= self.asked).map(|(_, failure)| failure)
+    }
+
+    /// Another's session that is not old.
+    pub fn shared(&self) -> Option<Arc<Session>> {
+        self.last.session.upgrade()
     }
 
     /// Tells those who wait how this login failed.
     pub fn failed(&mut self, failure: LoginFailure) {
-        *self.last = Some((Instant::now(), failure));
+        *self.last = Last { failed: Some((Instant::now(), failure)), session: Weak::new() };
+    }
+
+    /// Lends this session to those who come within [`SHARED_FOR`].
+    pub fn succeeded(&mut self, session: &Arc<Session>) {
+        *self.last = Last { failed: None, session: Arc::downgrade(session) };
+        // The line too: without anybody in it, it would be dropped, and with it who is lending.
+        let lent = (session.clone(), OwnedMutexGuard::mutex(&self.last).clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(SHARED_FOR).await;
+            drop(lent);
+        });
     }
 }
 
 impl Ledger {
-    /// An empty ledger under a key of its own.
-    pub fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())?;
-        Ok(Self { key, refusals: Mutex::default(), lines: Mutex::default() })
+    /// A ledger that is kept in this store; it is read when it is first needed.
+    pub fn new(store: Box<dyn Store>, limits: Limits) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        Self::with(Some(store), limits)
     }
 
-    /// The fingerprint of everything a login depends on.
-    pub fn fingerprint(&self, endpoint: &Endpoint, credentials: &Credentials) -> Fingerprint {
+    /// A ledger that is forgotten with the process.
+    pub fn in_memory() -> Result<Self, aws_lc_rs::error::Unspecified> {
+        Self::with(None, Limits::default())
+    }
+
+    fn with(store: Option<Box<dyn Store>>, limits: Limits) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let mut life = [0; 4];
+        SystemRandom::new().fill(&mut life)?;
+        Ok(Self {
+            store,
+            limits,
+            life: Life(life),
+            key: OnceCell::new(),
+            state: Mutex::default(),
+            lines: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// What these credentials are in the ledger.
+    pub async fn subject(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<Subject, Error> {
+        let key = self.key().await?;
         let Credentials { username, password, customer_api_key, user_api_key } = credentials;
-        let mut context = hmac::Context::with_key(&self.key);
         let host = endpoint.to_string();
+        let (username, customer) = (username.expose(), customer_api_key.expose());
         let user_api_key = user_api_key.as_ref().map_or("", Sensitive::expose);
-        for part in [&host, username.expose(), password.expose(), customer_api_key.expose(), user_api_key] {
-            // Length first, so that no two lists of values run together into one.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
+        Ok(Subject {
+            fingerprint: Fingerprint(digest(key, "login", &[&host, username, password.expose(), customer, user_api_key])),
+            account: Account(digest(key, "account", &[&host, username, customer])),
+        })
+    }
+
+    /// What a person's request for one more try is in the ledger.
+    pub async fn request(&self, uid: &str, value: &str) -> Result<Request, Error> {
+        Ok(Request(digest(self.key().await?, "request", &[uid, value])))
+    }
+
+    /// What is known of these credentials.
+    pub fn known(&self, subject: Subject, now: Timestamp) -> Known {
+        let mut state = lock(&self.state);
+        state.book.note_use(subject.fingerprint, now);
+        let proven = state.proven.get(&subject.fingerprint).copied().unwrap_or_default();
+        let day = state.logins.get(&subject.account).filter(|day| day.logins >= self.limits.logins_per_day);
+        let failed_until = |limit| state.book.failed_often_until(subject.account, limit, now);
+        let limit = self.limits.refused_per_day;
+        Known {
+            entry: state.book.get(subject.fingerprint).cloned(),
+            login_works: proven.login,
+            rest_works: proven.rest,
+            spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
+            failed_until: failed_until(limit),
+            requests_failed_until: failed_until(limit.saturating_mul(2)),
         }
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.sign().as_ref());
-        Fingerprint(bytes)
     }
 
-    /// The refusal these credentials met, if any.
-    pub fn refusal(&self, fingerprint: Fingerprint) -> Option<Refused> {
-        lock(&self.refusals).by_fingerprint.get(&fingerprint).copied()
+    /// Stores that a login is about to be sent; `None` if another operator came first, and what is known must be asked anew.
+    pub async fn begin(&self, subject: Subject, granted: Option<Request>, now: Timestamp) -> Result<Option<Intent>, Error> {
+        let (before, intended) = {
+            let mut state = lock(&self.state);
+            let before = state.book.get(subject.fingerprint).cloned();
+            let intended = Entry {
+                login: Some(Login::Begun),
+                rest: before.as_ref().and_then(|entry| entry.rest),
+                granted: granted.or(before.as_ref().and_then(|entry| entry.granted)),
+                ..self.failed(subject, before.as_ref(), now)
+            };
+            state.book.set(subject.fingerprint, Some(intended.clone()));
+            state.book.prune(now);
+            (before, intended)
+        };
+        if let Err(error) = self.commit().await {
+            // Nothing was sent. If it was stored all the same, the next write strikes it out.
+            lock(&self.state).book.take_back(subject.fingerprint, before);
+            self.changed.notify_one();
+            return Err(error);
+        }
+        let stands = lock(&self.state).book.get(subject.fingerprint) == Some(&intended);
+        Ok(stands.then_some(Intent { before }))
     }
 
-    /// Enters a failed login, if it is one after which the same values must not be sent again.
-    pub fn record(&self, fingerprint: Fingerprint, failure: LoginFailure) {
-        if failure.spends_the_credentials() {
-            self.enter(fingerprint, Refused::Login(failure));
+    /// An entry for one more login that failed, or may have.
+    fn failed(&self, subject: Subject, before: Option<&Entry>, now: Timestamp) -> Entry {
+        Entry {
+            account: subject.account,
+            login: None,
+            rest: None,
+            at: whole_seconds(now).0,
+            times: before.map_or(0, |entry| entry.times_within_a_day(now)).saturating_add(1),
+            granted: before.and_then(|entry| entry.granted),
+            life: self.life,
+            used: whole_seconds(now).0,
         }
     }
 
-    /// Enters that the REST resources refused a login that LoginService took.
-    pub fn record_rest(&self, fingerprint: Fingerprint) {
-        self.enter(fingerprint, Refused::Rest);
+    /// Counts what was sent with this account.
+    pub fn count(&self, account: Account, logins: u32, now: Timestamp) {
+        let mut state = lock(&self.state);
+        if state.logins.len() >= ACCOUNTS_MAX {
+            state.logins.retain(|_, day| a_day_after(day.began) > now);
+        }
+        let day = state.logins.entry(account).or_insert(Day { began: now, logins: 0 });
+        if a_day_after(day.began) <= now || day.began > a_day_after(now) {
+            *day = Day { began: now, logins: 0 };
+        }
+        day.logins = day.logins.saturating_add(logins);
     }
 
-    /// Forgets a refusal, for a try that a person asked for.
-    pub fn release(&self, fingerprint: Fingerprint) {
-        let mut refusals = lock(&self.refusals);
-        if refusals.by_fingerprint.remove(&fingerprint).is_some() {
-            refusals.oldest_first.retain(|entered| *entered != fingerprint);
+    /// Enters how a check ended. A refusal is stored before this returns, or else as soon as it can be.
+    pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Vouched, now: Timestamp) {
+        let refused = self.enter(subject, intent, end, vouched, now);
+        if refused && let Err(error) = self.commit().await {
+            tracing::warn!(%error, "a refusal is not stored yet; it is tried again");
+        }
+        self.changed.notify_one();
+    }
+
+    /// Whether it was a refusal that was not known.
+    fn enter(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Vouched, now: Timestamp) -> bool {
+        let mut state = lock(&self.state);
+        let State { book, proven, .. } = &mut *state;
+        let key = subject.fingerprint;
+        let present = book.get(key).cloned();
+        // An intent counts its login already.
+        let failed = match (&intent, &present) {
+            (Some(_), Some(intended)) => Entry { at: whole_seconds(now).0, ..intended.clone() },
+            _ => self.failed(subject, present.as_ref(), now),
+        };
+        let was = proven.get(&key).copied().unwrap_or_default();
+        match end {
+            End::LoginFailed(failure) if failure.spends_the_credentials() => {
+                proven.remove(&key);
+                book.set(key, Some(Entry { login: Some(Login::Refused(failure)), ..failed }));
+                true
+            }
+            // How it ended is not known, and for all that is known it never worked: the intent stands.
+            End::LoginFailed(LoginFailure::Unanswered(unanswered))
+                if may_have_been_judged(unanswered) && !(vouched.login || was.login) =>
+            {
+                false
+            }
+            // Nothing was judged, so what was known before is known still.
+            End::LoginFailed(_) => {
+                if let Some(Intent { before }) = intent {
+                    book.set(key, before);
+                }
+                false
+            }
+            End::LoggedIn { rest: end } => {
+                let known = present.as_ref().and_then(|entry| entry.rest);
+                let rest = match end {
+                    Some(RestEnd::Works) => None,
+                    Some(RestEnd::Refused) => Some(Rest::Refused),
+                    Some(RestEnd::Unanswered) if !(vouched.rest || was.rest) => Some(Rest::Begun),
+                    Some(RestEnd::Unanswered) | None => known,
+                };
+                if proven.len() >= PROVEN_MAX {
+                    proven.clear();
+                }
+                proven.insert(key, Proven { login: true, rest: rest.is_none() && (was.rest || end == Some(RestEnd::Works)) });
+                // What was known of basic authentication stays as it was.
+                let as_it_was = present.filter(|entry| entry.rest == rest && end.is_none());
+                let as_it_was = as_it_was.map(|entry| Entry { login: None, ..entry });
+                book.set(key, rest.map(|rest| as_it_was.unwrap_or(Entry { login: None, rest: Some(rest), ..failed })));
+                rest == Some(Rest::Refused) && known != rest
+            }
         }
     }
 
@@ -124,6 +405,108 @@ impl Ledger {
     pub async fn turn(&self, fingerprint: Fingerprint) -> Turn {
         let asked = Instant::now();
         Turn { asked, last: self.line(fingerprint).lock_owned().await }
+    }
+
+    /// Stores what need not be stored at once, until it is dropped.
+    pub async fn tidy(&self) {
+        loop {
+            self.changed.notified().await;
+            tokio::time::sleep(TIDY_DELAY).await;
+            while let Err(error) = self.commit().await {
+                tracing::warn!(%error, "the login ledger is not stored yet");
+                tokio::time::sleep(WRITE_RETRY).await;
+            }
+        }
+    }
+
+    /// Forgets what is only known of this process: another may have worked meanwhile.
+    pub fn distrust(&self) {
+        lock(&self.state).proven.clear();
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        lock(&self.state).book.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.state).book.is_empty()
+    }
+
+    /// Stores everything that was entered before the call.
+    pub async fn commit(&self) -> Result<(), Error> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let key = self.opened().await?.1.to_vec();
+        let wanted = lock(&self.state).book.version();
+        let mut writing = self.writing.lock().await;
+        for _ in 0..WRITE_TRIES {
+            // Another's write may have had it in.
+            if writing.stored >= wanted || !lock(&self.state).book.has_unsaved() {
+                return Ok(());
+            }
+            if let Some(last) = writing.last {
+                tokio::time::sleep_until(last + WRITE_SPACING).await;
+            }
+            let (version, entries) = lock(&self.state).book.snapshot();
+            let stored = Stored { key: key.clone(), entries, version: writing.onto.clone() };
+            let snapshot = stored.entries.clone();
+            writing.last = Some(Instant::now());
+            match store.write(stored).await? {
+                Written::Done(onto) => {
+                    lock(&self.state).book.saved(&snapshot);
+                    (writing.onto, writing.stored) = (onto, version);
+                }
+                Written::Conflict => self.reread(store.as_ref(), &mut writing).await?,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
+        match store.read().await? {
+            Some(stored) => {
+                lock(&self.state).book.rebase(&stored.entries);
+                writing.onto = stored.version;
+            }
+            // Somebody has deleted it: everything is written anew.
+            None => writing.onto = None,
+        }
+        Ok(())
+    }
+
+    async fn key(&self) -> Result<&hmac::Key, Error> {
+        Ok(&self.opened().await?.0)
+    }
+
+    /// The key, from the store or, the first time, for it.
+    async fn opened(&self) -> Result<&Key, Error> {
+        self.key.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<Key, Error> {
+        let Some(store) = &self.store else { return new_key() };
+        let mut writing = self.writing.lock().await;
+        for _ in 0..WRITE_TRIES {
+            let found = store.read().await?;
+            let onto = found.as_ref().and_then(|stored| stored.version.clone());
+            if let Some(stored) = found.filter(|stored| stored.key.len() == KEY_LENGTH) {
+                lock(&self.state).book.rebase(&stored.entries);
+                writing.onto = onto;
+                return Ok(key_of(stored.key));
+            }
+            if onto.is_some() {
+                tracing::error!("the login ledger's Secret holds no key of the operator's; it is begun anew");
+            }
+            let key = new_key()?;
+            let entries = lock(&self.state).book.snapshot().1;
+            let stored = Stored { key: key.1.to_vec(), entries, version: onto };
+            if let Written::Done(version) = store.write(stored).await? {
+                writing.onto = version;
+                return Ok(key);
+            }
+        }
+        Err(Error::Contended)
     }
 
     fn line(&self, fingerprint: Fingerprint) -> Arc<Line> {
@@ -138,18 +521,37 @@ impl Ledger {
         lines.insert(fingerprint, Arc::downgrade(&line));
         line
     }
+}
 
-    fn enter(&self, fingerprint: Fingerprint, refused: Refused) {
-        let mut refusals = lock(&self.refusals);
-        if refusals.by_fingerprint.insert(fingerprint, refused).is_none() {
-            refusals.oldest_first.push_back(fingerprint);
-        }
-        while refusals.oldest_first.len() > ENTRIES_MAX {
-            if let Some(oldest) = refusals.oldest_first.pop_front() {
-                refusals.by_fingerprint.remove(&oldest);
-            }
-        }
+/// The HMAC key, to use and to store.
+type Key = (hmac::Key, Zeroizing<Vec<u8>>);
+
+fn new_key() -> Result<Key, Error> {
+    let mut bytes = vec![0; KEY_LENGTH];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(key_of(bytes))
+}
+
+fn key_of(bytes: Vec<u8>) -> Key {
+    (hmac::Key::new(hmac::HMAC_SHA256, &bytes), Zeroizing::new(bytes))
+}
+
+/// The first bytes of a keyed digest.
+fn digest<const N: usize>(key: &hmac::Key, what: &str, parts: &[&str]) -> [u8; N] {
+    let mut context = hmac::Context::with_key(key);
+    for part in std::iter::once(&what).chain(parts) {
+        // Length first, so that no two lists of values run together into one.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
     }
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&context.sign().as_ref()[..N]);
+    bytes
+}
+
+/// Whether UKG Pro may have judged a login whose answer was not seen.
+fn may_have_been_judged(unanswered: Unanswered) -> bool {
+    matches!(unanswered, Unanswered::AnswerTimeout | Unanswered::ConnectionLost)
 }
 
 /// Every change above leaves the collections in step, so a poisoned lock holds good data.
@@ -158,95 +560,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ukg::login::{Refusal, Unclear};
-    use crate::ukg::transport::Unanswered;
-
-    fn credentials(values: [&str; 4]) -> Credentials {
-        let [username, password, customer_api_key, user_api_key] = values.map(|v| Sensitive::new(v.to_owned()));
-        Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }
-    }
-
-    #[test]
-    fn a_fingerprint_changes_with_each_value_and_with_the_key() {
-        let ledger = Ledger::new().expect("random");
-        let endpoint = Endpoint::from_parts("service4", "ultipro.com").expect("good");
-        let base = ledger.fingerprint(&endpoint, &credentials(["u", "p", "c", "k"]));
-        assert_eq!(base, ledger.fingerprint(&endpoint, &credentials(["u", "p", "c", "k"])));
-        for other in
-            [["U", "p", "c", "k"], ["u", "P", "c", "k"], ["u", "p", "C", "k"], ["u", "p", "c", "K"], ["up", "", "c", "k"]]
-        {
-            assert_ne!(base, ledger.fingerprint(&endpoint, &credentials(other)));
-        }
-        let elsewhere = Endpoint::from_parts("service5", "ultipro.com").expect("good");
-        assert_ne!(base, ledger.fingerprint(&elsewhere, &credentials(["u", "p", "c", "k"])));
-        assert_ne!(base, Ledger::new().expect("random").fingerprint(&endpoint, &credentials(["u", "p", "c", "k"])));
-    }
-
-    #[test]
-    fn refusals_are_kept_and_other_failures_are_not() {
-        let ledger = Ledger::new().expect("random");
-        let endpoint = Endpoint::from_parts("service4", "ultipro.com").expect("good");
-        for (name, failure, kept) in [
-            ("refused", LoginFailure::Refused(Refusal::Credentials), true),
-            ("unexplained", LoginFailure::Undetermined(Unclear::Failed), true),
-            ("fault", LoginFailure::Undetermined(Unclear::Fault), false),
-            ("trouble", LoginFailure::Unanswered(Unanswered::ServerError), false),
-        ] {
-            let fingerprint = ledger.fingerprint(&endpoint, &credentials([name, "p", "c", "k"]));
-            ledger.record(fingerprint, failure);
-            assert_eq!(ledger.refusal(fingerprint), kept.then_some(Refused::Login(failure)), "{name}");
-            ledger.release(fingerprint);
-            assert_eq!(ledger.refusal(fingerprint), None);
-        }
-    }
-
-    #[test]
-    fn the_ledger_is_bounded() {
-        let ledger = Ledger::new().expect("random");
-        let refused = LoginFailure::Refused(Refusal::Credentials);
-        for n in 0..=ENTRIES_MAX {
-            ledger.record(nth(n), refused);
-        }
-        assert_eq!(ledger.refusal(nth(0)), None);
-        assert_eq!(ledger.refusal(nth(ENTRIES_MAX)), Some(Refused::Login(refused)));
-        assert_eq!(lock(&ledger.refusals).by_fingerprint.len(), ENTRIES_MAX);
-    }
-
-    fn nth(n: usize) -> Fingerprint {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&n.to_be_bytes());
-        Fingerprint(bytes)
-    }
-
-    #[test]
-    fn lines_in_which_nobody_waits_are_dropped() {
-        let ledger = Ledger::new().expect("random");
-        let held = ledger.line(nth(0));
-        for n in 1..3 * LINES_KEPT {
-            ledger.line(nth(n));
-        }
-        assert!(lock(&ledger.lines).len() <= LINES_KEPT + 1);
-        assert!(Arc::ptr_eq(&held, &ledger.line(nth(0))), "one that is in use stays");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waited_while_another_failed_fails_the_same_way() {
-        let ledger = Arc::new(Ledger::new().expect("random"));
-        let failure = LoginFailure::Refused(Refusal::Credentials);
-        let mut first = ledger.turn(nth(1)).await;
-        let waiting = tokio::spawn({
-            let ledger = ledger.clone();
-            async move { ledger.turn(nth(1)).await.failed_meanwhile() }
-        });
-        let stranger = ledger.turn(nth(2)).await;
-        assert_eq!(stranger.failed_meanwhile(), None, "other values are another line");
-        tokio::task::yield_now().await;
-        first.failed(failure);
-        drop(first);
-        assert_eq!(waiting.await.expect("no panic"), Some(failure));
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert_eq!(ledger.turn(nth(1)).await.failed_meanwhile(), None, "who comes later tries by itself");
-    }
-}
+mod tests;

@@ -27,12 +27,15 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`agenda`] | which connections were looked at, and who is waited for |
 //! | [`api`] | the custom resource and the closed vocabulary of reasons |
 //! | [`check`] | one check from manifests, without a cluster |
+//! | [`clock`] | time, which tests can make go faster |
 //! | [`conditions`] | Kubernetes' rules for conditions, pure |
 //! | [`controller`] | the arrows above, a file each |
 //! | [`health`] | `/livez` and `/readyz` |
-//! | [`ledger`] | which credentials were refused |
+//! | [`hosts`] | what the connections of one host have in common: pace, pauses, outages |
+//! | [`ledger`] | which credentials must not be sent again |
 //! | [`run`] | the tasks of a running operator |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
@@ -55,11 +58,14 @@
 //! 7. Every wait on the network has a deadline; every queue, body, document depth and level of concurrency has a bound.
 //! 8. What a user sees has one source: the CRD in `crds/` is generated from [`api`], and a test fails when it drifts.
 
+pub mod agenda;
 pub mod api;
 pub mod check;
+pub mod clock;
 pub mod conditions;
 pub mod controller;
 pub mod health;
+pub mod hosts;
 pub mod ledger;
 pub mod run;
 pub mod telemetry;

@@ -13,8 +13,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use ukgpro_operator::api;
 use ukgpro_operator::check::{self, Source};
+use ukgpro_operator::clock::Clock;
 use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::{self, Readiness};
+use ukgpro_operator::hosts::Pace;
+use ukgpro_operator::ledger::Limits;
 use ukgpro_operator::run::{self, Settings};
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
@@ -53,8 +56,23 @@ struct RunArgs {
     #[arg(long, env = "UKGPRO_NAMESPACE")]
     namespace: Option<String>,
 
+    /// Look after connections with these labels only, such as shard=a; all without it
+    #[arg(long, env = "UKGPRO_SELECTOR")]
+    selector: Option<String>,
+
+    /// The operator's own namespace; without it, that of its ServiceAccount or of the kubeconfig's context
+    #[arg(long, env = "UKGPRO_SYSTEM_NAMESPACE")]
+    system_namespace: Option<String>,
+
+    /// The Secret, in the operator's own namespace, that remembers which logins were refused
+    #[arg(long, env = "UKGPRO_LEDGER_SECRET", default_value = "ukgpro-operator-ledger", value_parser = object_name)]
+    ledger_secret: String,
+
     #[command(flatten)]
     policy: PolicyArgs,
+
+    #[command(flatten)]
+    guard: GuardArgs,
 
     /// How many checks may run at once
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -71,6 +89,27 @@ struct RunArgs {
     /// What to log: error, warn, info, debug, or a filter such as info,ukgpro_operator=debug
     #[arg(long, env = "UKGPRO_LOG_LEVEL", default_value = "info")]
     log_level: String,
+}
+
+/// What keeps accounts and hosts from harm.
+#[derive(Args)]
+struct GuardArgs {
+    /// How many logins an account may see in a day, REST reads among them
+    #[arg(long, env = "UKGPRO_LOGINS_PER_DAY", default_value_t = Limits::default().logins_per_day, value_parser = clap::value_parser!(u32).range(1..))]
+    logins_per_day: u32,
+
+    /// After how many refused logins of an account within a day new values are tried on request only, and after twice as many not at
+    /// all
+    #[arg(long, env = "UKGPRO_REFUSED_LOGINS_PER_DAY", default_value_t = Limits::default().refused_per_day, value_parser = clap::value_parser!(u32).range(1..))]
+    refused_logins_per_day: u32,
+
+    /// How many checks a second one host may see
+    #[arg(long, env = "UKGPRO_HOST_RATE", default_value_t = Pace::default().rate, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    host_rate: u32,
+
+    /// How many checks at once one host may see
+    #[arg(long, env = "UKGPRO_HOST_CONCURRENCY", default_value_t = Pace::default().concurrency, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    host_concurrency: u32,
 }
 
 /// What connections may do, and what they may ask for.
@@ -134,6 +173,15 @@ enum Output {
     Text,
     /// The connection's status, as the operator would write it
     Yaml,
+}
+
+/// The name of a Kubernetes object.
+fn object_name(text: &str) -> Result<String, String> {
+    if api::is_object_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write lower-case letters, digits, hyphens and dots".to_owned())
+    }
 }
 
 /// A domain as connections write it, without a port.
@@ -262,6 +310,12 @@ async fn start(args: RunArgs) -> Result<(), String> {
 
     let settings = Settings {
         namespace: args.namespace,
+        selector: args.selector,
+        system_namespace: args.system_namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+        ledger_secret: args.ledger_secret,
+        limits: Limits { logins_per_day: args.guard.logins_per_day, refused_per_day: args.guard.refused_logins_per_day },
+        pace: Pace { rate: args.guard.host_rate, concurrency: args.guard.host_concurrency },
+        clock: Clock::system(),
         policy: args.policy.policy(),
         catalogue,
         proxy,

@@ -17,20 +17,36 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::agenda::Agenda;
 use crate::api::UkgProConnection;
+use crate::clock::Clock;
 use crate::controller::publish::Undelivered;
-use crate::controller::{self, Context, Error, Policy};
+use crate::controller::{self, Context, Error, Policy, decide};
 use crate::health::Readiness;
-use crate::ledger::Ledger;
+use crate::hosts::{Hosts, Pace};
+use crate::ledger::store::SecretStore;
+use crate::ledger::{self, Ledger, Limits};
 use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{ProxySettings, Transport, Trust};
-use crate::watch::{Arrivals, ConnectionRef, SecretIndex, Seen, strip};
+use crate::watch::{Arrivals, ConnectionRef, Seen, strip};
 
 /// What a running operator is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The one namespace to watch; all where `None`.
     pub namespace: Option<String>,
+    /// Which connections to look after, by their labels; all where `None`.
+    pub selector: Option<String>,
+    /// The operator's own namespace, for the login ledger and for what is told of hosts.
+    pub system_namespace: String,
+    /// The Secret that holds the login ledger.
+    pub ledger_secret: String,
+    /// How many logins an account may see in a day.
+    pub limits: Limits,
+    /// How fast a host may be asked.
+    pub pace: Pace,
+    /// The time.
+    pub clock: Clock,
     /// What connections may do.
     pub policy: Policy,
     /// The permissions that can be required.
@@ -52,6 +68,9 @@ pub enum StartError {
     /// No random numbers.
     #[error("the platform gave no random numbers for the login ledger's key")]
     Random(#[from] aws_lc_rs::error::Unspecified),
+    /// The login ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::store::Error),
 }
 
 /// After failures to read or write Kubernetes: the first wait, and the longest.
@@ -69,9 +88,14 @@ pub async fn run(
     let (store, writer) = reflector::store();
     let allow_private_addresses = settings.policy.allow_private_addresses;
     let trust = Trust { extra_roots: Vec::new(), allow_private_addresses, proxy: settings.proxy };
+    let ledger = SecretStore::new(kubernetes.clone(), &settings.system_namespace, &settings.ledger_secret);
     let context = Arc::new(Context {
         transport: Transport::new(trust)?,
-        ledger: Ledger::new()?,
+        ledger: Ledger::new(Box::new(ledger), settings.limits)?,
+        hosts: Hosts::new(settings.pace),
+        agenda: Agenda::default(),
+        clock: settings.clock,
+        system_namespace: settings.system_namespace,
         undelivered: Undelivered::default(),
         secrets: Arc::default(),
         seen: Arc::new(Seen::new(store.clone())),
@@ -82,8 +106,17 @@ pub async fn run(
     });
     let checks = Arc::new(Checks { running: Semaphore::new(settings.concurrency), failures: Mutex::default() });
     let namespace = settings.namespace.as_deref();
-    let connections = connections(scoped(&context.kubernetes, namespace), writer, &store, &context, &checks, readiness);
-    let secrets = secrets(scoped(&context.kubernetes, namespace), context.secrets.clone());
+    let select = match &settings.selector {
+        Some(labels) => watcher::Config::default().labels(labels),
+        None => watcher::Config::default(),
+    };
+    let api = scoped(&context.kubernetes, namespace);
+    let connections = connections(api, select, writer, &store, &context, &checks, readiness);
+    let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone());
+    let tidying = AbortOnDropHandle::new(tokio::spawn({
+        let context = context.clone();
+        async move { context.ledger.tidy().await }
+    }));
     let stop = {
         let (checks, context) = (checks.clone(), context.clone());
         async move {
@@ -102,7 +135,7 @@ pub async fn run(
             Box::pin(async move { AbortOnDropHandle::new(check).await.unwrap_or(Err(Error::Panicked)) })
         },
         move |connection, error, _| for_policy.failed(&connection, error),
-        context,
+        context.clone(),
         store,
         queue,
         Config::default().debounce(DEBOUNCE),
@@ -115,7 +148,8 @@ pub async fn run(
         }
     })
     .await;
-    Ok(())
+    drop(tidying);
+    Ok(context.ledger.commit().await?)
 }
 
 fn queue_failure<R: std::error::Error + 'static, Q: std::error::Error + 'static>(error: &ApplierError<R, Q>) -> &'static str {
@@ -134,9 +168,15 @@ async fn check(connection: Arc<UkgProConnection>, context: Arc<Context>, checks:
     let Some(latest) = context.seen.latest(&connection) else {
         return Ok(Action::await_change());
     };
-    let requeue = controller::reconcile(latest, &context).await?;
-    checks.succeeded(&ObjectRef::from_obj(connection.as_ref()));
-    Ok(requeue.map_or_else(Action::await_change, Action::requeue))
+    let reference = ObjectRef::from_obj(connection.as_ref());
+    let first = context.agenda.is_first_sight(&reference);
+    let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first);
+    let requeue = match put_off {
+        Some(wait) => Some(wait),
+        None => controller::reconcile(latest, &context).await?,
+    };
+    checks.succeeded(&reference);
+    Ok(requeue.map_or_else(Action::await_change, |wait| Action::requeue(context.clock.real(wait))))
 }
 
 /// How checks fare, besides their verdicts.
@@ -153,8 +193,11 @@ impl Checks {
 
     /// Forgets what is kept of a connection that is not there any more.
     fn forget(&self, connection: &UkgProConnection, context: &Context) {
+        let uid = connection.uid().unwrap_or_default();
         self.succeeded(&ObjectRef::from_obj(connection));
-        context.undelivered.forget(&connection.uid().unwrap_or_default());
+        context.agenda.forget(&ObjectRef::from_obj(connection));
+        context.undelivered.forget(&uid);
+        context.hosts.forget(&uid);
     }
 
     fn failed(&self, connection: &UkgProConnection, error: &Error) -> Action {
@@ -190,6 +233,7 @@ where
 /// The connections that are new, each after the store holds it.
 fn connections(
     api: Api<DeserializeGuard<UkgProConnection>>,
+    select: watcher::Config,
     writer: reflector::store::Writer<UkgProConnection>,
     store: &reflector::Store<UkgProConnection>,
     context: &Arc<Context>,
@@ -198,7 +242,7 @@ fn connections(
 ) -> impl Stream<Item = ConnectionRef> + Send + 'static {
     let (context, checks, store) = (context.clone(), checks.clone(), store.clone());
     let mut arrivals = Arrivals::default();
-    watch(api, watcher::Config::default())
+    watch(api, select)
         .default_backoff()
         .modify(strip)
         .filter_map(|event| std::future::ready(readable(event)))
@@ -241,11 +285,15 @@ fn readable(
 }
 
 /// The connections whose Secret is news to them. Only metadata is watched: values are read when they are needed.
-fn secrets(api: Api<PartialObjectMeta<Secret>>, index: Arc<SecretIndex>) -> impl Stream<Item = ConnectionRef> + Send + 'static {
+fn secrets(api: Api<PartialObjectMeta<Secret>>, context: Arc<Context>) -> impl Stream<Item = ConnectionRef> + Send + 'static {
     watch(api, watcher::Config::default())
         .default_backoff()
         .filter_map(|event| std::future::ready(kept(event, "Secrets")))
-        .flat_map(move |event| stream::iter(index.after(&event)))
+        .flat_map(move |event| {
+            let woken = context.secrets.after(&event);
+            woken.iter().for_each(|connection| context.agenda.wake(connection));
+            stream::iter(woken)
+        })
 }
 
 /// An event, or a line in the log; each watch starts again by itself, with a back-off of its own.

@@ -17,7 +17,8 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 
-use crate::api::{CaKind, UkgProConnection};
+use crate::api::{CaKind, Reason, UkgProConnection};
+use crate::controller::decide::{is_settled, standing_reason};
 
 /// A reference to a connection.
 pub type ConnectionRef = ObjectRef<UkgProConnection>;
@@ -110,6 +111,8 @@ enum LastRead {
     /// It has not read it yet.
     #[default]
     Never,
+    /// The connection has a verdict, and which version that is about is not written down: whatever is listed first is no news.
+    Unsaid,
     /// There was none.
     Absent,
     /// This version.
@@ -120,6 +123,7 @@ impl LastRead {
     fn is(&self, version: Option<&str>) -> bool {
         match (self, version) {
             (LastRead::Never, _) => false,
+            (LastRead::Unsaid, _) => true,
             (LastRead::Absent, None) => true,
             (LastRead::Version(read), Some(version)) => read == version,
             _ => false,
@@ -188,16 +192,15 @@ impl SecretIndex {
 impl Index {
     fn enter(&mut self, connection: &UkgProConnection) {
         let namespace = connection.namespace().unwrap_or_default();
-        let ca = connection.spec.ca_ref.iter().filter(|ca| ca.kind == CaKind::Secret).map(|ca| &ca.name);
-        let names = std::iter::once(&connection.spec.secret_ref.name).chain(ca);
-        let keys: Vec<Key> = names.map(|name| (namespace.clone(), name.clone())).collect();
+        let names = secrets_of(connection);
+        let keys: Vec<Key> = names.iter().map(|(name, _)| (namespace.clone(), (*name).to_owned())).collect();
         let connection = ObjectRef::from_obj(connection);
         if self.by_connection.get(&connection) == Some(&keys) {
             return;
         }
         self.leave(&connection);
-        for key in &keys {
-            self.by_secret.entry(key.clone()).or_default().insert(connection.clone(), LastRead::Never);
+        for (key, (_, read)) in keys.iter().zip(names) {
+            self.by_secret.entry(key.clone()).or_default().entry(connection.clone()).or_insert(read);
         }
         self.by_connection.insert(connection, keys);
     }
@@ -213,10 +216,40 @@ impl Index {
         }
     }
 
-    fn users_unless_read(&self, key: &Key, version: Option<&str>) -> Vec<ConnectionRef> {
-        let users = self.by_secret.get(key).into_iter().flatten();
-        users.filter(|(_, read)| !read.is(version)).map(|(connection, _)| connection.clone()).collect()
+    fn users_unless_read(&mut self, key: &Key, version: Option<&str>) -> Vec<ConnectionRef> {
+        let users = self.by_secret.get_mut(key).into_iter().flatten();
+        let news = users.filter_map(|(connection, read)| {
+            let is_news = !read.is(version);
+            if *read == LastRead::Unsaid {
+                *read = version.map_or(LastRead::Absent, |version| LastRead::Version(version.to_owned()));
+            }
+            is_news.then(|| connection.clone())
+        });
+        news.collect()
     }
+}
+
+/// The Secrets a connection refers to, and what its status says that it has read, so that a restart brings no news of those that have
+/// not changed.
+fn secrets_of(connection: &UkgProConnection) -> Vec<(&str, LastRead)> {
+    let spec = &connection.spec;
+    let status = connection.status.as_ref().filter(|_| is_settled(connection));
+    let read = |version: Option<&String>| match (version, status) {
+        (Some(version), Some(_)) => LastRead::Version(version.clone()),
+        (None, Some(status)) if standing_reason(status) == Some(Reason::SecretNotFound) => LastRead::Absent,
+        _ => LastRead::Never,
+    };
+    let live = read(status.and_then(|status| status.secret_resource_version.as_ref()));
+    let mut secrets = vec![(spec.secret_ref.name.as_str(), live)];
+    if let Some(candidate) = &spec.candidate_secret_ref {
+        let version = status.and_then(|status| status.candidate.as_ref()).map(|candidate| &candidate.secret_resource_version);
+        let read = version.map_or(LastRead::Never, |version| LastRead::Version(version.clone()));
+        secrets.push((&candidate.name, read));
+    }
+    if let Some(ca) = spec.ca_ref.as_ref().filter(|ca| ca.kind == CaKind::Secret) {
+        secrets.push((&ca.name, if status.is_some() { LastRead::Unsaid } else { LastRead::Never }));
+    }
+    secrets
 }
 
 fn key_of(secret: &PartialObjectMeta<Secret>) -> Key {

@@ -4,10 +4,14 @@
 //! titles) and the host. Nothing a server sent and no value of a Secret can get in: [`Facts`] has no room for it.
 
 use crate::api::{PermissionState, Reason};
+use crate::hosts::Change;
 use crate::ukg::catalogue::Row;
 
 /// Where a service account is looked after.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
+
+/// The detail where it is not known since when a login has no end.
+pub const WITHIN_A_DAY: &str = "a day has passed";
 
 /// What is added where a host does not work and its name is not like those of web services.
 pub const LOGIN_SITE: &str = "This looks like a login page's host: the names of UKG Pro's web-service hosts begin with service or \
@@ -33,6 +37,10 @@ pub struct Facts {
 pub fn template(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::AllPermissionsGranted => ("The login to {host} works and every required permission is granted.", ""),
+        Reason::Degraded => (
+            "The login to {host} and every required permission worked before; since then {detail}",
+            "Nothing need be done if this passes. The verdict changes when spec.failureThreshold checks in a row have failed.",
+        ),
         Reason::CredentialsRejected => (
             "UKG Pro at {host} refused the login and does not say which value is wrong.",
             "In UKG Pro, open {page} and compare Secret {secret} with the account's row: the user name (case-sensitive, and a service \
@@ -159,6 +167,17 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "UKG Pro at {host} failed the login in words the operator does not know; most likely it was refused.",
             "Compare Secret {secret} with {page}. To protect the account from being locked, no login is tried until the Secret changes.",
         ),
+        Reason::LoginUncertain => (
+            "A login to {host} with these values was sent and no end of it was seen, so UKG Pro may have refused it.",
+            "To protect the account from being locked, it is not repeated by itself before {detail}. If Secret {secret} is right, ask for \
+             a check by the annotation reconcile.fluxcd.io/requestedAt; other values are tried at once.",
+        ),
+        Reason::LoginLimitReached => (
+            "No login was tried: this account has seen as many logins, or refused ones, within a day as the operator allows.",
+            "Logins go on at {detail}. Compare Secret {secret} with {page}, and look for what keeps changing it, for a short \
+             spec.interval and for many connections with this account. Whoever runs the operator can set --logins-per-day and \
+             --refused-logins-per-day. A check can be asked for by the annotation reconcile.fluxcd.io/requestedAt.",
+        ),
         Reason::PermissionsUndetermined => (
             "The login to {host} works, but UKG Pro's answers do not show whether it grants: {detail}.",
             "Look at these rows on {page}. They are tested again at the interval.",
@@ -174,7 +193,37 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
 pub fn message(reason: Reason, facts: &Facts) -> String {
     let (what, remedy) = template(reason);
     let parts: Vec<_> = [what, &facts.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
-    let text = parts.join(" ");
+    fill(&parts.join(" "), facts)
+}
+
+/// What happened, without what to do.
+pub fn what(reason: Reason, facts: &Facts) -> String {
+    fill(template(reason).0, facts)
+}
+
+/// The message about a candidate.
+pub fn candidate(reason: Reason, facts: &Facts) -> String {
+    let message = message(reason, facts);
+    match reason {
+        Reason::AllPermissionsGranted => {
+            format!("{message} Name Secret {} in spec.secretRef to promote it; that costs no login.", facts.secret)
+        }
+        _ => message,
+    }
+}
+
+/// What is told of a host as a whole, to whoever runs the operator.
+pub fn host(host: &str, change: Change) -> String {
+    match change {
+        Change::Outage { failing, known } => format!(
+            "{failing} of {known} connections to {host} get no usable answer: the host, or the way to it, is down. It is asked less often \
+             until it answers; nothing of the connections need be changed."
+        ),
+        Change::Recovery => format!("{host} answers again."),
+    }
+}
+
+fn fill(text: &str, facts: &Facts) -> String {
     let host = if facts.host.is_empty() { "the host" } else { &facts.host };
     // The detail last, so that nothing inside it is taken for a placeholder.
     text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)

@@ -80,6 +80,8 @@ macro_rules! reasons {
 reasons! {
     /// The login worked and every required permission is granted.
     AllPermissionsGranted => Some(Verdict::Active), Settled;
+    /// It worked, and the last checks got no usable answer; not often enough yet to call it unreachable.
+    Degraded => Some(Verdict::Active), Settled;
 
     /// User name, password, user API key or the account's state: UKG Pro does not say which.
     CredentialsRejected => Some(Verdict::Unauthorized), Stalled;
@@ -141,6 +143,10 @@ reasons! {
     LoginUndetermined => None, Retried;
     /// The login failed in words that are not known; it is not tried again until the values change.
     LoginFailedUnexplained => None, Stalled;
+    /// A login with these values was sent and its end was not seen; it is not sent again by itself within a day.
+    LoginUncertain => None, Stalled;
+    /// The account has seen so many logins, or refusals, within a day that no more are sent.
+    LoginLimitReached => None, Stalled;
     /// A probe's answer shows neither a grant nor a denial.
     PermissionsUndetermined => None, Retried;
     /// No check has ended yet.
@@ -154,11 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_full_success_is_settled_and_active() {
+    fn only_a_success_is_settled_and_active() {
         for reason in Reason::ALL {
             let settled = reason.disposition() == Disposition::Settled;
-            assert_eq!(settled, matches!(reason, Reason::AllPermissionsGranted | Reason::Suspended), "{reason:?}");
-            assert_eq!(reason.verdict() == Some(Verdict::Active), *reason == Reason::AllPermissionsGranted, "{reason:?}");
+            let good = matches!(reason, Reason::AllPermissionsGranted | Reason::Degraded);
+            assert_eq!(settled, good || *reason == Reason::Suspended, "{reason:?}");
+            assert_eq!(reason.verdict() == Some(Verdict::Active), good, "{reason:?}");
         }
     }
 }

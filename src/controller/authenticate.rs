@@ -1,35 +1,61 @@
 //! authenticate: a target → a session, by one login. Speaks to UKG Pro.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::resolve::Target;
 use crate::ledger::Turn;
-use crate::ukg::catalogue::RestProbe;
+use crate::ukg::catalogue::{Requirement, RestProbe};
 use crate::ukg::client::Client;
 use crate::ukg::login::{LoginFailure, Session, Unclear};
+use crate::ukg::outcome::Outcome;
 
-/// Logs in once, in its turn. Who waited while another with the same values failed has the same failure, at no cost.
-pub async fn authenticate(target: &Target, turn: &mut Turn, deadline: Instant) -> Result<Session, LoginFailure> {
-    if let Some(failure) = turn.failed_meanwhile() {
-        return Err(failure);
+/// A tenant's web services as a check uses them, so that the check can be tried without any.
+pub trait WebServices: Sync {
+    /// Logs in, once.
+    fn log_in(&self, deadline: Instant) -> impl Future<Output = Result<Session, LoginFailure>> + Send;
+
+    /// Makes the read that shows whether a permission is granted, once.
+    fn read(&self, session: &Session, requirement: &Requirement, deadline: Instant) -> impl Future<Output = Outcome> + Send;
+}
+
+impl WebServices for Target {
+    async fn log_in(&self, deadline: Instant) -> Result<Session, LoginFailure> {
+        let client = self.client(deadline);
+        match (&self.credentials.user_api_key, self.first_rest()) {
+            (Some(user_api_key), _) => client.login(user_api_key).await,
+            (None, Some(read)) => client.login_by(read).await,
+            // resolve asks for the user API key where nothing is required by REST.
+            (None, None) => Err(LoginFailure::Undetermined(Unclear::Other)),
+        }
     }
-    let client = client(target, deadline);
-    let result = match (&target.credentials.user_api_key, first_rest(target)) {
-        (Some(user_api_key), _) => client.login(user_api_key).await,
-        (None, Some(read)) => client.login_by(read).await,
-        // resolve asks for the user API key where nothing is required by REST.
-        (None, None) => Err(LoginFailure::Undetermined(Unclear::Other)),
-    };
-    result.inspect_err(|failure| turn.failed(*failure))
+
+    async fn read(&self, session: &Session, requirement: &Requirement, deadline: Instant) -> Outcome {
+        self.client(deadline).probe(session, requirement).await
+    }
 }
 
-/// The read to log in by, without a user API key: better one that answers with a row than one past the end, which may be a 404.
-fn first_rest(target: &Target) -> Option<&RestProbe> {
-    target.requirements.iter().filter_map(|requirement| requirement.row.rest.as_ref()).min_by_key(|read| read.people)
+impl Target {
+    fn client(&self, deadline: Instant) -> Client<'_> {
+        let Target { transport, endpoint, credentials, recorder, .. } = self;
+        Client { transport, endpoint, credentials, deadline, recorder: recorder.as_deref() }
+    }
+
+    /// The read to log in by, without a user API key: better one that answers with a row than one past the end, which may be a 404.
+    fn first_rest(&self) -> Option<&RestProbe> {
+        self.requirements.iter().filter_map(|requirement| requirement.row.rest.as_ref()).min_by_key(|read| read.people)
+    }
 }
 
-/// The target's web services.
-pub(super) fn client(target: &Target, deadline: Instant) -> Client<'_> {
-    let Target { transport, endpoint, credentials, recorder, .. } = target;
-    Client { transport, endpoint, credentials, deadline, recorder: recorder.as_deref() }
+/// Logs in once, in its turn, and lends the session to those who come soon.
+pub async fn authenticate(
+    services: &impl WebServices,
+    turn: &mut Turn,
+    deadline: Instant,
+) -> Result<Arc<Session>, LoginFailure> {
+    let session = services.log_in(deadline).await.inspect_err(|failure| turn.failed(*failure))?;
+    let session = Arc::new(session);
+    turn.succeeded(&session);
+    Ok(session)
 }

@@ -2,7 +2,8 @@
 //!
 //! **Contract.** `Ready` is True exactly when `Active` is, and `Active` only after an observed success. Exactly one of the four
 //! verdict conditions is True once there is a verdict, and all are Unknown while there is none. Deciding twice on the same
-//! observation gives the same status.
+//! observation gives the same status. An Active connection stays so, as `Degraded`, through fewer than `failureThreshold` checks in a
+//! row that got no usable answer; everything that was seen counts at once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -10,14 +11,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::gate::Hold;
+use super::gate::{Hold, is_of, is_refusal};
 use super::lint::{self, Finding};
 use super::probe::Probed;
 use super::resolve::{CaFlaw, Resolved, Unresolved};
 use crate::api::{
-    Access, ApiKind, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict,
+    Access, ApiKind, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection,
+    UkgProConnectionStatus, Verdict,
 };
-use crate::conditions::{self, READY, RECONCILING, STALLED, Status, Wanted};
+use crate::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
+use crate::hosts::PAUSE_MAX;
 use crate::ukg::catalogue::{Api, Requirement};
 use crate::ukg::login::{LoginFailure, Refusal, Unclear};
 use crate::ukg::outcome::Outcome;
@@ -39,6 +42,42 @@ pub enum Observation {
     LoginFailed(Resolved, LoginFailure),
     /// A login that worked, and what each probe found.
     Probed(Resolved, Vec<Probed>),
+    /// These very values were found to work, with these permissions, while they were the candidate.
+    Promoted(Resolved, Vec<Requirement>),
+}
+
+/// What was observed, and what that makes together with what was before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    observation: Observation,
+    /// What was observed of the candidate, where there is one and it was looked at.
+    candidate: Option<Observation>,
+    /// Which check in a row without a usable answer this is, as far as the status counts them; 0 if it got one. Counted when it is
+    /// made, so that deciding on it again does not count again.
+    failures: i32,
+}
+
+impl Observed {
+    /// An observation of this connection as it is.
+    pub fn of(connection: &UkgProConnection, observation: Observation, candidate: Option<Observation>) -> Self {
+        let threshold = connection.spec.failure_threshold();
+        let before = match (&connection.status, observation.resolved()) {
+            (Some(status), Some(resolved)) if is_of(status, connection, resolved) => status.failures.clamp(0, threshold),
+            _ => 0,
+        };
+        let failures = if is_transient(observation.reason()) { (before + 1).min(threshold) } else { 0 };
+        Self { observation, candidate, failures }
+    }
+
+    /// Whether a login was sent for it.
+    pub fn cost_a_login(&self) -> bool {
+        self.observation.cost_a_login() || self.candidate.as_ref().is_some_and(Observation::cost_a_login)
+    }
+
+    /// What was resolved, where it got so far.
+    pub fn resolved(&self) -> Option<&Resolved> {
+        self.observation.resolved()
+    }
 }
 
 /// What is to be published.
@@ -46,8 +85,8 @@ pub enum Observation {
 pub struct Decision {
     /// The whole status.
     pub status: UkgProConnectionStatus,
-    /// What to tell people, if the verdict changed.
-    pub event: Option<Note>,
+    /// What to tell people, if a verdict changed.
+    pub events: Vec<Note>,
     /// When to look again.
     pub requeue: Duration,
 }
@@ -69,22 +108,19 @@ const RETRY_MIN: Duration = Duration::from_secs(15);
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// Decides, given the rows that are required.
-pub fn decide(
-    connection: &UkgProConnection,
-    requirements: &[Requirement],
-    observation: &Observation,
-    now: Timestamp,
-) -> Decision {
+pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], observed: &Observed, now: Timestamp) -> Decision {
     let none = UkgProConnectionStatus::default();
     let previous = connection.status.as_ref().unwrap_or(&none);
-    if *observation == Observation::Suspended {
+    if observed.observation == Observation::Suspended {
         return suspended(connection, previous, now);
     }
-    let finding = Conclusion::of(connection, observation, previous);
-    let status = status(connection, requirements, previous, observation, &finding, now);
-    let event = event(previous, &status, &finding);
-    let requeue = requeue(connection, &status, finding.reason, finding.retry_after, now);
-    Decision { status, event, requeue }
+    let finding = Conclusion::of(connection, observed, previous);
+    let candidate = Rehearsal::of(connection, observed, previous);
+    let status = status(connection, requirements, previous, observed, &finding, candidate.as_ref(), now);
+    let events = event(previous, &status, &finding).into_iter();
+    let events = events.chain(candidate.and_then(|candidate| candidate.event(previous))).collect();
+    let requeue = requeue(connection, previous, &status, &finding, observed, now);
+    Decision { status, events, requeue }
 }
 
 /// The reason behind the verdict conditions, which outlives a suspension; `None` for a status of no operator or of a newer one.
@@ -94,28 +130,128 @@ pub fn standing_reason(status: &UkgProConnectionStatus) -> Option<Reason> {
     conditions::find(&status.conditions, verdict.unwrap_or(&Verdict::Active).as_str()).and_then(of)
 }
 
+/// Whether a status is about the connection as it is, so that nobody waits for a check.
+pub fn is_settled(connection: &UkgProConnection) -> bool {
+    let Some(status) = &connection.status else { return false };
+    status.observed_generation == connection.metadata.generation
+        && connection.open_request().is_none()
+        && status.checked_spec.as_ref() == Some(&connection.spec.checked())
+        && standing_reason(status).is_some_and(|reason| reason != Reason::Probing)
+}
+
+/// Whether the last check got no usable answer.
+pub fn is_failing(connection: &UkgProConnection) -> bool {
+    connection.status.as_ref().is_some_and(|status| {
+        status.failures > 0 || standing_reason(status).and_then(Reason::verdict) == Some(Verdict::Unreachable)
+    })
+}
+
+/// When a connection that this process has not looked at is to be checked; `None` for at once. Settled ones come somewhere within
+/// their wait, by their identity, so that a restart is no rush.
+pub fn first_due(connection: &UkgProConnection, now: Timestamp) -> Option<Duration> {
+    let status = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
+    let reason = standing_reason(status)?;
+    let wait = wait(connection, status, reason, now);
+    Some(wait.mul_f64(share(&(connection.metadata.uid.as_deref(), "first"))))
+}
+
+/// Whether a reason may pass by itself, and so is not taken for the truth at once where another was before.
+fn is_transient(reason: Reason) -> bool {
+    let undetermined = matches!(reason, Reason::LoginUndetermined | Reason::PermissionsUndetermined);
+    reason.verdict() == Some(Verdict::Unreachable) || undetermined
+}
+
 /// The one reason an observation comes down to.
 struct Conclusion {
     reason: Reason,
     message: String,
-    retry_after: Option<Duration>,
 }
 
 impl Conclusion {
-    fn of(connection: &UkgProConnection, observation: &Observation, previous: &UkgProConnectionStatus) -> Self {
-        let (reason, detail) = match observation {
-            Observation::Suspended => (Reason::Suspended, String::new()),
-            Observation::Unresolved(unresolved) => of_unresolved(unresolved),
-            Observation::Malformed(_, findings) => (lint::reason(findings), lint::text(findings)),
-            Observation::Held(_, hold) => (of_hold(*hold, previous), String::new()),
-            Observation::LoginFailed(_, failure) => (of_failure(*failure), String::new()),
-            Observation::Probed(_, probed) => of_probes(probed),
-        };
-        let host = observation.resolved().map(|resolved| resolved.endpoint.clone()).unwrap_or_default();
-        let hint = observation.resolved().and_then(|resolved| hint(reason, resolved)).unwrap_or_default();
-        let facts = Facts { secret: connection.spec.secret_ref.name.clone(), host, detail, hint };
-        Self { reason, message: wording::message(reason, &facts), retry_after: observation.retry_after() }
+    fn of(connection: &UkgProConnection, observed: &Observed, previous: &UkgProConnectionStatus) -> Self {
+        let Observed { observation, failures, .. } = observed;
+        let (reason, detail) = observation.finding(previous);
+        let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name);
+        let stays = is_transient(reason)
+            && *failures < connection.spec.failure_threshold()
+            && standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active)
+            && observation.resolved().is_some_and(|resolved| is_of(previous, connection, resolved));
+        if stays {
+            let what = wording::what(reason, &facts);
+            let detail = format!("check {failures} of {} in a row failed. {what}", connection.spec.failure_threshold());
+            let facts = Facts { detail, hint: String::new(), ..facts };
+            return Self { reason: Reason::Degraded, message: wording::message(Reason::Degraded, &facts) };
+        }
+        Self { reason, message: wording::message(reason, &facts) }
     }
+}
+
+fn facts(observation: &Observation, reason: Reason, detail: String, secret: &str) -> Facts {
+    let host = observation.resolved().map(|resolved| resolved.endpoint.clone()).unwrap_or_default();
+    let hint = observation.resolved().and_then(|resolved| hint(reason, resolved)).unwrap_or_default();
+    Facts { secret: secret.to_owned(), host, detail, hint }
+}
+
+/// What the candidate comes to.
+struct Rehearsal {
+    condition: Wanted,
+    reason: Option<Reason>,
+    status: Option<CandidateStatus>,
+}
+
+impl Rehearsal {
+    /// `None` without a candidate. While it is not looked at, and through trouble on the way, it stays what it was.
+    fn of(connection: &UkgProConnection, observed: &Observed, previous: &UkgProConnectionStatus) -> Option<Self> {
+        let promoted = connection.spec.promoted()?;
+        let looked = observed.candidate.as_ref().map(|observation| (observation, observation.finding(&Default::default())));
+        let status = looked.as_ref().and_then(|(observation, _)| observation.resolved()).map(|resolved| CandidateStatus {
+            checked_spec: promoted.checked(),
+            secret_resource_version: resolved.secret_version.clone(),
+        });
+        let before = conditions::find(&previous.conditions, CANDIDATE_READY);
+        let same = previous.candidate.as_ref().is_some_and(|before| match &status {
+            Some(status) => before == status,
+            None => before.checked_spec == promoted.checked() && looked.is_none(),
+        });
+        let passes = looked.as_ref().is_none_or(|(_, (reason, _))| is_transient(*reason));
+        if let Some(before) = before.filter(|_| same && passes) {
+            return Some(Self {
+                condition: as_it_was(CANDIDATE_READY, before),
+                reason: None,
+                status: previous.candidate.clone(),
+            });
+        }
+        let (reason, message) = match looked {
+            None => (Reason::Probing, wording::message(Reason::Probing, &Facts::default())),
+            Some((observation, (reason, detail))) => {
+                let facts = facts(observation, reason, detail, &promoted.secret_ref.name);
+                (reason, wording::candidate(reason, &facts))
+            }
+        };
+        let ready = match reason {
+            Reason::AllPermissionsGranted => Status::True,
+            _ if is_transient(reason) => Status::Unknown,
+            _ => ready(reason),
+        };
+        let condition = Wanted { type_: CANDIDATE_READY, status: ready, reason: reason.as_str().to_owned(), message };
+        Some(Self { condition, reason: Some(reason).filter(|reason| *reason != Reason::Probing), status })
+    }
+
+    /// An event where the candidate's reason changed.
+    fn event(self, previous: &UkgProConnectionStatus) -> Option<Note> {
+        let before = conditions::find(&previous.conditions, CANDIDATE_READY).map(|before| before.reason.as_str());
+        let reason = self.reason.filter(|reason| before != Some(reason.as_str()))?;
+        Some(Note { warning: reason != Reason::AllPermissionsGranted, reason, message: self.condition.message })
+    }
+}
+
+fn as_it_was(type_: &'static str, before: &Condition) -> Wanted {
+    let status = match before.status.as_str() {
+        "True" => Status::True,
+        "False" => Status::False,
+        _ => Status::Unknown,
+    };
+    Wanted { type_, status, reason: before.reason.clone(), message: before.message.clone() }
 }
 
 impl Observation {
@@ -131,14 +267,24 @@ impl Observation {
             Self::Malformed(resolved, _)
             | Self::Held(resolved, _)
             | Self::LoginFailed(resolved, _)
-            | Self::Probed(resolved, _) => Some(resolved),
+            | Self::Probed(resolved, _)
+            | Self::Promoted(resolved, _) => Some(resolved),
         }
     }
 
-    /// The longest wait that the host asked for.
-    fn retry_after(&self) -> Option<Duration> {
+    /// Whether the host gave no usable answer; `None` where it was not asked.
+    pub fn is_unanswered(&self) -> Option<bool> {
+        match self {
+            Self::LoginFailed(_, failure) => Some(matches!(failure, LoginFailure::Unanswered(_))),
+            Self::Probed(_, probed) => Some(probed.iter().any(|found| matches!(found.outcome, Outcome::Error(_)))),
+            _ => None,
+        }
+    }
+
+    /// Whether the host limits requests, and the longest wait that it asked for, if any.
+    pub fn rate_limited(&self) -> Option<Option<Duration>> {
         let of = |unanswered: Unanswered| match unanswered {
-            Unanswered::RateLimited { retry_after } => retry_after,
+            Unanswered::RateLimited { retry_after } => Some(retry_after),
             _ => None,
         };
         match self {
@@ -151,6 +297,23 @@ impl Observation {
                 })
                 .max(),
             _ => None,
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        self.finding(&UkgProConnectionStatus::default()).0
+    }
+
+    /// The one reason it comes down to, and what that is about in particular.
+    fn finding(&self, previous: &UkgProConnectionStatus) -> (Reason, String) {
+        match self {
+            Self::Suspended => (Reason::Suspended, String::new()),
+            Self::Unresolved(unresolved) => of_unresolved(unresolved),
+            Self::Malformed(_, findings) => (lint::reason(findings), lint::text(findings)),
+            Self::Held(_, hold) => of_hold(*hold, previous),
+            Self::LoginFailed(_, failure) => (of_failure(*failure), String::new()),
+            Self::Probed(_, probed) => of_probes(probed),
+            Self::Promoted(..) => (Reason::AllPermissionsGranted, String::new()),
         }
     }
 }
@@ -201,17 +364,19 @@ fn hint(reason: Reason, resolved: &Resolved) -> Option<String> {
 
 /// A hold repeats what this connection was told of these values; one that has been told nothing yet learns that they were refused
 /// before.
-fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> Reason {
-    let told = standing_reason(previous)
-        .filter(|reason| reason.verdict() == Some(Verdict::Unauthorized) || *reason == Reason::LoginFailedUnexplained);
-    match (told, hold) {
-        (Some(told), Hold::StatusStands) => told,
-        (Some(told), Hold::Refused(_)) if told == Reason::LoginHeld => told,
+fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
+    let told = standing_reason(previous).filter(|reason| is_refusal(*reason));
+    let reason = match (hold, told) {
+        (Hold::Uncertain(until), _) => return (Reason::LoginUncertain, conditions::whole_seconds(until).0.to_string()),
+        (Hold::Limit(until), _) => return (Reason::LoginLimitReached, conditions::whole_seconds(until).0.to_string()),
+        (Hold::StatusStands, Some(told)) => told,
+        (Hold::Refused(_), Some(Reason::LoginHeld)) => Reason::LoginHeld,
         // The values may have changed to others that were refused otherwise.
-        (Some(_), Hold::Refused(failure)) => of_failure(failure),
-        (None, Hold::Refused(LoginFailure::Undetermined(_))) => Reason::LoginFailedUnexplained,
-        (None, _) => Reason::LoginHeld,
-    }
+        (Hold::Refused(failure), Some(_)) => of_failure(failure),
+        (Hold::Refused(LoginFailure::Undetermined(_)), None) => Reason::LoginFailedUnexplained,
+        (Hold::Refused(_) | Hold::StatusStands, None) => Reason::LoginHeld,
+    };
+    (reason, String::new())
 }
 
 fn of_failure(failure: LoginFailure) -> Reason {
@@ -258,6 +423,8 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
         (if by_permission { Reason::PermissionsMissing } else { Reason::RestLoginRefused }, denied)
     } else if let Some(reason) = error {
         (reason, String::new())
+    } else if probed.iter().any(|found| found.outcome == Outcome::Held) {
+        (Reason::LoginUncertain, wording::WITHIN_A_DAY.to_owned())
     } else if let Some(unclear) = titles(PermissionState::Undetermined) {
         (Reason::PermissionsUndetermined, unclear)
     } else {
@@ -270,6 +437,7 @@ fn state_of(outcome: Outcome) -> PermissionState {
         Outcome::Granted => PermissionState::Granted,
         Outcome::Denied | Outcome::LoginRefused => PermissionState::Denied,
         Outcome::Undetermined => PermissionState::Undetermined,
+        Outcome::Held => PermissionState::Unknown,
         Outcome::Error(_) => PermissionState::Error,
     }
 }
@@ -278,14 +446,26 @@ fn status(
     connection: &UkgProConnection,
     requirements: &[Requirement],
     previous: &UkgProConnectionStatus,
-    observation: &Observation,
+    observed: &Observed,
     finding: &Conclusion,
+    candidate: Option<&Rehearsal>,
     now: Timestamp,
 ) -> UkgProConnectionStatus {
+    let Observed { observation, failures, .. } = observed;
     let generation = connection.metadata.generation;
-    let permissions = permissions(requirements, previous, observation, finding.reason, now);
+    let permissions = match finding.reason {
+        // They are what they were, as far as is known.
+        Reason::Degraded => previous.permissions.clone(),
+        reason => permissions(requirements, previous, observation, reason, now),
+    };
     let missing: Vec<_> = permissions.iter().filter(|p| p.state == PermissionState::Denied).map(|p| p.name.as_str()).collect();
     let resolved = observation.resolved();
+    let held_until = match observation {
+        Observation::Held(_, hold) => hold.until(),
+        _ => None,
+    };
+    let mut wanted = conditions_of(finding);
+    wanted.extend(candidate.map(|candidate| candidate.condition.clone()));
     UkgProConnectionStatus {
         observed_generation: generation,
         state: finding.reason.verdict().map_or("Unknown", Verdict::as_str).to_owned(),
@@ -294,7 +474,10 @@ fn status(
         checked_spec: Some(connection.spec.checked()),
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
-        conditions: conditions::renew(&previous.conditions, conditions_of(finding), generation, now),
+        failures: if finding.reason == Reason::Degraded { *failures } else { 0 },
+        next_check_time: held_until.map(conditions::whole_seconds),
+        candidate: candidate.and_then(|candidate| candidate.status.clone()),
+        conditions: conditions::renew(&previous.conditions, wanted, generation, now),
         permissions,
     }
 }
@@ -326,7 +509,8 @@ fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
 fn ready(reason: Reason) -> Status {
     match (reason.verdict(), reason) {
         (Some(Verdict::Active), _) => Status::True,
-        (None, Reason::Probing | Reason::LoginUndetermined | Reason::PermissionsUndetermined) => Status::Unknown,
+        (None, Reason::Probing | Reason::LoginUndetermined | Reason::LoginUncertain | Reason::LoginLimitReached)
+        | (None, Reason::PermissionsUndetermined) => Status::Unknown,
         _ => Status::False,
     }
 }
@@ -364,11 +548,15 @@ fn permissions(
                     Outcome::Denied => Some(Reason::PermissionsMissing),
                     Outcome::LoginRefused => Some(Reason::RestLoginRefused),
                     Outcome::Undetermined => Some(Reason::PermissionsUndetermined),
+                    Outcome::Held => Some(Reason::LoginUncertain),
                     Outcome::Error(unanswered) => Some(of_unanswered(unanswered)),
                 };
                 describe(&found.requirement, state_of(found.outcome), reason)
             })
             .collect(),
+        Observation::Promoted(_, granted) => {
+            granted.iter().map(|requirement| describe(requirement, PermissionState::Granted, None)).collect()
+        }
         // Not tested this time, so nothing is claimed.
         _ => requirements.iter().map(|requirement| describe(requirement, PermissionState::Unknown, Some(overall))).collect(),
     }
@@ -381,18 +569,18 @@ fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, n
     let message = wording::message(Reason::Suspended, &Facts::default());
     let keep = |type_: &'static str| {
         let before = conditions::find(&previous.conditions, type_).filter(|_| stays);
-        let status = match before.map(|condition| condition.status.as_str()) {
-            Some("True") => Status::True,
-            Some("False") => Status::False,
-            _ => Status::Unknown,
-        };
-        let (reason, message) = match before {
-            Some(condition) if type_ != READY => (condition.reason.clone(), condition.message.clone()),
-            _ => (Reason::Suspended.as_str().to_owned(), message.clone()),
-        };
-        Wanted { type_, status, reason, message }
+        let before = before
+            .map_or(Wanted { type_, status: Status::Unknown, reason: String::new(), message: String::new() }, |condition| {
+                as_it_was(type_, condition)
+            });
+        match before.reason.as_str() {
+            "" => Wanted { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
+            _ if type_ == READY => Wanted { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
+            _ => before,
+        }
     };
-    let wanted = conditions::ALWAYS.into_iter().map(keep).collect();
+    let candidate = conditions::find(&previous.conditions, CANDIDATE_READY).filter(|_| stays).map(|_| CANDIDATE_READY);
+    let wanted = conditions::ALWAYS.into_iter().chain(candidate).map(keep).collect();
     let before = if stays { previous.clone() } else { UkgProConnectionStatus::default() };
     let status = UkgProConnectionStatus {
         observed_generation: generation,
@@ -401,46 +589,71 @@ fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, n
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
         ..before
     };
-    Decision { status, event: None, requeue: spread(connection, connection.spec.interval(), now) }
+    Decision { status, events: Vec::new(), requeue: spread(connection, connection.spec.interval(), now) }
 }
 
-/// An event where the reason or the set of missing permissions changed; the first success is no news.
+/// An event where the reason or the set of missing permissions changed; the first success is no news, nor is a hiccup.
 fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, finding: &Conclusion) -> Option<Note> {
     let before = standing_reason(previous).unwrap_or(Reason::Probing);
     let good = finding.reason.verdict() == Some(Verdict::Active);
     let same = before == finding.reason && previous.missing == status.missing;
-    if same || (matches!(before, Reason::Probing | Reason::Suspended) && good) {
+    let was_good = matches!(before, Reason::Probing | Reason::Suspended) || before.verdict() == Some(Verdict::Active);
+    if same || (was_good && good) {
         return None;
     }
     Some(Note { warning: !good, reason: finding.reason, message: finding.message.clone() })
 }
 
-/// Transient failures are retried after as long as they have lasted (so the wait doubles), from 15 s up to ten minutes or the
-/// interval. That is read off the status, so a restart does not begin anew. Nobody is asked again before the time it gave.
+/// When to look again. Nobody is asked again before the time it gave, and what is held until a time is looked at then.
 fn requeue(
     connection: &UkgProConnection,
+    previous: &UkgProConnectionStatus,
     status: &UkgProConnectionStatus,
-    reason: Reason,
-    retry_after: Option<Duration>,
+    finding: &Conclusion,
+    observed: &Observed,
     now: Timestamp,
 ) -> Duration {
+    let mut wait = wait(connection, status, finding.reason, now);
+    let first = standing_reason(previous).is_none_or(|reason| reason == Reason::Probing);
+    if first && finding.reason.disposition() == Disposition::Settled {
+        // Connections that were made together do not stay together.
+        wait = wait.mul_f64(0.5 + share(&(connection.metadata.uid.as_deref(), "second")) / 2.0);
+    }
+    if let Some(until) = &status.next_check_time {
+        wait = wait.min(Duration::try_from(until.0.duration_since(now)).unwrap_or_default() + Duration::from_secs(1));
+    }
+    let asked = observed.observation.rate_limited().flatten().unwrap_or_default().min(PAUSE_MAX);
+    spread(connection, wait.max(asked), now)
+}
+
+/// How long a status stands before it is looked at again. Transient failures are retried after 15 s, doubling: by their count
+/// while the connection is Degraded, then by how long it has been Unreachable, up to ten minutes or the interval. Both are read off
+/// the status, so a restart does not begin anew.
+fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatus, reason: Reason, now: Timestamp) -> Duration {
     let interval = connection.spec.interval();
-    let wait = if reason.verdict() == Some(Verdict::Unreachable) {
-        let since = conditions::find(&status.conditions, Verdict::Unreachable.as_str()).map(|c| c.last_transition_time.0);
-        let lasted = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
-        lasted.clamp(RETRY_MIN, interval.clamp(RETRY_MIN, RETRY_MAX))
-    } else {
-        interval
-    };
-    spread(connection, wait.max(retry_after.unwrap_or_default()), now)
+    let longest = interval.clamp(RETRY_MIN, RETRY_MAX);
+    if reason == Reason::Degraded {
+        let doubled = RETRY_MIN * 2_u32.pow(u32::try_from(status.failures.clamp(1, 10) - 1).unwrap_or(0));
+        return doubled.min(longest);
+    }
+    if reason.verdict() != Some(Verdict::Unreachable) {
+        return interval;
+    }
+    let since = conditions::find(&status.conditions, Verdict::Unreachable.as_str()).map(|c| c.last_transition_time.0);
+    let lasted = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
+    lasted.clamp(RETRY_MIN, longest)
 }
 
 /// Adds up to a tenth, by the object's identity and the moment, so that connections made together do not stay together.
 fn spread(connection: &UkgProConnection, wait: Duration, now: Timestamp) -> Duration {
+    wait + wait.mul_f64(share(&(connection.metadata.uid.as_deref(), now.as_millisecond())) / 10.0)
+}
+
+/// From 0 to 1, by what it is of.
+fn share(of: &impl Hash) -> f64 {
     let mut hasher = DefaultHasher::new();
-    (connection.metadata.uid.as_deref(), now.as_millisecond()).hash(&mut hasher);
-    let share = f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(0)) / f64::from(u32::MAX);
-    wait + wait.mul_f64(share / 10.0)
+    of.hash(&mut hasher);
+    f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
 //! gate: what may be sent? Pure.
 //!
-//! **Contract.** Credentials that UKG Pro refused are not sent again until their values change, or a person asks for one more try.
-//! Two memories say so: the ledger of this process, by the values themselves; and the connection's own status, across a restart, by
-//! the Secret's version and the fields of the spec that a verdict depends on.
+//! **Contract.** Credentials that UKG Pro refused are not sent again until their values change, or a person asks for one more try;
+//! credentials whose login has no known end, not within a day. Two memories say so: the [ledger](crate::ledger), by the values
+//! themselves; and, should that be lost, the connection's own status, by the Secret's version and the fields of the spec that a
+//! verdict depends on. Above both stands what an account may see in a day; a request of a person passes the limit of refusals up to
+//! twice that, so that a tool that asks all the time has an end too.
+
+use jiff::Timestamp;
 
 use super::decide::standing_reason;
 use super::resolve::Resolved;
-use crate::api::{Reason, UkgProConnection, Verdict};
-use crate::ledger::Refused;
+use crate::api::{ApiKind, PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::conditions::{self, CANDIDATE_READY};
+use crate::ledger::book::a_day_after;
+use crate::ledger::{Entry, Known, Login, Request, Rest, Vouched};
 use crate::ukg::login::LoginFailure;
 
 /// What may be sent.
@@ -15,10 +21,19 @@ use crate::ukg::login::LoginFailure;
 pub enum Gate {
     /// A login, and every probe.
     Open,
-    /// A login, but no REST read: REST refused this login.
-    WithoutRest,
+    /// A login, but no REST read.
+    WithoutRest(RestHold),
     /// Nothing.
     Held(Hold),
+}
+
+/// Why no REST read is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestHold {
+    /// REST refused this login.
+    Refused,
+    /// A REST read with this login had no answer.
+    Uncertain,
 }
 
 /// Why nothing is sent.
@@ -28,35 +43,109 @@ pub enum Hold {
     Refused(LoginFailure),
     /// The status says so of this very Secret and spec.
     StatusStands,
+    /// They were sent and nobody knows how that ended; held until this time.
+    Uncertain(Timestamp),
+    /// The account has seen enough until this time.
+    Limit(Timestamp),
 }
 
-/// What may be sent, given what the ledger knows of these values.
-pub fn gate(connection: &UkgProConnection, resolved: &Resolved, refused: Option<Refused>) -> Gate {
-    if connection.open_request().is_some() {
-        return Gate::Open;
-    }
-    match refused {
-        Some(Refused::Login(failure)) => Gate::Held(Hold::Refused(failure)),
-        Some(Refused::Rest) => Gate::WithoutRest,
-        None => by_status(connection, resolved),
+impl Hold {
+    /// When it ends by itself.
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Hold::Refused(_) | Hold::StatusStands => None,
+            Hold::Uncertain(until) | Hold::Limit(until) => Some(until),
+        }
     }
 }
 
-fn by_status(connection: &UkgProConnection, resolved: &Resolved) -> Gate {
-    let Some(status) = &connection.status else { return Gate::Open };
-    let same = status.checked_spec.as_ref() == Some(&connection.spec.checked())
-        && status.secret_resource_version.as_deref() == Some(&resolved.secret_version);
-    let refused = standing_reason(status)
-        .is_some_and(|reason| reason.verdict() == Some(Verdict::Unauthorized) || reason == Reason::LoginFailedUnexplained);
-    let refused_by_rest = || {
-        let rest = Reason::RestLoginRefused.as_str();
-        status.permissions.iter().any(|permission| permission.reason.as_deref() == Some(rest))
-    };
-    match same {
-        true if refused => Gate::Held(Hold::StatusStands),
-        true if refused_by_rest() => Gate::WithoutRest,
+/// What may be sent, given what the ledger knows of these values; `request` is one that no check has answered.
+pub fn gate(
+    connection: &UkgProConnection,
+    resolved: &Resolved,
+    known: &Known,
+    request: Option<Request>,
+    now: Timestamp,
+) -> Gate {
+    if let Some(until) = known.spent_until {
+        return Gate::Held(Hold::Limit(until));
+    }
+    let granted = known.entry.as_ref().and_then(|entry| entry.granted);
+    if request.is_some() && request != granted {
+        return known.requests_failed_until.map_or(Gate::Open, |until| Gate::Held(Hold::Limit(until)));
+    }
+    let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
+    let vouched = vouched(connection, resolved);
+    let unknown = Entry::default();
+    let entry = known.entry.as_ref().unwrap_or(&unknown);
+    let uncertain = entry.times_within_a_day(now) > 0;
+    match entry.login {
+        Some(Login::Refused(failure)) => return Gate::Held(Hold::Refused(failure)),
+        _ if !known.login_works && status.is_some_and(says_refused) => return Gate::Held(Hold::StatusStands),
+        // What a killed process left of values that work: once more, and not again and again.
+        Some(Login::Begun) if uncertain && !(vouched.login && entry.times < 2) => {
+            return Gate::Held(Hold::Uncertain(a_day_after(entry.at)));
+        }
+        _ => {}
+    }
+    if let (false, Some(until)) = (known.login_works || vouched.login, known.failed_until) {
+        return Gate::Held(Hold::Limit(until));
+    }
+    match entry.rest {
+        Some(Rest::Refused) => Gate::WithoutRest(RestHold::Refused),
+        Some(Rest::Begun) if uncertain && !vouched.rest => Gate::WithoutRest(RestHold::Uncertain),
+        None if !known.rest_works && status.is_some_and(says_refused_by_rest) => Gate::WithoutRest(RestHold::Refused),
         _ => Gate::Open,
     }
+}
+
+/// What this connection's status says has worked with these very values.
+pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Vouched {
+    let Some(status) = connection.status.as_ref().filter(|status| is_of(status, connection, resolved)) else {
+        return Vouched::default();
+    };
+    let login = standing_reason(status).is_some_and(|reason| {
+        matches!(reason.verdict(), Some(Verdict::Active | Verdict::Forbidden)) || reason == Reason::PermissionsUndetermined
+    });
+    let by_rest = |state, reason: Option<Reason>| {
+        let reason = reason.map(Reason::as_str);
+        let mut of_rest = status.permissions.iter().filter(|permission| permission.api == ApiKind::Rest);
+        of_rest.any(|permission| permission.state == state && (reason.is_none() || permission.reason.as_deref() == reason))
+    };
+    let rest = by_rest(PermissionState::Granted, None) || by_rest(PermissionState::Denied, Some(Reason::PermissionsMissing));
+    Vouched { login, rest: login && rest }
+}
+
+/// Whether a status is about these very values and the spec as it is.
+pub fn is_of(status: &UkgProConnectionStatus, connection: &UkgProConnection, resolved: &Resolved) -> bool {
+    status.checked_spec.as_ref() == Some(&connection.spec.checked())
+        && status.secret_resource_version.as_deref() == Some(&resolved.secret_version)
+}
+
+/// Whether these very values, with this very spec, were found to work while they were the candidate. A person who asks wants to know
+/// anew.
+pub fn is_promoted(connection: &UkgProConnection, resolved: &Resolved) -> bool {
+    let Some(status) = connection.status.as_ref().filter(|_| connection.open_request().is_none()) else { return false };
+    let checked = connection.spec.checked();
+    conditions::is_true(&status.conditions, CANDIDATE_READY)
+        && status.checked_spec.as_ref() != Some(&checked)
+        && status.candidate.as_ref().is_some_and(|candidate| {
+            candidate.checked_spec == checked && candidate.secret_resource_version == resolved.secret_version
+        })
+}
+
+fn says_refused(status: &UkgProConnectionStatus) -> bool {
+    standing_reason(status).is_some_and(is_refusal)
+}
+
+/// Whether a reason says that the login was refused, or most likely was.
+pub fn is_refusal(reason: Reason) -> bool {
+    reason.verdict() == Some(Verdict::Unauthorized) || reason == Reason::LoginFailedUnexplained
+}
+
+fn says_refused_by_rest(status: &UkgProConnectionStatus) -> bool {
+    let rest = Reason::RestLoginRefused.as_str();
+    status.permissions.iter().any(|permission| permission.reason.as_deref() == Some(rest))
 }
 
 #[cfg(test)]
@@ -64,46 +153,118 @@ mod tests {
     use super::*;
     use crate::api::REQUESTED_AT;
     use crate::controller::decide::tests::{connection_with, resolved};
+    use crate::ledger::book::tests::request;
     use crate::ukg::login::Refusal;
+
+    const FAILURE: LoginFailure = LoginFailure::Refused(Refusal::Credentials);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("in range")
+    }
+
+    fn known(login: Option<Login>, rest: Option<Rest>) -> Known {
+        let entry = Entry { login, rest, at: at(0), times: 1, ..Entry::default() };
+        Known { entry: (login.is_some() || rest.is_some()).then_some(entry), ..Known::default() }
+    }
 
     #[test]
     fn a_refusal_holds_until_the_values_change_or_a_person_asks() {
-        let failure = LoginFailure::Refused(Refusal::Credentials);
-        let login = Some(Refused::Login(failure));
+        let login = Some(Login::Refused(FAILURE));
         let stands = Gate::Held(Hold::StatusStands);
-        for (what, reason, secret, refused, expected) in [
-            ("the ledger knows", None, "7", login, Gate::Held(Hold::Refused(failure))),
-            ("the ledger knows of REST", None, "7", Some(Refused::Rest), Gate::WithoutRest),
-            ("never checked", None, "7", None, Gate::Open),
-            ("refused, nothing changed", Some(Reason::CredentialsRejected), "7", None, stands),
-            ("held, nothing changed", Some(Reason::LoginHeld), "7", None, stands),
-            ("unexplained, nothing changed", Some(Reason::LoginFailedUnexplained), "7", None, stands),
-            ("refused by REST, nothing changed", Some(Reason::RestLoginRefused), "7", None, Gate::WithoutRest),
-            ("refused, Secret changed", Some(Reason::CredentialsRejected), "8", None, Gate::Open),
-            ("refused by REST, Secret changed", Some(Reason::RestLoginRefused), "8", None, Gate::Open),
-            ("active", Some(Reason::AllPermissionsGranted), "7", None, Gate::Open),
-            ("forbidden", Some(Reason::PermissionsMissing), "7", None, Gate::Open),
-            ("unreachable", Some(Reason::ConnectTimeout), "7", None, Gate::Open),
+        let without_rest = Gate::WithoutRest(RestHold::Refused);
+        for (what, reason, secret, login, rest, expected) in [
+            ("the ledger knows", None, "7", login, None, Gate::Held(Hold::Refused(FAILURE))),
+            ("the ledger knows of REST", None, "7", None, Some(Rest::Refused), without_rest),
+            ("never checked", None, "7", None, None, Gate::Open),
+            ("refused, nothing changed", Some(Reason::CredentialsRejected), "7", None, None, stands),
+            ("held, nothing changed", Some(Reason::LoginHeld), "7", None, None, stands),
+            ("unexplained, nothing changed", Some(Reason::LoginFailedUnexplained), "7", None, None, stands),
+            ("refused by REST, nothing changed", Some(Reason::RestLoginRefused), "7", None, None, without_rest),
+            ("refused, Secret changed", Some(Reason::CredentialsRejected), "8", None, None, Gate::Open),
+            ("refused by REST, Secret changed", Some(Reason::RestLoginRefused), "8", None, None, Gate::Open),
+            ("active", Some(Reason::AllPermissionsGranted), "7", None, None, Gate::Open),
+            ("forbidden", Some(Reason::PermissionsMissing), "7", None, None, Gate::Open),
+            ("unreachable", Some(Reason::ConnectTimeout), "7", None, None, Gate::Open),
         ] {
             let mut connection = connection_with(reason);
+            let known = known(login, rest);
             let resolved = Resolved { secret_version: secret.to_owned(), ..resolved() };
-            assert_eq!(gate(&connection, &resolved, refused), expected, "{what}");
+            assert_eq!(gate(&connection, &resolved, &known, None, at(0)), expected, "{what}");
+            assert_eq!(gate(&connection, &resolved, &known, None, at(1_000_000)), expected, "{what}, days later");
 
             // An edit that no verdict depends on holds as well.
             connection.spec.interval = "1h".to_owned();
             connection.metadata.generation = Some(2);
-            assert_eq!(gate(&connection, &resolved, refused), expected, "{what}, interval changed");
+            assert_eq!(gate(&connection, &resolved, &known, None, at(0)), expected, "{what}, interval changed");
 
             connection.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into());
-            assert_eq!(gate(&connection, &resolved, refused), Gate::Open, "{what}, asked for");
-            if let Some(status) = &mut connection.status {
-                status.last_handled_reconcile_at = Some("now".to_owned());
+            assert_eq!(gate(&connection, &resolved, &known, Some(request(1)), at(0)), Gate::Open, "{what}, asked for");
+            let mut granted = known.clone();
+            if let Some(entry) = &mut granted.entry {
+                entry.granted = Some(request(1));
+                assert_eq!(gate(&connection, &resolved, &granted, Some(request(1)), at(0)), expected, "{what}, granted");
+                assert_eq!(gate(&connection, &resolved, &granted, Some(request(2)), at(0)), Gate::Open, "{what}, again");
             }
-            assert_eq!(gate(&connection, &resolved, refused), expected, "{what}, answered");
 
             connection.spec.subdomain = Some("service5".to_owned());
-            let elsewhere = if refused.is_some() { expected } else { Gate::Open };
-            assert_eq!(gate(&connection, &resolved, refused), elsewhere, "{what}, another host");
+            let elsewhere = if known.entry.is_some() { expected } else { Gate::Open };
+            assert_eq!(gate(&connection, &resolved, &known, None, at(0)), elsewhere, "{what}, another host");
+        }
+    }
+
+    #[test]
+    fn a_login_without_a_known_end_is_not_repeated_within_a_day() {
+        let day = at(86_400);
+        let held = Gate::Held(Hold::Uncertain(day));
+        let rest_held = Gate::WithoutRest(RestHold::Uncertain);
+        for (what, reason, login, rest, times, early) in [
+            ("never worked", None, Some(Login::Begun), None, 1, held),
+            ("unreachable since", Some(Reason::AnswerTimeout), Some(Login::Begun), None, 1, held),
+            ("works, by its status", Some(Reason::AllPermissionsGranted), Some(Login::Begun), None, 1, Gate::Open),
+            ("works, killed twice", Some(Reason::AllPermissionsGranted), Some(Login::Begun), None, 2, held),
+            ("works in part", Some(Reason::PermissionsMissing), Some(Login::Begun), None, 1, Gate::Open),
+            ("REST", None, None, Some(Rest::Begun), 1, rest_held),
+            ("REST works, by its status", Some(Reason::AllPermissionsGranted), None, Some(Rest::Begun), 1, Gate::Open),
+        ] {
+            let connection = connection_with(reason);
+            let mut known = known(login, rest);
+            if let Some(entry) = &mut known.entry {
+                entry.times = times;
+            }
+            let gate = |now| gate(&connection, &resolved(), &known, None, now);
+            assert_eq!(gate(at(1)), early, "{what}");
+            assert_eq!(gate(at(86_399)), early, "{what}");
+            assert_eq!(gate(at(-3_600)), early, "{what}, the clock was set back");
+            assert_eq!(gate(day), Gate::Open, "{what}, a day later");
+        }
+        let refused = connection_with(Some(Reason::CredentialsRejected));
+        let known = known(Some(Login::Begun), None);
+        assert_eq!(
+            gate(&refused, &resolved(), &known, None, day),
+            Gate::Held(Hold::StatusStands),
+            "what was seen stands longer"
+        );
+    }
+
+    #[test]
+    fn an_account_sees_so_many_logins_and_so_many_refusals_a_day() {
+        let (limit, until) = (|until| Gate::Held(Hold::Limit(until)), at(5));
+        let spent = Known { spent_until: Some(until), ..Known::default() };
+        let failed = Known { failed_until: Some(until), ..Known::default() };
+        let requests = Known { requests_failed_until: Some(until), ..failed.clone() };
+        let works = Known { login_works: true, ..failed.clone() };
+        let (new, active) = (connection_with(None), connection_with(Some(Reason::AllPermissionsGranted)));
+        for (what, connection, known, request, expected) in [
+            ("too many logins", &new, &spent, None, limit(until)),
+            ("too many logins, though it works", &active, &spent, None, limit(until)),
+            ("too many logins, though asked for", &new, &spent, Some(request(1)), limit(until)),
+            ("too many refusals", &new, &failed, None, limit(until)),
+            ("too many refusals of other values", &new, &works, None, Gate::Open),
+            ("too many refusals, works by its status", &active, &failed, None, Gate::Open),
+            ("too many refusals, asked for", &new, &failed, Some(request(1)), Gate::Open),
+            ("too many requests", &new, &requests, Some(request(1)), limit(until)),
+        ] {
+            assert_eq!(gate(connection, &resolved(), known, request, at(0)), expected, "{what}");
         }
     }
 }

@@ -1,18 +1,22 @@
-//! probe: a session and the requirement permissions → one result each. Speaks to UKG Pro.
+//! probe: a session and the required permissions → one result each. Speaks to UKG Pro.
 //!
-//! Probes run side by side and none hides another. A REST read carries user name and password, so it counts as a login with UKG
-//! Pro: one goes ahead, and if that is refused as a login (401) the others are not sent, lest they lock the account.
+//! Probes run side by side and none hides another. Those whose answer was lost are repeated one after another, so that a host that
+//! loses each second answer is seen as it is; a host that loses them all costs two reads more.
+//!
+//! A REST read carries user name and password, so it counts as a login with UKG Pro: one goes ahead, and if that is refused as a
+//! login (401) the others are not sent, lest they lock the account; and none is repeated that was never seen to work.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::authenticate::client;
-use super::resolve::Target;
+use super::authenticate::WebServices;
+use super::gate::RestHold;
+use crate::ledger::RestEnd;
 use crate::ukg::catalogue::{Api, Requirement};
-use crate::ukg::client::Client;
 use crate::ukg::login::Session;
 use crate::ukg::outcome::Outcome;
+use crate::ukg::transport::Unanswered;
 
 /// What was found of one permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,48 +27,137 @@ pub struct Probed {
     pub outcome: Outcome,
 }
 
-/// Probes every permission; the results are in the order of what the target wants.
-///
-/// Where REST has refused this login before, no REST read is sent and the results are as they were then.
-pub async fn probe(target: &Target, session: &Session, rest_refused: bool, deadline: Instant) -> Vec<Probed> {
-    let client = client(target, deadline);
+/// What is known of basic authentication before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basic {
+    /// It has worked.
+    Works,
+    /// It was not tried.
+    Untried,
+    /// It must not be.
+    Held(RestHold),
+}
+
+/// Of the time that is left, what the first tries may take; the rest is for those that are repeated.
+const FIRST_SHARE: f64 = 2.0 / 3.0;
+/// A lost answer may be asked for so often more.
+const REPEATS: u32 = 2;
+
+/// Probes every permission; the results are in the order of the requirements.
+pub async fn probe(
+    services: &impl WebServices,
+    requirements: &[Requirement],
+    session: &Session,
+    basic: Basic,
+    deadline: Instant,
+) -> Vec<Probed> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let probes = Probes { services, session, deadline, first: Instant::now() + left.mul_f64(FIRST_SHARE) };
     let (soap, rest): (Vec<_>, Vec<_>) =
-        target.requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
-    let (soap, rest) =
-        futures::join!(side_by_side(&client, session, &soap), first_alone(&client, session, &rest, rest_refused));
+        requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
+    let (soap, rest) = futures::join!(probes.side_by_side(&soap), probes.first_alone(&rest, basic));
+    let basic_works = basic == Basic::Works || rest_end(rest.iter().map(|(_, found)| found)) == Some(RestEnd::Works);
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
+    probes.repeat(&mut probed, basic_works).await;
     probed.sort_by_key(|(position, _)| *position);
     probed.into_iter().map(|(_, found)| found).collect()
+}
+
+/// What the reads of a check show of basic authentication; `None` where none was sent.
+pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestEnd> {
+    let ends = probed.into_iter().filter(|found| found.requirement.api == Api::Rest).filter_map(|found| match found.outcome {
+        Outcome::LoginRefused => Some(RestEnd::Refused),
+        Outcome::Granted | Outcome::Denied | Outcome::Undetermined => Some(RestEnd::Works),
+        Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestEnd::Unanswered),
+        Outcome::Held | Outcome::Error(_) => None,
+    });
+    // One refusal outweighs what was not sent because of it, and one answer what was lost.
+    ends.min_by_key(|end| match end {
+        RestEnd::Refused => 0,
+        RestEnd::Works => 1,
+        RestEnd::Unanswered => 2,
+    })
 }
 
 /// A permission and its place in the order required.
 type Placed<T> = (usize, T);
 
-async fn side_by_side(client: &Client<'_>, session: &Session, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
-    // Bounded by the number of permissions, which resolve bounds.
-    let running: FuturesUnordered<_> = requirements.iter().map(|requirement| one(client, session, *requirement)).collect();
-    running.collect().await
+struct Probes<'a, S> {
+    services: &'a S,
+    session: &'a Session,
+    /// When the first tries end.
+    first: Instant,
+    deadline: Instant,
 }
 
-async fn first_alone(
-    client: &Client<'_>,
-    session: &Session,
-    requirements: &[Placed<&Requirement>],
-    refused: bool,
-) -> Vec<Placed<Probed>> {
-    let Some((first, others)) = requirements.split_first() else {
-        return Vec::new();
-    };
-    let first = if refused { found(*first, Outcome::LoginRefused) } else { one(client, session, *first).await };
-    let others = match first.1.outcome {
-        Outcome::LoginRefused => others.iter().map(|other| found(*other, Outcome::Undetermined)).collect(),
-        _ => side_by_side(client, session, others).await,
-    };
-    std::iter::once(first).chain(others).collect()
-}
+impl<S: WebServices> Probes<'_, S> {
+    async fn side_by_side(&self, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
+        // Bounded by the number of permissions, which resolve bounds.
+        let running: FuturesUnordered<_> = requirements.iter().map(|requirement| self.one(*requirement)).collect();
+        running.collect().await
+    }
 
-async fn one(client: &Client<'_>, session: &Session, requirement: Placed<&Requirement>) -> Placed<Probed> {
-    found(requirement, client.probe(session, requirement.1).await)
+    async fn first_alone(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
+        let Some((first, others)) = requirements.split_first() else {
+            return Vec::new();
+        };
+        let first = match basic {
+            Basic::Held(RestHold::Refused) => found(*first, Outcome::LoginRefused),
+            Basic::Held(RestHold::Uncertain) => found(*first, Outcome::Held),
+            Basic::Works | Basic::Untried => self.one(*first).await,
+        };
+        let others = match first.1.outcome {
+            Outcome::LoginRefused => others.iter().map(|other| found(*other, Outcome::Undetermined)).collect(),
+            Outcome::Held => others.iter().map(|other| found(*other, Outcome::Held)).collect(),
+            // It may have been refused.
+            lost @ Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) if basic == Basic::Untried => {
+                others.iter().map(|other| found(*other, lost)).collect()
+            }
+            _ => self.side_by_side(others).await,
+        };
+        std::iter::once(first).chain(others).collect()
+    }
+
+    async fn one(&self, requirement: Placed<&Requirement>) -> Placed<Probed> {
+        found(requirement, self.services.read(self.session, requirement.1, self.first).await)
+    }
+
+    /// Asks again for answers that were lost, one after another, and gives up when two in a row are.
+    async fn repeat(&self, probed: &mut [Placed<Probed>], basic_works: bool) {
+        let is_lost = |found: &Probed| match found.outcome {
+            // The host has said when to come again.
+            Outcome::Error(Unanswered::RateLimited { .. }) => false,
+            Outcome::Error(_) => found.requirement.api == Api::Soap || basic_works,
+            _ => false,
+        };
+        let mut left = u32::try_from(probed.iter().filter(|(_, found)| is_lost(found)).count()).unwrap_or(u32::MAX);
+        let mut lost_in_a_row = 0;
+        for (_, found) in probed.iter_mut().filter(|(_, found)| is_lost(found)) {
+            for _ in 0..REPEATS {
+                if lost_in_a_row >= REPEATS {
+                    return;
+                }
+                let now = Instant::now();
+                let share = self.deadline.saturating_duration_since(now) / (REPEATS * left.max(1));
+                if share.is_zero() {
+                    return;
+                }
+                let outcome = self.services.read(self.session, &found.requirement, now + share).await;
+                match outcome {
+                    Outcome::Error(Unanswered::RateLimited { .. }) => {
+                        found.outcome = outcome;
+                        return;
+                    }
+                    Outcome::Error(_) => lost_in_a_row += 1,
+                    _ => {
+                        (found.outcome, lost_in_a_row) = (outcome, 0);
+                        break;
+                    }
+                }
+            }
+            left = left.saturating_sub(1);
+        }
+    }
 }
 
 fn found((position, requirement): Placed<&Requirement>, outcome: Outcome) -> Placed<Probed> {

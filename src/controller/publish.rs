@@ -14,10 +14,11 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-use super::decide::{Decision, Note, Observation};
+use super::decide::{Decision, Note, Observed};
 use super::resolve::Resolved;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{FIELD_MANAGER, UkgProConnection};
+use crate::hosts::Change;
 use crate::wording;
 
 /// Who reports, in events; a qualified name, as the events API wants it.
@@ -58,25 +59,25 @@ pub struct Undelivered(Mutex<HashMap<String, Kept>>);
 struct Kept {
     request: Option<String>,
     checked: String,
-    observation: Observation,
+    observed: Observed,
 }
 
 impl Undelivered {
     /// Keeps an observation that cost a login.
-    pub fn keep(&self, connection: &UkgProConnection, observation: Observation) {
-        if let (Some(uid), true) = (connection.uid(), observation.cost_a_login()) {
+    pub fn keep(&self, connection: &UkgProConnection, observed: Observed) {
+        if let (Some(uid), true) = (connection.uid(), observed.cost_a_login()) {
             let request = connection.requested_at().map(str::to_owned);
-            self.all().insert(uid, Kept { request, checked: connection.spec.checked(), observation });
+            self.all().insert(uid, Kept { request, checked: connection.spec.checked(), observed });
         }
     }
 
     /// What was found of this very spec, request, host and Secret, if that could not be written.
-    pub fn take(&self, connection: &UkgProConnection, resolved: &Resolved) -> Option<Observation> {
-        let Kept { request, checked, observation } = self.all().remove(&connection.uid()?)?;
+    pub fn take(&self, connection: &UkgProConnection, resolved: &Resolved) -> Option<Observed> {
+        let Kept { request, checked, observed } = self.all().remove(&connection.uid()?)?;
         let same = request.as_deref() == connection.requested_at()
             && checked == connection.spec.checked()
-            && observation.resolved().is_some_and(|before| before.is_of(resolved));
-        same.then_some(observation)
+            && observed.resolved().is_some_and(|before| before.is_of(resolved));
+        same.then_some(observed)
     }
 
     /// Forgets a connection that is not there any more.
@@ -95,13 +96,43 @@ pub async fn publish(connection: &UkgProConnection, decision: &Decision, context
         return Ok(Published::Done);
     }
     let published = apply(connection, decision, context).await?;
-    if let (Published::Done, Some(note)) = (published, &decision.event) {
-        let name = connection.name_any();
-        let namespace = connection.namespace().unwrap_or_default();
-        tracing::info!(namespace, name, state = decision.status.state, reason = note.reason.as_str(), "verdict changed");
-        post(connection, note, context).await;
+    if published == Published::Done {
+        for note in &decision.events {
+            let name = connection.name_any();
+            let namespace = connection.namespace().unwrap_or_default();
+            tracing::info!(namespace, name, state = decision.status.state, reason = note.reason.as_str(), "verdict changed");
+            let regarding = ObjectReference {
+                // Not the field path or resource version: an event is about the object, whatever version.
+                resource_version: None,
+                ..connection.object_ref(&())
+            };
+            let Note { warning, reason, message } = note;
+            post(regarding, *warning, reason.as_str(), message, context).await;
+        }
     }
     Ok(published)
+}
+
+/// Tells whoever runs the operator how a host fares: once when most of its connections fail, once when they do not any more.
+pub async fn signal(host: &str, change: Change, context: &Context) {
+    let (warning, reason) = match change {
+        Change::Outage { failing, known } => {
+            tracing::warn!(host, failing, known, "most connections of a host get no usable answer; it is asked less often");
+            (true, "HostOutage")
+        }
+        Change::Recovery => {
+            tracing::info!(host, "a host answers again");
+            (false, "HostRecovered")
+        }
+    };
+    let regarding = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(context.instance.clone()),
+        namespace: Some(context.system_namespace.clone()),
+        ..ObjectReference::default()
+    };
+    post(regarding, warning, reason, &wording::host(host, change), context).await;
 }
 
 async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
@@ -130,27 +161,24 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
 }
 
 /// Posts an event. The verdict is in the status, so an event that cannot be posted is logged and let go.
-async fn post(connection: &UkgProConnection, note: &Note, context: &Context) {
-    let namespace = connection.namespace().unwrap_or_default();
+async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: &str, context: &Context) {
+    let namespace = regarding.namespace.clone().unwrap_or_default();
+    let name = regarding.name.clone().unwrap_or_default();
     let now = jiff::Timestamp::now();
     let event = Event {
         metadata: ObjectMeta {
-            name: Some(event_name(&connection.name_any(), now)),
+            name: Some(event_name(&name, now)),
             namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },
         action: Some("Check".to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(wording::note(&note.message)),
-        reason: Some(note.reason.as_str().to_owned()),
-        regarding: Some(ObjectReference {
-            // Not the field path or resource version: an event is about the object, whatever version.
-            resource_version: None,
-            ..connection.object_ref(&())
-        }),
+        note: Some(wording::note(message)),
+        reason: Some(reason.to_owned()),
+        regarding: Some(regarding),
         reporting_controller: Some(REPORTING_CONTROLLER.to_owned()),
         reporting_instance: Some(context.instance.clone()),
-        type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     };
     let api = Api::<Event>::namespaced(context.kubernetes.clone(), &namespace);
@@ -160,7 +188,7 @@ async fn post(connection: &UkgProConnection, note: &Note, context: &Context) {
         Ok(Err(error)) => kubernetes_failure(&error),
         Err(_) => "the API server did not answer in time".to_owned(),
     };
-    tracing::warn!(namespace, name = connection.name_any(), failure, "event not posted");
+    tracing::warn!(namespace, name, failure, "event not posted");
 }
 
 /// An event's name as client-go makes it: the object's, and the moment. A name may have 253 characters.

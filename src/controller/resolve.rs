@@ -122,6 +122,12 @@ impl Target {
     }
 }
 
+/// The host, where the spec alone says it. Pure.
+pub fn host(spec: &UkgProConnectionSpec) -> Option<String> {
+    let endpoint = Endpoint::from_parts(spec.subdomain.as_deref()?, spec.domain.as_deref()?);
+    endpoint.ok().map(|endpoint| endpoint.to_string())
+}
+
 /// The rows a connection requires, those it names first, then those of its profiles. Pure.
 pub fn requirements(spec: &UkgProConnectionSpec, catalogue: &Catalogue) -> Result<Vec<Requirement>, Unresolved> {
     let named = spec.permissions.iter().map(|required| {

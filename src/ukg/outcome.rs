@@ -17,6 +17,8 @@ pub enum Outcome {
     LoginRefused,
     /// An answer came that shows neither.
     Undetermined,
+    /// Nothing was sent: an earlier read with these values was never seen to end, and may have been refused.
+    Held,
     /// No usable answer came.
     Error(Unanswered),
 }

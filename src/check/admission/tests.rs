@@ -35,7 +35,7 @@ fn what_the_api_server_would_refuse_is_told_by_field() {
     for (field, value, said) in [
         ("secretRef", json!({}), "spec.secretRef.name is missing"),
         ("profiles", json!([""]), "spec.profiles[0] is empty"),
-        ("secretRef", json!({"name": "Acme"}), "spec.secretRef.name: secretRef.name is not the name of a Secret"),
+        ("secretRef", json!({"name": "Acme"}), "spec.secretRef.name: this is not the name of a Secret"),
         ("secretRef", json!("acme"), "spec.secretRef must be a group of fields"),
         (
             "secretRef",

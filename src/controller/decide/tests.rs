@@ -16,6 +16,8 @@ pub(crate) fn connection() -> UkgProConnection {
             .to_vec(),
         interval: "10m".to_owned(),
         timeout: "30s".to_owned(),
+        failure_threshold: 3,
+        candidate_secret_ref: None,
         suspend: false,
     };
     let mut connection = UkgProConnection::new("acme", spec);
@@ -44,7 +46,7 @@ fn requirements() -> Vec<Requirement> {
 
 /// As the operator decides, with the rows that [`connection`] wants.
 fn decide(connection: &UkgProConnection, observation: &Observation, now: Timestamp) -> Decision {
-    super::decide(connection, &requirements(), observation, now)
+    super::decide(connection, &requirements(), &Observed::of(connection, observation.clone(), None), now)
 }
 
 fn probed(outcomes: [Outcome; 2]) -> Observation {
@@ -92,15 +94,17 @@ fn observation_of(reason: Reason) -> Observation {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
         Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
+        Reason::LoginUncertain => Observation::Held(resolved(), Hold::Uncertain(at(86_400))),
+        Reason::LoginLimitReached => Observation::Held(resolved(), Hold::Limit(at(86_400))),
         Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),
         Reason::PermissionsUndetermined => probed([Outcome::Granted, Outcome::Undetermined]),
         Reason::Suspended => Observation::Suspended,
-        Reason::Probing => unreachable!("no observation says that nothing was observed"),
+        Reason::Degraded | Reason::Probing => unreachable!("no observation says that nothing was observed"),
     }
 }
 
 fn observable() -> impl Iterator<Item = Reason> {
-    Reason::ALL.iter().copied().filter(|reason| *reason != Reason::Probing)
+    Reason::ALL.iter().copied().filter(|reason| !matches!(reason, Reason::Probing | Reason::Degraded))
 }
 
 /// A connection whose last check came down to this reason; `None` for one that was never checked.
@@ -174,7 +178,7 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
         assert_eq!(verdict(Observation::LoginFailed(resolved(), unanswered.into())), "Unreachable");
     }
 
-    let mut outcomes = vec![Outcome::Granted, Outcome::Denied, Outcome::LoginRefused, Outcome::Undetermined];
+    let mut outcomes = vec![Outcome::Granted, Outcome::Denied, Outcome::LoginRefused, Outcome::Undetermined, Outcome::Held];
     outcomes.extend(transient.map(Outcome::Error));
     let is_denied = |outcome: &Outcome| matches!(outcome, Outcome::Denied | Outcome::LoginRefused);
     let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Error(_));
@@ -185,7 +189,7 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
                 "Forbidden"
             } else if pair.iter().any(is_error) {
                 "Unreachable"
-            } else if pair.contains(&Outcome::Undetermined) {
+            } else if pair.iter().any(|outcome| matches!(outcome, Outcome::Undetermined | Outcome::Held)) {
                 "Unknown"
             } else {
                 "Active"
@@ -228,7 +232,7 @@ fn nothing_moves_while_nothing_changes() {
         let connection = connection_with(Some(reason));
         let again = decide(&connection, &observation_of(reason), at(3600));
         assert_eq!(Some(&again.status), connection.status.as_ref(), "{reason:?}");
-        assert_eq!(again.event, None, "{reason:?}");
+        assert_eq!(again.events, [], "{reason:?}");
     }
 }
 
@@ -249,11 +253,11 @@ fn from_every_state_to_every_other_the_invariants_hold_and_one_event_tells() {
             }
             // A hold repeats what was said before; a suspension is the user's own doing; the first success is no news.
             let told = standing_reason(&decision.status);
-            let news = told != standing_reason(previous)
-                && after != Reason::Suspended
-                && !(matches!(before, None | Some(Reason::Suspended)) && after == Reason::AllPermissionsGranted);
-            assert_eq!(decision.event.is_some(), news, "{what}");
-            assert!(decision.event.is_none_or(|note| note.warning == (after != Reason::AllPermissionsGranted)));
+            let good = matches!(before, None | Some(Reason::Suspended | Reason::AllPermissionsGranted));
+            let news =
+                told != standing_reason(previous) && after != Reason::Suspended && !(good && decision.status.state == "Active");
+            assert_eq!(!decision.events.is_empty(), news, "{what}");
+            assert!(decision.events.iter().all(|note| note.warning == (after != Reason::AllPermissionsGranted)));
         }
     }
 }
@@ -270,6 +274,8 @@ fn a_held_login_repeats_what_was_said_and_a_newcomer_learns_of_it() {
         (None, refused, Reason::LoginHeld),
         (Some(Reason::SecretNotFound), refused, Reason::LoginHeld),
         (None, Hold::Refused(LoginFailure::Undetermined(Unclear::Failed)), Reason::LoginFailedUnexplained),
+        (Some(Reason::AnswerTimeout), Hold::Uncertain(at(86_400)), Reason::LoginUncertain),
+        (Some(Reason::CredentialsRejected), Hold::Limit(at(86_400)), Reason::LoginLimitReached),
     ] {
         let decision = decide(&connection_with(before), &Observation::Held(resolved(), hold), at(60));
         assert_eq!(standing_reason(&decision.status), Some(after), "{before:?} {hold:?}");
@@ -303,7 +309,7 @@ fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
 fn an_event_names_a_permission_that_was_taken_away() {
     let connection = connection_with(Some(Reason::PermissionsMissing));
     let decision = decide(&connection, &probed([Outcome::Denied, Outcome::Denied]), at(60));
-    let note = decision.event.expect("news");
+    let note = decision.events.first().expect("news");
     assert!(note.message.contains("Employee Person Details"), "{}", note.message);
 }
 
@@ -413,5 +419,231 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     let mut connection = connection_with(None);
     connection.status = Some(decide(&connection, &Observation::LoginFailed(odd.clone(), refused), at(0)).status);
     let again = decide(&connection, &Observation::Held(odd, Hold::StatusStands), at(60));
-    assert_eq!((Some(again.status), again.event), (connection.status, None));
+    assert_eq!((Some(again.status), again.events), (connection.status, Vec::new()));
+}
+
+/// What each of these checks in a row makes of a connection.
+fn course(mut connection: UkgProConnection, checks: &[Observation]) -> Vec<UkgProConnectionStatus> {
+    let mut course = Vec::new();
+    for (n, observation) in checks.iter().enumerate() {
+        let status = decide(&connection, observation, at(60 * i64::try_from(n).expect("few"))).status;
+        assert_invariants(&status, &format!("check {n}"));
+        connection.status = Some(status.clone());
+        course.push(status);
+    }
+    course
+}
+
+fn states(course: &[UkgProConnectionStatus]) -> Vec<(&str, Reason)> {
+    course.iter().map(|status| (status.state.as_str(), standing_reason(status).expect("a reason"))).collect()
+}
+
+#[test]
+fn an_active_connection_stays_so_until_failures_in_a_row_reach_the_threshold() {
+    use Reason::{AllPermissionsGranted as Good, ConnectTimeout, Degraded, LoginUndetermined, PermissionsMissing, ServerError};
+    let of = |reasons: &[Reason]| reasons.iter().map(|reason| observation_of(*reason)).collect::<Vec<_>>();
+    for (what, checks, expected) in [
+        ("dead", [ConnectTimeout; 4].as_slice(), ["Active", "Active", "Unreachable", "Unreachable"].as_slice()),
+        ("dead in several ways", &[ConnectTimeout, ServerError, LoginUndetermined], &["Active", "Active", "Unknown"]),
+        ("each second lost", &[ConnectTimeout, Good, ConnectTimeout, Good, ConnectTimeout], &["Active"; 5]),
+        ("two of three lost", &[ConnectTimeout, ConnectTimeout, Good, ConnectTimeout, ConnectTimeout], &["Active"; 5]),
+        ("a denial counts at once", &[ConnectTimeout, PermissionsMissing], &["Active", "Forbidden"]),
+        (
+            "so does recovery",
+            &[ConnectTimeout, ConnectTimeout, ConnectTimeout, Good],
+            &["Active", "Active", "Unreachable", "Active"],
+        ),
+        ("a refusal", &[Reason::CredentialsRejected], &["Unauthorized"]),
+        ("who was never Active", &[PermissionsMissing, ConnectTimeout], &["Forbidden", "Unreachable"]),
+    ] {
+        let course = course(connection_with(Some(Good)), &of(checks));
+        let found: Vec<_> = states(&course).iter().map(|(state, _)| *state).collect();
+        assert_eq!(found, expected, "{what}");
+        for (status, (state, reason)) in course.iter().zip(states(&course)) {
+            assert_eq!(reason == Degraded, state == "Active" && status.failures > 0, "{what}");
+            // While nothing else is known, the permissions are what they were.
+            assert!(state != "Active" || status.permissions.iter().all(|p| p.state == PermissionState::Granted), "{what}");
+        }
+    }
+    let once = course(
+        UkgProConnection {
+            spec: crate::api::UkgProConnectionSpec { failure_threshold: 1, ..connection().spec },
+            ..connection_with(Some(Good))
+        },
+        &of(&[ConnectTimeout]),
+    );
+    assert_eq!(states(&once), [("Unreachable", ConnectTimeout)]);
+}
+
+#[test]
+fn a_degraded_connection_says_what_failed_and_how_often() {
+    let course = course(connection_with(Some(Reason::AllPermissionsGranted)), &vec![observation_of(Reason::ConnectTimeout); 2]);
+    let message = &conditions::find(&course[1].conditions, "Ready").expect("always there").message;
+    assert!(
+        message.contains("check 2 of 3 in a row failed. No connection to https://service4.ultipro.com was made"),
+        "{message}"
+    );
+    let waits: Vec<_> = course
+        .iter()
+        .map(|status| {
+            let connection = UkgProConnection { status: Some(status.clone()), ..connection() };
+            wait(&connection, status, Reason::Degraded, at(0)).as_secs()
+        })
+        .collect();
+    assert_eq!(waits, [15, 30]);
+}
+
+#[test]
+fn a_verdict_about_other_values_does_not_carry_over_a_failure() {
+    for (what, version, subdomain) in [("another Secret", "8", "service4"), ("another host", "7", "service5")] {
+        let mut connection = connection_with(Some(Reason::AllPermissionsGranted));
+        connection.spec.subdomain = Some(subdomain.to_owned());
+        let resolved = Resolved { secret_version: version.to_owned(), ..resolved() };
+        let failed = Observation::LoginFailed(resolved, LoginFailure::Unanswered(Unanswered::ConnectTimeout));
+        assert_eq!(decide(&connection, &failed, at(60)).status.state, "Unreachable", "{what}");
+    }
+}
+
+#[test]
+fn deciding_again_on_a_status_that_was_written_after_all_does_not_count_again() {
+    let connection = connection_with(Some(Reason::AllPermissionsGranted));
+    let observed = Observed::of(&connection, observation_of(Reason::ConnectTimeout), None);
+    let status = super::decide(&connection, &requirements(), &observed, at(0)).status;
+    let written = UkgProConnection { status: Some(status.clone()), ..connection };
+    assert_eq!(super::decide(&written, &requirements(), &observed, at(0)).status, status);
+}
+
+#[test]
+fn a_restart_spreads_settled_connections_over_their_wait_and_puts_nobody_else_off() {
+    let due = |connection: &UkgProConnection| first_due(connection, at(0)).map(|wait| wait.as_secs_f64());
+    let mut connection = connection_with(Some(Reason::AllPermissionsGranted));
+    let mut all: Vec<_> = (0..1000)
+        .map(|n| {
+            connection.metadata.uid = Some(n.to_string());
+            due(&connection).expect("settled")
+        })
+        .collect();
+    all.sort_by(f64::total_cmp);
+    for (position, wait) in all.iter().enumerate() {
+        let even = position as f64 * 600.0 / 1000.0;
+        assert!((wait - even).abs() < 40.0, "{position}: {wait}");
+    }
+    assert!(due(&connection_with(Some(Reason::ConnectTimeout))).is_some_and(|wait| wait <= 15.0), "a retry goes on");
+    assert_eq!(due(&connection_with(None)), None, "never checked");
+    connection.metadata.generation = Some(2);
+    assert_eq!(due(&connection), None, "changed");
+    let mut asked = connection_with(Some(Reason::AllPermissionsGranted));
+    asked.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
+    assert_eq!(due(&asked), None, "asked for");
+}
+
+mod candidate {
+    use super::*;
+    use crate::controller::gate::is_promoted;
+
+    fn with_candidate(reason: Reason) -> UkgProConnection {
+        let mut connection = connection_with(Some(reason));
+        let next = SecretReference { name: "next".to_owned(), ..connection.spec.secret_ref.clone() };
+        connection.spec.candidate_secret_ref = Some(next);
+        connection
+    }
+
+    fn check(connection: &UkgProConnection, live: Reason, candidate: Option<Reason>, second: i64) -> Decision {
+        let observed = Observed::of(connection, observation_of(live), candidate.map(observation_of));
+        super::super::decide(connection, &requirements(), &observed, at(second))
+    }
+
+    fn ready(status: &UkgProConnectionStatus) -> (&str, &str) {
+        conditions::find(&status.conditions, "CandidateReady")
+            .map_or(("absent", ""), |c| (c.status.as_str(), c.reason.as_str()))
+    }
+
+    #[test]
+    fn it_has_a_condition_of_its_own_and_does_not_touch_the_verdict() {
+        for live in [Reason::AllPermissionsGranted, Reason::CredentialsRejected, Reason::PermissionsMissing] {
+            for (candidate, expected) in [
+                (Reason::AllPermissionsGranted, "True"),
+                (Reason::CredentialsRejected, "False"),
+                (Reason::PermissionsMissing, "False"),
+                (Reason::SecretNotFound, "False"),
+                (Reason::ConnectTimeout, "Unknown"),
+                (Reason::LoginUndetermined, "Unknown"),
+            ] {
+                let connection = with_candidate(live);
+                let decision = check(&connection, live, Some(candidate), 60);
+                assert_eq!(ready(&decision.status), (expected, candidate.as_str()), "{live:?}");
+                assert_eq!(decision.events.len(), 1, "{live:?} {candidate:?}: only the candidate is news");
+                let alone = check(&connection_with(Some(live)), live, None, 60).status;
+                let without = |status: &UkgProConnectionStatus| {
+                    let mut status = status.clone();
+                    status.conditions.retain(|condition| condition.type_ != "CandidateReady");
+                    UkgProConnectionStatus { candidate: None, ..status }
+                };
+                assert_eq!(without(&decision.status), without(&alone), "{live:?} {candidate:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_says_which_secret_is_meant_and_goes_with_the_field() {
+        let mut connection = with_candidate(Reason::AllPermissionsGranted);
+        let status = check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 60).status;
+        let message = &conditions::find(&status.conditions, "CandidateReady").expect("there").message;
+        assert!(message.contains("Name Secret next in spec.secretRef"), "{message}");
+        connection.status = Some(status.clone());
+        let again = check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 3600);
+        assert_eq!((again.status, again.events), (status.clone(), Vec::new()), "nothing moves");
+        let suspended = decide(&connection, &Observation::Suspended, at(3600)).status;
+        assert_eq!(ready(&suspended), ("True", "AllPermissionsGranted"), "it stays while nobody looks");
+        connection.spec.candidate_secret_ref = None;
+        let gone = check(&connection, Reason::AllPermissionsGranted, None, 7200).status;
+        assert_eq!((ready(&gone), &gone.candidate), (("absent", ""), &None));
+    }
+
+    #[test]
+    fn a_hiccup_does_not_unmake_it() {
+        let mut connection = with_candidate(Reason::AllPermissionsGranted);
+        connection.status =
+            Some(check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 0).status);
+        let hiccup = check(&connection, Reason::AllPermissionsGranted, Some(Reason::ConnectTimeout), 60);
+        assert_eq!((ready(&hiccup.status), hiccup.events.len()), (("True", "AllPermissionsGranted"), 0));
+        let refused = check(&connection, Reason::AllPermissionsGranted, Some(Reason::CredentialsRejected), 60).status;
+        assert_eq!(ready(&refused), ("False", "CredentialsRejected"));
+    }
+
+    #[test]
+    fn naming_it_promotes_exactly_what_was_checked() {
+        let mut before = with_candidate(Reason::CredentialsRejected);
+        before.status = Some(check(&before, Reason::CredentialsRejected, Some(Reason::AllPermissionsGranted), 0).status);
+        let promoted = |change: fn(&mut UkgProConnection), version: &str| {
+            let mut after = before.clone();
+            after.spec = after.spec.promoted().expect("a candidate");
+            change(&mut after);
+            is_promoted(&after, &Resolved { secret_version: version.to_owned(), ..resolved() })
+        };
+        assert!(promoted(|_| {}, "7"));
+        assert!(promoted(|after| after.spec.interval = "1h".to_owned(), "7"), "no verdict depends on it");
+        assert!(!promoted(|_| {}, "8"), "another version of the Secret");
+        assert!(!promoted(|after| after.spec.permissions.truncate(1), "7"), "other permissions");
+        assert!(!promoted(|after| after.spec.subdomain = Some("service5".to_owned()), "7"), "another host");
+        let ask = |after: &mut UkgProConnection| {
+            after.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
+        };
+        assert!(!promoted(ask, "7"), "a person wants to know anew");
+        assert!(!is_promoted(&before, &resolved()), "it is still the candidate");
+
+        let mut after = before.clone();
+        after.spec = after.spec.promoted().expect("a candidate");
+        let status = decide(&after, &Observation::Promoted(resolved(), requirements()), at(60)).status;
+        assert_invariants(&status, "promoted");
+        assert_eq!((status.state.as_str(), ready(&status)), ("Active", ("absent", "")));
+        assert!(status.permissions.iter().all(|permission| permission.state == PermissionState::Granted));
+        after.status = Some(status);
+        assert!(!is_promoted(&after, &resolved()), "once");
+
+        before.status = Some(check(&before, Reason::CredentialsRejected, Some(Reason::PermissionsMissing), 0).status);
+        let mut after = before.clone();
+        after.spec = after.spec.promoted().expect("a candidate");
+        assert!(!is_promoted(&after, &resolved()), "it was not ready");
+    }
 }

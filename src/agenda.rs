@@ -1,0 +1,71 @@
+//! Which connections this process has looked at, and which of them somebody waits for. Pure bookkeeping.
+//!
+//! **Contract.** A connection that is seen for the first time and has a verdict about its present spec is not checked at once, so that
+//! a restart is no rush; unless it was woken by a Secret meanwhile.
+//!
+//! **Bound.** An entry a connection; forgotten when it is deleted.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::hosts::Lane;
+use crate::watch::ConnectionRef;
+
+/// The connections that were looked at, and why the next check of each is made.
+#[derive(Default)]
+pub struct Agenda(Mutex<HashMap<ConnectionRef, Lane>>);
+
+impl Agenda {
+    /// Whether this is the first that is seen of a connection.
+    pub fn is_first_sight(&self, connection: &ConnectionRef) -> bool {
+        let mut all = self.all();
+        let first = !all.contains_key(connection);
+        if first {
+            all.insert(connection.clone(), Lane::Routine);
+        }
+        first
+    }
+
+    /// Something that a check depends on has changed.
+    pub fn wake(&self, connection: &ConnectionRef) {
+        self.all().insert(connection.clone(), Lane::Urgent);
+    }
+
+    /// Whether something that the next check depends on has changed.
+    pub fn is_woken(&self, connection: &ConnectionRef) -> bool {
+        self.all().get(connection) == Some(&Lane::Urgent)
+    }
+
+    /// A check of it has begun, with everything that has changed until now.
+    pub fn begun(&self, connection: &ConnectionRef) {
+        self.all().insert(connection.clone(), Lane::Routine);
+    }
+
+    /// Forgets a connection.
+    pub fn forget(&self, connection: &ConnectionRef) {
+        self.all().remove(connection);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<ConnectionRef, Lane>> {
+        // One insertion or removal at a time, so a poisoned lock holds good data.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_woken_before_it_was_seen_is_not_put_off() {
+        let (agenda, [a, b]) = (Agenda::default(), ["a", "b"].map(|name| ConnectionRef::new(name).within("hr")));
+        assert!(agenda.is_first_sight(&a) && !agenda.is_first_sight(&a));
+        assert!(!agenda.is_woken(&a));
+        agenda.wake(&b);
+        assert!(agenda.is_woken(&b) && !agenda.is_first_sight(&b));
+        agenda.begun(&b);
+        assert!(!agenda.is_woken(&b));
+        agenda.forget(&b);
+        assert!(agenda.is_first_sight(&b));
+    }
+}

@@ -1,0 +1,338 @@
+//! What the ledger knows, and how it is written down. Pure: time is a parameter.
+//!
+//! **Contract.** A change is [unsaved](Book::unsaved) until a snapshot with it was stored. Where another process has stored
+//! something else meanwhile, [`Book::rebase`] lets what was *seen* win: a refusal over anything, and what the other wrote over an
+//! intent that was made without knowing of it.
+//!
+//! **Bound.** [`ENTRIES_MAX`] entries, the longest unused dropped first; what nothing has asked for in [`UNUSED_DAYS`] is pruned.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::ukg::login::{LoginFailure, Refusal, Unclear};
+
+/// About 100 bytes each; a Secret holds 1 MiB. More refused accounts than this means that most of ten thousand are.
+pub const ENTRIES_MAX: usize = 8_192;
+/// A refusal is kept for as long as something asks for it, and so long after: the values are in no Secret any more.
+pub const UNUSED_DAYS: i64 = 90;
+/// That something still asks for an entry is written down this often at the most, for nothing moves at rest.
+const USE_NOTED_DAYS: i64 = 30;
+/// The first line of what is stored.
+const HEADER: &str = "v1";
+
+/// What a login depends on, unreadable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub(super) [u8; 16]);
+
+/// An account at a host, unreadable: what UKG Pro counts failed logins by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Account(pub(super) [u8; 8]);
+
+/// A person's request for one more try, unreadable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Request(pub(super) [u8; 8]);
+
+/// A process, to tell its own intents from those that another left behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Life(pub(super) [u8; 4]);
+
+/// What is known of some credentials.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Entry {
+    /// Whose.
+    pub account: Account,
+    /// What came of the login; `None` where it works.
+    pub login: Option<Login>,
+    /// What came of basic authentication; `None` where it works or was never tried.
+    pub rest: Option<Rest>,
+    /// When that was, to the second.
+    pub at: Timestamp,
+    /// The last request that was granted a try. It grants no other.
+    pub granted: Option<Request>,
+    /// How many logins with these values failed, or may have, until a day has passed since the last.
+    pub times: u16,
+    /// Who wrote it.
+    pub life: Life,
+    /// When something last asked for it, to some weeks.
+    pub used: Timestamp,
+}
+
+/// A login that is not known to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// It was begun, and how it ended is not known.
+    Begun,
+    /// It was refused.
+    Refused(LoginFailure),
+}
+
+/// Basic authentication that is not known to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// It was sent, and no answer was seen.
+    Begun,
+    /// It was refused, though LoginService takes the login.
+    Refused,
+}
+
+impl Entry {
+    /// Until when a login whose end is not known is held.
+    pub fn uncertain_until(&self) -> Timestamp {
+        a_day_after(self.at)
+    }
+
+    /// The logins that failed within a day, or may have.
+    pub fn times_within_a_day(&self, now: Timestamp) -> u16 {
+        if self.uncertain_until() > now { self.times } else { 0 }
+    }
+
+    fn is_refusal(&self) -> bool {
+        matches!(self.login, Some(Login::Refused(_))) || self.rest == Some(Rest::Refused)
+    }
+}
+
+/// What is stored where something else is to be.
+#[derive(Debug, Clone, PartialEq)]
+enum Premise {
+    /// This.
+    Stored(Option<Entry>),
+    /// Either of these: it is not known whether a write came about.
+    Either(Option<Entry>, Option<Entry>),
+}
+
+impl Premise {
+    fn holds(&self, stored: Option<&Entry>) -> bool {
+        match self {
+            Premise::Stored(entry) => entry.as_ref() == stored,
+            Premise::Either(one, other) => [one, other].iter().any(|entry| entry.as_ref() == stored),
+        }
+    }
+}
+
+/// The entries.
+#[derive(Debug, Default)]
+pub struct Book {
+    entries: HashMap<Fingerprint, Entry>,
+    /// Those that differ from what is stored, or may, with what is.
+    unsaved: HashMap<Fingerprint, Premise>,
+    /// Grows with each change.
+    version: u64,
+}
+
+impl Book {
+    /// What is known of these credentials.
+    pub fn get(&self, fingerprint: Fingerprint) -> Option<&Entry> {
+        self.entries.get(&fingerprint)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The state of the book, to tell whether it has been stored since.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether something is not stored yet.
+    pub fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// Writes an entry, or strikes it out.
+    pub fn set(&mut self, fingerprint: Fingerprint, entry: Option<Entry>) {
+        let before = match entry {
+            Some(entry) => self.entries.insert(fingerprint, entry),
+            None => self.entries.remove(&fingerprint),
+        };
+        if before.as_ref() == self.entries.get(&fingerprint) {
+            return;
+        }
+        self.version += 1;
+        let premise = self.unsaved.entry(fingerprint).or_insert(Premise::Stored(before));
+        if matches!(premise, Premise::Stored(stored) if stored.as_ref() == self.entries.get(&fingerprint)) {
+            self.unsaved.remove(&fingerprint);
+        }
+    }
+
+    /// Takes back what may have been stored all the same, so that the next write strikes it out.
+    pub fn take_back(&mut self, fingerprint: Fingerprint, before: Option<Entry>) {
+        let taken = self.entries.get(&fingerprint).cloned();
+        self.set(fingerprint, before.clone());
+        self.version += 1;
+        self.unsaved.insert(fingerprint, Premise::Either(before, taken));
+    }
+
+    /// Notes that something asked for these credentials.
+    pub fn note_use(&mut self, fingerprint: Fingerprint, now: Timestamp) {
+        let Some(entry) = self.entries.get(&fingerprint) else { return };
+        if now.duration_since(entry.used) > days(USE_NOTED_DAYS) {
+            self.set(fingerprint, Some(Entry { used: now, ..entry.clone() }));
+        }
+    }
+
+    /// Until when logins with this account have failed, or may have, this often within a day; `None` if they have not.
+    pub fn failed_often_until(&self, account: Account, limit: u32, now: Timestamp) -> Option<Timestamp> {
+        let of = |entry: &&Entry| entry.account == account && entry.times_within_a_day(now) > 0;
+        let mut failures: Vec<_> = self.entries.values().filter(of).map(|entry| (entry.at, u32::from(entry.times))).collect();
+        failures.sort_unstable();
+        let mut failed: u32 = failures.iter().map(|(_, times)| times).sum();
+        let mut until = None;
+        for (at, times) in failures {
+            if failed < limit.max(1) {
+                break;
+            }
+            failed -= times;
+            until = Some(a_day_after(at));
+        }
+        until
+    }
+
+    /// Drops what nothing has asked for in a long time, and what is too much.
+    pub fn prune(&mut self, now: Timestamp) {
+        let unused = |entry: &Entry| now.duration_since(entry.used) > days(UNUSED_DAYS);
+        let mut dropped: Vec<_> = self.entries.iter().filter(|(_, entry)| unused(entry)).map(|(key, _)| *key).collect();
+        if self.entries.len() - dropped.len() > ENTRIES_MAX {
+            let mut by_use: Vec<_> = self.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
+            by_use.sort_unstable();
+            let too_many = by_use.len() - ENTRIES_MAX;
+            dropped = by_use.into_iter().take(too_many).map(|(_, key)| key).collect();
+        }
+        for fingerprint in dropped {
+            self.set(fingerprint, None);
+        }
+    }
+
+    /// All entries as they are stored, and the version that this is.
+    pub fn snapshot(&self) -> (u64, String) {
+        let mut lines: Vec<_> = self.entries.iter().map(|(fingerprint, entry)| line(*fingerprint, entry)).collect();
+        lines.sort_unstable();
+        let mut text = String::from(HEADER);
+        text.push('\n');
+        lines.iter().for_each(|line| text.push_str(line));
+        (self.version, text)
+    }
+
+    /// The entries of this snapshot are stored.
+    pub fn saved(&mut self, snapshot: &str) {
+        let stored = parse(snapshot);
+        self.unsaved.retain(|fingerprint, premise| {
+            let stored = stored.get(fingerprint);
+            *premise = Premise::Stored(stored.cloned());
+            stored != self.entries.get(fingerprint)
+        });
+    }
+
+    /// Takes over what is stored, which may be another's; what is not stored yet is kept where it still holds.
+    pub fn rebase(&mut self, stored: &str) {
+        let theirs = parse(stored);
+        let mut entries = theirs.clone();
+        let mut unsaved = HashMap::new();
+        for (fingerprint, premise) in self.unsaved.drain() {
+            let (mine, their) = (self.entries.get(&fingerprint), theirs.get(&fingerprint));
+            let seen = mine.is_some_and(Entry::is_refusal);
+            if mine == their || !(seen || premise.holds(their)) {
+                continue;
+            }
+            match mine {
+                Some(mine) => entries.insert(fingerprint, mine.clone()),
+                None => entries.remove(&fingerprint),
+            };
+            unsaved.insert(fingerprint, Premise::Stored(their.cloned()));
+        }
+        self.entries = entries;
+        self.unsaved = unsaved;
+        self.version += 1;
+    }
+}
+
+/// A login whose end is not known is not repeated by itself for a day, and limits are per day.
+pub fn a_day_after(time: Timestamp) -> Timestamp {
+    time.saturating_add(days(1)).unwrap_or(Timestamp::MAX)
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let login = match entry.login {
+        None => "-",
+        Some(Login::Begun) => "begun",
+        Some(Login::Refused(failure)) => word(failure),
+    };
+    let rest = match entry.rest {
+        None => "-",
+        Some(Rest::Begun) => "begun",
+        Some(Rest::Refused) => "refused",
+    };
+    let granted = entry.granted.map_or_else(|| "-".to_owned(), |Request(request)| encode(&request));
+    let mut line = String::new();
+    let (at, used, times) = (entry.at.as_second(), entry.used.as_second(), entry.times);
+    let (account, life) = (encode(&entry.account.0), encode(&entry.life.0));
+    // Writing to a String does not fail.
+    let _ = writeln!(line, "{} {account} {login} {rest} {times} {at} {used} {granted} {life}", encode(&fingerprint));
+    line
+}
+
+fn word(failure: LoginFailure) -> &'static str {
+    match failure {
+        LoginFailure::Refused(Refusal::Credentials) => "credentials",
+        LoginFailure::Refused(Refusal::CustomerApiKey) => "customer-api-key",
+        LoginFailure::Refused(Refusal::UserApiKey) => "user-api-key",
+        LoginFailure::Undetermined(_) | LoginFailure::Unanswered(_) => "unexplained",
+    }
+}
+
+/// Lines that cannot be read are left out; a word that is not known stands for a refusal, as a newer operator may have told one.
+fn parse(text: &str) -> HashMap<Fingerprint, Entry> {
+    text.lines().filter(|line| *line != HEADER).filter_map(entry).collect()
+}
+
+fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
+    let fields: Vec<_> = line.split(' ').collect();
+    let [fingerprint, account, login, rest, times, at, used, granted, life] = fields.as_slice() else { return None };
+    let second = |text: &str| text.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
+    let login = match *login {
+        "-" => None,
+        "credentials" => Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials))),
+        "customer-api-key" => Some(Login::Refused(LoginFailure::Refused(Refusal::CustomerApiKey))),
+        "user-api-key" => Some(Login::Refused(LoginFailure::Refused(Refusal::UserApiKey))),
+        "begun" => Some(Login::Begun),
+        _ => Some(Login::Refused(LoginFailure::Undetermined(Unclear::Failed))),
+    };
+    let rest = match *rest {
+        "-" => None,
+        "begun" => Some(Rest::Begun),
+        _ => Some(Rest::Refused),
+    };
+    let entry = Entry {
+        account: Account(bytes(account)?),
+        login,
+        rest,
+        times: times.parse().ok()?,
+        at: second(at)?,
+        granted: bytes(granted).map(Request),
+        life: Life(bytes(life)?),
+        used: second(used)?,
+    };
+    Some((Fingerprint(bytes(fingerprint)?), entry))
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,152 @@
+use super::*;
+
+pub(crate) fn request(n: u8) -> Request {
+    Request([n; 8])
+}
+
+fn fingerprint(n: usize) -> Fingerprint {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    Fingerprint(bytes)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+fn entry(login: Option<Login>, second: i64) -> Entry {
+    Entry { account: Account([7; 8]), login, at: at(second), used: at(second), times: 1, ..Entry::default() }
+}
+
+const REFUSED: Option<Login> = Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials)));
+const DAY: i64 = 86_400;
+
+#[test]
+fn every_entry_is_read_as_it_was_written() {
+    let failures = [
+        LoginFailure::Refused(Refusal::Credentials),
+        LoginFailure::Refused(Refusal::CustomerApiKey),
+        LoginFailure::Refused(Refusal::UserApiKey),
+        LoginFailure::Undetermined(Unclear::Failed),
+    ];
+    let logins = failures.map(|failure| Some(Login::Refused(failure))).into_iter().chain([None, Some(Login::Begun)]);
+    let mut book = Book::default();
+    for (n, login) in logins.enumerate() {
+        for (m, rest) in [None, Some(Rest::Begun), Some(Rest::Refused)].into_iter().enumerate() {
+            let granted = (m == 1).then_some(request(3));
+            let entry = Entry { rest, granted, life: Life([1, 2, 3, 4]), times: 9, used: at(5), ..entry(login, 0) };
+            book.set(fingerprint(10 * n + m), Some(entry));
+        }
+    }
+    let mut read = Book::default();
+    read.rebase(&book.snapshot().1);
+    assert_eq!(read.entries, book.entries);
+    assert_eq!(read.entries.len(), 18);
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_and_an_unknown_word_is_a_refusal() {
+    let mut book = Book::default();
+    book.set(fingerprint(1), Some(entry(REFUSED, 0)));
+    let text = book.snapshot().1;
+    for (what, text, entries, refused) in [
+        ("a word of a newer operator", text.replace(" credentials ", " new-word "), 1, true),
+        ("a field too few", text.replace(" credentials ", " "), 0, false),
+        ("no time", text.replace("1800000000", "soon"), 0, false),
+        ("another line", format!("{text}nonsense\n\n"), 1, true),
+        ("nothing", String::new(), 0, false),
+    ] {
+        let mut read = Book::default();
+        read.rebase(&text);
+        assert_eq!(read.len(), entries, "{what}");
+        assert_eq!(read.get(fingerprint(1)).is_some_and(Entry::is_refusal), refused, "{what}");
+    }
+}
+
+#[test]
+fn only_what_differs_from_what_is_stored_is_unsaved() {
+    let mut book = Book::default();
+    book.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
+    assert!(book.has_unsaved());
+    book.set(fingerprint(1), None);
+    assert!(!book.has_unsaved(), "an intent that is settled before it was stored");
+    book.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
+    let (_, snapshot) = book.snapshot();
+    book.set(fingerprint(1), Some(entry(REFUSED, 1)));
+    book.saved(&snapshot);
+    assert!(book.has_unsaved(), "it was changed while it was stored");
+    let (_, snapshot) = book.snapshot();
+    book.saved(&snapshot);
+    assert!(!book.has_unsaved());
+    let version = book.version();
+    book.set(fingerprint(1), Some(entry(REFUSED, 1)));
+    assert_eq!(book.version(), version, "the same is no change");
+}
+
+/// Mine was made on a premise; theirs is what another has stored meanwhile.
+#[test]
+fn what_was_seen_wins_and_an_intent_gives_way() {
+    let begun = |life| Some(Entry { life: Life([life; 4]), ..entry(Some(Login::Begun), 0) });
+    let refused = |life| Some(Entry { life: Life([life; 4]), ..entry(REFUSED, 0) });
+    for (what, premise, mine, theirs, expected) in [
+        ("nobody else", None, begun(1), None, begun(1)),
+        ("both began", None, begun(1), begun(2), begun(2)),
+        ("another was refused", None, begun(1), refused(2), refused(2)),
+        ("I was refused, another began", None, refused(1), begun(2), refused(1)),
+        ("I settled what another began anew", begun(1), None, begun(2), begun(2)),
+        ("I settled mine", begun(1), None, begun(1), None),
+        ("another struck out what I am refused with", begun(1), refused(1), None, refused(1)),
+        ("it was stored though no answer came", None, begun(1), begun(1), begun(1)),
+    ] {
+        let mut book = Book::default();
+        book.set(fingerprint(1), premise);
+        let (_, snapshot) = book.snapshot();
+        book.saved(&snapshot);
+        book.set(fingerprint(1), mine);
+        let mut other = Book::default();
+        other.set(fingerprint(1), theirs.clone());
+        other.set(fingerprint(2), refused(2));
+        book.rebase(&other.snapshot().1);
+        assert_eq!(book.get(fingerprint(1)), expected.as_ref(), "{what}");
+        assert_eq!(book.get(fingerprint(2)), refused(2).as_ref(), "{what}: what only the other knows");
+        assert_eq!(book.has_unsaved(), expected != theirs, "{what}");
+    }
+}
+
+#[test]
+fn failures_of_an_account_are_counted_for_a_day() {
+    let mut book = Book::default();
+    for (n, second, times) in [(1, 0, 1), (2, 100, 3), (3, 200, 1)] {
+        book.set(fingerprint(n), Some(Entry { times, ..entry(REFUSED, second) }));
+    }
+    book.set(fingerprint(4), Some(Entry { account: Account([8; 8]), ..entry(REFUSED, 300) }));
+    let until = |limit, now| book.failed_often_until(Account([7; 8]), limit, at(now));
+    assert_eq!(until(6, 300), None);
+    assert_eq!(until(5, 300), Some(at(DAY)), "four are left when the first is a day old");
+    assert_eq!(until(4, 300), Some(at(DAY + 100)));
+    assert_eq!(until(1, 300), Some(at(DAY + 200)));
+    assert_eq!(until(5, DAY), None);
+    assert_eq!(until(4, DAY), Some(at(DAY + 100)));
+    assert_eq!(until(1, DAY + 200), None);
+}
+
+#[test]
+fn the_book_is_bounded_and_what_nothing_asks_for_is_pruned() {
+    let mut book = Book::default();
+    for n in 0..=ENTRIES_MAX {
+        book.set(fingerprint(n), Some(entry(REFUSED, i64::try_from(n).expect("small"))));
+    }
+    book.prune(at(0));
+    assert_eq!(book.len(), ENTRIES_MAX);
+    assert!(book.get(fingerprint(0)).is_none() && book.get(fingerprint(ENTRIES_MAX)).is_some());
+    let text = book.snapshot().1;
+    assert!(text.len() < 1024 * 1024 * 3 / 4, "{} bytes do not fit into a Secret", text.len());
+
+    book.note_use(fingerprint(7), at(80 * DAY));
+    let version = book.version();
+    book.note_use(fingerprint(7), at(81 * DAY));
+    assert_eq!(book.version(), version, "nothing moves at rest");
+    book.prune(at(100 * DAY));
+    assert_eq!(book.len(), 1);
+    assert!(book.get(fingerprint(7)).is_some(), "it is still asked for");
+}

@@ -1,0 +1,365 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::ukg::login::{Refusal, Unclear};
+
+/// A Secret as the API server keeps one, which outlives the ledgers that use it.
+#[derive(Default, Clone)]
+pub(crate) struct Shelf(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    stored: Option<Stored>,
+    version: u32,
+    writes: u32,
+    /// So many writes yet are stored, and their answer is lost.
+    lost: u32,
+    /// So many writes yet are not stored at all.
+    failing: u32,
+}
+
+impl Shelf {
+    pub(crate) fn writes(&self) -> u32 {
+        lock(&self.0).writes
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.ledger_with(Limits::default())
+    }
+
+    pub(crate) fn ledger_with(&self, limits: Limits) -> Ledger {
+        Ledger::new(Box::new(self.clone()), limits).expect("random")
+    }
+
+    pub(crate) fn fail(&self, writes: u32) {
+        lock(&self.0).failing = writes;
+    }
+}
+
+impl Store for Shelf {
+    fn read(&self) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            Ok(lock(&self.0).stored.clone())
+        })
+    }
+
+    fn write(&self, stored: Stored) -> BoxFuture<'_, Result<Written, Error>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let written = {
+                let mut kept = lock(&self.0);
+                if kept.failing > 0 {
+                    kept.failing -= 1;
+                    return Err(Error::Deadline);
+                }
+                let present = kept.stored.as_ref().and_then(|stored| stored.version.clone());
+                if present != stored.version {
+                    return Ok(Written::Conflict);
+                }
+                kept.version += 1;
+                kept.writes += 1;
+                let version = Some(kept.version.to_string());
+                kept.stored = Some(Stored { version: version.clone(), ..stored });
+                if kept.lost > 0 {
+                    kept.lost -= 1;
+                    return Err(Error::Deadline);
+                }
+                Written::Done(version)
+            };
+            tokio::task::yield_now().await;
+            Ok(written)
+        })
+    }
+}
+
+fn credentials(values: [&str; 4]) -> Credentials {
+    let [username, password, customer_api_key, user_api_key] = values.map(|v| Sensitive::new(v.to_owned()));
+    Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::from_parts("service4", "ultipro.com").expect("good")
+}
+
+async fn subject(ledger: &Ledger, password: &str) -> Subject {
+    ledger.subject(&endpoint(), &credentials(["u", password, "c", "k"])).await.expect("stored")
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+const REFUSED: LoginFailure = LoginFailure::Refused(Refusal::Credentials);
+const LOST: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectionLost);
+const NOT_SENT: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectRefused);
+
+async fn begin(ledger: &Ledger, subject: Subject) -> Intent {
+    ledger.begin(subject, None, at(0)).await.expect("stored").expect("nobody else")
+}
+
+fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
+    ledger.known(subject, at(1)).entry.and_then(|entry| entry.login)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let of = async |ledger: &Ledger, values| ledger.subject(&endpoint(), &credentials(values)).await.expect("stored");
+    let base = of(&ledger, ["u", "p", "c", "k"]).await;
+    assert_eq!(base, of(&shelf.ledger(), ["u", "p", "c", "k"]).await, "a restart");
+    for (other, same_account) in [
+        (["U", "p", "c", "k"], false),
+        (["u", "P", "c", "k"], true),
+        (["u", "p", "C", "k"], false),
+        (["u", "p", "c", "K"], true),
+        (["up", "", "c", "k"], false),
+    ] {
+        let other = of(&ledger, other).await;
+        assert_ne!(base.fingerprint, other.fingerprint);
+        assert_eq!(base.account == other.account, same_account);
+    }
+    let elsewhere = Endpoint::from_parts("service5", "ultipro.com").expect("good");
+    let elsewhere = ledger.subject(&elsewhere, &credentials(["u", "p", "c", "k"])).await.expect("stored");
+    assert!(base.fingerprint != elsewhere.fingerprint && base.account != elsewhere.account);
+    let other = of(&Shelf::default().ledger(), ["u", "p", "c", "k"]).await;
+    assert!(base.fingerprint != other.fingerprint && base.account != other.account, "another installation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_each_end_leaves_for_the_next_process() {
+    let vouched = Vouched { login: true, rest: true };
+    let logged_in = |rest| End::LoggedIn { rest };
+    let not_told = Vouched::default();
+    for (what, end, vouched, left) in [
+        ("refused", End::LoginFailed(REFUSED), not_told, (Some(Login::Refused(REFUSED)), None)),
+        ("refused though it worked", End::LoginFailed(REFUSED), vouched, (Some(Login::Refused(REFUSED)), None)),
+        ("no answer", End::LoginFailed(LOST), not_told, (Some(Login::Begun), None)),
+        ("no answer, but it worked", End::LoginFailed(LOST), vouched, (None, None)),
+        ("not sent", End::LoginFailed(NOT_SENT), not_told, (None, None)),
+        ("unclear", End::LoginFailed(LoginFailure::Undetermined(Unclear::Fault)), not_told, (None, None)),
+        ("works", logged_in(None), not_told, (None, None)),
+        ("works with REST", logged_in(Some(RestEnd::Works)), not_told, (None, None)),
+        ("REST refuses", logged_in(Some(RestEnd::Refused)), not_told, (None, Some(Rest::Refused))),
+        ("REST does not answer", logged_in(Some(RestEnd::Unanswered)), not_told, (None, Some(Rest::Begun))),
+        ("REST does not answer, but it worked", logged_in(Some(RestEnd::Unanswered)), vouched, (None, None)),
+    ] {
+        let shelf = Shelf::default();
+        let ledger = shelf.ledger();
+        let subject = subject(&ledger, "p").await;
+        let intent = begin(&ledger, subject).await;
+        assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun), "{what}: killed in between");
+        ledger.end(subject, Some(intent), end, vouched, at(1)).await;
+        ledger.commit().await.expect("stored");
+        let next = shelf.ledger_after(subject).await;
+        let entry = next.known(subject, at(2)).entry;
+        assert_eq!(entry.as_ref().map_or((None, None), |entry| (entry.login, entry.rest)), left, "{what}");
+        assert!(!next.known(subject, at(2)).login_works, "{what}: what works is not known to the next process");
+    }
+}
+
+impl Shelf {
+    /// The ledger of the next process, opened.
+    async fn ledger_after(&self, before: Subject) -> Ledger {
+        let ledger = self.ledger();
+        assert_eq!(subject(&ledger, "p").await.fingerprint, before.fingerprint);
+        ledger
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_stored_before_it_is_told() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let subject = subject(&ledger, "p").await;
+    let intent = begin(&ledger, subject).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Refused(REFUSED)), "without a commit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let subject = subject(&ledger, "p").await;
+    let intent = begin(&ledger, subject).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    let asked = Request([1; 8]);
+    let intent = ledger.begin(subject, Some(asked), at(2)).await.expect("stored").expect("nobody else");
+    assert_eq!(login(&ledger, subject), Some(Login::Begun));
+    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), Vouched::default(), at(3)).await;
+    assert_eq!(login(&ledger, subject), Some(Login::Refused(REFUSED)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_granted_once_whatever_happens_after() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let subject = subject(&ledger, "p").await;
+    let asked = Request([1; 8]);
+    ledger.begin(subject, Some(asked), at(2)).await.expect("stored").expect("nobody else");
+    let next = shelf.ledger_after(subject).await;
+    assert_eq!(next.known(subject, at(3)).entry.and_then(|entry| entry.granted), Some(asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_that_could_not_be_stored_is_taken_back() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let subject = subject(&ledger, "p").await;
+    shelf.fail(1);
+    assert!(ledger.begin(subject, None, at(0)).await.is_err());
+    assert_eq!(ledger.known(subject, at(1)).entry, None);
+    // One that was stored, though the answer was lost, is struck out by the next write.
+    lock(&shelf.0).lost = 1;
+    assert!(ledger.begin(subject, None, at(0)).await.is_err());
+    assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun));
+    let other = ledger.subject(&endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
+    begin(&ledger, other).await;
+    assert_eq!(login(&shelf.ledger_after(subject).await, subject), None);
+    begin(&ledger, subject).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_operators_one_begins() {
+    let shelf = Shelf::default();
+    let (first, second) = (shelf.ledger(), shelf.ledger());
+    let subject = subject(&first, "p").await;
+    subject_of(&second).await;
+    let both = futures::join!(first.begin(subject, None, at(0)), second.begin(subject, None, at(0)));
+    let begun = [both.0.expect("stored"), both.1.expect("stored")];
+    assert_eq!(begun.iter().flatten().count(), 1, "{begun:?}");
+    assert!(second.known(subject, at(1)).entry.is_some() && first.known(subject, at(1)).entry.is_some());
+}
+
+async fn subject_of(ledger: &Ledger) -> Subject {
+    subject(ledger, "p").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_that_begin_at_once_are_a_few_writes() {
+    let shelf = Shelf::default();
+    let ledger = Arc::new(shelf.ledger());
+    subject(&ledger, "p").await;
+    let before = shelf.writes();
+    let begun = (0..1000).map(|n| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            let subject = subject(&ledger, &n.to_string()).await;
+            begin(&ledger, subject).await
+        })
+    });
+    for begun in futures::future::join_all(begun).await {
+        begun.expect("no panic");
+    }
+    assert!(shelf.writes() - before <= 3, "{} writes", shelf.writes() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_works_moves_nothing_once_it_is_tidy() {
+    let shelf = Shelf::default();
+    let ledger = Arc::new(shelf.ledger());
+    let tidying = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.tidy().await }
+    });
+    let subject = subject(&ledger, "p").await;
+    let intent = begin(&ledger, subject).await;
+    let end = End::LoggedIn { rest: None };
+    ledger.end(subject, Some(intent), end, Vouched::default(), at(1)).await;
+    tokio::time::sleep(2 * TIDY_DELAY).await;
+    assert_eq!(shelf.ledger_after(subject).await.known(subject, at(1)).entry, None, "the intent is struck out");
+    let writes = shelf.writes();
+    for _ in 0..100 {
+        assert!(ledger.known(subject, at(2)).login_works);
+        ledger.end(subject, None, end, Vouched::default(), at(2)).await;
+        tokio::time::sleep(2 * TIDY_DELAY).await;
+    }
+    assert_eq!(shelf.writes(), writes);
+    tidying.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_was_deleted_is_written_anew_whole() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let refused = subject(&ledger, "p").await;
+    let intent = begin(&ledger, refused).await;
+    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    lock(&shelf.0).stored = None;
+    let other = subject(&ledger, "other").await;
+    begin(&ledger, other).await;
+    assert_eq!(login(&shelf.ledger_after(refused).await, refused), Some(Login::Refused(REFUSED)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_has_a_limit_of_logins_and_of_refusals() {
+    let ledger = Shelf::default().ledger_with(Limits { logins_per_day: 3, refused_per_day: 2 });
+    let subject = subject(&ledger, "p").await;
+    ledger.count(subject.account, 2, at(0));
+    assert_eq!(ledger.known(subject, at(1)).spent_until, None);
+    ledger.count(subject.account, 1, at(2));
+    let day = at(86_400);
+    assert_eq!(ledger.known(subject, at(3)).spent_until, Some(day));
+    assert_eq!(ledger.known(subject, day).spent_until, None);
+    ledger.count(subject.account, 1, day);
+    assert_eq!(ledger.known(subject, day).spent_until, None, "a new day");
+    for (n, until) in [(1, None), (2, Some(day)), (3, Some(day))] {
+        let other = ledger.subject(&endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
+        let intent = begin(&ledger, other).await;
+        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(0)).await;
+        assert_eq!(ledger.known(subject, at(1)).failed_until, until, "{n} refused");
+    }
+    assert_eq!(ledger.known(subject, at(1)).requests_failed_until, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_while_another_failed_fails_the_same_way() {
+    let ledger = Arc::new(Ledger::in_memory().expect("random"));
+    let (one, two) = (subject(&ledger, "1").await.fingerprint, subject(&ledger, "2").await.fingerprint);
+    let mut first = ledger.turn(one).await;
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.turn(one).await.failed_meanwhile() }
+    });
+    let stranger = ledger.turn(two).await;
+    assert_eq!(stranger.failed_meanwhile(), None, "other values are another line");
+    tokio::task::yield_now().await;
+    first.failed(REFUSED);
+    drop(first);
+    assert_eq!(waiting.await.expect("no panic"), Some(REFUSED));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(ledger.turn(one).await.failed_meanwhile(), None, "who comes later tries by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_lent_for_a_while_and_then_dropped() {
+    let ledger = Ledger::in_memory().expect("random");
+    let fingerprint = subject(&ledger, "p").await.fingerprint;
+    let session = Arc::new(Session::Token(Sensitive::new("token".to_owned())));
+    let weak = Arc::downgrade(&session);
+    ledger.turn(fingerprint).await.succeeded(&session);
+    drop(session);
+    tokio::time::sleep(SHARED_FOR - Duration::from_millis(1)).await;
+    assert!(ledger.turn(fingerprint).await.shared().is_some());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(ledger.turn(fingerprint).await.shared().is_none());
+    assert_eq!(weak.strong_count(), 0, "nobody keeps it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_in_which_nobody_waits_are_dropped() {
+    let ledger = Ledger::in_memory().expect("random");
+    let held = ledger.line(Fingerprint([0; 16]));
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    for _ in 0..3 * LINES_KEPT {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        ledger.line(Fingerprint(bytes));
+    }
+    assert!(lock(&ledger.lines).len() <= LINES_KEPT + 1);
+    assert!(Arc::ptr_eq(&held, &ledger.line(Fingerprint([0; 16]))), "one that is in use stays");
+}
