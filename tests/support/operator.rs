@@ -41,6 +41,8 @@ impl Operator {
                 "run",
                 "--namespace",
                 namespace,
+                "--system-namespace",
+                namespace,
                 "--allowed-domains",
                 "ultipro.localhost,ultipro.com,ultipro.invalid,ultipro.test",
             ])

@@ -109,14 +109,20 @@ fn observable() -> impl Iterator<Item = Reason> {
 
 /// A connection whose last check came down to this reason; `None` for one that was never checked.
 pub(crate) fn connection_with(reason: Option<Reason>) -> UkgProConnection {
+    static DEFAULT: std::sync::OnceLock<UkgProConnectionStatus> = std::sync::OnceLock::new();
     let mut connection = connection();
-    let default = crate::api::crd().spec.versions.remove(0).schema.and_then(|s| s.open_api_v3_schema);
-    let default = default.and_then(|s| s.properties).and_then(|mut p| p.remove("status")).and_then(|s| s.default);
-    connection.status = Some(serde_json::from_value(default.expect("a default").0).expect("a status"));
+    connection.status = Some(DEFAULT.get_or_init(default_status).clone());
     if let Some(reason) = reason {
         connection.status = Some(decide(&connection, &observation_of(reason), at(0)).status);
     }
     connection
+}
+
+/// As the API server fills it in.
+fn default_status() -> UkgProConnectionStatus {
+    let default = crate::api::crd().spec.versions.remove(0).schema.and_then(|s| s.open_api_v3_schema);
+    let default = default.and_then(|s| s.properties).and_then(|mut p| p.remove("status")).and_then(|s| s.default);
+    serde_json::from_value(default.expect("a default").0).expect("a status")
 }
 
 fn status_of<'a>(status: &'a UkgProConnectionStatus, type_: &str) -> &'a str {
