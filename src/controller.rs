@@ -253,7 +253,8 @@ pub async fn check(
     };
     let deadline = Instant::now() + connection.spec.timeout();
     let requirements = &target.requirements;
-    let lent = turn.shared();
+    // Who asks wants to know of a login made now.
+    let lent = turn.shared().filter(|_| connection.open_request().is_none());
     let is_lent = lent.is_some();
     let session = match lent {
         Some(session) => session,

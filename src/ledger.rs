@@ -52,7 +52,7 @@ pub const SHARED_FOR: Duration = Duration::from_secs(10);
 /// The least time between two writes, so that a start with thousands of connections is some hundred writes.
 const WRITE_SPACING: Duration = Duration::from_millis(50);
 /// How long what need not be safe at once (an intent that is settled) may wait for a write that is.
-const TIDY_DELAY: Duration = Duration::from_secs(2);
+const TIDY_DELAY: Duration = Duration::from_millis(250);
 /// After a failed write of the background task.
 const WRITE_RETRY: Duration = Duration::from_secs(5);
 /// The HMAC key has the length of its digest.

@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Error as ApplierError};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, applier, watcher as watch};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, applier, watcher};
 use kube::{Api, Resource, ResourceExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agenda::Agenda;
@@ -111,8 +111,9 @@ pub async fn run(
         None => watcher::Config::default(),
     };
     let api = scoped(&context.kubernetes, namespace);
-    let connections = connections(api, select, writer, &store, &context, &checks, readiness);
-    let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone());
+    let (listed, until_listed) = watch::channel(false);
+    let connections = connections(api, select, writer, &store, &context, &checks, (readiness, listed));
+    let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone(), until_listed);
     let tidying = AbortOnDropHandle::new(tokio::spawn({
         let context = context.clone();
         async move { context.ledger.tidy().await }
@@ -238,11 +239,11 @@ fn connections(
     store: &reflector::Store<UkgProConnection>,
     context: &Arc<Context>,
     checks: &Arc<Checks>,
-    readiness: Readiness,
+    (readiness, listed): (Readiness, watch::Sender<bool>),
 ) -> impl Stream<Item = ConnectionRef> + Send + 'static {
     let (context, checks, store) = (context.clone(), checks.clone(), store.clone());
     let mut arrivals = Arrivals::default();
-    watch(api, select)
+    watcher(api, select)
         .default_backoff()
         .modify(strip)
         .filter_map(|event| std::future::ready(readable(event)))
@@ -252,7 +253,10 @@ fn connections(
             context.secrets.follow(&event, &store);
             context.seen.moved();
             match &event {
-                Event::InitDone => readiness.set(),
+                Event::InitDone => {
+                    readiness.set();
+                    listed.send_replace(true);
+                }
                 Event::Delete(connection) => checks.forget(connection, &context),
                 _ => {}
             }
@@ -285,8 +289,18 @@ fn readable(
 }
 
 /// The connections whose Secret is news to them. Only metadata is watched: values are read when they are needed.
-fn secrets(api: Api<PartialObjectMeta<Secret>>, context: Arc<Context>) -> impl Stream<Item = ConnectionRef> + Send + 'static {
-    watch(api, watcher::Config::default())
+///
+/// It begins when the connections have been listed: a Secret that is listed before it is known who uses it would be news to nobody.
+fn secrets(
+    api: Api<PartialObjectMeta<Secret>>,
+    context: Arc<Context>,
+    mut listed: watch::Receiver<bool>,
+) -> impl Stream<Item = ConnectionRef> + Send + 'static {
+    // An end of the sender is the end of the operator.
+    let begin = async move { listed.wait_for(|listed| *listed).await.is_ok() };
+    stream::once(begin)
+        .filter(|begun| std::future::ready(*begun))
+        .flat_map(move |_| watcher(api.clone(), watcher::Config::default()))
         .default_backoff()
         .filter_map(|event| std::future::ready(kept(event, "Secrets")))
         .flat_map(move |event| {

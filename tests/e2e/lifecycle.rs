@@ -67,6 +67,7 @@ async fn a_deleted_connection_is_gone_at_once() {
     let connection = world.wait_for_reason("AllPermissionsGranted").await;
     assert_eq!(connection.metadata.finalizers, None);
     // Even with no operator to let it go.
+    world.wait_for_tidy_ledger().await;
     operator.kill();
     world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
     let uid = connection.metadata.uid.expect("a uid");

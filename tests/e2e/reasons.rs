@@ -13,6 +13,8 @@ use crate::support::World;
 /// What is otherwise than in a connection that works.
 #[derive(Default)]
 struct Scenario {
+    /// What comes to be so after its first verdict.
+    later: Option<Later>,
     /// Merged into the spec.
     spec: Value,
     /// Merged into the Secret; `null` takes a key away. The whole Secret is not there where this is no map.
@@ -23,12 +25,23 @@ struct Scenario {
     operator: Which,
 }
 
+struct Later {
+    /// The first reason.
+    first: Reason,
+    /// Faults besides, in place of those before.
+    faults: Vec<Value>,
+    /// Whether a check is asked for, past what is held. If not, the spec is edited where no verdict depends on it.
+    asked: bool,
+}
+
 #[derive(Default, Clone, Copy, PartialEq)]
 enum Which {
     #[default]
     Ordinary,
     /// One whose proxy is not there.
     BehindAProxy,
+    /// One that grants an account no second login a day.
+    WithinALimit,
     None,
 }
 
@@ -65,6 +78,19 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
     let other = json!({"operationError": {"message": "Something else", "severity": "Error", "code": "1"}});
     match reason {
         Reason::AllPermissionsGranted => Scenario::default(),
+        Reason::Degraded => Scenario {
+            later: Some(Later { first: Reason::AllPermissionsGranted, faults: at_login(json!({"status": 503})), asked: true }),
+            ..Scenario::default()
+        },
+        Reason::LoginUncertain => Scenario {
+            later: Some(Later { first: Reason::ConnectionLost, faults: Vec::new(), asked: false }),
+            ..faults(at_login(json!({"closeConnection": true})))
+        },
+        Reason::LoginLimitReached => Scenario {
+            operator: Which::WithinALimit,
+            later: Some(Later { first: Reason::AllPermissionsGranted, faults: Vec::new(), asked: false }),
+            ..Scenario::default()
+        },
         Reason::CredentialsRejected | Reason::LoginHeld => secret(json!({"password": "not-the-password"})),
         Reason::CustomerApiKeyRejected => secret(json!({"customerApiKey": "NOTIT"})),
         Reason::UserApiKeyRejected => faults(at_login(json!({"loginFailed": "Invalid User API Key"}))),
@@ -79,8 +105,22 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::ProxyFailed => Scenario { operator: Which::BehindAProxy, ..Scenario::default() },
         Reason::TlsUntrusted => spec(json!({"caRef": null})),
         Reason::TlsFailed => spec(port(&broken.no_tls)),
-        Reason::AnswerTimeout => Scenario { faults: at_login(json!({"delaySeconds": 60})), ..spec(json!({"timeout": "10s"})) },
-        Reason::ConnectionLost => faults(at_login(json!({"closeConnection": true}))),
+        Reason::AnswerTimeout => Scenario {
+            later: Some(Later {
+                first: Reason::AllPermissionsGranted,
+                faults: at_login(json!({"delaySeconds": 60})),
+                asked: true,
+            }),
+            ..spec(json!({"timeout": "10s", "failureThreshold": 1}))
+        },
+        Reason::ConnectionLost => Scenario {
+            later: Some(Later {
+                first: Reason::AllPermissionsGranted,
+                faults: at_login(json!({"closeConnection": true})),
+                asked: true,
+            }),
+            ..spec(json!({"failureThreshold": 1}))
+        },
         Reason::NotUkgPro => {
             faults(at_login(json!({"status": 200, "headers": {"content-type": "text/html"}, "body": "<html>"})))
         }
@@ -132,16 +172,19 @@ async fn bring_about(world: &World, which: Which, broken: &Broken) {
     world.simulator.play_tenants(&json!({"tenants": [world.account.tenant_at(&hosts)]})).await;
     let mut laid_in = Vec::new();
     let mut manifests = Vec::new();
+    let mut changes = Vec::new();
+    let at_host = |name: &str, mut fault: Value| {
+        fault["host"] = json!(format!("{name}.ultipro.localhost"));
+        fault
+    };
     for reason in reasons() {
         let scenario = scenario(reason, broken, &world.account.customer_api_key);
         if scenario.operator != which {
             continue;
         }
         let name = name(reason);
-        for mut fault in scenario.faults {
-            fault["host"] = json!(format!("{name}.ultipro.localhost"));
-            laid_in.push(fault);
-        }
+        laid_in.extend(scenario.faults.into_iter().map(|fault| at_host(&name, fault)));
+        changes.extend(scenario.later.map(|later| (reason, later)));
         let [username, password, customer_api_key, user_api_key] = world.account.secrets();
         let mut data = json!({"username": username, "password": password,
             "customerApiKey": customer_api_key, "userApiKey": user_api_key});
@@ -164,6 +207,17 @@ async fn bring_about(world: &World, which: Which, broken: &Broken) {
             world.wait_for_reason_of(&name(Reason::CredentialsRejected), "CredentialsRejected").await;
         }
         world.apply(manifest).await.expect("accepted");
+    }
+    for (reason, later) in changes {
+        let name = name(reason);
+        world.wait_for_reason_of(&name, later.first.as_str()).await;
+        laid_in.extend(later.faults.into_iter().map(|fault| at_host(&name, fault)));
+        world.simulator.faults(json!(laid_in)).await;
+        let change = match later.asked {
+            true => json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}),
+            false => json!({"spec": {"interval": "1h"}}),
+        };
+        world.edit_named(&name, change).await;
     }
     for (reason, _) in manifests {
         look(world, reason).await;
@@ -219,6 +273,16 @@ async fn a_proxy_that_is_not_there_is_told_from_a_host_that_is_not() {
     let _operator = world.operator_with(&[], &variables);
     bring_about(&world, Which::BehindAProxy, &broken).await;
     assert!(!world.operator_log().contains("not-to-be-seen"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_account_sees_no_more_logins_than_the_operator_allows() {
+    let world = World::new("limit").await;
+    let broken = Broken { no_tls: ([127, 0, 0, 1], 1).into(), silent: ([127, 0, 0, 1], 1).into() };
+    let _operator = world.operator_with(&["--logins-per-day", "1"], &[]);
+    bring_about(&world, Which::WithinALimit, &broken).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 0));
     world.finish().await;
 }
 

@@ -67,6 +67,7 @@ async fn a_wrong_password_is_unauthorized_and_costs_one_login() {
     world.edit(json!({"spec": {"interval": "1h"}})).await;
     world.wait_for_reason("CredentialsRejected").await;
     operator.kill();
+    world.edit(json!({"spec": {"interval": "2h"}})).await;
     let read_before = world.secrets_read();
     let operator = world.operator();
     world.wait_until("the check after a restart", async || world.secrets_read() > read_before).await;
@@ -157,8 +158,8 @@ async fn no_usable_answer_is_unreachable_by_its_stage() {
         world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": answer}])).await;
         let mut manifest = world.connection(&GUIDE);
         manifest["spec"]["timeout"] = json!("10s");
-        // Another spec each time, so that a check follows at once.
-        manifest["spec"]["interval"] = json!(format!("{}m", 20 + index));
+        // A request passes what is held, as is a login whose answer was lost.
+        manifest["metadata"]["annotations"] = json!({"reconcile.fluxcd.io/requestedAt": index.to_string()});
         world.apply(&manifest).await.expect("accepted");
         world.wait_for_reason(reason).await;
     }
@@ -179,7 +180,7 @@ async fn an_answer_that_cannot_be_told_is_never_active() {
 
     // A refusal in words nobody knows gives no verdict either, and is not sent again.
     world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": {"loginFailed": "Nein."}}])).await;
-    world.edit(json!({"spec": {"interval": "1h"}})).await;
+    world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})).await;
     let status = world.wait_for_reason("LoginFailedUnexplained").await.status.expect("a status");
     assert_eq!(status.state, "Unknown");
     let before = world.simulator.requests().await;

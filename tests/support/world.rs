@@ -200,7 +200,12 @@ impl World {
 
     /// Merges into the connection.
     pub async fn edit(&self, patch: Value) {
-        let edited = self.connections().patch(CONNECTION, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        self.edit_named(CONNECTION, patch).await;
+    }
+
+    /// Merges into a connection.
+    pub async fn edit_named(&self, name: &str, patch: Value) {
+        let edited = self.connections().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         edited.expect("the connection is edited");
     }
 
@@ -270,6 +275,16 @@ impl World {
         };
         self.wait_until("events", async || events().await.len() >= count).await;
         events().await.into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    /// Waits until the login ledger holds no login whose end is not known.
+    pub async fn wait_for_tidy_ledger(&self) {
+        let entries = async || {
+            let ledger = self.api::<Secret>().get("ukgpro-operator-ledger").await.expect("a ledger");
+            let entries = ledger.data.and_then(|mut data| data.remove("entries")).expect("entries");
+            String::from_utf8(entries.0).expect("text")
+        };
+        self.wait_until("a tidy ledger", async || !entries().await.contains(" begun ")).await;
     }
 
     /// How often the operator has read a Secret, by the API server's audit log; each check does so once.
