@@ -5,7 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod candidate;
 mod facts;
+mod guard;
+mod hosts;
 mod lifecycle;
 mod operators;
 mod reasons;

@@ -4,6 +4,7 @@
 //! an operator that watches that namespace only, under a ServiceAccount with only the rights it needs.
 
 pub mod control_plane;
+pub mod in_a_hurry;
 pub mod operator;
 pub mod simulator;
 pub mod world;

@@ -22,14 +22,13 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one that watches this namespace only, with these flags and variables besides. Its log goes on in the same file after a
-    /// restart.
+    /// Starts one with these flags and variables besides. Its log goes on in the same file after a restart.
     ///
     /// `program` is the operator behind another program, as [`with_hosts`] gives one; empty for the operator itself.
     pub fn start(
         program: &[&str],
         kubeconfig: &Path,
-        namespace: &str,
+        system_namespace: &str,
         log: &Path,
         flags: &[&str],
         variables: &[(&str, &str)],
@@ -39,10 +38,8 @@ impl Operator {
             .args(program.iter().skip(1))
             .args([
                 "run",
-                "--namespace",
-                namespace,
                 "--system-namespace",
-                namespace,
+                system_namespace,
                 "--allowed-domains",
                 "ultipro.localhost,ultipro.com,ultipro.invalid,ultipro.test",
             ])

@@ -11,7 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::runtime::wait::await_condition;
@@ -24,6 +24,7 @@ use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
 use ukgpro_operator::conditions;
 
 use super::control_plane::ControlPlane;
+use super::in_a_hurry::InAHurry;
 use super::operator::{Operator, with_hosts};
 use super::simulator::{Account, Simulator};
 
@@ -39,6 +40,8 @@ pub struct World {
     pub admin: Client,
     pub account: Account,
     pub simulator: Simulator,
+    /// More namespaces, for an operator of the whole cluster.
+    pub elsewhere: Vec<String>,
     kubeconfig: PathBuf,
     directory: TempDir,
 }
@@ -54,14 +57,43 @@ impl World {
         let account = Account::unique(&tag);
         let simulator = Simulator::start(directory.path(), &account);
         let kubeconfig = directory.path().join("operator.kubeconfig");
-        let world = Self { control_plane, namespace, admin, account, simulator, kubeconfig, directory };
-        let object = Namespace { metadata: named(&world.namespace), ..Namespace::default() };
-        Api::all(world.admin.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
+        let world = Self { control_plane, namespace, admin, account, simulator, elsewhere: Vec::new(), kubeconfig, directory };
+        world.create_namespace(&world.namespace).await;
         world.grant_rights().await;
-        let ca = BTreeMap::from([("ca.crt".to_owned(), world.simulator.ca.clone())]);
-        world.create(&ConfigMap { metadata: named("simulator-ca"), data: Some(ca), ..ConfigMap::default() }).await;
         world.put_secret(&world.account).await;
         world
+    }
+
+    /// The same with so many namespaces more, and an operator of the whole cluster that looks after this world's connections only: they
+    /// have the label `world` with the name of its namespace.
+    pub async fn spread(name: &str, more: usize) -> Self {
+        let mut world = Self::new(name).await;
+        world.elsewhere = (1..=more).map(|n| format!("{}-{n}", world.namespace)).collect();
+        for namespace in &world.elsewhere {
+            world.create_namespace(namespace).await;
+        }
+        let params = PostParams::default();
+        let rules = world.api::<Role>().get(SERVICE_ACCOUNT).await.expect("a Role").rules;
+        let role = ClusterRole { metadata: named(&world.namespace), rules, ..ClusterRole::default() };
+        Api::all(world.admin.clone()).create(&params, &role).await.expect("a ClusterRole");
+        let binding = world.api::<RoleBinding>().get(SERVICE_ACCOUNT).await.expect("a RoleBinding");
+        let binding = ClusterRoleBinding {
+            metadata: named(&world.namespace),
+            role_ref: RoleRef { kind: "ClusterRole".to_owned(), name: world.namespace.clone(), ..binding.role_ref },
+            subjects: binding.subjects,
+        };
+        Api::all(world.admin.clone()).create(&params, &binding).await.expect("a ClusterRoleBinding");
+        world
+    }
+
+    /// Another namespace, with the simulator's CA in it.
+    async fn create_namespace(&self, name: &str) {
+        let params = PostParams::default();
+        let object = Namespace { metadata: named(name), ..Namespace::default() };
+        Api::all(self.admin.clone()).create(&params, &object).await.expect("a namespace");
+        let ca = BTreeMap::from([("ca.crt".to_owned(), self.simulator.ca.clone())]);
+        let ca = ConfigMap { metadata: named("simulator-ca"), data: Some(ca), ..ConfigMap::default() };
+        Api::namespaced(self.admin.clone(), name).create(&params, &ca).await.expect("a ConfigMap");
     }
 
     /// A ServiceAccount with the rights of `examples/operator/rbac.yaml`, in this namespace only, and a kubeconfig with its token.
@@ -122,7 +154,14 @@ impl World {
 
     fn start_operator(&self, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
         let log = self.directory.path().join("operator.log");
-        Operator::start(program, &self.kubeconfig, &self.namespace, &log, flags, variables)
+        let scope = ["--namespace", &self.namespace];
+        let flags = [if self.elsewhere.is_empty() { scope.as_slice() } else { &[] }, flags].concat();
+        Operator::start(program, &self.kubeconfig, &self.namespace, &log, &flags, variables)
+    }
+
+    /// This operator's own code in the test's own process, with a clock that goes so many times faster.
+    pub async fn operator_in_a_hurry(&self, factor: u32) -> InAHurry {
+        InAHurry::start(&self.kubeconfig, &self.namespace, factor).await
     }
 
     /// The port and domain of this world's simulator.
@@ -247,6 +286,15 @@ impl World {
 
     /// Waits until this is so.
     pub async fn wait_until(&self, what: &str, is: impl AsyncFn() -> bool) {
+        self.wait_within(DEADLINE, what, is).await;
+    }
+
+    /// The same for what takes minutes.
+    pub async fn wait_longer(&self, what: &str, is: impl AsyncFn() -> bool) {
+        self.wait_within(5 * DEADLINE, what, is).await;
+    }
+
+    async fn wait_within(&self, deadline: Duration, what: &str, is: impl AsyncFn() -> bool) {
         let poll = async {
             let mut ticks = tokio::time::interval(Duration::from_millis(50));
             loop {
@@ -256,7 +304,7 @@ impl World {
                 }
             }
         };
-        if tokio::time::timeout(DEADLINE, poll).await.is_err() {
+        if tokio::time::timeout(deadline, poll).await.is_err() {
             panic!("waited for {what} in vain; the operator said\n{}", self.operator_log());
         }
     }
@@ -337,7 +385,14 @@ impl World {
 
     /// Leaves nothing behind.
     pub async fn finish_without_operator(self) {
-        Api::<Namespace>::all(self.admin.clone()).delete(&self.namespace, &DeleteParams::default()).await.expect("deleted");
+        let params = DeleteParams::default();
+        for namespace in self.elsewhere.iter().chain([&self.namespace]) {
+            Api::<Namespace>::all(self.admin.clone()).delete(namespace, &params).await.expect("deleted");
+        }
+        if !self.elsewhere.is_empty() {
+            Api::<ClusterRoleBinding>::all(self.admin.clone()).delete(&self.namespace, &params).await.expect("deleted");
+            Api::<ClusterRole>::all(self.admin.clone()).delete(&self.namespace, &params).await.expect("deleted");
+        }
     }
 
     fn assert_no_request_refused(&self) {

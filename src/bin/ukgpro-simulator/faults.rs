@@ -30,6 +30,12 @@ pub(crate) struct Fault {
     /// How often it is still to be used; absent: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     times: Option<u32>,
+    /// Only for each n-th call that fits; absent: for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every: Option<u32>,
+    /// The calls that have fitted.
+    #[serde(skip)]
+    fitted: u32,
     /// What comes instead.
     answer: Answer,
 }
@@ -135,10 +141,14 @@ impl Faults {
 
     /// Takes the first that fits.
     pub(crate) fn take(&mut self, host: &str, operation: &str) -> Option<Plan> {
-        let fault = self.0.iter_mut().find(|fault| {
+        let fits = |fault: &&mut Fault| {
             fault.host.as_deref().is_none_or(|wanted| wanted == host)
                 && (fault.operation == "*" || fault.operation == operation)
                 && fault.times != Some(0)
+        };
+        let fault = self.0.iter_mut().filter(fits).find_map(|fault| {
+            fault.fitted = fault.fitted.wrapping_add(1);
+            fault.every.is_none_or(|every| fault.fitted.is_multiple_of(every)).then_some(fault)
         })?;
         if let Some(times) = &mut fault.times {
             *times -= 1;
@@ -150,6 +160,9 @@ impl Faults {
 impl Fault {
     fn check(&self) -> Result<(), (&'static str, String)> {
         let answer = &self.answer;
+        if self.every == Some(0) {
+            return Err(("every", "write 1 or more".to_owned()));
+        }
         if self.operation != "*" && !self.operation.contains('/') {
             let what = "write *, or an operation such as LoginService/Authenticate or GET /personnel/v1/pto-plans";
             return Err(("operation", what.to_owned()));

@@ -1,0 +1,228 @@
+//! One wrong password costs one login, whatever happens to the operator, the connection and the Secret.
+
+use std::time::Duration;
+
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
+
+use crate::support::World;
+use crate::support::world::{CONNECTION, SECRET};
+
+const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// UKG Pro has another password than the Secret.
+async fn rotate(world: &World) {
+    let mut right = world.account.clone();
+    right.password = "rotated".to_owned();
+    world.simulator.play(&right).await;
+}
+
+/// An edit that wakes a check and changes nothing that one depends on; done when the check has ended.
+async fn look_again(world: &World, n: usize) {
+    world.edit(json!({"spec": {"interval": format!("{}m", 20 + n)}})).await;
+    world.wait_for("a look", |_| true).await;
+}
+
+fn is_refused(status: &UkgProConnectionStatus) -> bool {
+    status.state == "Unauthorized"
+}
+
+#[tokio::test]
+async fn restarts_and_deletions_cost_no_login() {
+    let world = World::new("guard").await;
+    rotate(&world).await;
+    let mut operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for("a refusal", is_refused).await;
+    for n in 0..20 {
+        match n % 2 {
+            0 => operator.kill(),
+            _ => assert!(operator.stop().success()),
+        }
+        if n % 5 == 0 {
+            world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
+            world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+        }
+        world.edit_secret(json!({"metadata": {"labels": {"touched": n.to_string()}}})).await;
+        operator = world.operator();
+        look_again(&world, n).await;
+        world.wait_for("a refusal", is_refused).await;
+    }
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    // The right values are tried at once, and the wrong ones are not forgotten.
+    world.edit_secret(json!({"stringData": {"password": "rotated"}})).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.edit_secret(json!({"stringData": {"password": world.account.password}})).await;
+    world.wait_for("a refusal", is_refused).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (2, 1));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_killed_while_it_logs_in_has_tried_once() {
+    let world = World::new("killed").await;
+    rotate(&world).await;
+    let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 3}}]);
+    world.simulator.faults(slow).await;
+    let operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_counters("the login", |counters| counters["requests"]["LoginService/Authenticate"] == 1).await;
+    operator.kill();
+    world.simulator.faults(json!([])).await;
+
+    let operator = world.operator();
+    let status = world.wait_for_reason("LoginUncertain").await.status.expect("a status");
+    assert_eq!((status.state.as_str(), status.next_check_time.is_some()), ("Unknown", true));
+    look_again(&world, 1).await;
+    operator.kill();
+    let _operator = world.operator();
+    look_again(&world, 2).await;
+    world.wait_for_reason("LoginUncertain").await;
+    assert_eq!(world.simulator.logins(&world.account).await.0, 1);
+    // A person may know better; and a refusal that was seen is a refusal.
+    world.edit(json!({"metadata": {"annotations": {REQUESTED_AT: "now"}}})).await;
+    world.wait_for_reason("CredentialsRejected").await;
+    assert_eq!(world.simulator.logins(&world.account).await.0, 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_is_one_try_though_the_operator_is_killed_before_its_receipt() {
+    let world = World::new("receipt").await;
+    rotate(&world).await;
+    let operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("CredentialsRejected").await;
+    // No receipt can be written.
+    let rules = world.set_rules(None).await;
+    let no_patch = rules.iter().flatten().filter(|rule| !rule.verbs.contains(&"patch".to_owned())).cloned().collect();
+    world.set_rules(Some(no_patch)).await;
+    world.edit(json!({"metadata": {"annotations": {REQUESTED_AT: "now"}}})).await;
+    world.wait_for_counters("the try", |counters| counters["requests"]["LoginService/Authenticate"] == 2).await;
+    world.wait_until("a receipt that fails", async || world.operator_log().contains("check not finished")).await;
+    operator.kill();
+    world.set_rules(rules).await;
+    let _operator = world.operator();
+    let answered = |status: &UkgProConnectionStatus| status.last_handled_reconcile_at.as_deref() == Some("now");
+    world.wait_for("the receipt", answered).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (2, 2));
+    // Requests were refused here, as they were meant to be.
+    world.finish_without_operator().await;
+}
+
+#[tokio::test]
+async fn copies_in_several_namespaces_cost_one_login_together() {
+    let world = World::spread("namespaces", 2).await;
+    rotate(&world).await;
+    let secret = world.secrets().get(SECRET).await.expect("a Secret").data;
+    let mut copies = Vec::new();
+    for n in 0..10 {
+        let namespace = std::iter::once(&world.namespace).chain(&world.elsewhere).nth(n % 3).expect("three");
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        let name = format!("copy{n}");
+        manifest["metadata"] = json!({"name": name, "namespace": namespace, "labels": {"world": world.namespace}});
+        copies.push((namespace.clone(), name, manifest));
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": secret});
+        let params = PatchParams::apply("tests").force();
+        let api = Api::<k8s_openapi::api::core::v1::Secret>::namespaced(world.admin.clone(), namespace);
+        api.patch(SECRET, &params, &Patch::Apply(&secret)).await.expect("the Secret is applied");
+    }
+    let selector = format!("world={}", world.namespace);
+    let operator = world.operator_with(&["--selector", &selector], &[]);
+    let all_refused = async || {
+        for (namespace, name, _) in &copies {
+            let api = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+            let status = api.get(name).await.expect("there").status;
+            if !status.as_ref().is_some_and(is_refused) {
+                return false;
+            }
+        }
+        true
+    };
+    let apply = async || {
+        for (namespace, name, manifest) in &copies {
+            let api = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+            api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(manifest)).await.expect("applied");
+        }
+    };
+    apply().await;
+    world.wait_until("all are told", &all_refused).await;
+    // Made again, and with another operator, they learn of it from the ledger alone.
+    operator.kill();
+    for (namespace, name, _) in &copies {
+        let api = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+        api.delete(name, &DeleteParams::default()).await.expect("deleted");
+    }
+    apply().await;
+    let _operator = world.operator_with(&["--selector", &selector], &[]);
+    world.wait_until("all are told", &all_refused).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    // Who has no label is nobody's.
+    let unlabelled = world.apply(&world.connection(&[])).await.expect("accepted");
+    assert_eq!(unlabelled.status.expect("a default").observed_generation, Some(-1));
+    world.finish().await;
+}
+
+/// A day in half a minute: the operator's own code against the real API server and the simulator.
+#[tokio::test]
+async fn a_wrong_password_costs_one_login_in_a_day() {
+    let world = World::new("day").await;
+    rotate(&world).await;
+    let mut manifest = world.connection(&["EmployeePersonDetails", "PtoPlanIntegration"]);
+    manifest["spec"]["interval"] = json!("10m");
+    world.apply(&manifest).await.expect("accepted");
+    let operator = world.operator_in_a_hurry(5000).await;
+    let refused = world.wait_for("a refusal", is_refused).await;
+    let day = Duration::from_secs(86_400);
+    world.wait_until("a day has passed", async || operator.clock.uptime() > day).await;
+    // Each look reads the Secret, so the clock really moved the operator.
+    assert!(world.secrets_read() > 50, "{} looks", world.secrets_read());
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    let after = world.connections().get(CONNECTION).await.expect("there");
+    assert_eq!(after.metadata.resource_version, refused.metadata.resource_version, "nothing moved");
+    operator.stop().await;
+    world.finish().await;
+}
+
+/// Two minutes by the real clock, with the shortest interval there is.
+#[tokio::test]
+async fn a_wrong_password_costs_one_login_in_minutes_of_real_time() {
+    let world = World::new("minutes").await;
+    rotate(&world).await;
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["spec"]["interval"] = json!("1m");
+    let _operator = world.operator();
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for("a refusal", is_refused).await;
+    let first = world.secrets_read();
+    world.wait_longer("two looks more", async || world.secrets_read() >= first + 2).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    assert_eq!(world.statuses_written(), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn new_wrong_values_are_tried_so_often_a_day_and_then_on_request() {
+    let world = World::new("often").await;
+    rotate(&world).await;
+    let _operator = world.operator_with(&["--refused-logins-per-day", "2"], &[]);
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for("a refusal", is_refused).await;
+    world.edit_secret(json!({"stringData": {"password": "wrong-2"}})).await;
+    world.wait_for_counters("another", |counters| counters["requests"]["LoginService/Authenticate"] == 2).await;
+    world.edit_secret(json!({"stringData": {"password": "wrong-3"}})).await;
+    world.wait_for_reason("LoginLimitReached").await;
+    let ask = async |value: &str| {
+        world.edit(json!({"metadata": {"annotations": {REQUESTED_AT: value}}})).await;
+        let answered = |status: &UkgProConnectionStatus| status.last_handled_reconcile_at.as_deref() == Some(value);
+        world.wait_for("the receipt", answered).await.status.expect("a status")
+    };
+    for value in ["1", "2"] {
+        assert_eq!(ask(value).await.state, "Unauthorized");
+    }
+    // A tool that asks all the time has an end too.
+    assert_eq!(ask("3").await.state, "Unknown");
+    assert_eq!(world.simulator.logins(&world.account).await, (4, 4));
+    world.finish().await;
+}

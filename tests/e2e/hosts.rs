@@ -1,0 +1,113 @@
+//! Hosts that flicker, that are dead, and that fail for everybody.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::json;
+use ukgpro_operator::conditions::find;
+
+use crate::support::World;
+use crate::support::world::CONNECTION;
+
+/// Every state the connection is seen in, until the condition holds.
+async fn states_until(world: &World, done: impl Fn() -> bool) -> Vec<(String, String)> {
+    let config = watcher::Config::default().fields(&format!("metadata.name={CONNECTION}"));
+    let mut changes = Box::pin(watcher(world.connections(), config).default_backoff().applied_objects());
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    let mut seen: Vec<(String, String)> = Vec::new();
+    while !done() {
+        tokio::select! {
+            Some(Ok(connection)) = changes.next() => {
+                let status = connection.status.expect("a status");
+                let reason = find(&status.conditions, "Ready").expect("always there").reason.clone();
+                let state = (status.state, reason);
+                if seen.last() != Some(&state) {
+                    seen.push(state);
+                }
+            }
+            _ = ticks.tick() => {}
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_host_that_loses_each_second_answer_never_moves_an_active_connection() {
+    let world = World::new("flapping").await;
+    let mut manifest = world.connection(&["EmployeePersonDetails", "EmployeeJobDetails", "EmployeeContacts"]);
+    manifest["spec"]["interval"] = json!("10m");
+    let operator = world.operator_in_a_hurry(1500).await;
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    let lost = json!([{"operation": "*", "every": 2, "answer": {"closeConnection": true}}]);
+    world.simulator.faults(lost).await;
+    let until = operator.clock.uptime() + Duration::from_secs(6 * 3600);
+    let seen = states_until(&world, || operator.clock.uptime() > until).await;
+    assert!(seen.iter().all(|(state, _)| state == "Active"), "{seen:?}");
+    assert!(world.simulator.logins(&world.account).await.0 > 15, "it was asked again and again");
+    assert_eq!(world.events(0).await, Vec::<String>::new(), "and nobody was alarmed");
+    operator.stop().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_dead_host_is_unreachable_within_the_time_that_is_documented_and_active_again_after() {
+    let world = World::new("dead").await;
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["spec"]["interval"] = json!("10m");
+    let operator = world.operator_in_a_hurry(100).await;
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
+    let died = operator.clock.uptime();
+    let status = world.wait_for_reason("ServerError").await.status.expect("a status");
+    assert_eq!(status.state, "Unreachable");
+    // The interval, then 15 s and 30 s, each with up to a tenth more; and what a busy machine takes, a hundredfold.
+    let took = operator.clock.uptime() - died;
+    assert!(took < Duration::from_secs_f64(645.0 * 1.1 + 300.0), "{took:?}");
+    world.simulator.faults(json!([])).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    assert_eq!(world.events(2).await, ["ServerError", "AllPermissionsGranted"]);
+    operator.stop().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_operator() {
+    let world = World::new("outage").await;
+    world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
+    let _operator = world.operator();
+    let names: Vec<_> = (0..6).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["name"] = json!(name);
+        world.apply(&manifest).await.expect("accepted");
+    }
+    for name in &names {
+        world.wait_for_reason_of(name, "ServerError").await;
+    }
+    let signals = async || {
+        let events = Api::<Event>::namespaced(world.admin.clone(), &world.namespace);
+        let events = events.list(&ListParams::default()).await.expect("events").items;
+        let of_host =
+            events.into_iter().filter(|event| event.regarding.as_ref().is_some_and(|r| r.kind.as_deref() == Some("Pod")));
+        of_host.map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    world.wait_until("the signal", async || !signals().await.is_empty()).await;
+    let told = signals().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "HostOutage");
+    assert!(told[0].1.contains("connections to https://service4.ultipro.localhost"), "{told:?}");
+    world.simulator.faults(json!([])).await;
+    for name in &names {
+        let asked = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}});
+        world.edit_named(name, asked).await;
+        world.wait_for_reason_of(name, "AllPermissionsGranted").await;
+    }
+    world.wait_until("the all-clear", async || signals().await.iter().any(|(reason, _)| reason == "HostRecovered")).await;
+    world.finish().await;
+}

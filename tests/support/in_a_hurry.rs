@@ -1,0 +1,55 @@
+//! The operator's own code, in the test's own process, for which a day passes in seconds.
+
+use std::path::Path;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use ukgpro_operator::clock::Clock;
+use ukgpro_operator::controller::Policy;
+use ukgpro_operator::health::Readiness;
+use ukgpro_operator::hosts::Pace;
+use ukgpro_operator::ledger::Limits;
+use ukgpro_operator::run::{self, Settings, StartError};
+use ukgpro_operator::ukg::catalogue::Catalogue;
+use ukgpro_operator::ukg::transport::ProxySettings;
+
+pub struct InAHurry {
+    pub clock: Clock,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), StartError>>,
+}
+
+impl InAHurry {
+    pub async fn start(kubeconfig: &Path, namespace: &str, factor: u32) -> Self {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration");
+        let client = Client::try_from(config).expect("a client");
+        let clock = Clock::simulated(factor);
+        let settings = Settings {
+            namespace: Some(namespace.to_owned()),
+            selector: None,
+            system_namespace: namespace.to_owned(),
+            ledger_secret: "ukgpro-operator-ledger".to_owned(),
+            limits: Limits::default(),
+            pace: Pace::default(),
+            clock: clock.clone(),
+            policy: Policy { allowed_domains: vec!["ultipro.localhost".to_owned()], allow_private_addresses: false },
+            catalogue: Catalogue::built_in(),
+            proxy: ProxySettings::default(),
+            concurrency: 16,
+            instance: "in-a-hurry".to_owned(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(run::run(client, settings, Readiness::default(), async move {
+            let _ = stopped.await;
+        }));
+        Self { clock, stop, running }
+    }
+
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.running.await.expect("no panic").expect("no error");
+    }
+}
