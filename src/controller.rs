@@ -20,7 +20,7 @@ use crate::agenda::Agenda;
 use crate::api::UkgProConnection;
 use crate::clock::Clock;
 use crate::hosts::{Admission, Hosts, Lane};
-use crate::ledger::{self, End, Intent, Ledger, Subject};
+use crate::ledger::{self, End, Intent, Ledger, SHARED_FOR, Subject};
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::login::Session;
 use crate::ukg::outcome::Outcome;
@@ -260,7 +260,7 @@ pub async fn check(
         Some(session) => session,
         None => {
             ledger.count(subject.account, 1, clock.now());
-            match authenticate::authenticate(services, &mut turn, deadline).await {
+            match authenticate::authenticate(services, &mut turn, deadline, clock.real(SHARED_FOR)).await {
                 Ok(session) => session,
                 Err(failure) => {
                     ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
@@ -284,7 +284,7 @@ pub async fn check(
             None => ledger.turn(subject.fingerprint).await,
         };
         ledger.count(subject.account, 1, clock.now());
-        match authenticate::authenticate(services, &mut turn, deadline).await {
+        match authenticate::authenticate(services, &mut turn, deadline, clock.real(SHARED_FOR)).await {
             Ok(session) => probed = probe::probe(services, requirements, &session, basic, deadline).await,
             Err(failure) => {
                 ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;

@@ -214,13 +214,13 @@ impl Turn {
         *self.last = Last { failed: Some((Instant::now(), failure)), session: Weak::new() };
     }
 
-    /// Lends this session to those who come within [`SHARED_FOR`].
-    pub fn succeeded(&mut self, session: &Arc<Session>) {
+    /// Lends this session to those who come within this time, which is [`SHARED_FOR`].
+    pub fn succeeded(&mut self, session: &Arc<Session>, lend: Duration) {
         *self.last = Last { failed: None, session: Arc::downgrade(session) };
         // The line too: without anybody in it, it would be dropped, and with it who is lending.
         let lent = (session.clone(), OwnedMutexGuard::mutex(&self.last).clone());
         tokio::spawn(async move {
-            tokio::time::sleep(SHARED_FOR).await;
+            tokio::time::sleep(lend).await;
             drop(lent);
         });
     }

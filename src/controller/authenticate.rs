@@ -1,6 +1,7 @@
 //! authenticate: a target → a session, by one login. Speaks to UKG Pro.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -53,9 +54,10 @@ pub async fn authenticate(
     services: &impl WebServices,
     turn: &mut Turn,
     deadline: Instant,
+    lend: Duration,
 ) -> Result<Arc<Session>, LoginFailure> {
     let session = services.log_in(deadline).await.inspect_err(|failure| turn.failed(*failure))?;
     let session = Arc::new(session);
-    turn.succeeded(&session);
+    turn.succeeded(&session, lend);
     Ok(session)
 }

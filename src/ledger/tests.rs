@@ -341,7 +341,7 @@ async fn a_session_is_lent_for_a_while_and_then_dropped() {
     let fingerprint = subject(&ledger, "p").await.fingerprint;
     let session = Arc::new(Session::Token(Sensitive::new("token".to_owned())));
     let weak = Arc::downgrade(&session);
-    ledger.turn(fingerprint).await.succeeded(&session);
+    ledger.turn(fingerprint).await.succeeded(&session, SHARED_FOR);
     drop(session);
     tokio::time::sleep(SHARED_FOR - Duration::from_millis(1)).await;
     assert!(ledger.turn(fingerprint).await.shared().is_some());

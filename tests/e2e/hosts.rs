@@ -48,7 +48,8 @@ async fn a_host_that_loses_each_second_answer_never_moves_an_active_connection()
     let until = operator.clock.uptime() + Duration::from_secs(6 * 3600);
     let seen = states_until(&world, || operator.clock.uptime() > until).await;
     assert!(seen.iter().all(|(state, _)| state == "Active"), "{seen:?}");
-    assert!(world.simulator.logins(&world.account).await.0 > 15, "it was asked again and again");
+    let counters = world.simulator.counters().await;
+    assert!(world.simulator.logins(&world.account).await.0 > 15, "it was asked again and again: {counters} {seen:?}");
     assert_eq!(world.events(0).await, Vec::<String>::new(), "and nobody was alarmed");
     operator.stop().await;
     world.finish().await;
