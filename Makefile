@@ -6,7 +6,7 @@ CONTROL_PLANE := tests/controlplane/build.sh
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e bench fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e test-scale bench fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ unit: ## Tests that need no control plane, CRD drift among them
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
 	$(CARGO) test --locked --test e2e
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
+
+test-scale: ## A thousand connections of one host; some minutes, and the machine for itself
+	$(CARGO) test --locked --test scale -- --nocapture
 
 bench: ## Time and allocations of SOAP messages
 	$(CARGO) bench --locked --bench soap

@@ -343,6 +343,14 @@ async fn pass(
     Err(ledger::store::Error::Contended)
 }
 
+/// Counts in a connection whose check was put off.
+pub fn expect(connection: &UkgProConnection, context: &Context) {
+    let told = connection.status.as_ref().and_then(|status| status.endpoint.clone());
+    if let Some(host) = resolve::host(&connection.spec).or(told) {
+        context.hosts.expect(&uid(connection), &host, connection.spec.interval());
+    }
+}
+
 /// Somebody waits for a connection that is new, was changed or was asked for, and for one that is to recover; unless its host has an
 /// outage, which the few others will show to be over.
 fn lane(connection: &UkgProConnection, context: &Context) -> Lane {

@@ -122,6 +122,11 @@ impl Hosts {
         lock(&self.all).by_connection.get(uid).map(|place| place.host.clone())
     }
 
+    /// Counts in a connection that will be checked, so that the pace is that of all from the beginning.
+    pub fn expect(&self, uid: &str, host: &str, interval: Duration) {
+        lock(&self.all).enter(uid, host, interval);
+    }
+
     /// Whether this connection may be checked now.
     pub fn admit(&self, uid: &str, host: &str, interval: Duration, lane: Lane, now: Duration) -> Admission {
         let mut all = lock(&self.all);
@@ -319,7 +324,7 @@ mod tests {
     fn the_routine_of_a_thousand_never_has_twice_the_mean_in_a_second() {
         let hosts = Hosts::new(Pace::default());
         // All are known before, as after the listing at a start.
-        (0..1000).for_each(|n| lock(&hosts.all).enter(&n.to_string(), HOST, TEN_MINUTES));
+        (0..1000).for_each(|n| hosts.expect(&n.to_string(), HOST, TEN_MINUTES));
         let mean = 1000.0 / 600.0;
         // By chance alone some second would see seven or more.
         let chance = |n: u64| {
@@ -383,7 +388,7 @@ mod tests {
     fn an_outage_is_told_once_and_ends_once() {
         let hosts = Hosts::new(Pace::default());
         let names = ["a", "b", "c", "d"];
-        names.iter().for_each(|uid| lock(&hosts.all).enter(uid, HOST, TEN_MINUTES));
+        names.iter().for_each(|uid| hosts.expect(uid, HOST, TEN_MINUTES));
         assert_eq!(hosts.ended("a", true), None, "one is not the host");
         assert_eq!(hosts.ended("b", true), None);
         assert_eq!(hosts.ended("c", true), Some(Change::Outage { failing: 3, known: 3 }));

@@ -346,7 +346,9 @@ impl Ledger {
         if refused && let Err(error) = self.commit().await {
             tracing::warn!(%error, "a refusal is not stored yet; it is tried again");
         }
-        self.changed.notify_one();
+        if lock(&self.state).book.has_unsaved() {
+            self.changed.notify_one();
+        }
     }
 
     /// Whether it was a refusal that was not known.

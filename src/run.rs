@@ -173,7 +173,10 @@ async fn check(connection: Arc<UkgProConnection>, context: Arc<Context>, checks:
     let first = context.agenda.is_first_sight(&reference);
     let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first);
     let requeue = match put_off {
-        Some(wait) => Some(wait),
+        Some(wait) => {
+            controller::expect(&latest, &context);
+            Some(wait)
+        }
         None => controller::reconcile(latest, &context).await?,
     };
     checks.succeeded(&reference);

@@ -78,6 +78,26 @@ async fn a_dead_host_is_unreachable_within_the_time_that_is_documented_and_activ
 }
 
 #[tokio::test]
+async fn a_host_that_limits_requests_is_left_alone_by_all_its_connections() {
+    let world = World::new("limited").await;
+    let operator = world.operator_in_a_hurry(20).await;
+    let limited = json!([{"operation": "*", "times": 1, "answer": {"status": 429, "headers": {"retry-after": "60"}}}]);
+    world.simulator.faults(limited).await;
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("RateLimited").await;
+    let told = operator.clock.uptime();
+    let mut other = world.connection(&["EmployeePersonDetails"]);
+    other["metadata"]["name"] = json!("other");
+    world.apply(&other).await.expect("accepted");
+    world.wait_for_reason_of("other", "AllPermissionsGranted").await;
+    // What came between the answer and its verdict is not in it.
+    let waited = operator.clock.uptime() - told;
+    assert!(waited > Duration::from_secs(50), "{waited:?}");
+    operator.stop().await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_operator() {
     let world = World::new("outage").await;
     world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;

@@ -136,6 +136,12 @@ impl Simulator {
         self.put("faults", &faults).await;
     }
 
+    /// Counts anew.
+    #[allow(dead_code, reason = "one of the two test binaries uses it")]
+    pub async fn reset(&self) {
+        self.http.delete(format!("{}/counters", self.admin)).send().await.expect("reset");
+    }
+
     pub async fn counters(&self) -> Value {
         let url = format!("{}/counters", self.admin);
         let text = self.http.get(url).send().await.expect("counters").text().await.expect("counters");

@@ -1,7 +1,8 @@
 //! What has been asked, for tests to look at afterwards. Every map and list has a bound; no credential but the user
 //! name gets in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -9,6 +10,9 @@ use serde::Serialize;
 const MOST_NAMES: usize = 1_000;
 /// More different notes than that say nothing new.
 const MOST_NOTES: usize = 1_000;
+/// More than this machine could serve.
+const MOST_LOGINS_IN_A_SECOND: usize = 100_000;
+const LOGIN: &str = "LoginService/Authenticate";
 /// The name of what has no place of its own.
 const OTHER: &str = "other";
 /// Longest name kept.
@@ -20,12 +24,41 @@ const LONGEST_NAME: usize = 200;
 pub(crate) struct Counters {
     logins: BTreeMap<String, Logins>,
     requests: BTreeMap<String, u64>,
+    login_times: LoginTimes,
     connections: u64,
     person_records: u64,
     strictness: Vec<String>,
     /// How many of the keys of `logins` are no account's.
     #[serde(skip)]
     strangers: usize,
+}
+
+/// When logins came, whoever they were for.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoginTimes {
+    /// Seconds from the first to the last.
+    span: f64,
+    /// The most that came within any one second.
+    busiest_second: usize,
+    #[serde(skip)]
+    first: Option<Instant>,
+    #[serde(skip)]
+    latest: VecDeque<Instant>,
+}
+
+impl LoginTimes {
+    fn came(&mut self, now: Instant) {
+        let first = *self.first.get_or_insert(now);
+        self.span = now.duration_since(first).as_secs_f64();
+        while self.latest.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
+            self.latest.pop_front();
+        }
+        if self.latest.len() < MOST_LOGINS_IN_A_SECOND {
+            self.latest.push_back(now);
+        }
+        self.busiest_second = self.busiest_second.max(self.latest.len());
+    }
 }
 
 /// The logins under one user name.
@@ -54,6 +87,9 @@ impl Counters {
             name = OTHER.to_owned();
         }
         *self.requests.entry(name).or_default() += 1;
+        if operation == LOGIN {
+            self.login_times.came(Instant::now());
+        }
     }
 
     /// A password was presented under this user name, by REST or by SOAP. The name of an account always has a
@@ -120,6 +156,16 @@ mod tests {
         let shown = serde_json::to_value(&counters).expect("plain data");
         assert_eq!(shown["logins"]["a"], serde_json::json!({"attempts": 2, "accepted": 1, "refused": 1, "rest": 1}));
         assert_eq!(shown["logins"]["b"], serde_json::json!({"attempts": 1, "accepted": 0, "refused": 0, "rest": 0}));
+    }
+
+    #[test]
+    fn the_busiest_second_may_begin_at_any_moment() {
+        let mut times = LoginTimes::default();
+        let began = Instant::now();
+        for milliseconds in [0, 900, 1000, 1100, 1899, 5000] {
+            times.came(began + Duration::from_millis(milliseconds));
+        }
+        assert_eq!((times.span, times.busiest_second), (5.0, 4));
     }
 
     #[test]
