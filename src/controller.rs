@@ -110,7 +110,7 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
     let observed = match observe(&connection, requirements.clone(), context).await? {
         Step::Later(wait) => return Ok(Some(wait)),
-        Step::Found(observed) => observed,
+        Step::Found(observed) => *observed,
     };
     let requirements = requirements.unwrap_or_default();
     let mut current = connection;
@@ -149,7 +149,7 @@ enum Step {
     /// The host is not to be asked before this time has passed.
     Later(Duration),
     /// It was checked, as far as that went.
-    Found(Observed),
+    Found(Box<Observed>),
 }
 
 async fn observe(
@@ -157,7 +157,7 @@ async fn observe(
     requirements: Result<Vec<Requirement>, Unresolved>,
     context: &Context,
 ) -> Result<Step, Error> {
-    let found = |observation| Ok(Step::Found(Observed::of(connection, observation, None)));
+    let found = |observation| Ok(Step::Found(Box::new(Observed::of(connection, observation, None))));
     if connection.spec.suspend {
         return found(Observation::Suspended);
     }
@@ -189,7 +189,7 @@ async fn observe(
     let resolved = target.resolved();
     // What was found and could not be written is not looked for again: that would be another login.
     if let Some(observed) = context.undelivered.take(connection, &resolved) {
-        return Ok(Step::Found(observed));
+        return Ok(Step::Found(Box::new(observed)));
     }
     if gate::is_promoted(connection, &resolved) {
         return found(Observation::Promoted(resolved, requirements));
@@ -211,7 +211,7 @@ async fn observe(
     };
     drop(visit);
     tell_host(connection, &observation, context).await;
-    Ok(Step::Found(Observed::of(connection, observation, candidate)))
+    Ok(Step::Found(Box::new(Observed::of(connection, observation, candidate))))
 }
 
 /// What would be found if the candidate were the live one.

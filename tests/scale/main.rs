@@ -3,6 +3,7 @@
 //! It takes some minutes of real time and the machine for itself, so it is not among the tests of `make test`; `make test-scale` runs it.
 
 #![allow(unreachable_pub, dead_code)]
+#![allow(clippy::print_stdout, reason = "it measures")]
 
 #[path = "../support/mod.rs"]
 mod support;
