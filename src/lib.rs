@@ -37,6 +37,7 @@
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
 //! | [`watch`] | what wakes a check |
+//! | [`watchdog`] | whether the operator still moves |
 //! | [`wording`] | what each reason says to a person |
 //!
 //! `src/main.rs` has the flags; `src/bin/ukgpro-simulator` is a stand-in for UKG Pro that shares no code with [`ukg`], so that
@@ -65,4 +66,5 @@ pub mod run;
 pub mod telemetry;
 pub mod ukg;
 pub mod watch;
+pub mod watchdog;
 pub mod wording;
