@@ -40,8 +40,8 @@ e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUB
 	$(CARGO) test --locked --test e2e
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
 
-bench: ## Time and allocations of SOAP messages
-	$(CARGO) bench --locked --bench soap
+bench: ## Time and allocations of SOAP messages and of a scrape
+	$(CARGO) bench --locked --bench metrics --bench soap
 
 # cargo-fuzz needs a nightly compiler beside the one that builds the operator.
 fuzz: ## Fuzz each target for FUZZ_SECONDS (60)

@@ -33,6 +33,7 @@
 //! | [`controller`] | the arrows above, a file each |
 //! | [`health`] | `/livez` and `/readyz` |
 //! | [`ledger`] | which credentials were refused |
+//! | [`metrics`] | what Prometheus scrapes |
 //! | [`run`] | the tasks of a running operator |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
@@ -62,6 +63,7 @@ pub mod conditions;
 pub mod controller;
 pub mod health;
 pub mod ledger;
+pub mod metrics;
 pub mod run;
 pub mod telemetry;
 pub mod ukg;
