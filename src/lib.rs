@@ -31,7 +31,7 @@
 //! | [`check`] | one check from manifests, without a cluster |
 //! | [`conditions`] | Kubernetes' rules for conditions, pure |
 //! | [`controller`] | the arrows above, a file each |
-//! | [`health`] | `/livez` and `/readyz` |
+//! | [`health`] | `/livez`, `/readyz` and `/metrics` |
 //! | [`ledger`] | which credentials were refused |
 //! | [`metrics`] | what Prometheus scrapes |
 //! | [`run`] | the tasks of a running operator |
