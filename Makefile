@@ -43,8 +43,8 @@ e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUB
 test-scale: ## A thousand connections of one host; some minutes, and the machine for itself
 	$(CARGO) test --locked --test scale -- --nocapture
 
-bench: ## Time and allocations of SOAP messages
-	$(CARGO) bench --locked --bench soap
+bench: ## Time and allocations of SOAP messages and of a scrape
+	$(CARGO) bench --locked --bench metrics --bench soap
 
 # cargo-fuzz needs a nightly compiler beside the one that builds the operator.
 fuzz: ## Fuzz each target for FUZZ_SECONDS (60)

@@ -1,15 +1,32 @@
-//! `/livez` and `/readyz`.
+//! `/livez` and `/readyz` for the kubelet, `/metrics` for Prometheus.
 //!
-//! Alive: the process answers. Ready: the first list of connections has been read, so that verdicts are kept up.
+//! Alive: nothing the [`Watchdog`] keeps is stuck. Ready: the first list of connections has been read, so that verdicts are kept up.
+//!
+//! **Contract.** They are answered on a thread of its own with a runtime of its own: a main runtime with much to do is not taken for
+//! a dead one, and one that does not run any more is found out, since it is not the one that is asked. What answers the kubelet
+//! waits for nothing but a lock that is held for some instructions; a scrape is put together on another thread.
+//!
+//! **Bounds.** Those of `server`, on each address; one scrape is put together at a time. The paths of one address are not found
+//! on the other: health is the kubelet's business, metrics may be exposed further.
 
-use std::sync::Arc;
+use std::io;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use tokio::net::TcpListener;
+use http::{StatusCode, header};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::metrics::{self, Metrics};
+use crate::watchdog::{Bounds, Watchdog};
+
+mod server;
+
+use server::{Answer, Limits, answer};
 
 /// Whether the operator is ready, told by the watch and asked by the endpoint.
 #[derive(Debug, Clone, Default)]
@@ -26,15 +43,190 @@ impl Readiness {
     }
 }
 
-/// Serves until the process ends.
-pub async fn serve(listener: TcpListener, readiness: Readiness) -> std::io::Result<()> {
-    let readyz = |State(readiness): State<Readiness>| async move {
-        if readiness.is_set() {
-            (StatusCode::OK, "ok\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "connections are not listed yet\n")
-        }
-    };
-    let router = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(readiness);
-    axum::serve(listener, router).await
+/// What is served, and where.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// The address of `/livez` and `/readyz`.
+    pub health: TcpListener,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// What `/livez` says.
+    pub watchdog: Arc<Watchdog>,
+    /// The address of `/metrics`, and what it says.
+    pub metrics: Option<(TcpListener, Arc<Metrics>)>,
 }
+
+/// Of the kubelet: two probes at a time, and room for people.
+const HEALTH_LIMITS: Limits = Limits { connections: 32, deadline: Duration::from_secs(10) };
+/// A pair of Prometheus servers and room for people, since each may hold a text of megabytes. The deadline is how long
+/// Prometheus waits for a scrape.
+const METRICS_LIMITS: Limits = Limits { connections: 8, deadline: Duration::from_secs(10) };
+
+/// A running server. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    stop: DropGuard,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Closes the addresses, lets answers under way end for a second at most, and returns when all is done.
+    pub fn stop(self) {
+        drop(self.stop);
+        // A thread that panicked has ended as well, and has said so.
+        let _ = self.thread.join();
+    }
+}
+
+/// Begins to serve. Returns when the thread has begun.
+pub fn start(endpoints: Endpoints) -> io::Result<Server> {
+    start_within(endpoints, HEALTH_LIMITS, METRICS_LIMITS)
+}
+
+/// As [`start`], of health alone and with nothing to watch over, for as long as it is awaited.
+pub async fn serve(listener: tokio::net::TcpListener, readiness: Readiness) -> io::Result<()> {
+    let watchdog = Arc::new(Watchdog::new(Bounds::default()));
+    let _server = start(Endpoints { health: listener.into_std()?, readiness, watchdog, metrics: None })?;
+    std::future::pending().await
+}
+
+fn start_within(endpoints: Endpoints, health_limits: Limits, metrics_limits: Limits) -> io::Result<Server> {
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    let (report, started) = mpsc::channel();
+    let serve = move || {
+        // Everything of the runtime begins and ends on this thread. Who asked for it waits for the report.
+        let (runtime, health, metrics) = match prepare(endpoints) {
+            Ok(prepared) => prepared,
+            Err(error) => return report.send(Err(error)).unwrap_or_default(),
+        };
+        report.send(Ok(())).unwrap_or_default();
+        runtime.block_on(async {
+            let metrics = async {
+                if let Some(metrics) = metrics {
+                    metrics.serve(metrics_limits, stop.clone()).await;
+                }
+            };
+            futures::join!(health.serve(health_limits, stop.clone()), metrics)
+        });
+        // Not waiting for a scrape that hangs in a lock.
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("health".to_owned()).spawn(serve)?;
+    // Only a panic ends it without a word.
+    started.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+    Ok(Server { stop: guard, thread })
+}
+
+fn prepare(endpoints: Endpoints) -> io::Result<(Runtime, Health, Option<Scraped>)> {
+    let Endpoints { health, readiness, watchdog, metrics } = endpoints;
+    // The one further thread puts scrapes together.
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
+    let scraped = |(listener, metrics)| io::Result::Ok(Scraped { listener: listen(&runtime, listener)?, metrics });
+    let metrics = metrics.map(scraped).transpose()?;
+    let health = Health { listener: listen(&runtime, health)?, readiness, watchdog };
+    Ok((runtime, health, metrics))
+}
+
+fn listen(runtime: &Runtime, listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    let _entered = runtime.enter();
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// The kubelet's address.
+struct Health {
+    listener: tokio::net::TcpListener,
+    readiness: Readiness,
+    watchdog: Arc<Watchdog>,
+}
+
+impl Health {
+    async fn serve(self, limits: Limits, stop: CancellationToken) {
+        let Self { listener, readiness, watchdog } = self;
+        let spoken = Arc::new(AtomicBool::new(false));
+        let answer = move |path: &str| {
+            std::future::ready(match path {
+                "/livez" => livez(&watchdog, &spoken),
+                "/readyz" => readyz(&readiness),
+                _ => not_found(),
+            })
+        };
+        server::serve(listener, limits, stop, answer).await;
+    }
+}
+
+/// Prometheus' address.
+struct Scraped {
+    listener: tokio::net::TcpListener,
+    metrics: Arc<Metrics>,
+}
+
+impl Scraped {
+    async fn serve(self, limits: Limits, stop: CancellationToken) {
+        let Self { listener, metrics } = self;
+        let one = Arc::new(Semaphore::new(1));
+        let answer = move |path: &str| {
+            let scrape = (path == "/metrics").then(|| scrape(metrics.clone(), one.clone()));
+            async move {
+                match scrape {
+                    Some(scrape) => scrape.await,
+                    None => not_found(),
+                }
+            }
+        };
+        server::serve(listener, limits, stop, answer).await;
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The kubelet tells nobody what it was told, so the log has it too, once.
+fn livez(watchdog: &Watchdog, spoken: &AtomicBool) -> Answer {
+    match watchdog.check() {
+        Ok(()) => {
+            if spoken.swap(false, Ordering::Relaxed) {
+                tracing::info!("alive again");
+            }
+            answer(StatusCode::OK, TEXT, "ok\n")
+        }
+        Err(stuck) => {
+            if !spoken.swap(true, Ordering::Relaxed) {
+                tracing::error!(%stuck, "not alive");
+            }
+            answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{stuck}\n"))
+        }
+    }
+}
+
+fn readyz(readiness: &Readiness) -> Answer {
+    if readiness.is_set() {
+        answer(StatusCode::OK, TEXT, "ok\n")
+    } else {
+        answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "connections are not listed yet\n")
+    }
+}
+
+async fn scrape(metrics: Arc<Metrics>, one: Arc<Semaphore>) -> Answer {
+    let Ok(turn) = one.acquire_owned().await else { return answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n") };
+    // The turn goes along, so that who hangs up before the end lets nobody else begin.
+    let encode = move || {
+        let _turn = turn;
+        metrics.encode()
+    };
+    match tokio::task::spawn_blocking(encode).await {
+        Ok(text) => {
+            let mut found = answer(StatusCode::OK, metrics::CONTENT_TYPE, text);
+            found.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+            found
+        }
+        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the scrape ended by a panic\n"),
+    }
+}
+
+fn not_found() -> Answer {
+    answer(StatusCode::NOT_FOUND, TEXT, "not found\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -33,13 +33,15 @@
 //! | [`clock`] | time, which tests can make go faster |
 //! | [`conditions`] | Kubernetes' rules for conditions, pure |
 //! | [`controller`] | the arrows above, a file each |
-//! | [`health`] | `/livez` and `/readyz` |
+//! | [`health`] | `/livez`, `/readyz` and `/metrics` |
 //! | [`hosts`] | what the connections of one host have in common: pace, pauses, outages |
 //! | [`ledger`] | which credentials must not be sent again |
+//! | [`metrics`] | what Prometheus scrapes |
 //! | [`run`] | the tasks of a running operator |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
 //! | [`watch`] | what wakes a check |
+//! | [`watchdog`] | whether the operator still moves |
 //! | [`wording`] | what each reason says to a person |
 //!
 //! `src/main.rs` has the flags; `src/bin/ukgpro-simulator` is a stand-in for UKG Pro that shares no code with [`ukg`], so that
@@ -67,8 +69,10 @@ pub mod controller;
 pub mod health;
 pub mod hosts;
 pub mod ledger;
+pub mod metrics;
 pub mod run;
 pub mod telemetry;
 pub mod ukg;
 pub mod watch;
+pub mod watchdog;
 pub mod wording;

@@ -1,0 +1,59 @@
+//! A scrape of 10,000 connections: time, size and allocations.
+//!
+//! Run by `make bench`. Times are of this machine; sizes and allocations are exact, and printed before them.
+
+#![allow(clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput};
+use kube::runtime::reflector;
+use kube::runtime::watcher::Event;
+use serde_json::json;
+use ukgpro_operator::api::UkgProConnection;
+use ukgpro_operator::metrics::{Metrics, Sources};
+use ukgpro_operator::watchdog::{Bounds, Watchdog};
+
+const CONNECTIONS: usize = 10_000;
+
+/// Of each ten one is not Active.
+fn connection(n: usize) -> UkgProConnection {
+    let (state, reason) =
+        if n.is_multiple_of(10) { ("Forbidden", "PermissionsMissing") } else { ("Active", "AllPermissionsGranted") };
+    let ready = json!({ "type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+    let object = json!({
+        "apiVersion": "ukgpro.dev/v1alpha1",
+        "kind": "UkgProConnection",
+        "metadata": { "namespace": format!("team-{:03}", n % 500), "name": format!("integration-{n:05}") },
+        "spec": { "secretRef": { "name": "ukg-pro" } },
+        "status": { "state": state, "conditions": [ready] },
+    });
+    serde_json::from_value(object).expect("a connection")
+}
+
+fn main() {
+    let (connections, mut writer) = reflector::store();
+    (0..CONNECTIONS).for_each(|n| writer.apply_watcher_event(&Event::Apply(connection(n))));
+    let metrics = Metrics::new(Sources {
+        connections,
+        watchdog: Arc::new(Watchdog::new(Bounds::default())),
+        ledger_entries: Box::new(|| 0),
+        hosts_in_outage: Box::new(|| 0),
+    });
+    let text = metrics.encode();
+    let allocations = allocation_counter::measure(|| drop(black_box(metrics.encode())));
+    println!(
+        "{CONNECTIONS} connections: {} bytes in {} lines; {} allocations of {} bytes at most at once",
+        text.len(),
+        text.lines().count(),
+        allocations.count_total,
+        allocations.bytes_max
+    );
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("metrics");
+    group.throughput(Throughput::Elements(CONNECTIONS as u64));
+    group.bench_function("scrape", |bencher| bencher.iter(|| metrics.encode()));
+    group.finish();
+    criterion.final_summary();
+}

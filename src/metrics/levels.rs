@@ -1,0 +1,58 @@
+//! How high things stand, read at each scrape from those who know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::Reading;
+use crate::watchdog::{Watchdog, Watched};
+
+/// Reads the watchdog, the ledger and the outages.
+pub(super) struct Levels {
+    pub(super) watchdog: Arc<Watchdog>,
+    pub(super) ledger_entries: Reading,
+    pub(super) hosts_in_outage: Reading,
+}
+
+impl Collector for Levels {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let now = self.watchdog.now();
+        let (waiting, running) = self.watchdog.depth();
+        gauge(&mut encoder, "queue_depth", "Checks that wait for their place.", &waiting)?;
+        gauge(&mut encoder, "checks_running", "Checks that run.", &running)?;
+        let longest = self.watchdog.longest_wait(now).unwrap_or_default().as_secs_f64();
+        let help = "How long the check has waited that has waited longest.";
+        seconds(&mut encoder, "queue_longest_wait", help, &longest)?;
+        gauge(&mut encoder, "ledger_entries", "Entries of the login ledger.", &(self.ledger_entries)())?;
+        gauge(&mut encoder, "hosts_in_outage", "Hosts that are known to be down.", &(self.hosts_in_outage)())?;
+
+        let help = "Time since the API server was last heard of, by what is watched: an answer, an event or a bookmark.";
+        let unit = Unit::Seconds;
+        let mut family = encoder.encode_descriptor("watch_age", help, Some(&unit), MetricType::Gauge)?;
+        for watched in Watched::ALL {
+            if let Some(age) = self.watchdog.age(watched, now) {
+                family.encode_family(&[("watch", watched.as_str())])?.encode_gauge(&age.as_secs_f64())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: &impl EncodeGaugeValue) -> fmt::Result {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
+}
+
+fn seconds(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: &f64) -> fmt::Result {
+    let unit = Unit::Seconds;
+    encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?.encode_gauge(value)
+}
+
+impl fmt::Debug for Levels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Levels").finish_non_exhaustive()
+    }
+}

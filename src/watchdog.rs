@@ -1,0 +1,345 @@
+//! Whether the operator still moves: its runtime, its watches, its queue. What `/livez` says.
+//!
+//! **Contract.** Stuck means that a new process would help, and nothing else does: an API server that is away, a host that is slow
+//! and a queue that is long are not stuck. [`verdict`] is pure; time is a parameter, counted from when the watchdog was made.
+//!
+//! | part | moves when | stuck after |
+//! |---|---|---|
+//! | main runtime | [`Watchdog::heartbeat`] runs on it | [`Bounds::runtime`] |
+//! | a watch | it asks the API server something, or hears of it | [`Bounds::watch`] |
+//! | a running check | it ends | [`Bounds::check`] |
+//! | the queue, while checks wait | any check begins or ends | [`Bounds::check`] |
+//!
+//! What is heard of a watch comes from [`listen`], below kube's `watcher`: that one keeps bookmarks, the end of a watch and its
+//! beginning anew to itself, so a consumer of a healthy watch over a quiet cluster hears nothing for as long as it is quiet.
+//!
+//! How long a check waits for its place says nothing, since thousands of slow ones are ahead of it in an outage: that one of them
+//! ends within its bound does.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub mod listen;
+
+/// What is watched in Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Watched {
+    /// The connections.
+    Connections,
+    /// The Secrets' metadata.
+    Secrets,
+}
+
+impl Watched {
+    /// All of them.
+    pub const ALL: [Watched; 2] = [Watched::Connections, Watched::Secrets];
+
+    /// As in metrics and on `/livez`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Watched::Connections => "connections",
+            Watched::Secrets => "secrets",
+        }
+    }
+}
+
+/// How often the main runtime shows that it runs: one wake-up in so long is nothing, and six are missed before it counts.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long each part may stand still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    /// The main runtime.
+    pub runtime: Duration,
+    /// A watch.
+    pub watch: Duration,
+    /// A check, and with it the queue.
+    pub check: Duration,
+}
+
+impl Default for Bounds {
+    /// - A main runtime that is only short of CPU still gets to a task within 30 s.
+    /// - A watch is silent for 295 s at most before kube's `watcher` asks anew (290 s are asked for); a request that is answered by
+    ///   503 is repeated inside the client for some eight minutes, with its jitter; after a failure it pauses for a minute at most.
+    ///   They do not add up: each ends in a new request. Ten minutes is above the longest of them.
+    /// - A check takes `spec.timeout` (5 m at most), two reads of Kubernetes before and at most six writes after, of 15 s each, and
+    ///   the wait for their echoes: less than eight minutes.
+    fn default() -> Self {
+        Self { runtime: Duration::from_secs(30), watch: Duration::from_mins(10), check: Duration::from_mins(10) }
+    }
+}
+
+/// How long each part has stood still; `None` where there is nothing that should move.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ages {
+    /// The main runtime, since its last heartbeat.
+    pub runtime: Option<Duration>,
+    /// The watches, in the order of [`Watched::ALL`], since each asked or heard something.
+    pub watches: [Option<Duration>; Watched::ALL.len()],
+    /// The check that has been running longest, since it began.
+    pub check: Option<Duration>,
+    /// The queue, while checks wait, since one began or ended.
+    pub queue: Option<Duration>,
+}
+
+/// What does not move any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stuck {
+    /// The main runtime.
+    #[error("the main runtime has not run for {} s", .0.as_secs())]
+    Runtime(Duration),
+    /// A watch.
+    #[error("the watch of {} has neither asked nor heard anything for {} s", .0.as_str(), .1.as_secs())]
+    Watch(Watched, Duration),
+    /// A check.
+    #[error("a check has been running for {} s", .0.as_secs())]
+    Check(Duration),
+    /// The queue.
+    #[error("checks wait, and none has begun or ended for {} s", .0.as_secs())]
+    Queue(Duration),
+}
+
+/// What is stuck, if anything is; the cause before what follows from it.
+pub fn verdict(ages: &Ages, bounds: &Bounds) -> Result<(), Stuck> {
+    let beyond = |age: Option<Duration>, bound: Duration| age.filter(|age| *age > bound);
+    if let Some(age) = beyond(ages.runtime, bounds.runtime) {
+        return Err(Stuck::Runtime(age));
+    }
+    for (watched, age) in Watched::ALL.into_iter().zip(ages.watches) {
+        if let Some(age) = beyond(age, bounds.watch) {
+            return Err(Stuck::Watch(watched, age));
+        }
+    }
+    if let Some(age) = beyond(ages.check, bounds.check) {
+        return Err(Stuck::Check(age));
+    }
+    match beyond(ages.queue, bounds.check) {
+        Some(age) => Err(Stuck::Queue(age)),
+        None => Ok(()),
+    }
+}
+
+/// Keeps when each part last moved. Every lock in it is held for some instructions and never across a wait.
+pub struct Watchdog {
+    bounds: Bounds,
+    clock: Box<dyn Fn() -> Duration + Send + Sync>,
+    runtime: Moment,
+    watches: [Watch; Watched::ALL.len()],
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Watch {
+    /// When something was heard; before that, when it was first asked for.
+    heard: Moment,
+    /// When something was asked or heard.
+    moved: Moment,
+}
+
+/// **Bound.** As many entries as there are [`Check`]s.
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    waiting: BTreeSet<Entry>,
+    running: BTreeSet<Entry>,
+    /// When a check last began or ended.
+    moved: Duration,
+}
+
+/// Since when, and a number to tell entries apart.
+type Entry = (Duration, u64);
+
+impl Watchdog {
+    /// Nothing is judged before it moves for the first time.
+    pub fn new(bounds: Bounds) -> Self {
+        let began = Instant::now();
+        Self::with_clock(bounds, move || began.elapsed())
+    }
+
+    /// One that takes the time since it was made from `clock`.
+    pub fn with_clock(bounds: Bounds, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let clock = Box::new(clock);
+        Self { bounds, clock, runtime: Moment::default(), watches: Default::default(), queue: Mutex::default() }
+    }
+
+    /// Shows that the runtime it is spawned on runs. Never ends.
+    pub async fn heartbeat(self: Arc<Self>) {
+        loop {
+            self.runtime.set(self.now());
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    }
+
+    /// A watch asks the API server for a list, or for what changes.
+    pub fn asked(&self, watched: Watched) {
+        let (watch, now) = (self.watch(watched), self.now());
+        watch.moved.set(now);
+        watch.heard.set_first(now);
+    }
+
+    /// A watch heard of the API server: an answer, an event, a bookmark.
+    pub fn beat(&self, watched: Watched) {
+        let (watch, now) = (self.watch(watched), self.now());
+        watch.moved.set(now);
+        watch.heard.set(now);
+    }
+
+    /// A watch was ended on purpose and is not judged until it asks again.
+    pub fn rest(&self, watched: Watched) {
+        let watch = self.watch(watched);
+        watch.moved.clear();
+        watch.heard.clear();
+    }
+
+    /// How long nothing has been heard of a watch; `None` if it has not begun.
+    pub fn age(&self, watched: Watched, now: Duration) -> Option<Duration> {
+        self.watch(watched).heard.age(now)
+    }
+
+    /// A check that waits for its place.
+    pub fn queued(self: &Arc<Self>) -> Check {
+        let now = self.now();
+        let mut queue = self.queue();
+        let entry = (now, queue.next);
+        queue.next += 1;
+        queue.waiting.insert(entry);
+        Check { watchdog: self.clone(), entry }
+    }
+
+    /// How many checks wait, and how many run.
+    pub fn depth(&self) -> (usize, usize) {
+        let queue = self.queue();
+        (queue.waiting.len(), queue.running.len())
+    }
+
+    /// How long the check has waited that has waited longest.
+    pub fn longest_wait(&self, now: Duration) -> Option<Duration> {
+        self.queue().waiting.first().map(|(since, _)| now.saturating_sub(*since))
+    }
+
+    /// How long each part has stood still.
+    pub fn ages(&self, now: Duration) -> Ages {
+        let queue = self.queue();
+        let age = |entries: &BTreeSet<Entry>| entries.first().map(|(since, _)| now.saturating_sub(*since));
+        Ages {
+            runtime: self.runtime.age(now),
+            watches: Watched::ALL.map(|watched| self.watch(watched).moved.age(now)),
+            check: age(&queue.running),
+            // A check that has just come to an idle queue is not held up by how long that was idle.
+            queue: age(&queue.waiting).map(|wait| wait.min(now.saturating_sub(queue.moved))),
+        }
+    }
+
+    /// What is stuck now.
+    pub fn check(&self) -> Result<(), Stuck> {
+        verdict(&self.ages(self.now()), &self.bounds)
+    }
+
+    /// The time since it was made.
+    pub fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    fn watch(&self, watched: Watched) -> &Watch {
+        let [connections, secrets] = &self.watches;
+        match watched {
+            Watched::Connections => connections,
+            Watched::Secrets => secrets,
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Every change leaves both sets in step, so a poisoned lock holds good data.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Watchdog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watchdog").field("bounds", &self.bounds).field("ages", &self.ages(self.now())).finish()
+    }
+}
+
+/// A check, from when it is queued until it is dropped. It waits until [`Check::runs`] is called.
+///
+/// What waits for a time that has not come yet is not queued.
+#[derive(Debug)]
+pub struct Check {
+    watchdog: Arc<Watchdog>,
+    entry: Entry,
+}
+
+impl Check {
+    /// It has got its place, or its turn, and is to end within [`Bounds::check`]; gives how long it has waited.
+    pub fn runs(&mut self) -> Duration {
+        let since = self.entry.0;
+        let now = self.watchdog.now();
+        let mut queue = self.watchdog.queue();
+        queue.remove(self.entry, now);
+        self.entry.0 = now;
+        queue.running.insert(self.entry);
+        queue.moved = now;
+        now.saturating_sub(since)
+    }
+
+    /// It waits again, for another check that runs.
+    pub fn waits(&mut self) {
+        let now = self.watchdog.now();
+        let mut queue = self.watchdog.queue();
+        queue.remove(self.entry, now);
+        self.entry.0 = now;
+        queue.waiting.insert(self.entry);
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        let now = self.watchdog.now();
+        self.watchdog.queue().remove(self.entry, now);
+    }
+}
+
+impl Queue {
+    fn remove(&mut self, entry: Entry, now: Duration) {
+        if self.running.remove(&entry) {
+            self.moved = now;
+        } else {
+            self.waiting.remove(&entry);
+        }
+    }
+}
+
+/// When something last happened: the time plus one nanosecond, or zero for never.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn set(&self, now: Duration) {
+        self.0.store(Self::mark(now), Ordering::Relaxed);
+    }
+
+    fn set_first(&self, now: Duration) {
+        // One that is set already is what is wanted.
+        let _ = self.0.compare_exchange(0, Self::mark(now), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn age(&self, now: Duration) -> Option<Duration> {
+        let since = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        // What happened after `now` was read is new.
+        Some(now.saturating_sub(Duration::from_nanos(since)))
+    }
+
+    /// Nanoseconds of a process' life fit for 584 years.
+    fn mark(now: Duration) -> u64 {
+        u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
