@@ -21,6 +21,7 @@ use crate::api::UkgProConnection;
 use crate::clock::Clock;
 use crate::hosts::{Admission, Hosts, Lane};
 use crate::ledger::{self, End, Intent, Ledger, SHARED_FOR, Subject};
+use crate::metrics::{LoginOutcome, Metrics, Stage};
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::login::Session;
 use crate::ukg::outcome::Outcome;
@@ -35,7 +36,7 @@ pub mod probe;
 pub mod publish;
 pub mod resolve;
 
-use authenticate::WebServices;
+use authenticate::{Measured, WebServices};
 use decide::{Observation, Observed};
 use gate::{Gate, Hold};
 use lint::Lint;
@@ -57,9 +58,11 @@ pub struct Context {
     /// The HTTPS client of all connections without a CA of their own.
     pub transport: Transport,
     /// Which credentials must not be sent.
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
     /// What the connections of one host have in common.
-    pub hosts: Hosts,
+    pub hosts: Arc<Hosts>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Which connections were looked at.
     pub agenda: Agenda,
     /// The time.
@@ -108,6 +111,7 @@ const PUBLISH_TRIES: usize = 5;
 /// Checks a connection and writes down what was found; gives when to look again, or `None` where a change will tell.
 pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Option<Duration>, Error> {
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
+    let begun = Instant::now();
     let observed = match observe(&connection, requirements.clone(), context).await? {
         Step::Later(wait) => return Ok(Some(wait)),
         Step::Found(observed) => *observed,
@@ -116,8 +120,13 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
     let mut current = connection;
     for _ in 0..PUBLISH_TRIES {
         let decision = decide::decide(&current, &requirements, &observed, context.clock.now());
+        let published = Instant::now();
         match publish::publish(&current, &decision, context).await {
-            Ok(Published::Done) => return Ok(Some(decision.requeue)),
+            Ok(Published::Done) => {
+                context.metrics.took(Stage::Publish, published.elapsed());
+                context.metrics.checked(observed.reason(), begun.elapsed());
+                return Ok(Some(decision.requeue));
+            }
             Ok(Published::Gone) => return Ok(None),
             Ok(Published::Outdated) => {
                 context.seen.passes(&current).await;
@@ -180,7 +189,9 @@ async fn observe(
         }
         error
     };
+    let resolving = context.metrics.stage(Stage::Resolve);
     let referents = resolve::fetch(connection, context).await.map_err(again)?;
+    resolving.stop();
     let target = resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport);
     let target = match target {
         Ok(target) => target,
@@ -204,7 +215,7 @@ async fn observe(
             }
         }
     }
-    let observation = check(connection, &target, &target, &context.ledger, &context.clock).await?;
+    let observation = measured(connection, &target, context).await?;
     let candidate = match connection.spec.promoted() {
         Some(spec) => Some(rehearse(UkgProConnection { spec, ..connection.clone() }, requirements, context).await?),
         None => None,
@@ -222,9 +233,23 @@ async fn rehearse(
 ) -> Result<Observation, Error> {
     let referents = resolve::fetch(&connection, context).await?;
     match resolve::resolve(&connection, requirements, referents, &context.policy, &context.transport) {
-        Ok(target) => Ok(check(&connection, &target, &target, &context.ledger, &context.clock).await?),
+        Ok(target) => Ok(measured(&connection, &target, context).await?),
         Err(unresolved) => Ok(Observation::Unresolved(unresolved)),
     }
+}
+
+/// Checks a target, and counts what was sent for it.
+async fn measured(
+    connection: &UkgProConnection,
+    target: &Target,
+    context: &Context,
+) -> Result<Observation, ledger::store::Error> {
+    let services = Measured { services: target, metrics: &context.metrics };
+    let observation = check(connection, target, &services, &context.ledger, &context.clock).await?;
+    if matches!(observation, Observation::Held(..)) {
+        context.metrics.login(LoginOutcome::Held);
+    }
+    Ok(observation)
 }
 
 /// Checks a target, from lint to the probes.

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::metrics::{self, Metrics};
-use crate::watchdog::{Bounds, Watchdog};
+use crate::watchdog::Watchdog;
 
 mod server;
 
@@ -81,13 +81,6 @@ impl Server {
 /// Begins to serve. Returns when the thread has begun.
 pub fn start(endpoints: Endpoints) -> io::Result<Server> {
     start_within(endpoints, HEALTH_LIMITS, METRICS_LIMITS)
-}
-
-/// As [`start`], of health alone and with nothing to watch over, for as long as it is awaited.
-pub async fn serve(listener: tokio::net::TcpListener, readiness: Readiness) -> io::Result<()> {
-    let watchdog = Arc::new(Watchdog::new(Bounds::default()));
-    let _server = start(Endpoints { health: listener.into_std()?, readiness, watchdog, metrics: None })?;
-    std::future::pending().await
 }
 
 fn start_within(endpoints: Endpoints, health_limits: Limits, metrics_limits: Limits) -> io::Result<Server> {

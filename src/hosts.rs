@@ -307,7 +307,11 @@ mod tests {
     }
 
     fn most_in_a_second(begun: &[Duration]) -> usize {
-        begun.iter().map(|at| begun.iter().filter(|other| (*at..*at + seconds(1.0)).contains(other)).count()).max().unwrap_or(0)
+        begun
+            .iter()
+            .map(|at| begun.iter().filter(|other| (*at..*at + seconds(1.0)).contains(*other)).count())
+            .max()
+            .unwrap_or(0)
     }
 
     #[test]

@@ -2,27 +2,29 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tokio::net::TcpListener;
+use kube::client::ClientBuilder;
 use tokio::signal::unix::{SignalKind, signal};
 use ukgpro_operator::api;
 use ukgpro_operator::check::{self, Source};
 use ukgpro_operator::clock::Clock;
 use ukgpro_operator::controller::Policy;
-use ukgpro_operator::health::{self, Readiness};
+use ukgpro_operator::health::{self, Endpoints, Readiness};
 use ukgpro_operator::hosts::Pace;
 use ukgpro_operator::ledger::Limits;
-use ukgpro_operator::run::{self, Settings};
+use ukgpro_operator::run::{Operator, Settings, StartError};
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::watchdog::listen::Listen;
+use ukgpro_operator::watchdog::{Bounds, Watchdog};
 
 /// Checks, and keeps checking, connections to UKG Pro.
 #[derive(Parser)]
@@ -77,6 +79,10 @@ struct RunArgs {
     /// How many checks may run at once
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
+
+    /// Where to serve /metrics
+    #[arg(long, env = "UKGPRO_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
 
     /// Where to serve /livez and /readyz
     #[arg(long, env = "UKGPRO_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
@@ -299,14 +305,19 @@ async fn start(args: RunArgs) -> Result<(), String> {
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
-    let client = kube::Client::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
-    let listener = TcpListener::bind(args.health_address)
-        .await
-        .map_err(|error| format!("--health-address {} cannot be listened on: {}", args.health_address, error.kind()))?;
-    let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = %address, %proxy, "started");
-    let readiness = Readiness::default();
-    let health = tokio::spawn(health::serve(listener, readiness.clone()));
+    let watchdog = Arc::new(Watchdog::new(Bounds::default()));
+    let client = ClientBuilder::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
+    let client = client.with_layer(&Listen::new(watchdog.clone())).build();
+    let listen = |flag: &str, address: SocketAddr| {
+        let listener =
+            TcpListener::bind(address).map_err(|error| format!("{flag} {address} cannot be listened on: {}", error.kind()))?;
+        let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
+        Ok::<_, String>((listener, address))
+    };
+    let (health, health_address) = listen("--health-address", args.health_address)?;
+    let (metrics, metrics_address) = listen("--metrics-address", args.metrics_address)?;
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, health = %health_address, metrics = %metrics_address, %proxy, "started");
 
     let settings = Settings {
         namespace: args.namespace,
@@ -322,9 +333,16 @@ async fn start(args: RunArgs) -> Result<(), String> {
         concurrency: args.concurrency.into(),
         instance: instance(),
     };
+    let operator = Operator::new(client, settings, watchdog.clone()).map_err(|error| error.to_string())?;
+    let readiness = Readiness::default();
+    let metrics = Some((metrics, operator.metrics()));
+    let server = health::start(Endpoints { health, readiness: readiness.clone(), watchdog: watchdog.clone(), metrics });
+    let server = server.map_err(|error| format!("the health server cannot run: {}", error.kind()))?;
+    let heartbeat = tokio::spawn(watchdog.heartbeat());
+
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.kind().to_string())?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let running = run::run(client, settings, readiness, async move {
+    let running = operator.run(readiness, async move {
         // An end of the sender is a stop as well.
         let _ = stopped.await;
     });
@@ -334,13 +352,14 @@ async fn start(args: RunArgs) -> Result<(), String> {
         _ = terminate.recv() => drain(running, stop).await,
         _ = tokio::signal::ctrl_c() => drain(running, stop).await,
     };
-    health.abort();
+    heartbeat.abort();
+    server.stop();
     tracing::info!("stopped");
     result
 }
 
 async fn drain(
-    running: impl Future<Output = Result<(), run::StartError>>,
+    running: impl Future<Output = Result<(), StartError>>,
     stop: tokio::sync::oneshot::Sender<()>,
 ) -> Result<(), String> {
     tracing::info!("stopping; running checks may end");

@@ -54,7 +54,7 @@ pub enum Stage {
     Resolve,
     /// The login, without the wait for its turn.
     Login,
-    /// All probes.
+    /// One probe.
     Probe,
     /// Writing the verdict.
     Publish,

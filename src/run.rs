@@ -26,9 +26,11 @@ use crate::health::Readiness;
 use crate::hosts::{Hosts, Pace};
 use crate::ledger::store::SecretStore;
 use crate::ledger::{self, Ledger, Limits};
+use crate::metrics::{Metrics, Sources};
 use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{ProxySettings, Transport, Trust};
 use crate::watch::{Arrivals, ConnectionRef, Seen, strip};
+use crate::watchdog::Watchdog;
 
 /// What a running operator is told.
 #[derive(Debug, Clone)]
@@ -78,79 +80,123 @@ const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// Events of one object that come in a burst (a Secret and its connection applied together) are one check.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// Runs until `shutdown` resolves, then lets running checks end.
-pub async fn run(
-    kubernetes: kube::Client,
-    settings: Settings,
-    readiness: Readiness,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), StartError> {
-    let (store, writer) = reflector::store();
-    let allow_private_addresses = settings.policy.allow_private_addresses;
-    let trust = Trust { extra_roots: Vec::new(), allow_private_addresses, proxy: settings.proxy };
-    let ledger = SecretStore::new(kubernetes.clone(), &settings.system_namespace, &settings.ledger_secret);
-    let context = Arc::new(Context {
-        transport: Transport::new(trust)?,
-        ledger: Ledger::new(Box::new(ledger), settings.limits)?,
-        hosts: Hosts::new(settings.pace),
-        agenda: Agenda::default(),
-        clock: settings.clock,
-        system_namespace: settings.system_namespace,
-        undelivered: Undelivered::default(),
-        secrets: Arc::default(),
-        seen: Arc::new(Seen::new(store.clone())),
-        policy: settings.policy,
-        catalogue: settings.catalogue,
-        instance: settings.instance,
-        kubernetes,
-    });
-    let checks = Arc::new(Checks { running: Semaphore::new(settings.concurrency), failures: Mutex::default() });
-    let namespace = settings.namespace.as_deref();
-    let select = match &settings.selector {
-        Some(labels) => watcher::Config::default().labels(labels),
-        None => watcher::Config::default(),
-    };
-    let api = scoped(&context.kubernetes, namespace);
-    let (listed, until_listed) = watch::channel(false);
-    let connections = connections(api, select, writer, &store, &context, &checks, (readiness, listed));
-    let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone(), until_listed);
-    let tidying = AbortOnDropHandle::new(tokio::spawn({
-        let context = context.clone();
-        async move { context.ledger.tidy().await }
-    }));
-    let stop = {
-        let (checks, context) = (checks.clone(), context.clone());
-        async move {
-            shutdown.await;
-            // What waits for its turn does not begin, and nobody waits for a watch that has ended.
-            checks.running.close();
-            context.seen.stop();
-        }
-    };
-    let queue = stream::select(connections, secrets).map(Ok::<_, std::convert::Infallible>).take_until(stop);
+/// An operator that can be run.
+pub struct Operator {
+    context: Arc<Context>,
+    store: reflector::Store<UkgProConnection>,
+    writer: reflector::store::Writer<UkgProConnection>,
+    scope: Scope,
+    concurrency: usize,
+    watchdog: Arc<Watchdog>,
+}
 
-    let for_policy = checks.clone();
-    applier(
-        move |connection: Arc<UkgProConnection>, context| {
-            let check = tokio::spawn(check(connection, context, checks.clone()));
-            Box::pin(async move { AbortOnDropHandle::new(check).await.unwrap_or(Err(Error::Panicked)) })
-        },
-        move |connection, error, _| for_policy.failed(&connection, error),
-        context.clone(),
-        store,
-        queue,
-        Config::default().debounce(DEBOUNCE),
-    )
-    .for_each(|result| async move {
-        match result {
-            // Deleted since it was queued: there is nothing to check. Failures were logged by the error policy.
-            Ok(_) | Err(ApplierError::ObjectNotFound(_) | ApplierError::ReconcilerFailed(..)) => {}
-            Err(error) => tracing::error!(kind = %queue_failure(&error), "the queue failed"),
-        }
-    })
-    .await;
-    drop(tidying);
-    Ok(context.ledger.commit().await?)
+/// Which objects are looked after.
+struct Scope {
+    namespace: Option<String>,
+    selector: Option<String>,
+}
+
+impl Operator {
+    /// Makes one, which does nothing yet.
+    pub fn new(kubernetes: kube::Client, settings: Settings, watchdog: Arc<Watchdog>) -> Result<Self, StartError> {
+        let (store, writer) = reflector::store();
+        let allow_private_addresses = settings.policy.allow_private_addresses;
+        let trust = Trust { extra_roots: Vec::new(), allow_private_addresses, proxy: settings.proxy };
+        let ledger = SecretStore::new(kubernetes.clone(), &settings.system_namespace, &settings.ledger_secret);
+        let ledger = Arc::new(Ledger::new(Box::new(ledger), settings.limits)?);
+        let hosts = Arc::new(Hosts::new(settings.pace));
+        let sources = Sources {
+            connections: store.clone(),
+            watchdog: watchdog.clone(),
+            ledger_entries: Box::new({
+                let ledger = ledger.clone();
+                move || ledger.len()
+            }),
+            hosts_in_outage: Box::new({
+                let hosts = hosts.clone();
+                move || hosts.outages()
+            }),
+        };
+        let context = Arc::new(Context {
+            transport: Transport::new(trust)?,
+            ledger,
+            hosts,
+            agenda: Agenda::default(),
+            clock: settings.clock,
+            metrics: Arc::new(Metrics::new(sources)),
+            system_namespace: settings.system_namespace,
+            undelivered: Undelivered::default(),
+            secrets: Arc::default(),
+            seen: Arc::new(Seen::new(store.clone())),
+            policy: settings.policy,
+            catalogue: settings.catalogue,
+            instance: settings.instance,
+            kubernetes,
+        });
+        let scope = Scope { namespace: settings.namespace, selector: settings.selector };
+        Ok(Self { context, store, writer, scope, concurrency: settings.concurrency, watchdog })
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.context.metrics.clone()
+    }
+
+    /// Runs until `shutdown` resolves, then lets running checks end.
+    pub async fn run(
+        self,
+        readiness: Readiness,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let Self { context, store, writer, scope, concurrency, watchdog } = self;
+        let checks = Arc::new(Checks { running: Semaphore::new(concurrency), failures: Mutex::default(), watchdog });
+        let namespace = scope.namespace.as_deref();
+        let select = match &scope.selector {
+            Some(labels) => watcher::Config::default().labels(labels),
+            None => watcher::Config::default(),
+        };
+        let api = scoped(&context.kubernetes, namespace);
+        let (listed, until_listed) = watch::channel(false);
+        let connections = connections(api, select, writer, &store, &context, &checks, (readiness, listed));
+        let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone(), until_listed);
+        let tidying = AbortOnDropHandle::new(tokio::spawn({
+            let context = context.clone();
+            async move { context.ledger.tidy().await }
+        }));
+        let stop = {
+            let (checks, context) = (checks.clone(), context.clone());
+            async move {
+                shutdown.await;
+                // What waits for its turn does not begin, and nobody waits for a watch that has ended.
+                checks.running.close();
+                context.seen.stop();
+            }
+        };
+        let queue = stream::select(connections, secrets).map(Ok::<_, std::convert::Infallible>).take_until(stop);
+
+        let for_policy = checks.clone();
+        applier(
+            move |connection: Arc<UkgProConnection>, context| {
+                let check = tokio::spawn(check(connection, context, checks.clone()));
+                Box::pin(async move { AbortOnDropHandle::new(check).await.unwrap_or(Err(Error::Panicked)) })
+            },
+            move |connection, error, _| for_policy.failed(&connection, error),
+            context.clone(),
+            store,
+            queue,
+            Config::default().debounce(DEBOUNCE),
+        )
+        .for_each(|result| async move {
+            match result {
+                // Deleted since it was queued: there is nothing to check. Failures were logged by the error policy.
+                Ok(_) | Err(ApplierError::ObjectNotFound(_) | ApplierError::ReconcilerFailed(..)) => {}
+                Err(error) => tracing::error!(kind = %queue_failure(&error), "the queue failed"),
+            }
+        })
+        .await;
+        drop(tidying);
+        Ok(context.ledger.commit().await?)
+    }
 }
 
 fn queue_failure<R: std::error::Error + 'static, Q: std::error::Error + 'static>(error: &ApplierError<R, Q>) -> &'static str {
@@ -161,10 +207,12 @@ fn queue_failure<R: std::error::Error + 'static, Q: std::error::Error + 'static>
 }
 
 async fn check(connection: Arc<UkgProConnection>, context: Arc<Context>, checks: Arc<Checks>) -> Result<Action, Error> {
+    let mut queued = checks.watchdog.queued();
     // First come, first served: the applier's own bound lets the same objects win again and again under load.
     let Ok(_permit) = checks.running.acquire().await else {
         return Ok(Action::await_change());
     };
+    context.metrics.waited(queued.runs());
     // It may have changed while it waited, or have been deleted.
     let Some(latest) = context.seen.latest(&connection) else {
         return Ok(Action::await_change());
@@ -188,6 +236,7 @@ struct Checks {
     running: Semaphore,
     /// How often in a row Kubernetes failed a connection's check; those that succeed, and those that are deleted, are not in it.
     failures: Mutex<HashMap<ConnectionRef, u32>>,
+    watchdog: Arc<Watchdog>,
 }
 
 impl Checks {

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::resolve::Target;
 use crate::ledger::Turn;
-use crate::ukg::catalogue::{Requirement, RestProbe};
+use crate::metrics::{LoginOutcome, Metrics, Stage};
+use crate::ukg::catalogue::{Api, Requirement, RestProbe};
 use crate::ukg::client::Client;
 use crate::ukg::login::{LoginFailure, Session, Unclear};
 use crate::ukg::outcome::Outcome;
@@ -46,6 +47,34 @@ impl Target {
     /// The read to log in by, without a user API key: better one that answers with a row than one past the end, which may be a 404.
     fn first_rest(&self) -> Option<&RestProbe> {
         self.requirements.iter().filter_map(|requirement| requirement.row.rest.as_ref()).min_by_key(|read| read.people)
+    }
+}
+
+/// Web services whose use is counted.
+pub struct Measured<'a, S> {
+    /// The services.
+    pub services: &'a S,
+    /// What counts.
+    pub metrics: &'a Metrics,
+}
+
+impl<S: WebServices> WebServices for Measured<'_, S> {
+    async fn log_in(&self, deadline: Instant) -> Result<Session, LoginFailure> {
+        let timer = self.metrics.stage(Stage::Login);
+        let result = self.services.log_in(deadline).await;
+        timer.stop();
+        self.metrics.login(LoginOutcome::of(&result));
+        result
+    }
+
+    async fn read(&self, session: &Session, requirement: &Requirement, deadline: Instant) -> Outcome {
+        if requirement.api == Api::Rest {
+            self.metrics.rest_read();
+        }
+        let timer = self.metrics.stage(Stage::Probe);
+        let outcome = self.services.read(session, requirement, deadline).await;
+        timer.stop();
+        outcome
     }
 }
 

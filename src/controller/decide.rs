@@ -69,6 +69,11 @@ impl Observed {
         Self { observation, candidate, failures }
     }
 
+    /// The reason it comes down to by itself.
+    pub fn reason(&self) -> Reason {
+        self.observation.reason()
+    }
+
     /// Whether a login was sent for it.
     pub fn cost_a_login(&self) -> bool {
         self.observation.cost_a_login() || self.candidate.as_ref().is_some_and(Observation::cost_a_login)

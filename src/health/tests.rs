@@ -331,23 +331,6 @@ async fn an_answer_under_way_is_finished_at_the_end() {
     assert_eq!(client.join().expect("no panic"), (200, "whole\n".to_owned()));
 }
 
-#[test]
-fn the_old_form_serves_for_as_long_as_it_is_awaited() {
-    let runtime = Builder::new_current_thread().enable_all().build().expect("built");
-    let (serving, address) = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let serving = tokio::spawn(serve(listener, Readiness::default()));
-        tokio::task::yield_now().await;
-        (serving, address)
-    });
-    assert_eq!(get(address, "/livez"), ok());
-    assert_eq!(get(address, "/readyz").0, 503);
-    serving.abort();
-    drop(runtime.block_on(serving));
-    until(|| TcpStream::connect(address).is_err());
-}
-
 /// What is logged.
 #[derive(Clone, Default)]
 struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);

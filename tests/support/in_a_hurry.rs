@@ -1,6 +1,7 @@
 //! The operator's own code, in the test's own process, for which a day passes in seconds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -11,9 +12,10 @@ use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::Readiness;
 use ukgpro_operator::hosts::Pace;
 use ukgpro_operator::ledger::Limits;
-use ukgpro_operator::run::{self, Settings, StartError};
+use ukgpro_operator::run::{Operator, Settings, StartError};
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::watchdog::{Bounds, Watchdog};
 
 pub struct InAHurry {
     pub clock: Clock,
@@ -42,7 +44,8 @@ impl InAHurry {
             instance: "in-a-hurry".to_owned(),
         };
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(run::run(client, settings, Readiness::default(), async move {
+        let operator = Operator::new(client, settings, Arc::new(Watchdog::new(Bounds::default()))).expect("an operator");
+        let running = tokio::spawn(operator.run(Readiness::default(), async move {
             let _ = stopped.await;
         }));
         Self { clock, stop, running }
