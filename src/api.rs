@@ -317,6 +317,11 @@ pub struct UkgProConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check_time: Option<Time>,
 
+    /// What is known to have worked with the values of this very version of the Secret: then trouble on the way is no reason to fear for
+    /// the account.
+    #[serde(default, skip_serializing_if = "Worked::is_nothing")]
+    pub worked: Worked,
+
     /// What condition `CandidateReady` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateStatus>,
@@ -339,12 +344,31 @@ pub struct UkgProConnectionStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateStatus {
-    /// A fingerprint of the spec as it will be with the candidate in `secretRef`.
+    /// A fingerprint of the spec as it will be with the candidate in `secretRef`, and of the permissions that were tested.
     #[schemars(length(max = 64))]
     pub checked_spec: String,
     /// The `resourceVersion` of the candidate's Secret.
     #[schemars(length(max = 64))]
     pub secret_resource_version: String,
+    /// What is known to have worked with its values.
+    #[serde(default, skip_serializing_if = "Worked::is_nothing")]
+    pub worked: Worked,
+}
+
+/// What has worked.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Worked {
+    /// The login.
+    pub login: bool,
+    /// Basic authentication, of REST.
+    pub rest: bool,
+}
+
+impl Worked {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One required permission.
@@ -493,6 +517,22 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 impl UkgProConnection {
+    /// This connection as it will be when the candidate is promoted, with what its status says of that.
+    pub fn promoted(&self) -> Option<Self> {
+        let spec = self.spec.promoted()?;
+        let status = self.status.as_ref().map(|status| {
+            let candidate = status.candidate.as_ref();
+            UkgProConnectionStatus {
+                last_handled_reconcile_at: status.last_handled_reconcile_at.clone(),
+                checked_spec: candidate.map(|_| spec.checked()),
+                secret_resource_version: candidate.map(|candidate| candidate.secret_resource_version.clone()),
+                worked: candidate.map(|candidate| candidate.worked).unwrap_or_default(),
+                ..UkgProConnectionStatus::default()
+            }
+        });
+        Some(Self { spec, status, metadata: self.metadata.clone() })
+    }
+
     /// The request for a check that a person has made by [`REQUESTED_AT`], as far as it is kept.
     pub fn requested_at(&self) -> Option<&str> {
         let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;

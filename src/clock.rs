@@ -27,6 +27,12 @@ impl Clock {
         Self { started: Instant::now(), simulated: Some((factor.max(1), Timestamp::now())) }
     }
 
+    /// A clock that shows this time now and goes on from there.
+    #[cfg(test)]
+    pub(crate) fn set_to(time: Timestamp) -> Self {
+        Self { started: Instant::now(), simulated: Some((1, time)) }
+    }
+
     /// The wall clock.
     pub fn now(&self) -> Timestamp {
         match self.simulated {

@@ -20,10 +20,10 @@ use crate::agenda::Agenda;
 use crate::api::UkgProConnection;
 use crate::clock::Clock;
 use crate::hosts::{Admission, Hosts, Lane};
-use crate::ledger::{self, End, Intent, Ledger, SHARED_FOR, Subject};
+use crate::ledger::{self, End, Intent, Ledger, Lend, SHARED_FOR, Subject};
 use crate::metrics::{LoginOutcome, Metrics, Stage};
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
-use crate::ukg::login::Session;
+use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::Transport;
 use crate::watch::{SecretIndex, Seen};
@@ -40,7 +40,7 @@ use authenticate::{Measured, WebServices};
 use decide::{Observation, Observed};
 use gate::{Gate, Hold};
 use lint::Lint;
-use probe::Basic;
+use probe::{Basic, Probed};
 use publish::{Published, Undelivered};
 use resolve::{Resolved, Target, Unresolved};
 
@@ -108,12 +108,23 @@ pub enum Error {
 /// A status is decided anew on another's write so often; each round waits for the watch to show that write.
 const PUBLISH_TRIES: usize = 5;
 
-/// Checks a connection and writes down what was found; gives when to look again, or `None` where a change will tell.
-pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Option<Duration>, Error> {
+/// What comes after a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It was not made: its host is to be asked later.
+    Later(Duration),
+    /// Another, after this time.
+    Again(Duration),
+    /// A change will tell.
+    Change,
+}
+
+/// Checks a connection and writes down what was found.
+pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Next, Error> {
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
     let begun = Instant::now();
     let observed = match observe(&connection, requirements.clone(), context).await? {
-        Step::Later(wait) => return Ok(Some(wait)),
+        Step::Later(wait) => return Ok(Next::Later(wait)),
         Step::Found(observed) => *observed,
     };
     let requirements = requirements.unwrap_or_default();
@@ -125,15 +136,15 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
             Ok(Published::Done) => {
                 context.metrics.took(Stage::Publish, published.elapsed());
                 context.metrics.checked(observed.reason(), begun.elapsed());
-                return Ok(Some(decision.requeue));
+                return Ok(Next::Again(decision.requeue));
             }
-            Ok(Published::Gone) => return Ok(None),
+            Ok(Published::Gone) => return Ok(Next::Change),
             Ok(Published::Outdated) => {
                 context.seen.passes(&current).await;
                 match context.seen.latest(&current) {
                     Some(latest) if is_same(&latest, &current) => current = latest,
                     // What changed is about to be checked itself.
-                    _ => return Ok(None),
+                    _ => return Ok(Next::Change),
                 }
             }
             Err(error) => {
@@ -177,65 +188,112 @@ async fn observe(
     let reference = ObjectRef::from_obj(connection);
     let lane = lane(connection, context);
     let hinted = resolve::host(&connection.spec).or_else(|| context.hosts.of(&uid(connection)));
-    // Before anything is read, so that who must wait costs nothing and holds no secrets meanwhile.
-    let mut visit = match hinted.map(|host| Visit::begin(context, connection, host, lane)).transpose() {
-        Ok(visit) => visit,
-        Err(Wait(wait)) => return Ok(Step::Later(wait)),
+    // Before anything is read, so that who must wait for a little costs nothing and holds no secrets meanwhile. Where the host wants
+    // a pause, what can be told without it is told before.
+    let visit = match hinted.map(|host| Visit::begin(context, connection, &uid(connection), host, lane)).transpose() {
+        Ok(visit) => Ok(visit),
+        Err(Wait(wait)) if wait < LONG || decide::is_settled(connection) => return Ok(Step::Later(wait)),
+        Err(wait) => Err(wait),
     };
     context.agenda.begun(&reference);
-    let again = |error| {
-        if lane == Lane::Urgent {
-            context.agenda.wake(&reference);
-        }
-        error
-    };
-    let resolving = context.metrics.stage(Stage::Resolve);
-    let referents = resolve::fetch(connection, context).await.map_err(again)?;
-    resolving.stop();
-    let target = resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport);
-    let target = match target {
-        Ok(target) => target,
-        Err(unresolved) => return found(Observation::Unresolved(unresolved)),
-    };
-    let resolved = target.resolved();
-    // What was found and could not be written is not looked for again: that would be another login.
-    if let Some(observed) = context.undelivered.take(connection, &resolved) {
-        return Ok(Step::Found(Box::new(observed)));
+    let step = look(connection, requirements, lane, visit, context).await;
+    if lane == Lane::Urgent && !matches!(step, Ok(Step::Found(_))) {
+        context.agenda.wake(&reference);
     }
-    if gate::is_promoted(connection, &resolved) {
-        return found(Observation::Promoted(resolved, requirements));
-    }
-    if visit.as_ref().is_none_or(|visit| visit.host != resolved.endpoint) {
-        drop(visit.take());
-        match Visit::begin(context, connection, resolved.endpoint.clone(), lane) {
-            Ok(begun) => visit = Some(begun),
-            Err(Wait(wait)) => {
-                context.agenda.wake(&reference);
-                return Ok(Step::Later(wait));
-            }
-        }
-    }
-    let observation = measured(connection, &target, context).await?;
-    let candidate = match connection.spec.promoted() {
-        Some(spec) => Some(rehearse(UkgProConnection { spec, ..connection.clone() }, requirements, context).await?),
-        None => None,
-    };
-    drop(visit);
-    tell_host(connection, &observation, context).await;
-    Ok(Step::Found(Box::new(Observed::of(connection, observation, candidate))))
+    step
 }
 
-/// What would be found if the candidate were the live one.
-async fn rehearse(
-    connection: UkgProConnection,
+/// A wait for which it is worth while to look at what needs no host.
+const LONG: Duration = Duration::from_secs(5);
+
+async fn look(
+    connection: &UkgProConnection,
     requirements: Vec<Requirement>,
+    lane: Lane,
+    visit: Result<Option<Visit<'_>>, Wait>,
     context: &Context,
-) -> Result<Observation, Error> {
-    let referents = resolve::fetch(&connection, context).await?;
-    match resolve::resolve(&connection, requirements, referents, &context.policy, &context.transport) {
-        Ok(target) => Ok(measured(&connection, &target, context).await?),
-        Err(unresolved) => Ok(Observation::Unresolved(unresolved)),
+) -> Result<Step, Error> {
+    let resolving = context.metrics.stage(Stage::Resolve);
+    let referents = resolve::fetch(connection, context).await?;
+    resolving.stop();
+    let target = resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport);
+    let mut asked = None;
+    let live = match target {
+        Err(unresolved) => Observation::Unresolved(unresolved),
+        Ok(target) => {
+            let resolved = target.resolved();
+            // What was found and could not be written is not looked for again: that would be another login.
+            if let Some(observed) = context.undelivered.take(connection, &resolved) {
+                return Ok(Step::Found(Box::new(observed)));
+            }
+            if gate::is_promoted(connection, &resolved, &requirements) {
+                let observation = Observation::Promoted(resolved, requirements);
+                return Ok(Step::Found(Box::new(Observed::of(connection, observation, None).again_soon())));
+            }
+            let visit = match visit {
+                Ok(Some(visit)) if visit.host == resolved.endpoint => Ok(visit),
+                Ok(before) => {
+                    drop(before);
+                    Visit::begin(context, connection, &uid(connection), resolved.endpoint.clone(), lane)
+                }
+                Err(wait) => Err(wait),
+            };
+            match visit {
+                Err(Wait(wait)) => return Ok(Step::Later(wait)),
+                Ok(visit) => asked = Some(visit),
+            }
+            measured(connection, &target, context).await?
+        }
+    };
+    tell_host(&uid(connection), &live, context).await;
+    // A host that gives no answer now gives none to the candidate either.
+    let candidate = match connection.promoted().filter(|_| live.is_unanswered() != Some(true)) {
+        None => Ok(None),
+        Some(promoted) => rehearse(&promoted, requirements, lane, asked.as_ref(), context).await,
+    };
+    Ok(Step::Found(Box::new(match candidate {
+        Ok(candidate) => Observed::of(connection, live, candidate),
+        // The live observation may have cost a login; the candidate's turn comes again.
+        Err(error) => {
+            let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+            tracing::warn!(namespace, name, %error, "candidate not checked");
+            Observed::of(connection, live, None).again_soon()
+        }
+    })))
+}
+
+/// What would be found if the candidate were the live one; `None` where its host must be waited for.
+async fn rehearse(
+    promoted: &UkgProConnection,
+    requirements: Vec<Requirement>,
+    lane: Lane,
+    asked: Option<&Visit<'_>>,
+    context: &Context,
+) -> Result<Option<Observation>, Error> {
+    let referents = resolve::fetch(promoted, context).await?;
+    let target = match resolve::resolve(promoted, requirements, referents, &context.policy, &context.transport) {
+        Ok(target) => target,
+        Err(unresolved) => return Ok(Some(Observation::Unresolved(unresolved))),
+    };
+    let key = candidate_of(&uid(promoted));
+    let host = target.resolved().endpoint;
+    let _visit = match asked.is_some_and(|visit| visit.host == host) {
+        true => None,
+        false => match Visit::begin(context, promoted, &key, host, lane) {
+            Ok(visit) => Some(visit),
+            Err(_) => return Ok(None),
+        },
+    };
+    let observation = measured(promoted, &target, context).await?;
+    if let (Some(asked), Some(host)) = (observation.rate_limited(), observation.resolved()) {
+        context.hosts.pause(&host.endpoint, asked, context.clock.uptime());
     }
+    Ok(Some(observation))
+}
+
+/// The place of a connection's candidate among the connections of a host.
+pub fn candidate_of(uid: &str) -> String {
+    format!("{uid}/candidate")
 }
 
 /// Checks a target, and counts what was sent for it.
@@ -269,23 +327,24 @@ pub async fn check(
     let vouched = gate::vouched(connection, &resolved);
     // Held until the login has ended, so that the next with the same values knows how.
     let mut turn = ledger.turn(subject.fingerprint).await;
-    if let Some(failure) = turn.failed_meanwhile() {
+    if let Some(failure) = turn.failed_meanwhile(target.authority) {
         return Ok(Observation::LoginFailed(resolved, failure));
     }
     let (basic, mut intent) = match pass(connection, target, &resolved, ledger, subject, clock).await? {
         Pass::Go(basic, intent) => (basic, intent),
         Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
     };
-    let deadline = Instant::now() + connection.spec.timeout();
+    let mut deadline = Instant::now() + connection.spec.timeout();
+    let lend = Lend { authority: target.authority, time: clock.real(SHARED_FOR) };
     let requirements = &target.requirements;
-    // Who asks wants to know of a login made now.
-    let lent = turn.shared().filter(|_| connection.open_request().is_none());
+    // A person who asks wants to know anew.
+    let lent = turn.shared(target.authority).filter(|_| connection.open_request().is_none());
     let is_lent = lent.is_some();
     let session = match lent {
         Some(session) => session,
         None => {
             ledger.count(subject.account, 1, clock.now());
-            match authenticate::authenticate(services, &mut turn, deadline, clock.real(SHARED_FOR)).await {
+            match authenticate::authenticate(services, &mut turn, deadline, lend).await {
                 Ok(session) => session,
                 Err(failure) => {
                     ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
@@ -296,33 +355,66 @@ pub async fn check(
     };
     let by_rest = requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
     let mut turn = Some(turn);
-    if by_rest == 0 || basic != Basic::Untried {
+    let is_entered = by_rest == 0 || basic != Basic::Untried;
+    if is_entered {
         let rest = matches!(*session, Session::Basic).then_some(ledger::RestEnd::Works);
         ledger.end(subject, intent.take(), End::LoggedIn { rest }, vouched, clock.now()).await;
         turn = None;
     }
+    if !matches!(basic, Basic::Held(_)) {
+        ledger.count(subject.account, u32::try_from(by_rest).unwrap_or(u32::MAX), clock.now());
+    }
     let mut probed = probe::probe(services, requirements, &session, basic, deadline).await;
-    // A token may end before its time, so a denial by one that is not fresh shows nothing.
-    if is_lent && probed.iter().any(|found| !matches!(found.outcome, Outcome::Granted | Outcome::Error(_) | Outcome::Held)) {
+    if by_rest > 0 {
+        let rest = probe::rest_end(&probed).filter(|_| !matches!(basic, Basic::Held(_)));
+        if rest == Some(ledger::RestEnd::Refused) && matches!(*session, Session::Basic) {
+            // There is no other way in.
+            let failure = LoginFailure::Refused(Refusal::Credentials);
+            ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
+            match &mut turn {
+                Some(turn) => turn.failed(failure, target.authority),
+                None => ledger.turn(subject.fingerprint).await.failed(failure, target.authority),
+            }
+            return Ok(Observation::LoginFailed(resolved, failure));
+        }
+        let end = if is_entered { End::Read { rest } } else { End::LoggedIn { rest } };
+        ledger.end(subject, intent, end, vouched, clock.now()).await;
+    }
+    // A token may end before its time, so a denial by one that is not fresh shows nothing. REST reads go without one.
+    let by_soap = |found: &Probed| found.requirement.api == Api::Soap;
+    let is_shown = |found: &Probed| matches!(found.outcome, Outcome::Granted | Outcome::Error(_));
+    if is_lent && probed.iter().any(|found| by_soap(found) && !is_shown(found)) {
         let mut turn = match turn.take() {
             Some(turn) => turn,
             None => ledger.turn(subject.fingerprint).await,
         };
-        ledger.count(subject.account, 1, clock.now());
-        match authenticate::authenticate(services, &mut turn, deadline, clock.real(SHARED_FOR)).await {
-            Ok(session) => probed = probe::probe(services, requirements, &session, basic, deadline).await,
-            Err(failure) => {
-                ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
-                return Ok(Observation::LoginFailed(resolved, failure));
+        if let Some(failure) = turn.failed_meanwhile(target.authority) {
+            return Ok(Observation::LoginFailed(resolved, failure));
+        }
+        // Another may have logged in since, for the same reason.
+        let fresher = turn.shared(target.authority).filter(|other| !Arc::ptr_eq(other, &session));
+        let session = match fresher {
+            Some(session) => session,
+            None => {
+                let intent = match pass(connection, target, &resolved, ledger, subject, clock).await? {
+                    Pass::Go(_, intent) => intent,
+                    Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
+                };
+                ledger.count(subject.account, 1, clock.now());
+                // What is left of the time may be too little for a login and the reads.
+                deadline = Instant::now() + connection.spec.timeout();
+                let result = authenticate::authenticate(services, &mut turn, deadline, lend).await;
+                let end = result.as_ref().map_or_else(|failure| End::LoginFailed(*failure), |_| End::LoggedIn { rest: None });
+                ledger.end(subject, intent, end, vouched, clock.now()).await;
+                match result {
+                    Ok(session) => session,
+                    Err(failure) => return Ok(Observation::LoginFailed(resolved, failure)),
+                }
             }
-        }
-    }
-    if by_rest > 0 {
-        if !matches!(basic, Basic::Held(_)) {
-            ledger.count(subject.account, u32::try_from(by_rest).unwrap_or(u32::MAX), clock.now());
-        }
-        let rest = probe::rest_end(&probed).filter(|_| !matches!(basic, Basic::Held(_)));
-        ledger.end(subject, intent, End::LoggedIn { rest }, vouched, clock.now()).await;
+        };
+        let again = requirements.iter().filter(|requirement| requirement.api == Api::Soap).cloned().collect::<Vec<_>>();
+        let again = probe::probe(services, &again, &session, basic, deadline).await;
+        probed.iter_mut().filter(|found| by_soap(found)).zip(again).for_each(|(found, again)| *found = again);
     }
     drop(turn);
     Ok(Observation::Probed(resolved, probed))
@@ -358,10 +450,12 @@ async fn pass(
             Gate::Open if known.rest_works => Basic::Works,
             Gate::Open => Basic::Untried,
         };
-        if known.login_works && (!by_rest || basic != Basic::Untried) {
+        let rest_untried = by_rest && basic == Basic::Untried;
+        // That a request was granted is written down in any case.
+        if known.login_works && !rest_untried && request.is_none() {
             return Ok(Pass::Go(basic, None));
         }
-        if let Some(intent) = ledger.begin(subject, request, clock.now()).await? {
+        if let Some(intent) = ledger.begin(subject, rest_untried, request, clock.now()).await? {
             return Ok(Pass::Go(basic, Some(intent)));
         }
     }
@@ -398,9 +492,9 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    fn begin(context: &'a Context, connection: &UkgProConnection, host: String, lane: Lane) -> Result<Self, Wait> {
+    fn begin(context: &'a Context, connection: &UkgProConnection, place: &str, host: String, lane: Lane) -> Result<Self, Wait> {
         let Context { hosts, clock, .. } = context;
-        match hosts.admit(&uid(connection), &host, connection.spec.interval(), lane, clock.uptime()) {
+        match hosts.admit(place, &host, connection.spec.interval(), lane, clock.uptime()) {
             Admission::Now => Ok(Self { hosts, host }),
             Admission::After(wait) => Err(Wait(wait)),
         }
@@ -414,13 +508,14 @@ impl Drop for Visit<'_> {
 }
 
 /// Tells the other connections of a host what this one has met.
-async fn tell_host(connection: &UkgProConnection, observation: &Observation, context: &Context) {
-    let Some(host) = observation.resolved().map(|resolved| &resolved.endpoint) else { return };
-    if let Some(asked) = observation.rate_limited() {
+async fn tell_host(uid: &str, observation: &Observation, context: &Context) {
+    let host = observation.resolved().map(|resolved| &resolved.endpoint);
+    if let (Some(host), Some(asked)) = (host, observation.rate_limited()) {
         context.hosts.pause(host, asked, context.clock.uptime());
     }
-    if let Some(change) = observation.is_unanswered().and_then(|failing| context.hosts.ended(&uid(connection), failing)) {
-        publish::signal(host, change, context).await;
+    let before = context.hosts.of(uid);
+    if let (Some(change), Some(host)) = (context.hosts.ended(uid, observation.is_unanswered()), host.cloned().or(before)) {
+        publish::signal(&host, change, context).await;
     }
 }
 

@@ -72,6 +72,8 @@ pub const PAUSE_UNSAID: Duration = Duration::from_secs(60);
 const FULL_RETRY: Duration = Duration::from_secs(1);
 /// Fewer connections than these do not make an outage of the host.
 const OUTAGE_OF: usize = 3;
+/// While a host has an outage, each of its connections is tried once in so long.
+const OUTAGE_ROUND: Duration = Duration::from_secs(600);
 /// A reserved slot that nobody came for is given up after so long.
 const SLOT_KEPT: Duration = Duration::from_secs(600);
 
@@ -131,12 +133,15 @@ impl Hosts {
     pub fn admit(&self, uid: &str, host: &str, interval: Duration, lane: Lane, now: Duration) -> Admission {
         let mut all = lock(&self.all);
         all.enter(uid, host, interval);
+        all.by_host.retain(|_, host| host.connections > 0 || host.running > 0 || host.paused_until > now);
         let All { by_host, by_connection } = &mut *all;
         let (Some(host), Some(place)) = (by_host.get_mut(host), by_connection.get_mut(uid)) else { return Admission::Now };
         let spacing = match lane {
             Lane::Urgent => Duration::from_secs(1) / self.pace.rate.max(1),
             Lane::Routine => {
-                let rate = (host.demand * HEADROOM).clamp(ROUTINE_MIN, f64::from(self.pace.rate.max(1)));
+                // The end of an outage is to be seen soon, however long the intervals.
+                let retries = if host.outage { host.connections as f64 / OUTAGE_ROUND.as_secs_f64() } else { 0.0 };
+                let rate = (host.demand.max(retries) * HEADROOM).clamp(ROUTINE_MIN, f64::from(self.pace.rate.max(1)));
                 Duration::from_secs_f64(1.0 / rate)
             }
         };
@@ -188,13 +193,13 @@ impl Hosts {
         }
     }
 
-    /// Notes how a check ended; gives what that says of the host as a whole, where it is news.
-    pub fn ended(&self, uid: &str, failing: bool) -> Option<Change> {
+    /// Notes how a check ended, `None` where the host was not asked; gives what that says of the host as a whole, where it is news.
+    pub fn ended(&self, uid: &str, failing: Option<bool>) -> Option<Change> {
         let mut all = lock(&self.all);
         let All { by_host, by_connection } = &mut *all;
         let place = by_connection.get_mut(uid)?;
         let host = by_host.get_mut(&place.host)?;
-        host.tell(place.failing.replace(failing), Some(failing));
+        host.tell(std::mem::replace(&mut place.failing, failing), failing);
         host.change()
     }
 
@@ -237,10 +242,7 @@ impl All {
         host.tell(place.failing, None);
         host.connections -= 1;
         host.demand = (host.demand - demand(place.interval)).max(0.0);
-        // One that is running will come to an end without it.
-        if host.connections == 0 {
-            self.by_host.remove(&place.host);
-        }
+        // What is running will come to an end without it, and a pause holds for who comes next; then it is forgotten.
     }
 }
 
@@ -260,7 +262,8 @@ impl Host {
         }
         if self.outage && self.failing * 4 < self.known.max(1) {
             self.outage = false;
-            return Some(Change::Recovery);
+            // That nobody is known to fail is not that anybody is well.
+            return (self.known > 0).then_some(Change::Recovery);
         }
         None
     }
@@ -378,14 +381,24 @@ mod tests {
     #[test]
     fn who_becomes_urgent_does_not_wait_for_the_routine() {
         let hosts = Hosts::new(Pace::default());
-        (0..100).for_each(|n| {
-            assert_ne!(
-                hosts.admit(&n.to_string(), HOST, TEN_MINUTES, Lane::Routine, seconds(n as f64)),
-                Admission::After(Duration::ZERO)
-            )
-        });
-        let Admission::After(_) = hosts.admit("x", HOST, TEN_MINUTES, Lane::Routine, seconds(99.0)) else { panic!("in line") };
-        assert_eq!(hosts.admit("x", HOST, TEN_MINUTES, Lane::Urgent, seconds(99.1)), Admission::Now);
+        let admit = |uid: &str, lane, at| hosts.admit(uid, HOST, TEN_MINUTES, lane, seconds(at));
+        assert_eq!(admit("a", Lane::Routine, 1.0), Admission::Now);
+        assert!(matches!(admit("b", Lane::Routine, 1.1), Admission::After(_)), "in line");
+        assert_eq!(admit("b", Lane::Urgent, 1.2), Admission::Now);
+    }
+
+    #[test]
+    fn a_pause_outlasts_the_connection_that_met_it() {
+        let hosts = Hosts::new(Pace::default());
+        let admit = |uid: &str, at| hosts.admit(uid, HOST, TEN_MINUTES, Lane::Urgent, seconds(at));
+        assert_eq!(admit("a", 1.0), Admission::Now);
+        hosts.pause(HOST, Some(seconds(30.0)), seconds(1.0));
+        hosts.left(HOST);
+        hosts.forget("a");
+        assert!(matches!(admit("again", 2.0), Admission::After(_)));
+        hosts.forget("again");
+        assert_eq!(hosts.admit("b", "https://service5.ultipro.com", TEN_MINUTES, Lane::Urgent, seconds(40.0)), Admission::Now);
+        assert_eq!(lock(&hosts.all).by_host.len(), 1, "and is forgotten with the pause");
     }
 
     #[test]
@@ -393,17 +406,28 @@ mod tests {
         let hosts = Hosts::new(Pace::default());
         let names = ["a", "b", "c", "d"];
         names.iter().for_each(|uid| hosts.expect(uid, HOST, TEN_MINUTES));
-        assert_eq!(hosts.ended("a", true), None, "one is not the host");
-        assert_eq!(hosts.ended("b", true), None);
-        assert_eq!(hosts.ended("c", true), Some(Change::Outage { failing: 3, known: 3 }));
-        assert_eq!(hosts.ended("d", true), None);
+        assert_eq!(hosts.ended("a", Some(true)), None, "one is not the host");
+        assert_eq!(hosts.ended("b", Some(true)), None);
+        assert_eq!(hosts.ended("c", Some(true)), Some(Change::Outage { failing: 3, known: 3 }));
+        assert_eq!(hosts.ended("d", Some(true)), None);
         assert!(hosts.has_outage(HOST) && hosts.outages() == 1);
-        assert_eq!(hosts.ended("a", false), None);
-        assert_eq!(hosts.ended("b", false), None, "half is not well yet");
-        assert_eq!(hosts.ended("c", false), None);
-        assert_eq!(hosts.ended("d", false), Some(Change::Recovery));
-        hosts.ended("a", true);
+        assert_eq!(hosts.ended("a", Some(false)), None);
+        assert_eq!(hosts.ended("b", Some(false)), None, "half is not well yet");
+        assert_eq!(hosts.ended("c", Some(false)), None);
+        assert_eq!(hosts.ended("d", Some(false)), Some(Change::Recovery));
+        hosts.ended("a", Some(true));
         names.iter().for_each(|uid| hosts.forget(uid));
-        assert!(lock(&hosts.all).by_host.is_empty() && lock(&hosts.all).by_connection.is_empty());
+        assert!(lock(&hosts.all).by_host.values().all(|host| host.connections == 0 && host.known == 0 && host.failing == 0));
+        assert!(lock(&hosts.all).by_connection.is_empty());
+
+        // Who is not asked any more is not counted as failing for ever.
+        let hosts = Hosts::new(Pace::default());
+        names.iter().for_each(|uid| hosts.expect(uid, HOST, TEN_MINUTES));
+        for uid in names {
+            hosts.ended(uid, Some(true));
+        }
+        assert!(hosts.has_outage(HOST));
+        let told: Vec<_> = names.iter().map(|uid| hosts.ended(uid, None)).collect();
+        assert_eq!((told, hosts.has_outage(HOST)), (vec![None; 4], false), "and nobody claims that it is well");
     }
 }

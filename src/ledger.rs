@@ -14,7 +14,8 @@
 //!
 //! **Bound.** [`book::ENTRIES_MAX`] entries, pruned after [`book::UNUSED_DAYS`] without use. **Limit.** Credentials that have worked in
 //! this process are sent without an intent: where UKG Pro has come to refuse them and the process is killed between the answer
-//! and the write, the next sends them once more.
+//! and the write, the next sends them once more; and where the answers are lost as well, they are sent as often as a host is retried
+//! that does not answer. Logins in all are counted by each process for itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,23 +24,27 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use jiff::Timestamp;
-use tokio::sync::{Notify, OnceCell, OwnedMutexGuard};
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::api::Worked;
 use crate::conditions::whole_seconds;
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::Endpoint;
-use crate::ukg::login::{LoginFailure, Session};
+use crate::ukg::login::LoginFailure;
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::Unanswered;
 
 pub mod book;
 pub mod store;
+pub mod turn;
 
 pub use book::{Account, Entry, Fingerprint, Login, Request, Rest};
 use book::{Book, Life, a_day_after};
 use store::{Error, Store, Stored, Written};
+use turn::Line;
+pub use turn::{Lend, Turn};
 
 /// What is kept in memory of credentials that work: some 50 bytes each.
 const PROVEN_MAX: usize = 100_000;
@@ -100,15 +105,6 @@ pub struct Intent {
     before: Option<Entry>,
 }
 
-/// What is known to have worked with these very values, besides what the ledger knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Vouched {
-    /// The login.
-    pub login: bool,
-    /// Basic authentication.
-    pub rest: bool,
-}
-
 /// Credentials as the ledger knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
@@ -125,6 +121,11 @@ pub enum End {
     LoginFailed(LoginFailure),
     /// The login worked.
     LoggedIn {
+        /// What became of basic authentication; `None` where it was not tried.
+        rest: Option<RestEnd>,
+    },
+    /// REST was read after a login that was entered before. Another may have ended since, and otherwise.
+    Read {
         /// What became of basic authentication; `None` where it was not tried.
         rest: Option<RestEnd>,
     },
@@ -159,6 +160,8 @@ struct State {
     book: Book,
     proven: HashMap<Fingerprint, Proven>,
     logins: HashMap<Account, Day>,
+    /// Whether another may have written since this was read.
+    outdated: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -180,50 +183,6 @@ struct Writing {
     /// The version of the book that is stored.
     stored: u64,
     last: Option<Instant>,
-}
-
-/// Has the turn to log in with some values, until it is dropped.
-pub struct Turn {
-    /// When it was asked for.
-    asked: Instant,
-    last: OwnedMutexGuard<Last>,
-}
-
-type Line = tokio::sync::Mutex<Last>;
-
-/// What became of the last login with some values.
-#[derive(Default)]
-struct Last {
-    failed: Option<(Instant, LoginFailure)>,
-    session: Weak<Session>,
-}
-
-impl Turn {
-    /// The failure of another's login that ended while this turn was waited for: it would fail the same way.
-    pub fn failed_meanwhile(&self) -> Option<LoginFailure> {
-        self.last.failed.filter(|(ended, _)| *ended >= self.asked).map(|(_, failure)| failure)
-    }
-
-    /// Another's session that is not old.
-    pub fn shared(&self) -> Option<Arc<Session>> {
-        self.last.session.upgrade()
-    }
-
-    /// Tells those who wait how this login failed.
-    pub fn failed(&mut self, failure: LoginFailure) {
-        *self.last = Last { failed: Some((Instant::now(), failure)), session: Weak::new() };
-    }
-
-    /// Lends this session to those who come within this time, which is [`SHARED_FOR`].
-    pub fn succeeded(&mut self, session: &Arc<Session>, lend: Duration) {
-        *self.last = Last { failed: None, session: Arc::downgrade(session) };
-        // The line too: without anybody in it, it would be dropped, and with it who is lending.
-        let lent = (session.clone(), OwnedMutexGuard::mutex(&self.last).clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(lend).await;
-            drop(lent);
-        });
-    }
 }
 
 impl Ledger {
@@ -255,6 +214,7 @@ impl Ledger {
     /// What these credentials are in the ledger.
     pub async fn subject(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<Subject, Error> {
         let key = self.key().await?;
+        self.catch_up().await?;
         let Credentials { username, password, customer_api_key, user_api_key } = credentials;
         let host = endpoint.to_string();
         let (username, customer) = (username.expose(), customer_api_key.expose());
@@ -267,13 +227,20 @@ impl Ledger {
 
     /// What a person's request for one more try is in the ledger.
     pub async fn request(&self, uid: &str, value: &str) -> Result<Request, Error> {
-        Ok(Request(digest(self.key().await?, "request", &[uid, value])))
+        let key = self.key().await?;
+        let (connection, says): ([u8; 4], [u8; 4]) = (digest(key, "connection", &[uid]), digest(key, "request", &[uid, value]));
+        let mut request = [0; 8];
+        request[..4].copy_from_slice(&connection);
+        request[4..].copy_from_slice(&says);
+        Ok(Request(request))
     }
 
     /// What is known of these credentials.
     pub fn known(&self, subject: Subject, now: Timestamp) -> Known {
         let mut state = lock(&self.state);
-        state.book.note_use(subject.fingerprint, now);
+        if state.book.note_use(subject.fingerprint, whole_seconds(now).0) {
+            self.changed.notify_one();
+        }
         let proven = state.proven.get(&subject.fingerprint).copied().unwrap_or_default();
         let day = state.logins.get(&subject.account).filter(|day| day.logins >= self.limits.logins_per_day);
         let failed_until = |limit| state.book.failed_often_until(subject.account, limit, now);
@@ -288,24 +255,38 @@ impl Ledger {
         }
     }
 
-    /// Stores that a login is about to be sent; `None` if another operator came first, and what is known must be asked anew.
-    pub async fn begin(&self, subject: Subject, granted: Option<Request>, now: Timestamp) -> Result<Option<Intent>, Error> {
+    /// Stores that a login is about to be sent, and REST reads after it if `rest`; `None` if another operator came first, and what is
+    /// known must be asked anew.
+    pub async fn begin(
+        &self,
+        subject: Subject,
+        rest: bool,
+        granted: Option<Request>,
+        now: Timestamp,
+    ) -> Result<Option<Intent>, Error> {
         let (before, intended) = {
             let mut state = lock(&self.state);
             let before = state.book.get(subject.fingerprint).cloned();
-            let intended = Entry {
-                login: Some(Login::Begun),
-                rest: before.as_ref().and_then(|entry| entry.rest),
-                granted: granted.or(before.as_ref().and_then(|entry| entry.granted)),
+            let mut intended = Entry {
+                login: Some(match before.as_ref().and_then(|entry| entry.login) {
+                    Some(Login::Refused(failure) | Login::BegunAgain(failure)) => Login::BegunAgain(failure),
+                    Some(Login::Begun) | None => Login::Begun,
+                }),
+                rest: before.as_ref().and_then(|entry| entry.rest).or(rest.then_some(Rest::Begun)),
                 ..self.failed(subject, before.as_ref(), now)
             };
+            granted.into_iter().for_each(|request| intended.grant(request));
             state.book.set(subject.fingerprint, Some(intended.clone()));
             state.book.prune(now);
             (before, intended)
         };
         if let Err(error) = self.commit().await {
             // Nothing was sent. If it was stored all the same, the next write strikes it out.
-            lock(&self.state).book.take_back(subject.fingerprint, before);
+            let mut state = lock(&self.state);
+            if state.book.get(subject.fingerprint) == Some(&intended) {
+                state.book.take_back(subject.fingerprint, before);
+            }
+            drop(state);
             self.changed.notify_one();
             return Err(error);
         }
@@ -321,7 +302,7 @@ impl Ledger {
             rest: None,
             at: whole_seconds(now).0,
             times: before.map_or(0, |entry| entry.times_within_a_day(now)).saturating_add(1),
-            granted: before.and_then(|entry| entry.granted),
+            granted: before.map(|entry| entry.granted.clone()).unwrap_or_default(),
             life: self.life,
             used: whole_seconds(now).0,
         }
@@ -330,8 +311,11 @@ impl Ledger {
     /// Counts what was sent with this account.
     pub fn count(&self, account: Account, logins: u32, now: Timestamp) {
         let mut state = lock(&self.state);
-        if state.logins.len() >= ACCOUNTS_MAX {
+        if state.logins.len() >= ACCOUNTS_MAX && !state.logins.contains_key(&account) {
             state.logins.retain(|_, day| a_day_after(day.began) > now);
+            if state.logins.len() >= ACCOUNTS_MAX {
+                return;
+            }
         }
         let day = state.logins.entry(account).or_insert(Day { began: now, logins: 0 });
         if a_day_after(day.began) <= now || day.began > a_day_after(now) {
@@ -340,10 +324,10 @@ impl Ledger {
         day.logins = day.logins.saturating_add(logins);
     }
 
-    /// Enters how a check ended. A refusal is stored before this returns, or else as soon as it can be.
-    pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Vouched, now: Timestamp) {
-        let refused = self.enter(subject, intent, end, vouched, now);
-        if refused && let Err(error) = self.commit().await {
+    /// Enters how a check ended. A refusal, or the end of one, is stored before this returns, or else as soon as it can be.
+    pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Worked, now: Timestamp) {
+        let urgent = self.enter(subject, intent, end, vouched, now);
+        if urgent && let Err(error) = self.commit().await {
             tracing::warn!(%error, "a refusal is not stored yet; it is tried again");
         }
         if lock(&self.state).book.has_unsaved() {
@@ -351,8 +335,8 @@ impl Ledger {
         }
     }
 
-    /// Whether it was a refusal that was not known.
-    fn enter(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Vouched, now: Timestamp) -> bool {
+    /// Whether it was a refusal that was not known, or there is one no more.
+    fn enter(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Worked, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
         let State { book, proven, .. } = &mut *state;
         let key = subject.fingerprint;
@@ -362,43 +346,59 @@ impl Ledger {
             (Some(_), Some(intended)) => Entry { at: whole_seconds(now).0, ..intended.clone() },
             _ => self.failed(subject, present.as_ref(), now),
         };
+        let granted = present.as_ref().map(|entry| entry.granted.clone()).unwrap_or_default();
+        let was_refused = matches!(present, Some(Entry { login: Some(Login::BegunAgain(_)), .. }));
+        let known = match &intent {
+            Some(Intent { before }) => before.clone(),
+            None => present.clone(),
+        };
+        let known_rest = known.as_ref().and_then(|entry| entry.rest);
         let was = proven.get(&key).copied().unwrap_or_default();
         match end {
             End::LoginFailed(failure) if failure.spends_the_credentials() => {
                 proven.remove(&key);
-                book.set(key, Some(Entry { login: Some(Login::Refused(failure)), ..failed }));
+                book.set(key, Some(Entry { login: Some(Login::Refused(failure)), rest: known_rest, ..failed }));
                 true
             }
-            // How it ended is not known, and for all that is known it never worked: the intent stands.
+            // How it ended is not known, and for all that is known it never worked: the intent stands. REST was not tried.
             End::LoginFailed(LoginFailure::Unanswered(unanswered))
                 if may_have_been_judged(unanswered) && !(vouched.login || was.login) =>
             {
+                book.set(key, present.map(|intended| Entry { rest: known_rest, ..intended }));
                 false
             }
             // Nothing was judged, so what was known before is known still.
             End::LoginFailed(_) => {
-                if let Some(Intent { before }) = intent {
-                    book.set(key, before);
+                if intent.is_some() {
+                    book.set(key, known);
                 }
                 false
             }
-            End::LoggedIn { rest: end } => {
-                let known = present.as_ref().and_then(|entry| entry.rest);
-                let rest = match end {
-                    Some(RestEnd::Works) => None,
-                    Some(RestEnd::Refused) => Some(Rest::Refused),
-                    Some(RestEnd::Unanswered) if !(vouched.rest || was.rest) => Some(Rest::Begun),
-                    Some(RestEnd::Unanswered) | None => known,
+            End::LoggedIn { rest } | End::Read { rest } => {
+                let logged_in = matches!(end, End::LoggedIn { .. });
+                let news = match rest {
+                    Some(RestEnd::Works) => Some(None),
+                    Some(RestEnd::Refused) => Some(Some(Rest::Refused)),
+                    Some(RestEnd::Unanswered) if !(vouched.rest || was.rest) => Some(Some(Rest::Begun)),
+                    Some(RestEnd::Unanswered) | None => None,
                 };
-                if proven.len() >= PROVEN_MAX {
-                    proven.clear();
+                let now_rest = news.unwrap_or(known_rest);
+                let works = Proven { login: true, rest: now_rest.is_none() && (was.rest || news == Some(None)) };
+                if logged_in || was.login {
+                    if proven.len() >= PROVEN_MAX {
+                        proven.clear();
+                    }
+                    proven.insert(key, works);
                 }
-                proven.insert(key, Proven { login: true, rest: rest.is_none() && (was.rest || end == Some(RestEnd::Works)) });
-                // What was known of basic authentication stays as it was.
-                let as_it_was = present.filter(|entry| entry.rest == rest && end.is_none());
-                let as_it_was = as_it_was.map(|entry| Entry { login: None, ..entry });
-                book.set(key, rest.map(|rest| as_it_was.unwrap_or(Entry { login: None, rest: Some(rest), ..failed })));
-                rest == Some(Rest::Refused) && known != rest
+                let login = known.as_ref().and_then(|entry| entry.login).filter(|_| !logged_in);
+                // What was known of basic authentication, and since when, stays as it was.
+                let before = match news.flatten() {
+                    Some(_) => Some(failed),
+                    None => known,
+                };
+                let now = before.map(|before| Entry { login, rest: now_rest, granted, ..before });
+                book.set(key, now.filter(|entry| entry.login.is_some() || entry.rest.is_some()));
+                was_refused || (now_rest == Some(Rest::Refused) && known_rest != now_rest)
             }
         }
     }
@@ -421,9 +421,21 @@ impl Ledger {
         }
     }
 
-    /// Forgets what is only known of this process: another may have worked meanwhile.
+    /// Another may have worked meanwhile: what is known of this process alone is forgotten, and the rest is read anew before it is used.
     pub fn distrust(&self) {
-        lock(&self.state).proven.clear();
+        let mut state = lock(&self.state);
+        state.proven.clear();
+        state.outdated = true;
+    }
+
+    async fn catch_up(&self) -> Result<(), Error> {
+        let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).outdated) else { return Ok(()) };
+        let mut writing = self.writing.lock().await;
+        if std::mem::take(&mut lock(&self.state).outdated) {
+            let read = self.reread(store.as_ref(), &mut writing).await;
+            return read.inspect_err(|_| lock(&self.state).outdated = true);
+        }
+        Ok(())
     }
 
     /// How many entries there are.
@@ -438,8 +450,8 @@ impl Ledger {
 
     /// Stores everything that was entered before the call.
     pub async fn commit(&self) -> Result<(), Error> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let key = self.opened().await?.1.to_vec();
+        let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).book.has_unsaved()) else { return Ok(()) };
+        let key = self.opened().await?.1.clone();
         let wanted = lock(&self.state).book.version();
         let mut writing = self.writing.lock().await;
         for _ in 0..WRITE_TRIES {
@@ -502,7 +514,7 @@ impl Ledger {
             }
             let key = new_key()?;
             let entries = lock(&self.state).book.snapshot().1;
-            let stored = Stored { key: key.1.to_vec(), entries, version: onto };
+            let stored = Stored { key: key.1.clone(), entries, version: onto };
             if let Written::Done(version) = store.write(stored).await? {
                 writing.onto = version;
                 return Ok(key);
@@ -529,13 +541,13 @@ impl Ledger {
 type Key = (hmac::Key, Zeroizing<Vec<u8>>);
 
 fn new_key() -> Result<Key, Error> {
-    let mut bytes = vec![0; KEY_LENGTH];
+    let mut bytes = Zeroizing::new(vec![0; KEY_LENGTH]);
     SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
     Ok(key_of(bytes))
 }
 
-fn key_of(bytes: Vec<u8>) -> Key {
-    (hmac::Key::new(hmac::HMAC_SHA256, &bytes), Zeroizing::new(bytes))
+fn key_of(bytes: Zeroizing<Vec<u8>>) -> Key {
+    (hmac::Key::new(hmac::HMAC_SHA256, &bytes), bytes)
 }
 
 /// The first bytes of a keyed digest.
@@ -562,4 +574,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

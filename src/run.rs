@@ -21,7 +21,7 @@ use crate::agenda::Agenda;
 use crate::api::UkgProConnection;
 use crate::clock::Clock;
 use crate::controller::publish::Undelivered;
-use crate::controller::{self, Context, Error, Policy, decide};
+use crate::controller::{self, Context, Error, Next, Policy, decide};
 use crate::health::Readiness;
 use crate::hosts::{Hosts, Pace};
 use crate::ledger::store::SecretStore;
@@ -220,15 +220,25 @@ async fn check(connection: Arc<UkgProConnection>, context: Arc<Context>, checks:
     let reference = ObjectRef::from_obj(connection.as_ref());
     let first = context.agenda.is_first_sight(&reference);
     let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first);
-    let requeue = match put_off {
+    let next = match put_off {
         Some(wait) => {
             controller::expect(&latest, &context);
-            Some(wait)
+            Next::Again(wait)
         }
         None => controller::reconcile(latest, &context).await?,
     };
-    checks.succeeded(&reference);
-    Ok(requeue.map_or_else(Action::await_change, |wait| Action::requeue(context.clock.real(wait))))
+    // What it is found to have gone meanwhile, its check has perhaps entered anew.
+    if context.seen.latest(&connection).is_none() {
+        checks.forget(&reference, connection.metadata.uid.as_deref(), &context);
+    }
+    Ok(match next {
+        Next::Later(wait) => Action::requeue(context.clock.real(wait)),
+        Next::Again(wait) => {
+            checks.succeeded(&reference);
+            Action::requeue(context.clock.real(wait))
+        }
+        Next::Change => Action::await_change(),
+    })
 }
 
 /// How checks fare, besides their verdicts.
@@ -245,12 +255,13 @@ impl Checks {
     }
 
     /// Forgets what is kept of a connection that is not there any more.
-    fn forget(&self, connection: &UkgProConnection, context: &Context) {
-        let uid = connection.uid().unwrap_or_default();
-        self.succeeded(&ObjectRef::from_obj(connection));
-        context.agenda.forget(&ObjectRef::from_obj(connection));
-        context.undelivered.forget(&uid);
-        context.hosts.forget(&uid);
+    fn forget(&self, connection: &ConnectionRef, uid: Option<&str>, context: &Context) {
+        self.succeeded(connection);
+        context.agenda.forget(connection);
+        let uid = uid.unwrap_or_default();
+        context.undelivered.forget(uid);
+        context.hosts.forget(uid);
+        context.hosts.forget(&controller::candidate_of(uid));
     }
 
     fn failed(&self, connection: &UkgProConnection, error: &Error) -> Action {
@@ -304,15 +315,13 @@ fn connections(
         .flat_map(move |event| {
             context.secrets.follow(&event, &store);
             context.seen.moved();
-            match &event {
-                Event::InitDone => {
-                    readiness.set();
-                    listed.send_replace(true);
-                }
-                Event::Delete(connection) => checks.forget(connection, &context),
-                _ => {}
+            if let Event::InitDone = &event {
+                readiness.set();
+                listed.send_replace(true);
             }
-            stream::iter(arrivals.after(&event))
+            let news = arrivals.after(&event);
+            news.gone.iter().for_each(|(connection, uid)| checks.forget(connection, uid.as_deref(), &context));
+            stream::iter(news.changed)
         })
 }
 

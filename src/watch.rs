@@ -18,6 +18,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 
 use crate::api::{CaKind, Reason, UkgProConnection};
+use crate::conditions::{self, CANDIDATE_READY};
 use crate::controller::decide::{is_settled, standing_reason};
 
 /// A reference to a connection.
@@ -55,6 +56,15 @@ impl Edition {
     }
 }
 
+/// What an event of connections comes to.
+#[derive(Default)]
+pub struct News {
+    /// To check.
+    pub changed: Vec<ConnectionRef>,
+    /// Not there any more, or not under this uid.
+    pub gone: Vec<(ConnectionRef, Option<String>)>,
+}
+
 /// Turns events of connections into those that are new. Pure.
 #[derive(Default)]
 pub struct Arrivals {
@@ -63,8 +73,9 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// The connections to check after this event, which the store has applied.
-    pub fn after(&mut self, event: &Event<UkgProConnection>) -> Vec<ConnectionRef> {
+    /// The connections to check after this event, which the store has applied, and those to forget.
+    pub fn after(&mut self, event: &Event<UkgProConnection>) -> News {
+        let mut news = News::default();
         match event {
             Event::Init => self.listing = Some(HashMap::new()),
             Event::InitApply(object) => {
@@ -74,20 +85,27 @@ impl Arrivals {
             Event::InitDone => {
                 let listed = self.listing.take().unwrap_or_default();
                 let before = std::mem::replace(&mut self.editions, listed);
-                let news = self.editions.iter().filter(|(key, edition)| before.get(key) != Some(edition));
-                return news.map(|(key, _)| key.clone()).collect();
+                let changed = self.editions.iter().filter(|(key, edition)| before.get(key) != Some(edition));
+                news.changed = changed.map(|(key, _)| key.clone()).collect();
+                let uid_now = |key| self.editions.get(key).map(|edition| &edition.uid);
+                let gone = before.iter().filter(|(key, edition)| uid_now(key) != Some(&edition.uid));
+                news.gone = gone.map(|(key, edition)| (key.clone(), edition.uid.clone())).collect();
             }
             Event::Apply(object) => {
                 let (key, edition) = (ObjectRef::from_obj(object), Edition::of(object));
-                if self.editions.insert(key.clone(), edition.clone()) != Some(edition) {
-                    return vec![key];
+                let before = self.editions.insert(key.clone(), edition.clone());
+                if before.as_ref() != Some(&edition) {
+                    news.changed.push(key.clone());
                 }
+                news.gone.extend(before.filter(|before| before.uid != edition.uid).map(|before| (key, before.uid)));
             }
             Event::Delete(object) => {
-                self.editions.remove(&ObjectRef::from_obj(object));
+                let key = ObjectRef::from_obj(object);
+                let uid = self.editions.remove(&key).map_or_else(|| object.uid(), |edition| edition.uid);
+                news.gone.push((key, uid));
             }
         }
-        Vec::new()
+        news
     }
 }
 
@@ -242,8 +260,12 @@ fn secrets_of(connection: &UkgProConnection) -> Vec<(&str, LastRead)> {
     let live = read(status.and_then(|status| status.secret_resource_version.as_ref()));
     let mut secrets = vec![(spec.secret_ref.name.as_str(), live)];
     if let Some(candidate) = &spec.candidate_secret_ref {
-        let version = status.and_then(|status| status.candidate.as_ref()).map(|candidate| &candidate.secret_resource_version);
-        let read = version.map_or(LastRead::Never, |version| LastRead::Version(version.clone()));
+        let told = status.filter(|status| conditions::find(&status.conditions, CANDIDATE_READY).is_some());
+        let read = match told.map(|status| &status.candidate) {
+            None => LastRead::Never,
+            Some(None) => LastRead::Unsaid,
+            Some(Some(candidate)) => LastRead::Version(candidate.secret_resource_version.clone()),
+        };
         secrets.push((&candidate.name, read));
     }
     if let Some(ca) = spec.ca_ref.as_ref().filter(|ca| ca.kind == CaKind::Secret) {
@@ -346,51 +368,51 @@ mod tests {
     #[test]
     fn listed_connections_are_handed_on_when_the_list_is_whole() {
         let mut arrivals = Arrivals::default();
-        assert!(arrivals.after(&Event::Init).is_empty());
-        assert!(arrivals.after(&Event::InitApply(named("a", 1))).is_empty());
-        assert!(arrivals.after(&Event::InitApply(named("b", 1))).is_empty());
-        assert_eq!(names(arrivals.after(&Event::InitDone)), ["a", "b"]);
+        assert!(arrivals.after(&Event::Init).changed.is_empty());
+        assert!(arrivals.after(&Event::InitApply(named("a", 1))).changed.is_empty());
+        assert!(arrivals.after(&Event::InitApply(named("b", 1))).changed.is_empty());
+        assert_eq!(names(arrivals.after(&Event::InitDone).changed), ["a", "b"]);
     }
 
     #[test]
     fn a_relist_hands_on_only_what_changed_meanwhile() {
         let mut arrivals = Arrivals::default();
         for event in [Event::Init, Event::InitApply(named("a", 1)), Event::InitApply(named("b", 1)), Event::InitDone] {
-            arrivals.after(&event);
+            arrivals.after(&event).changed;
         }
         for event in
             [Event::Init, Event::InitApply(named("a", 1)), Event::InitApply(named("b", 2)), Event::InitApply(named("c", 1))]
         {
-            assert!(arrivals.after(&event).is_empty());
+            assert!(arrivals.after(&event).changed.is_empty());
         }
-        assert_eq!(names(arrivals.after(&Event::InitDone)), ["b", "c"]);
+        assert_eq!(names(arrivals.after(&Event::InitDone).changed), ["b", "c"]);
     }
 
     #[test]
     fn a_status_wakes_nothing_and_a_spec_does() {
         let mut arrivals = Arrivals::default();
-        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 1)))), ["a"]);
-        assert!(arrivals.after(&Event::Apply(named("a", 1))).is_empty());
-        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2)))), ["a"]);
-        arrivals.after(&Event::Delete(named("a", 2)));
-        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2)))), ["a"], "re-created");
+        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 1))).changed), ["a"]);
+        assert!(arrivals.after(&Event::Apply(named("a", 1))).changed.is_empty());
+        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2))).changed), ["a"]);
+        arrivals.after(&Event::Delete(named("a", 2))).changed;
+        assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2))).changed), ["a"], "re-created");
     }
 
     #[test]
     fn another_object_of_the_same_name_and_a_request_are_news() {
         let mut arrivals = Arrivals::default();
-        arrivals.after(&Event::Apply(named("a", 1)));
+        arrivals.after(&Event::Apply(named("a", 1))).changed;
         let mut other = named("a", 1);
         other.metadata.uid = Some("another".to_owned());
         // It was deleted and made again while the watch was broken.
         for event in [Event::Init, Event::InitApply(other.clone())] {
-            assert!(arrivals.after(&event).is_empty());
+            assert!(arrivals.after(&event).changed.is_empty());
         }
-        assert_eq!(names(arrivals.after(&Event::InitDone)), ["a"]);
+        assert_eq!(names(arrivals.after(&Event::InitDone).changed), ["a"]);
         let requested = std::collections::BTreeMap::from([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())]);
         other.metadata.annotations = Some(requested);
-        assert_eq!(names(arrivals.after(&Event::Apply(other.clone()))), ["a"]);
-        assert!(arrivals.after(&Event::Apply(other)).is_empty());
+        assert_eq!(names(arrivals.after(&Event::Apply(other.clone())).changed), ["a"]);
+        assert!(arrivals.after(&Event::Apply(other)).changed.is_empty());
     }
 
     fn secret(name: &str, version: &str) -> PartialObjectMeta<Secret> {

@@ -52,12 +52,14 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "UKG Pro at {host} refused the login before it looked at the account: the Customer API key is wrong, or this is not the \
              tenant's data centre.",
             "In UKG Pro, open {page} and copy the Customer API key shown at its top (not a User API key) into Secret {secret}, and \
-             compare the host with the URLs on the page Web Services. No login is tried until the Secret or the spec changes.",
+             compare the host with the URLs on the page Web Services. No login is tried until the Secret or the spec changes, or one is \
+             asked for by the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::UserApiKeyRejected => (
             "UKG Pro at {host} refused the User API key.",
             "In UKG Pro, open {page} and copy the User API key from the row of this very user name (not the Customer API key, which is \
-             a different one) into Secret {secret}. No login is tried until the Secret changes.",
+             a different one) into Secret {secret}. No login is tried until the Secret changes or one is asked for by the annotation \
+             reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::LoginHeld => (
             "No login was tried: {host} has refused these same credentials before.",
@@ -165,7 +167,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::LoginFailedUnexplained => (
             "UKG Pro at {host} failed the login in words the operator does not know; most likely it was refused.",
-            "Compare Secret {secret} with {page}. To protect the account from being locked, no login is tried until the Secret changes.",
+            "Compare Secret {secret} with {page}. To protect the account from being locked, no login is tried until the Secret changes \
+             or one is asked for by the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::LoginUncertain => (
             "A login to {host} with these values was sent and no end of it was seen, so UKG Pro may have refused it.",
@@ -206,9 +209,10 @@ pub fn candidate(reason: Reason, facts: &Facts) -> String {
     let message = message(reason, facts);
     match reason {
         Reason::AllPermissionsGranted => {
-            format!("{message} Name Secret {} in spec.secretRef to promote it; that costs no login.", facts.secret)
+            format!("Candidate: {message} Name Secret {} in spec.secretRef to promote it; that costs no login.", facts.secret)
         }
-        _ => message,
+        // What is to be corrected is the candidate's.
+        _ => format!("Candidate: {}", message.replace("spec.secretRef", "spec.candidateSecretRef")),
     }
 }
 

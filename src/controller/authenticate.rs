@@ -1,12 +1,11 @@
 //! authenticate: a target → a session, by one login. Speaks to UKG Pro.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::resolve::Target;
-use crate::ledger::Turn;
+use crate::ledger::{Lend, Turn};
 use crate::metrics::{LoginOutcome, Metrics, Stage};
 use crate::ukg::catalogue::{Api, Requirement, RestProbe};
 use crate::ukg::client::Client;
@@ -83,9 +82,9 @@ pub async fn authenticate(
     services: &impl WebServices,
     turn: &mut Turn,
     deadline: Instant,
-    lend: Duration,
+    lend: Lend,
 ) -> Result<Arc<Session>, LoginFailure> {
-    let session = services.log_in(deadline).await.inspect_err(|failure| turn.failed(*failure))?;
+    let session = services.log_in(deadline).await.inspect_err(|failure| turn.failed(*failure, lend.authority))?;
     let session = Arc::new(session);
     turn.succeeded(&session, lend);
     Ok(session)

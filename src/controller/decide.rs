@@ -11,16 +11,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::gate::{Hold, is_of, is_refusal};
+use super::gate::{self, Hold, is_of, is_refusal, mark};
 use super::lint::{self, Finding};
-use super::probe::Probed;
+use super::probe::{self, Probed};
 use super::resolve::{CaFlaw, Resolved, Unresolved};
 use crate::api::{
     Access, ApiKind, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection,
-    UkgProConnectionStatus, Verdict,
+    UkgProConnectionStatus, Verdict, Worked,
 };
 use crate::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
 use crate::hosts::PAUSE_MAX;
+use crate::ledger::RestEnd;
 use crate::ukg::catalogue::{Api, Requirement};
 use crate::ukg::login::{LoginFailure, Refusal, Unclear};
 use crate::ukg::outcome::Outcome;
@@ -55,6 +56,8 @@ pub struct Observed {
     /// Which check in a row without a usable answer this is, as far as the status counts them; 0 if it got one. Counted when it is
     /// made, so that deciding on it again does not count again.
     failures: i32,
+    /// Whether something is left that should be looked at soon.
+    soon: bool,
 }
 
 impl Observed {
@@ -66,7 +69,12 @@ impl Observed {
             _ => 0,
         };
         let failures = if is_transient(observation.reason()) { (before + 1).min(threshold) } else { 0 };
-        Self { observation, candidate, failures }
+        Self { observation, candidate, failures, soon: false }
+    }
+
+    /// The same, to be looked at again soon.
+    pub fn again_soon(self) -> Self {
+        Self { soon: true, ..self }
     }
 
     /// The reason it comes down to by itself.
@@ -99,6 +107,8 @@ pub struct Decision {
 /// A Kubernetes event to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
+    /// Whether it is about the candidate.
+    pub of_candidate: bool,
     /// Whether it is bad news.
     pub warning: bool,
     /// Its reason.
@@ -109,6 +119,8 @@ pub struct Note {
 
 /// The first wait after a transient failure.
 const RETRY_MIN: Duration = Duration::from_secs(15);
+/// When something was left out.
+const SOON: Duration = Duration::from_secs(60);
 /// The longest: an outage of hours must not mean hours more until it is seen to have ended.
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
@@ -120,7 +132,7 @@ pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], obser
         return suspended(connection, previous, now);
     }
     let finding = Conclusion::of(connection, observed, previous);
-    let candidate = Rehearsal::of(connection, observed, previous);
+    let candidate = Rehearsal::of(connection, requirements, observed, previous);
     let status = status(connection, requirements, previous, observed, &finding, candidate.as_ref(), now);
     let events = event(previous, &status, &finding).into_iter();
     let events = events.chain(candidate.and_then(|candidate| candidate.event(previous))).collect();
@@ -156,14 +168,15 @@ pub fn is_failing(connection: &UkgProConnection) -> bool {
 pub fn first_due(connection: &UkgProConnection, now: Timestamp) -> Option<Duration> {
     let status = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
     let reason = standing_reason(status)?;
-    let wait = wait(connection, status, reason, now);
-    Some(wait.mul_f64(share(&(connection.metadata.uid.as_deref(), "first"))))
+    let wait = wait(connection, status, reason, now).mul_f64(share(&(connection.metadata.uid.as_deref(), "first")));
+    let held = status.next_check_time.as_ref().map(|until| Duration::try_from(until.0.duration_since(now)).unwrap_or_default());
+    Some(held.map_or(wait, |held| wait.min(held)))
 }
 
-/// Whether a reason may pass by itself, and so is not taken for the truth at once where another was before.
+/// Whether a reason may pass by itself, and so is not taken for the truth at once where another was before. An answer from which
+/// nothing can be told is an answer.
 fn is_transient(reason: Reason) -> bool {
-    let undetermined = matches!(reason, Reason::LoginUndetermined | Reason::PermissionsUndetermined);
-    reason.verdict() == Some(Verdict::Unreachable) || undetermined
+    reason.verdict() == Some(Verdict::Unreachable)
 }
 
 /// The one reason an observation comes down to.
@@ -206,19 +219,32 @@ struct Rehearsal {
 
 impl Rehearsal {
     /// `None` without a candidate. While it is not looked at, and through trouble on the way, it stays what it was.
-    fn of(connection: &UkgProConnection, observed: &Observed, previous: &UkgProConnectionStatus) -> Option<Self> {
-        let promoted = connection.spec.promoted()?;
+    fn of(
+        connection: &UkgProConnection,
+        requirements: &[Requirement],
+        observed: &Observed,
+        previous: &UkgProConnectionStatus,
+    ) -> Option<Self> {
+        let promoted = connection.promoted()?;
+        let mark = mark(&promoted.spec, requirements);
         let looked = observed.candidate.as_ref().map(|observation| (observation, observation.finding(&Default::default())));
-        let status = looked.as_ref().and_then(|(observation, _)| observation.resolved()).map(|resolved| CandidateStatus {
-            checked_spec: promoted.checked(),
-            secret_resource_version: resolved.secret_version.clone(),
+        let status = looked.as_ref().and_then(|(observation, _)| {
+            let resolved = observation.resolved()?;
+            let version = resolved.secret_version.clone();
+            let worked = observation.worked(gate::vouched(&promoted, resolved));
+            Some(CandidateStatus { checked_spec: mark.clone(), secret_resource_version: version, worked })
         });
         let before = conditions::find(&previous.conditions, CANDIDATE_READY);
-        let same = previous.candidate.as_ref().is_some_and(|before| match &status {
-            Some(status) => before == status,
-            None => before.checked_spec == promoted.checked() && looked.is_none(),
+        let same = previous.candidate.as_ref().is_some_and(|before| {
+            let version = status.as_ref().map(|status| &status.secret_resource_version);
+            before.checked_spec == mark
+                && version.map_or(looked.is_none(), |version| *version == before.secret_resource_version)
         });
-        let passes = looked.as_ref().is_none_or(|(_, (reason, _))| is_transient(*reason));
+        // A hold without an end repeats what was said.
+        let passes = looked.as_ref().is_none_or(|(observation, (reason, _))| match observation {
+            Observation::Held(_, hold) => hold.until().is_none() && before.is_some_and(|before| before.status == "False"),
+            _ => is_transient(*reason),
+        });
         if let Some(before) = before.filter(|_| same && passes) {
             return Some(Self {
                 condition: as_it_was(CANDIDATE_READY, before),
@@ -229,7 +255,7 @@ impl Rehearsal {
         let (reason, message) = match looked {
             None => (Reason::Probing, wording::message(Reason::Probing, &Facts::default())),
             Some((observation, (reason, detail))) => {
-                let facts = facts(observation, reason, detail, &promoted.secret_ref.name);
+                let facts = facts(observation, reason, detail, &promoted.spec.secret_ref.name);
                 (reason, wording::candidate(reason, &facts))
             }
         };
@@ -246,7 +272,8 @@ impl Rehearsal {
     fn event(self, previous: &UkgProConnectionStatus) -> Option<Note> {
         let before = conditions::find(&previous.conditions, CANDIDATE_READY).map(|before| before.reason.as_str());
         let reason = self.reason.filter(|reason| before != Some(reason.as_str()))?;
-        Some(Note { warning: reason != Reason::AllPermissionsGranted, reason, message: self.condition.message })
+        let warning = reason != Reason::AllPermissionsGranted;
+        Some(Note { of_candidate: true, warning, reason, message: self.condition.message })
     }
 }
 
@@ -274,6 +301,26 @@ impl Observation {
             | Self::LoginFailed(resolved, _)
             | Self::Probed(resolved, _)
             | Self::Promoted(resolved, _) => Some(resolved),
+        }
+    }
+
+    /// What has worked with these values, given what had.
+    fn worked(&self, before: Worked) -> Worked {
+        match self {
+            Self::Probed(_, probed) => {
+                let rest = match probe::rest_end(probed) {
+                    Some(RestEnd::Works) => true,
+                    Some(RestEnd::Refused) => false,
+                    Some(RestEnd::Unanswered) | None => before.rest,
+                };
+                Worked { login: true, rest }
+            }
+            Self::Promoted(_, granted) => {
+                Worked { login: true, rest: before.rest || granted.iter().any(|required| required.api == Api::Rest) }
+            }
+            Self::LoginFailed(_, failure) if failure.spends_the_credentials() => Worked::default(),
+            Self::Held(_, hold) if hold.until().is_none() => Worked::default(),
+            _ => before,
         }
     }
 
@@ -480,6 +527,7 @@ fn status(
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
         failures: if finding.reason == Reason::Degraded { *failures } else { 0 },
+        worked: resolved.map(|resolved| observation.worked(gate::vouched(connection, resolved))).unwrap_or_default(),
         next_check_time: held_until.map(conditions::whole_seconds),
         candidate: candidate.and_then(|candidate| candidate.status.clone()),
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
@@ -584,12 +632,18 @@ fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, n
             _ => before,
         }
     };
-    let candidate = conditions::find(&previous.conditions, CANDIDATE_READY).filter(|_| stays).map(|_| CANDIDATE_READY);
+    let promoted = connection.spec.promoted().map(|spec| spec.checked());
+    let same_candidate = previous
+        .candidate
+        .as_ref()
+        .is_some_and(|candidate| promoted.is_some_and(|checked| candidate.checked_spec.starts_with(&checked)));
+    let candidate =
+        conditions::find(&previous.conditions, CANDIDATE_READY).filter(|_| stays && same_candidate).map(|_| CANDIDATE_READY);
     let wanted = conditions::ALWAYS.into_iter().chain(candidate).map(keep).collect();
     let before = if stays { previous.clone() } else { UkgProConnectionStatus::default() };
     let status = UkgProConnectionStatus {
         observed_generation: generation,
-        last_handled_reconcile_at: connection.requested_at().map(str::to_owned),
+        candidate: before.candidate.clone().filter(|_| same_candidate),
         state: if before.state.is_empty() { "Unknown".to_owned() } else { before.state },
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
         ..before
@@ -606,7 +660,7 @@ fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, fin
     if same || (was_good && good) {
         return None;
     }
-    Some(Note { warning: !good, reason: finding.reason, message: finding.message.clone() })
+    Some(Note { of_candidate: false, warning: !good, reason: finding.reason, message: finding.message.clone() })
 }
 
 /// When to look again. Nobody is asked again before the time it gave, and what is held until a time is looked at then.
@@ -627,7 +681,12 @@ fn requeue(
     if let Some(until) = &status.next_check_time {
         wait = wait.min(Duration::try_from(until.0.duration_since(now)).unwrap_or_default() + Duration::from_secs(1));
     }
-    let asked = observed.observation.rate_limited().flatten().unwrap_or_default().min(PAUSE_MAX);
+    if observed.soon {
+        wait = wait.min(SOON);
+    }
+    let both = [Some(&observed.observation), observed.candidate.as_ref()];
+    let asked = both.into_iter().flatten().filter_map(|observation| observation.rate_limited().flatten()).max();
+    let asked = asked.unwrap_or_default().min(PAUSE_MAX);
     spread(connection, wait.max(asked), now)
 }
 

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 
 use super::decide::standing_reason;
 use super::resolve::Resolved;
-use crate::api::{ApiKind, PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::api::{Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict, Worked};
 use crate::conditions::{self, CANDIDATE_READY};
 use crate::ledger::book::a_day_after;
-use crate::ledger::{Entry, Known, Login, Request, Rest, Vouched};
+use crate::ledger::{Entry, Known, Login, Request, Rest};
+use crate::ukg::catalogue::Requirement;
 use crate::ukg::login::LoginFailure;
 
 /// What may be sent.
@@ -70,8 +71,8 @@ pub fn gate(
     if let Some(until) = known.spent_until {
         return Gate::Held(Hold::Limit(until));
     }
-    let granted = known.entry.as_ref().and_then(|entry| entry.granted);
-    if request.is_some() && request != granted {
+    let granted = known.entry.as_ref().map_or(&[][..], |entry| &entry.granted);
+    if request.is_some_and(|request| !granted.contains(&request)) {
         return known.requests_failed_until.map_or(Gate::Open, |until| Gate::Held(Hold::Limit(until)));
     }
     let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
@@ -80,7 +81,7 @@ pub fn gate(
     let entry = known.entry.as_ref().unwrap_or(&unknown);
     let uncertain = entry.times_within_a_day(now) > 0;
     match entry.login {
-        Some(Login::Refused(failure)) => return Gate::Held(Hold::Refused(failure)),
+        Some(Login::Refused(failure) | Login::BegunAgain(failure)) => return Gate::Held(Hold::Refused(failure)),
         _ if !known.login_works && status.is_some_and(says_refused) => return Gate::Held(Hold::StatusStands),
         // What a killed process left of values that work: once more, and not again and again.
         Some(Login::Begun) if uncertain && !(vouched.login && entry.times < 2) => {
@@ -100,20 +101,9 @@ pub fn gate(
 }
 
 /// What this connection's status says has worked with these very values.
-pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Vouched {
-    let Some(status) = connection.status.as_ref().filter(|status| is_of(status, connection, resolved)) else {
-        return Vouched::default();
-    };
-    let login = standing_reason(status).is_some_and(|reason| {
-        matches!(reason.verdict(), Some(Verdict::Active | Verdict::Forbidden)) || reason == Reason::PermissionsUndetermined
-    });
-    let by_rest = |state, reason: Option<Reason>| {
-        let reason = reason.map(Reason::as_str);
-        let mut of_rest = status.permissions.iter().filter(|permission| permission.api == ApiKind::Rest);
-        of_rest.any(|permission| permission.state == state && (reason.is_none() || permission.reason.as_deref() == reason))
-    };
-    let rest = by_rest(PermissionState::Granted, None) || by_rest(PermissionState::Denied, Some(Reason::PermissionsMissing));
-    Vouched { login, rest: login && rest }
+pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Worked {
+    let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
+    status.map(|status| status.worked).unwrap_or_default()
 }
 
 /// Whether a status is about these very values and the spec as it is.
@@ -122,16 +112,24 @@ pub fn is_of(status: &UkgProConnectionStatus, connection: &UkgProConnection, res
         && status.secret_resource_version.as_deref() == Some(&resolved.secret_version)
 }
 
-/// Whether these very values, with this very spec, were found to work while they were the candidate. A person who asks wants to know
-/// anew.
-pub fn is_promoted(connection: &UkgProConnection, resolved: &Resolved) -> bool {
+/// Whether these very values, with this very spec and these permissions, were found to work while they were the candidate. A person
+/// who asks wants to know anew.
+pub fn is_promoted(connection: &UkgProConnection, resolved: &Resolved, requirements: &[Requirement]) -> bool {
     let Some(status) = connection.status.as_ref().filter(|_| connection.open_request().is_none()) else { return false };
-    let checked = connection.spec.checked();
     conditions::is_true(&status.conditions, CANDIDATE_READY)
-        && status.checked_spec.as_ref() != Some(&checked)
+        && status.checked_spec.as_ref() != Some(&connection.spec.checked())
         && status.candidate.as_ref().is_some_and(|candidate| {
-            candidate.checked_spec == checked && candidate.secret_resource_version == resolved.secret_version
+            candidate.checked_spec == mark(&connection.spec, requirements)
+                && candidate.secret_resource_version == resolved.secret_version
         })
+}
+
+/// A fingerprint of a spec and of the permissions it came to: a profile may have others with another catalogue.
+pub fn mark(spec: &UkgProConnectionSpec, requirements: &[Requirement]) -> String {
+    let rows: Vec<_> = requirements.iter().map(|required| format!("{} {}", required.row.name, required.api)).collect();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, rows.join("\n").as_bytes());
+    let rows: String = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{rows}", spec.checked())
 }
 
 fn says_refused(status: &UkgProConnectionStatus) -> bool {
@@ -201,7 +199,7 @@ mod tests {
             assert_eq!(gate(&connection, &resolved, &known, Some(request(1)), at(0)), Gate::Open, "{what}, asked for");
             let mut granted = known.clone();
             if let Some(entry) = &mut granted.entry {
-                entry.granted = Some(request(1));
+                entry.granted = vec![request(1)];
                 assert_eq!(gate(&connection, &resolved, &granted, Some(request(1)), at(0)), expected, "{what}, granted");
                 assert_eq!(gate(&connection, &resolved, &granted, Some(request(2)), at(0)), Gate::Open, "{what}, again");
             }

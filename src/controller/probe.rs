@@ -3,8 +3,9 @@
 //! Probes run side by side and none hides another. Those whose answer was lost are repeated one after another, so that a host that
 //! loses each second answer is seen as it is; a host that loses them all costs two reads more.
 //!
-//! A REST read carries user name and password, so it counts as a login with UKG Pro: one goes ahead, and if that is refused as a
-//! login (401) the others are not sent, lest they lock the account; and none is repeated that was never seen to work.
+//! A REST read carries user name and password, so it counts as a login with UKG Pro: one goes ahead, and the next, until one is seen
+//! to be taken; if one is refused as a login (401) no other is sent, lest they lock the account; and none is repeated that was never
+//! seen to work.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -55,8 +56,12 @@ pub async fn probe(
     let probes = Probes { services, session, deadline, first: Instant::now() + left.mul_f64(FIRST_SHARE) };
     let (soap, rest): (Vec<_>, Vec<_>) =
         requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
-    let (soap, rest) = futures::join!(probes.side_by_side(&soap), probes.first_alone(&rest, basic));
-    let basic_works = basic == Basic::Works || rest_end(rest.iter().map(|(_, found)| found)) == Some(RestEnd::Works);
+    let (soap, rest) = futures::join!(probes.side_by_side(&soap), probes.one_ahead(&rest, basic));
+    let basic_works = match rest_end(rest.iter().map(|(_, found)| found)) {
+        Some(RestEnd::Works) => true,
+        Some(RestEnd::Refused) => false,
+        Some(RestEnd::Unanswered) | None => basic == Basic::Works,
+    };
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probes.repeat(&mut probed, basic_works).await;
     probed.sort_by_key(|(position, _)| *position);
@@ -97,25 +102,36 @@ impl<S: WebServices> Probes<'_, S> {
         running.collect().await
     }
 
-    async fn first_alone(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
-        let Some((first, others)) = requirements.split_first() else {
-            return Vec::new();
-        };
-        let first = match basic {
-            Basic::Held(RestHold::Refused) => found(*first, Outcome::LoginRefused),
-            Basic::Held(RestHold::Uncertain) => found(*first, Outcome::Held),
-            Basic::Works | Basic::Untried => self.one(*first).await,
-        };
-        let others = match first.1.outcome {
-            Outcome::LoginRefused => others.iter().map(|other| found(*other, Outcome::Undetermined)).collect(),
-            Outcome::Held => others.iter().map(|other| found(*other, Outcome::Held)).collect(),
-            // It may have been refused.
-            lost @ Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) if basic == Basic::Untried => {
-                others.iter().map(|other| found(*other, lost)).collect()
-            }
-            _ => self.side_by_side(others).await,
-        };
-        std::iter::once(first).chain(others).collect()
+    async fn one_ahead(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
+        let mut probed = Vec::with_capacity(requirements.len());
+        let mut left = requirements;
+        while let Some((ahead, others)) = left.split_first() {
+            let ahead = match basic {
+                Basic::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
+                Basic::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
+                Basic::Works | Basic::Untried => self.one(*ahead).await,
+            };
+            let outcome = ahead.1.outcome;
+            probed.push(ahead);
+            left = others;
+            let as_well = match outcome {
+                Outcome::Granted | Outcome::Denied => {
+                    probed.extend(self.side_by_side(others).await);
+                    break;
+                }
+                Outcome::LoginRefused => Outcome::Undetermined,
+                Outcome::Held | Outcome::Error(Unanswered::RateLimited { .. }) => outcome,
+                // It may have been refused.
+                Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) if basic == Basic::Untried => outcome,
+                // No time is left for the others.
+                Outcome::Error(_) if Instant::now() >= self.first => outcome,
+                // It says nothing of the login, so the next goes ahead.
+                Outcome::Undetermined | Outcome::Error(_) => continue,
+            };
+            probed.extend(others.iter().map(|other| found(*other, as_well)));
+            break;
+        }
+        probed
     }
 
     async fn one(&self, requirement: Placed<&Requirement>) -> Placed<Probed> {
@@ -124,15 +140,20 @@ impl<S: WebServices> Probes<'_, S> {
 
     /// Asks again for answers that were lost, one after another, and gives up when two in a row are.
     async fn repeat(&self, probed: &mut [Placed<Probed>], basic_works: bool) {
-        let is_lost = |found: &Probed| match found.outcome {
+        let mut basic_works = basic_works;
+        let is_lost = |found: &Probed, basic_works: bool| match found.outcome {
             // The host has said when to come again.
             Outcome::Error(Unanswered::RateLimited { .. }) => false,
             Outcome::Error(_) => found.requirement.api == Api::Soap || basic_works,
             _ => false,
         };
-        let mut left = u32::try_from(probed.iter().filter(|(_, found)| is_lost(found)).count()).unwrap_or(u32::MAX);
+        let mut left =
+            u32::try_from(probed.iter().filter(|(_, found)| is_lost(found, basic_works)).count()).unwrap_or(u32::MAX);
         let mut lost_in_a_row = 0;
-        for (_, found) in probed.iter_mut().filter(|(_, found)| is_lost(found)) {
+        for (_, found) in probed {
+            if !is_lost(found, basic_works) {
+                continue;
+            }
             for _ in 0..REPEATS {
                 if lost_in_a_row >= REPEATS {
                     return;
@@ -151,6 +172,7 @@ impl<S: WebServices> Probes<'_, S> {
                     Outcome::Error(_) => lost_in_a_row += 1,
                     _ => {
                         (found.outcome, lost_in_a_row) = (outcome, 0);
+                        basic_works &= outcome != Outcome::LoginRefused;
                         break;
                     }
                 }

@@ -67,7 +67,7 @@ impl Undelivered {
     pub fn keep(&self, connection: &UkgProConnection, observed: Observed) {
         if let (Some(uid), true) = (connection.uid(), observed.cost_a_login()) {
             let request = connection.requested_at().map(str::to_owned);
-            self.all().insert(uid, Kept { request, checked: connection.spec.checked(), observed });
+            self.all().insert(uid, Kept { request, checked: checked(connection), observed });
         }
     }
 
@@ -75,7 +75,7 @@ impl Undelivered {
     pub fn take(&self, connection: &UkgProConnection, resolved: &Resolved) -> Option<Observed> {
         let Kept { request, checked, observed } = self.all().remove(&connection.uid()?)?;
         let same = request.as_deref() == connection.requested_at()
-            && checked == connection.spec.checked()
+            && checked == self::checked(connection)
             && observed.resolved().is_some_and(|before| before.is_of(resolved));
         same.then_some(observed)
     }
@@ -90,6 +90,12 @@ impl Undelivered {
     }
 }
 
+/// What an observation is about: the live spec and the one with the candidate.
+fn checked(connection: &UkgProConnection) -> String {
+    let promoted = connection.spec.promoted().map(|spec| spec.checked());
+    format!("{} {}", connection.spec.checked(), promoted.unwrap_or_default())
+}
+
 /// Publishes a decision.
 pub async fn publish(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     if connection.status.as_ref() == Some(&decision.status) {
@@ -100,13 +106,21 @@ pub async fn publish(connection: &UkgProConnection, decision: &Decision, context
         for note in &decision.events {
             let name = connection.name_any();
             let namespace = connection.namespace().unwrap_or_default();
-            tracing::info!(namespace, name, state = decision.status.state, reason = note.reason.as_str(), "verdict changed");
+            let of = if note.of_candidate { "candidate" } else { "connection" };
+            tracing::info!(
+                namespace,
+                name,
+                of,
+                state = decision.status.state,
+                reason = note.reason.as_str(),
+                "verdict changed"
+            );
             let regarding = ObjectReference {
                 // Not the field path or resource version: an event is about the object, whatever version.
                 resource_version: None,
                 ..connection.object_ref(&())
             };
-            let Note { warning, reason, message } = note;
+            let Note { warning, reason, message, .. } = note;
             post(regarding, *warning, reason.as_str(), message, context).await;
         }
     }

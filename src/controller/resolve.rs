@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
 use crate::api::{self, ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
+use crate::ledger::turn::Authority;
 use crate::ukg::capture::Recorder;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
@@ -33,6 +34,8 @@ pub struct Target {
     pub credentials: Credentials,
     /// How to get there.
     pub transport: Transport,
+    /// Which authorities it trusts besides the platform's.
+    pub authority: Authority,
     /// What must be granted.
     pub requirements: Vec<Requirement>,
     /// The Secret's `resourceVersion`.
@@ -199,11 +202,15 @@ pub fn resolve(
     // LoginService wants the user API key; only what is tested by REST alone does without.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
     let credentials = values.credentials(&keys, by_rest_alone)?;
-    let transport = match referents.bundle {
-        None => shared.clone(),
-        Some(pem) => pem.and_then(|pem| trust(&pem, shared)).map_err(Unresolved::CaInvalid)?,
+    let (transport, authority) = match referents.bundle {
+        None => (shared.clone(), None),
+        Some(pem) => {
+            let pem = pem.map_err(Unresolved::CaInvalid)?;
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem);
+            (trust(&pem, shared).map_err(Unresolved::CaInvalid)?, digest.as_ref().try_into().ok())
+        }
     };
-    Ok(Target { endpoint, credentials, transport, requirements, secret_version, keys, recorder: None })
+    Ok(Target { endpoint, credentials, transport, authority, requirements, secret_version, keys, recorder: None })
 }
 
 /// A Secret's values, each wiped when dropped.

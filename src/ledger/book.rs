@@ -2,7 +2,7 @@
 //!
 //! **Contract.** A change is [unsaved](Book::unsaved) until a snapshot with it was stored. Where another process has stored
 //! something else meanwhile, [`Book::rebase`] lets what was *seen* win: a refusal over anything, and what the other wrote over an
-//! intent that was made without knowing of it.
+//! intent that was made without knowing of it. Requests that either has granted are granted.
 //!
 //! **Bound.** [`ENTRIES_MAX`] entries, the longest unused dropped first; what nothing has asked for in [`UNUSED_DAYS`] is pruned.
 
@@ -19,10 +19,15 @@ use crate::ukg::login::{LoginFailure, Refusal, Unclear};
 pub const ENTRIES_MAX: usize = 8_192;
 /// A refusal is kept for as long as something asks for it, and so long after: the values are in no Secret any more.
 pub const UNUSED_DAYS: i64 = 90;
+/// Requests of so many connections are remembered of the same credentials: that more are under way at once, and none of them is
+/// answered in its status, takes as many deaths of the operator.
+const GRANTED_MAX: usize = 8;
 /// That something still asks for an entry is written down this often at the most, for nothing moves at rest.
 const USE_NOTED_DAYS: i64 = 30;
 /// The first line of what is stored.
 const HEADER: &str = "v1";
+/// Before the word for a refusal, where the login was begun again.
+const BEGUN_AGAIN: &str = "begun-after-";
 
 /// What a login depends on, unreadable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +37,7 @@ pub struct Fingerprint(pub(super) [u8; 16]);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Account(pub(super) [u8; 8]);
 
-/// A person's request for one more try, unreadable.
+/// A person's request for one more try, unreadable: four bytes for the connection it was made on, four for what it says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Request(pub(super) [u8; 8]);
 
@@ -51,14 +56,20 @@ pub struct Entry {
     pub rest: Option<Rest>,
     /// When that was, to the second.
     pub at: Timestamp,
-    /// The last request that was granted a try. It grants no other.
-    pub granted: Option<Request>,
+    /// The requests that were granted a try, the last of each connection. They grant no other.
+    pub granted: Vec<Request>,
     /// How many logins with these values failed, or may have, until a day has passed since the last.
     pub times: u16,
     /// Who wrote it.
     pub life: Life,
     /// When something last asked for it, to some weeks.
     pub used: Timestamp,
+}
+
+impl Request {
+    fn connection(&self) -> &[u8] {
+        &self.0[..4]
+    }
 }
 
 /// A login that is not known to work.
@@ -68,6 +79,8 @@ pub enum Login {
     Begun,
     /// It was refused.
     Refused(LoginFailure),
+    /// It was refused, then begun once more because a person asked, and how that ended is not known. What was seen stands.
+    BegunAgain(LoginFailure),
 }
 
 /// Basic authentication that is not known to work.
@@ -88,6 +101,14 @@ impl Entry {
     /// The logins that failed within a day, or may have.
     pub fn times_within_a_day(&self, now: Timestamp) -> u16 {
         if self.uncertain_until() > now { self.times } else { 0 }
+    }
+
+    /// Notes that a request is granted a try, in place of an earlier one of the same connection.
+    pub fn grant(&mut self, request: Request) {
+        self.granted.retain(|granted| granted.connection() != request.connection());
+        self.granted.push(request);
+        let too_many = self.granted.len().saturating_sub(GRANTED_MAX);
+        self.granted.drain(..too_many);
     }
 
     fn is_refusal(&self) -> bool {
@@ -173,12 +194,14 @@ impl Book {
         self.unsaved.insert(fingerprint, Premise::Either(before, taken));
     }
 
-    /// Notes that something asked for these credentials.
-    pub fn note_use(&mut self, fingerprint: Fingerprint, now: Timestamp) {
-        let Some(entry) = self.entries.get(&fingerprint) else { return };
-        if now.duration_since(entry.used) > days(USE_NOTED_DAYS) {
+    /// Notes that something asked for these credentials; gives whether that is to be stored.
+    pub fn note_use(&mut self, fingerprint: Fingerprint, now: Timestamp) -> bool {
+        let Some(entry) = self.entries.get(&fingerprint) else { return false };
+        let noted = now.duration_since(entry.used) > days(USE_NOTED_DAYS);
+        if noted {
             self.set(fingerprint, Some(Entry { used: now, ..entry.clone() }));
         }
+        noted
     }
 
     /// Until when logins with this account have failed, or may have, this often within a day; `None` if they have not.
@@ -240,12 +263,18 @@ impl Book {
         let mut unsaved = HashMap::new();
         for (fingerprint, premise) in self.unsaved.drain() {
             let (mine, their) = (self.entries.get(&fingerprint), theirs.get(&fingerprint));
-            let seen = mine.is_some_and(Entry::is_refusal);
-            if mine == their || !(seen || premise.holds(their)) {
+            let (seen, holds) = (mine.is_some_and(Entry::is_refusal), premise.holds(their));
+            if mine == their || !(seen || holds) {
                 continue;
             }
             match mine {
-                Some(mine) => entries.insert(fingerprint, mine.clone()),
+                Some(mine) if holds => entries.insert(fingerprint, mine.clone()),
+                Some(mine) => {
+                    let granted = their.map(|their| their.granted.clone()).unwrap_or_default();
+                    let mut kept = Entry { granted, ..mine.clone() };
+                    mine.granted.iter().for_each(|request| kept.grant(*request));
+                    entries.insert(fingerprint, kept)
+                }
                 None => entries.remove(&fingerprint),
             };
             unsaved.insert(fingerprint, Premise::Stored(their.cloned()));
@@ -267,22 +296,24 @@ fn days(days: i64) -> SignedDuration {
 
 fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let login = match entry.login {
-        None => "-",
-        Some(Login::Begun) => "begun",
-        Some(Login::Refused(failure)) => word(failure),
+    let (login, how) = match entry.login {
+        None => ("-", ""),
+        Some(Login::Begun) => ("begun", ""),
+        Some(Login::Refused(failure)) => ("", word(failure)),
+        Some(Login::BegunAgain(failure)) => (BEGUN_AGAIN, word(failure)),
     };
     let rest = match entry.rest {
         None => "-",
         Some(Rest::Begun) => "begun",
         Some(Rest::Refused) => "refused",
     };
-    let granted = entry.granted.map_or_else(|| "-".to_owned(), |Request(request)| encode(&request));
+    let granted = entry.granted.iter().map(|Request(request)| encode(request)).collect::<Vec<_>>().join(",");
+    let granted = if granted.is_empty() { "-" } else { &granted };
     let mut line = String::new();
     let (at, used, times) = (entry.at.as_second(), entry.used.as_second(), entry.times);
     let (account, life) = (encode(&entry.account.0), encode(&entry.life.0));
     // Writing to a String does not fail.
-    let _ = writeln!(line, "{} {account} {login} {rest} {times} {at} {used} {granted} {life}", encode(&fingerprint));
+    let _ = writeln!(line, "{} {account} {login}{how} {rest} {times} {at} {used} {granted} {life}", encode(&fingerprint));
     line
 }
 
@@ -295,6 +326,15 @@ fn word(failure: LoginFailure) -> &'static str {
     }
 }
 
+fn failure(word: &str) -> LoginFailure {
+    match word {
+        "credentials" => LoginFailure::Refused(Refusal::Credentials),
+        "customer-api-key" => LoginFailure::Refused(Refusal::CustomerApiKey),
+        "user-api-key" => LoginFailure::Refused(Refusal::UserApiKey),
+        _ => LoginFailure::Undetermined(Unclear::Failed),
+    }
+}
+
 /// Lines that cannot be read are left out; a word that is not known stands for a refusal, as a newer operator may have told one.
 fn parse(text: &str) -> HashMap<Fingerprint, Entry> {
     text.lines().filter(|line| *line != HEADER).filter_map(entry).collect()
@@ -304,13 +344,11 @@ fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
     let fields: Vec<_> = line.split(' ').collect();
     let [fingerprint, account, login, rest, times, at, used, granted, life] = fields.as_slice() else { return None };
     let second = |text: &str| text.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
-    let login = match *login {
-        "-" => None,
-        "credentials" => Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials))),
-        "customer-api-key" => Some(Login::Refused(LoginFailure::Refused(Refusal::CustomerApiKey))),
-        "user-api-key" => Some(Login::Refused(LoginFailure::Refused(Refusal::UserApiKey))),
-        "begun" => Some(Login::Begun),
-        _ => Some(Login::Refused(LoginFailure::Undetermined(Unclear::Failed))),
+    let login = match (*login, login.strip_prefix(BEGUN_AGAIN)) {
+        ("-", _) => None,
+        ("begun", _) => Some(Login::Begun),
+        (_, Some(word)) => Some(Login::BegunAgain(failure(word))),
+        (word, None) => Some(Login::Refused(failure(word))),
     };
     let rest = match *rest {
         "-" => None,
@@ -323,7 +361,7 @@ fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         rest,
         times: times.parse().ok()?,
         at: second(at)?,
-        granted: bytes(granted).map(Request),
+        granted: granted.split(',').filter_map(bytes).map(Request).collect(),
         life: Life(bytes(life)?),
         used: second(used)?,
     };

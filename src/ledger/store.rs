@@ -10,6 +10,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
+use zeroize::Zeroizing;
 
 use crate::controller::{KUBERNETES_DEADLINE, kubernetes_failure};
 
@@ -24,10 +25,10 @@ const DESCRIPTION: (&str, &str) = (
 );
 
 /// What is stored.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Stored {
     /// The HMAC key.
-    pub key: Vec<u8>,
+    pub key: Zeroizing<Vec<u8>>,
     /// The entries.
     pub entries: String,
     /// The version that was read, to write onto; `None` where there was nothing.
@@ -47,11 +48,21 @@ pub enum Written {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Reading.
-    #[error("reading the login ledger: {}", kubernetes_failure(.0))]
-    Read(#[source] kube::Error),
+    #[error("getting Secret {name}, the login ledger: {}", kubernetes_failure(source))]
+    Read {
+        #[allow(missing_docs)]
+        source: kube::Error,
+        #[allow(missing_docs)]
+        name: String,
+    },
     /// Writing.
-    #[error("writing the login ledger: {}", kubernetes_failure(.0))]
-    Write(#[source] kube::Error),
+    #[error("creating or updating Secret {name}, the login ledger: {}", kubernetes_failure(source))]
+    Write {
+        #[allow(missing_docs)]
+        source: kube::Error,
+        #[allow(missing_docs)]
+        name: String,
+    },
     /// No answer in time.
     #[error("the API server did not answer about the login ledger within {} s", KUBERNETES_DEADLINE.as_secs())]
     Deadline,
@@ -84,18 +95,20 @@ impl SecretStore {
     }
 
     async fn get(&self) -> Result<Option<Stored>, Error> {
-        let found = within_deadline(self.api.get_opt(&self.name)).await?.map_err(Error::Read)?;
+        let found = within_deadline(self.api.get_opt(&self.name))
+            .await?
+            .map_err(|error| Error::Read { source: error, name: self.name.clone() })?;
         Ok(found.map(|secret| {
             let mut data = secret.data.unwrap_or_default();
             let mut take = |key| data.remove(key).map(|ByteString(bytes)| bytes).unwrap_or_default();
             // What is no text has no lines that can be read.
             let entries = String::from_utf8(take(ENTRIES)).unwrap_or_default();
-            Stored { key: take(KEY), entries, version: secret.metadata.resource_version }
+            Stored { key: Zeroizing::new(take(KEY)), entries, version: secret.metadata.resource_version }
         }))
     }
 
     async fn put(&self, Stored { key, entries, version }: Stored) -> Result<Written, Error> {
-        let data = [(KEY, key), (ENTRIES, entries.into_bytes())];
+        let data = [(KEY, key.to_vec()), (ENTRIES, entries.into_bytes())];
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -115,7 +128,7 @@ impl SecretStore {
             Ok(written) => Ok(Written::Done(written.metadata.resource_version)),
             // Written, made or deleted by another meanwhile.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Written::Conflict),
-            Err(error) => Err(Error::Write(error)),
+            Err(error) => Err(Error::Write { source: error, name: self.name.clone() }),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::ukg::login::{Refusal, Unclear};
+use crate::ukg::login::{Refusal, Session, Unclear};
 
 /// A Secret as the API server keeps one, which outlives the ledgers that use it.
 #[derive(Default, Clone)]
@@ -18,6 +18,8 @@ struct Kept {
     lost: u32,
     /// So many writes yet are not stored at all.
     failing: u32,
+    /// So many were not stored, or their answer was lost.
+    failures: u32,
 }
 
 impl Shelf {
@@ -36,6 +38,14 @@ impl Shelf {
     pub(crate) fn fail(&self, writes: u32) {
         lock(&self.0).failing = writes;
     }
+
+    pub(crate) fn lose(&self, answers: u32) {
+        lock(&self.0).lost = answers;
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        lock(&self.0).failures
+    }
 }
 
 impl Store for Shelf {
@@ -53,6 +63,7 @@ impl Store for Shelf {
                 let mut kept = lock(&self.0);
                 if kept.failing > 0 {
                     kept.failing -= 1;
+                    kept.failures += 1;
                     return Err(Error::Deadline);
                 }
                 let present = kept.stored.as_ref().and_then(|stored| stored.version.clone());
@@ -65,6 +76,7 @@ impl Store for Shelf {
                 kept.stored = Some(Stored { version: version.clone(), ..stored });
                 if kept.lost > 0 {
                     kept.lost -= 1;
+                    kept.failures += 1;
                     return Err(Error::Deadline);
                 }
                 Written::Done(version)
@@ -97,7 +109,7 @@ const LOST: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectionLost);
 const NOT_SENT: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectRefused);
 
 async fn begin(ledger: &Ledger, subject: Subject) -> Intent {
-    ledger.begin(subject, None, at(0)).await.expect("stored").expect("nobody else")
+    ledger.begin(subject, false, None, at(0)).await.expect("stored").expect("nobody else")
 }
 
 fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
@@ -131,9 +143,9 @@ async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
 
 #[tokio::test(start_paused = true)]
 async fn what_each_end_leaves_for_the_next_process() {
-    let vouched = Vouched { login: true, rest: true };
+    let vouched = Worked { login: true, rest: true };
     let logged_in = |rest| End::LoggedIn { rest };
-    let not_told = Vouched::default();
+    let not_told = Worked::default();
     for (what, end, vouched, left) in [
         ("refused", End::LoginFailed(REFUSED), not_told, (Some(Login::Refused(REFUSED)), None)),
         ("refused though it worked", End::LoginFailed(REFUSED), vouched, (Some(Login::Refused(REFUSED)), None)),
@@ -176,7 +188,7 @@ async fn a_refusal_is_stored_before_it_is_told() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Refused(REFUSED)), "without a commit");
 }
 
@@ -186,12 +198,18 @@ async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
     let asked = Request([1; 8]);
-    let intent = ledger.begin(subject, Some(asked), at(2)).await.expect("stored").expect("nobody else");
-    assert_eq!(login(&ledger, subject), Some(Login::Begun));
-    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), Vouched::default(), at(3)).await;
+    let intent = ledger.begin(subject, false, Some(asked), at(2)).await.expect("stored").expect("nobody else");
+    let begun_again = Some(Login::BegunAgain(REFUSED));
+    assert_eq!(login(&ledger, subject), begun_again);
+    assert_eq!(login(&shelf.ledger_after(subject).await, subject), begun_again, "killed in between");
+    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), Worked::default(), at(3)).await;
     assert_eq!(login(&ledger, subject), Some(Login::Refused(REFUSED)));
+    let asked = Request([2; 8]);
+    let intent = ledger.begin(subject, false, Some(asked), at(4)).await.expect("stored").expect("nobody else");
+    ledger.end(subject, Some(intent), End::LoggedIn { rest: None }, Worked::default(), at(5)).await;
+    assert_eq!(login(&shelf.ledger_after(subject).await, subject), None, "that it works is stored at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,9 +218,9 @@ async fn a_request_is_granted_once_whatever_happens_after() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let asked = Request([1; 8]);
-    ledger.begin(subject, Some(asked), at(2)).await.expect("stored").expect("nobody else");
+    ledger.begin(subject, false, Some(asked), at(2)).await.expect("stored").expect("nobody else");
     let next = shelf.ledger_after(subject).await;
-    assert_eq!(next.known(subject, at(3)).entry.and_then(|entry| entry.granted), Some(asked));
+    assert_eq!(next.known(subject, at(3)).entry.map(|entry| entry.granted), Some(vec![asked]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,11 +229,11 @@ async fn an_intent_that_could_not_be_stored_is_taken_back() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     shelf.fail(1);
-    assert!(ledger.begin(subject, None, at(0)).await.is_err());
+    assert!(ledger.begin(subject, false, None, at(0)).await.is_err());
     assert_eq!(ledger.known(subject, at(1)).entry, None);
     // One that was stored, though the answer was lost, is struck out by the next write.
-    lock(&shelf.0).lost = 1;
-    assert!(ledger.begin(subject, None, at(0)).await.is_err());
+    shelf.lose(1);
+    assert!(ledger.begin(subject, false, None, at(0)).await.is_err());
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun));
     let other = ledger.subject(&endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
     begin(&ledger, other).await;
@@ -229,7 +247,7 @@ async fn of_two_operators_one_begins() {
     let (first, second) = (shelf.ledger(), shelf.ledger());
     let subject = subject(&first, "p").await;
     subject_of(&second).await;
-    let both = futures::join!(first.begin(subject, None, at(0)), second.begin(subject, None, at(0)));
+    let both = futures::join!(first.begin(subject, false, None, at(0)), second.begin(subject, false, None, at(0)));
     let begun = [both.0.expect("stored"), both.1.expect("stored")];
     assert_eq!(begun.iter().flatten().count(), 1, "{begun:?}");
     assert!(second.known(subject, at(1)).entry.is_some() && first.known(subject, at(1)).entry.is_some());
@@ -269,13 +287,13 @@ async fn what_works_moves_nothing_once_it_is_tidy() {
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
     let end = End::LoggedIn { rest: None };
-    ledger.end(subject, Some(intent), end, Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), end, Worked::default(), at(1)).await;
     tokio::time::sleep(2 * TIDY_DELAY).await;
     assert_eq!(shelf.ledger_after(subject).await.known(subject, at(1)).entry, None, "the intent is struck out");
     let writes = shelf.writes();
     for _ in 0..100 {
         assert!(ledger.known(subject, at(2)).login_works);
-        ledger.end(subject, None, end, Vouched::default(), at(2)).await;
+        ledger.end(subject, None, end, Worked::default(), at(2)).await;
         tokio::time::sleep(2 * TIDY_DELAY).await;
     }
     assert_eq!(shelf.writes(), writes);
@@ -288,7 +306,7 @@ async fn a_ledger_that_was_deleted_is_written_anew_whole() {
     let ledger = shelf.ledger();
     let refused = subject(&ledger, "p").await;
     let intent = begin(&ledger, refused).await;
-    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
     lock(&shelf.0).stored = None;
     let other = subject(&ledger, "other").await;
     begin(&ledger, other).await;
@@ -310,7 +328,7 @@ async fn an_account_has_a_limit_of_logins_and_of_refusals() {
     for (n, until) in [(1, None), (2, Some(day)), (3, Some(day))] {
         let other = ledger.subject(&endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
         let intent = begin(&ledger, other).await;
-        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(0)).await;
+        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(0)).await;
         assert_eq!(ledger.known(subject, at(1)).failed_until, until, "{n} refused");
     }
     assert_eq!(ledger.known(subject, at(1)).requests_failed_until, None);
@@ -323,16 +341,16 @@ async fn who_waited_while_another_failed_fails_the_same_way() {
     let mut first = ledger.turn(one).await;
     let waiting = tokio::spawn({
         let ledger = ledger.clone();
-        async move { ledger.turn(one).await.failed_meanwhile() }
+        async move { ledger.turn(one).await.failed_meanwhile(None) }
     });
     let stranger = ledger.turn(two).await;
-    assert_eq!(stranger.failed_meanwhile(), None, "other values are another line");
+    assert_eq!(stranger.failed_meanwhile(None), None, "other values are another line");
     tokio::task::yield_now().await;
-    first.failed(REFUSED);
+    first.failed(REFUSED, None);
     drop(first);
     assert_eq!(waiting.await.expect("no panic"), Some(REFUSED));
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(ledger.turn(one).await.failed_meanwhile(), None, "who comes later tries by itself");
+    assert_eq!(ledger.turn(one).await.failed_meanwhile(None), None, "who comes later tries by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,12 +359,12 @@ async fn a_session_is_lent_for_a_while_and_then_dropped() {
     let fingerprint = subject(&ledger, "p").await.fingerprint;
     let session = Arc::new(Session::Token(Sensitive::new("token".to_owned())));
     let weak = Arc::downgrade(&session);
-    ledger.turn(fingerprint).await.succeeded(&session, SHARED_FOR);
+    ledger.turn(fingerprint).await.succeeded(&session, Lend { authority: None, time: SHARED_FOR });
     drop(session);
     tokio::time::sleep(SHARED_FOR - Duration::from_millis(1)).await;
-    assert!(ledger.turn(fingerprint).await.shared().is_some());
+    assert!(ledger.turn(fingerprint).await.shared(None).is_some());
     tokio::time::sleep(Duration::from_millis(2)).await;
-    assert!(ledger.turn(fingerprint).await.shared().is_none());
+    assert!(ledger.turn(fingerprint).await.shared(None).is_none());
     assert_eq!(weak.strong_count(), 0, "nobody keeps it");
 }
 

@@ -312,6 +312,44 @@ fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
 }
 
 #[test]
+fn a_request_made_while_suspended_is_answered_afterwards() {
+    let mut connection = connection_with(Some(Reason::AllPermissionsGranted));
+    connection.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
+    connection.status = Some(decide(&connection, &Observation::Suspended, at(60)).status);
+    assert_eq!(connection.open_request(), Some("now"));
+    connection.status = Some(decide(&connection, &observation_of(Reason::AllPermissionsGranted), at(90)).status);
+    assert_eq!(connection.open_request(), None);
+}
+
+/// What has worked is known until a refusal, another Secret or another spec; trouble on the way does not touch it.
+#[test]
+fn what_has_worked_outlasts_trouble_on_the_way() {
+    use Reason::{
+        AllPermissionsGranted, AnswerTimeout, CredentialsRejected, LoginUncertain, PermissionsMissing, RestLoginRefused,
+    };
+    for (course_of, login, rest) in [
+        ([AllPermissionsGranted, AnswerTimeout, AnswerTimeout, AnswerTimeout].as_slice(), true, true),
+        (&[AllPermissionsGranted, AnswerTimeout, LoginUncertain], true, true),
+        (&[PermissionsMissing, AnswerTimeout], true, true),
+        (&[RestLoginRefused, AnswerTimeout], true, false),
+        (&[AllPermissionsGranted, CredentialsRejected, AnswerTimeout], false, false),
+        (&[AnswerTimeout, AnswerTimeout], false, false),
+    ] {
+        let checks: Vec<_> = course_of.iter().map(|reason| observation_of(*reason)).collect();
+        let connection = UkgProConnection {
+            spec: crate::api::UkgProConnectionSpec { failure_threshold: 1, ..connection().spec },
+            ..connection_with(None)
+        };
+        let last = course(connection.clone(), &checks).pop().expect("some");
+        assert_eq!(last.worked, Worked { login, rest }, "{course_of:?}");
+        let mut after = UkgProConnection { status: Some(last), ..connection };
+        assert_eq!(gate::vouched(&after, &resolved()), Worked { login, rest }, "{course_of:?}");
+        after.spec.subdomain = Some("service5".to_owned());
+        assert_eq!(gate::vouched(&after, &resolved()), Worked::default(), "another host");
+    }
+}
+
+#[test]
 fn an_event_names_a_permission_that_was_taken_away() {
     let connection = connection_with(Some(Reason::PermissionsMissing));
     let decision = decide(&connection, &probed([Outcome::Denied, Outcome::Denied]), at(60));
@@ -450,7 +488,8 @@ fn an_active_connection_stays_so_until_failures_in_a_row_reach_the_threshold() {
     let of = |reasons: &[Reason]| reasons.iter().map(|reason| observation_of(*reason)).collect::<Vec<_>>();
     for (what, checks, expected) in [
         ("dead", [ConnectTimeout; 4].as_slice(), ["Active", "Active", "Unreachable", "Unreachable"].as_slice()),
-        ("dead in several ways", &[ConnectTimeout, ServerError, LoginUndetermined], &["Active", "Active", "Unknown"]),
+        ("dead in several ways", &[ConnectTimeout, ServerError, ConnectTimeout], &["Active", "Active", "Unreachable"]),
+        ("an answer from which nothing can be told is one", &[LoginUndetermined], &["Unknown"]),
         ("each second lost", &[ConnectTimeout, Good, ConnectTimeout, Good, ConnectTimeout], &["Active"; 5]),
         ("two of three lost", &[ConnectTimeout, ConnectTimeout, Good, ConnectTimeout, ConnectTimeout], &["Active"; 5]),
         ("a denial counts at once", &[ConnectTimeout, PermissionsMissing], &["Active", "Forbidden"]),
@@ -615,6 +654,23 @@ mod candidate {
         assert_eq!((ready(&hiccup.status), hiccup.events.len()), (("True", "AllPermissionsGranted"), 0));
         let refused = check(&connection, Reason::AllPermissionsGranted, Some(Reason::CredentialsRejected), 60).status;
         assert_eq!(ready(&refused), ("False", "CredentialsRejected"));
+        // Held after that, it says the same, and nothing moves.
+        connection.status = Some(refused.clone());
+        let held = check(&connection, Reason::AllPermissionsGranted, Some(Reason::LoginHeld), 120);
+        assert_eq!((held.status, held.events), (refused, Vec::new()));
+    }
+
+    #[test]
+    fn what_has_worked_with_it_is_known_to_its_gate() {
+        let mut connection = with_candidate(Reason::CredentialsRejected);
+        connection.status =
+            Some(check(&connection, Reason::CredentialsRejected, Some(Reason::AllPermissionsGranted), 0).status);
+        let promoted = connection.promoted().expect("a candidate");
+        assert_eq!(gate::vouched(&promoted, &resolved()), Worked { login: true, rest: true });
+        connection.status = Some(check(&connection, Reason::CredentialsRejected, Some(Reason::ConnectTimeout), 60).status);
+        let promoted = connection.promoted().expect("a candidate");
+        assert_eq!(gate::vouched(&promoted, &resolved()), Worked { login: true, rest: true }, "after trouble on the way");
+        assert_eq!(gate::vouched(&connection, &resolved()), Worked::default(), "the live one was refused");
     }
 
     #[test]
@@ -625,7 +681,7 @@ mod candidate {
             let mut after = before.clone();
             after.spec = after.spec.promoted().expect("a candidate");
             change(&mut after);
-            is_promoted(&after, &Resolved { secret_version: version.to_owned(), ..resolved() })
+            is_promoted(&after, &Resolved { secret_version: version.to_owned(), ..resolved() }, &requirements())
         };
         assert!(promoted(|_| {}, "7"));
         assert!(promoted(|after| after.spec.interval = "1h".to_owned(), "7"), "no verdict depends on it");
@@ -636,7 +692,10 @@ mod candidate {
             after.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
         };
         assert!(!promoted(ask, "7"), "a person wants to know anew");
-        assert!(!is_promoted(&before, &resolved()), "it is still the candidate");
+        let mut after = before.clone();
+        after.spec = after.spec.promoted().expect("a candidate");
+        assert!(!is_promoted(&after, &resolved(), &requirements()[..1]), "a profile that has other permissions by now");
+        assert!(!is_promoted(&before, &resolved(), &requirements()), "it is still the candidate");
 
         let mut after = before.clone();
         after.spec = after.spec.promoted().expect("a candidate");
@@ -645,11 +704,11 @@ mod candidate {
         assert_eq!((status.state.as_str(), ready(&status)), ("Active", ("absent", "")));
         assert!(status.permissions.iter().all(|permission| permission.state == PermissionState::Granted));
         after.status = Some(status);
-        assert!(!is_promoted(&after, &resolved()), "once");
+        assert!(!is_promoted(&after, &resolved(), &requirements()), "once");
 
         before.status = Some(check(&before, Reason::CredentialsRejected, Some(Reason::PermissionsMissing), 0).status);
         let mut after = before.clone();
         after.spec = after.spec.promoted().expect("a candidate");
-        assert!(!is_promoted(&after, &resolved()), "it was not ready");
+        assert!(!is_promoted(&after, &resolved(), &requirements()), "it was not ready");
     }
 }

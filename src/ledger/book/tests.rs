@@ -29,11 +29,12 @@ fn every_entry_is_read_as_it_was_written() {
         LoginFailure::Refused(Refusal::UserApiKey),
         LoginFailure::Undetermined(Unclear::Failed),
     ];
-    let logins = failures.map(|failure| Some(Login::Refused(failure))).into_iter().chain([None, Some(Login::Begun)]);
+    let logins = failures.into_iter().flat_map(|failure| [Some(Login::Refused(failure)), Some(Login::BegunAgain(failure))]);
+    let logins = logins.chain([None, Some(Login::Begun)]);
     let mut book = Book::default();
     for (n, login) in logins.enumerate() {
         for (m, rest) in [None, Some(Rest::Begun), Some(Rest::Refused)].into_iter().enumerate() {
-            let granted = (m == 1).then_some(request(3));
+            let granted = (0..m).map(|m| request(u8::try_from(m).expect("small"))).collect();
             let entry = Entry { rest, granted, life: Life([1, 2, 3, 4]), times: 9, used: at(5), ..entry(login, 0) };
             book.set(fingerprint(10 * n + m), Some(entry));
         }
@@ -41,7 +42,7 @@ fn every_entry_is_read_as_it_was_written() {
     let mut read = Book::default();
     read.rebase(&book.snapshot().1);
     assert_eq!(read.entries, book.entries);
-    assert_eq!(read.entries.len(), 18);
+    assert_eq!(read.entries.len(), 30);
 }
 
 #[test]
@@ -61,6 +62,16 @@ fn what_cannot_be_read_is_left_out_and_an_unknown_word_is_a_refusal() {
         assert_eq!(read.len(), entries, "{what}");
         assert_eq!(read.get(fingerprint(1)).is_some_and(Entry::is_refusal), refused, "{what}");
     }
+}
+
+#[test]
+fn the_last_request_of_each_connection_is_remembered() {
+    let mut entry = Entry::default();
+    let of = |connection: u8, value: u8| Request([[connection; 4], [value; 4]].concat().try_into().expect("eight"));
+    [of(1, 1), of(2, 1), of(1, 2)].into_iter().for_each(|request| entry.grant(request));
+    assert_eq!(entry.granted, [of(2, 1), of(1, 2)]);
+    (3..200).for_each(|connection| entry.grant(of(connection, 1)));
+    assert_eq!((entry.granted.len(), entry.granted.last()), (GRANTED_MAX, Some(&of(199, 1))));
 }
 
 #[test]
