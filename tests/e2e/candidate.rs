@@ -37,9 +37,10 @@ async fn a_candidate_is_checked_beside_the_live_one_and_promoted_without_another
     assert_eq!(refused.state, "Active");
     let (_, attempts_refused) = world.simulator.logins(&world.account).await;
     assert_eq!(attempts_refused, 1);
+    assert!(find(&refused.conditions, "CandidateReady").expect("there").message.starts_with("Candidate: "));
     // The same guard: looked at again, it is not sent again.
     world.edit(json!({"spec": {"interval": "1h"}})).await;
-    world.wait_for("a look", is("False", "LoginHeld")).await;
+    world.wait_for("a look", is("False", "CredentialsRejected")).await;
     assert_eq!(world.simulator.logins(&world.account).await.1, 1);
 
     // Rotated in UKG Pro: the live values are refused, the candidate works.
