@@ -409,6 +409,14 @@ impl Ledger {
         Turn { asked, last: self.line(fingerprint).lock_owned().await }
     }
 
+    /// Reads the ledger, or begins it, however long that takes.
+    pub async fn open_in_time(&self) {
+        while let Err(error) = self.opened().await {
+            tracing::warn!(%error, "without the login ledger no login is sent");
+            tokio::time::sleep(WRITE_RETRY).await;
+        }
+    }
+
     /// Stores what need not be stored at once, until it is dropped.
     pub async fn tidy(&self) {
         loop {

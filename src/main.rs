@@ -373,5 +373,6 @@ async fn drain(
 
 /// The pod's name, as Kubernetes sets it; events want something there.
 fn instance() -> String {
-    std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "ukgpro-operator".to_owned())
+    let pod = std::env::var("HOSTNAME").ok().map(|name| name.to_ascii_lowercase()).filter(|name| api::is_object_name(name));
+    pod.unwrap_or_else(|| "ukgpro-operator".to_owned())
 }

@@ -157,12 +157,19 @@ impl Operator {
         };
         let api = scoped(&context.kubernetes, namespace);
         let (listed, until_listed) = watch::channel(false);
-        let connections = connections(api, select, writer, &store, &context, &checks, (readiness, listed));
-        let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone(), until_listed);
+        let connections = connections(api, select, writer, &store, &context, &checks, listed);
+        // Ready is who knows what to check and what not to send.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
-            let context = context.clone();
-            async move { context.ledger.tidy().await }
+            let (context, mut listed) = (context.clone(), until_listed.clone());
+            async move {
+                context.ledger.open_in_time().await;
+                if listed.wait_for(|listed| *listed).await.is_ok() {
+                    readiness.set();
+                }
+                context.ledger.tidy().await
+            }
         }));
+        let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone(), until_listed);
         let stop = {
             let (checks, context) = (checks.clone(), context.clone());
             async move {
@@ -302,7 +309,7 @@ fn connections(
     store: &reflector::Store<UkgProConnection>,
     context: &Arc<Context>,
     checks: &Arc<Checks>,
-    (readiness, listed): (Readiness, watch::Sender<bool>),
+    listed: watch::Sender<bool>,
 ) -> impl Stream<Item = ConnectionRef> + Send + 'static {
     let (context, checks, store) = (context.clone(), checks.clone(), store.clone());
     let mut arrivals = Arrivals::default();
@@ -316,7 +323,6 @@ fn connections(
             context.secrets.follow(&event, &store);
             context.seen.moved();
             if let Event::InitDone = &event {
-                readiness.set();
                 listed.send_replace(true);
             }
             let news = arrivals.after(&event);

@@ -378,7 +378,7 @@ mod tests {
     fn a_relist_hands_on_only_what_changed_meanwhile() {
         let mut arrivals = Arrivals::default();
         for event in [Event::Init, Event::InitApply(named("a", 1)), Event::InitApply(named("b", 1)), Event::InitDone] {
-            arrivals.after(&event).changed;
+            arrivals.after(&event);
         }
         for event in
             [Event::Init, Event::InitApply(named("a", 1)), Event::InitApply(named("b", 2)), Event::InitApply(named("c", 1))]
@@ -394,14 +394,14 @@ mod tests {
         assert_eq!(names(arrivals.after(&Event::Apply(named("a", 1))).changed), ["a"]);
         assert!(arrivals.after(&Event::Apply(named("a", 1))).changed.is_empty());
         assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2))).changed), ["a"]);
-        arrivals.after(&Event::Delete(named("a", 2))).changed;
+        arrivals.after(&Event::Delete(named("a", 2)));
         assert_eq!(names(arrivals.after(&Event::Apply(named("a", 2))).changed), ["a"], "re-created");
     }
 
     #[test]
     fn another_object_of_the_same_name_and_a_request_are_news() {
         let mut arrivals = Arrivals::default();
-        arrivals.after(&Event::Apply(named("a", 1))).changed;
+        arrivals.after(&Event::Apply(named("a", 1)));
         let mut other = named("a", 1);
         other.metadata.uid = Some("another".to_owned());
         // It was deleted and made again while the watch was broken.
@@ -446,6 +446,46 @@ mod tests {
         assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["a", "b"]);
         index.read(&named("a", 1), "acme-ukg-pro", None);
         assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["b"]);
+    }
+
+    #[test]
+    fn what_a_relist_does_not_show_any_more_is_to_be_forgotten() {
+        let with_uid = |name: &str, uid: &str| {
+            let mut connection = named(name, 1);
+            connection.metadata.uid = Some(uid.to_owned());
+            connection
+        };
+        let gone = |news: News| {
+            let mut gone: Vec<_> =
+                news.gone.into_iter().map(|(key, uid)| format!("{} {}", key.name, uid.expect("one"))).collect();
+            gone.sort();
+            gone
+        };
+        let mut arrivals = Arrivals::default();
+        for event in [Event::Init, Event::InitApply(with_uid("a", "1")), Event::InitApply(with_uid("b", "2")), Event::InitDone]
+        {
+            assert!(arrivals.after(&event).gone.is_empty());
+        }
+        arrivals.after(&Event::Init);
+        arrivals.after(&Event::InitApply(with_uid("b", "3")));
+        assert_eq!(gone(arrivals.after(&Event::InitDone)), ["a 1", "b 2"], "deleted, and made again");
+        assert_eq!(gone(arrivals.after(&Event::Apply(with_uid("b", "4")))), ["b 3"]);
+        assert_eq!(gone(arrivals.after(&Event::Delete(with_uid("b", "4")))), ["b 4"]);
+    }
+
+    #[test]
+    fn after_a_restart_only_what_has_changed_is_news() {
+        let store = kube::runtime::reflector::store::<UkgProConnection>().0;
+        let mut settled = crate::controller::decide::tests::connection_with(Some(Reason::AllPermissionsGranted));
+        settled.metadata.name = Some("a".to_owned());
+        let mut unsettled = settled.clone();
+        unsettled.metadata.name = Some("b".to_owned());
+        unsettled.metadata.generation = Some(2);
+        let index = SecretIndex::default();
+        index.follow(&Event::Apply(settled), &store);
+        index.follow(&Event::Apply(unsettled), &store);
+        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "7")))), ["b"], "as its status says");
+        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "8")))), ["a", "b"]);
     }
 
     #[test]
