@@ -313,6 +313,10 @@ pub struct UkgProConnectionStatus {
     #[schemars(range(min = 0, max = 10))]
     pub failures: i32,
 
+    /// When the connection was last checked, to the operator's `--heartbeat` (an hour): it moves no more often than that by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_checked_time: Option<Time>,
+
     /// When the next login may be tried, where that is held back until a certain time. There is no such time at rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check_time: Option<Time>,

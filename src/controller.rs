@@ -86,6 +86,8 @@ pub struct Policy {
     pub allowed_domains: Vec<String>,
     /// Whether a host may resolve to a loopback, link-local or private address.
     pub allow_private_addresses: bool,
+    /// How often it is written down that a connection was checked though nothing changed; never where `None`.
+    pub heartbeat: Option<Duration>,
 }
 
 /// Kubernetes could not be read or written.
@@ -130,7 +132,9 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
     let requirements = requirements.unwrap_or_default();
     let mut current = connection;
     for _ in 0..PUBLISH_TRIES {
-        let decision = decide::decide(&current, &requirements, &observed, context.clock.now());
+        let mut decision = decide::decide(&current, &requirements, &observed, context.clock.now());
+        decision.status.last_checked_time =
+            decide::last_checked(&current, &observed, context.policy.heartbeat, context.clock.now());
         let published = Instant::now();
         match publish::publish(&current, &decision, context).await {
             Ok(Published::Done) => {

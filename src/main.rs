@@ -18,7 +18,7 @@ use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::{self, Endpoints, Readiness};
 use ukgpro_operator::hosts::Pace;
 use ukgpro_operator::ledger::Limits;
-use ukgpro_operator::run::{Operator, Settings, StartError};
+use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
@@ -62,6 +62,10 @@ struct RunArgs {
     #[arg(long, env = "UKGPRO_SELECTOR")]
     selector: Option<String>,
 
+    /// How a changed Secret is noticed
+    #[arg(long, env = "UKGPRO_WATCH_SECRETS", value_enum, default_value = "all")]
+    watch_secrets: SecretWatch,
+
     /// The operator's own namespace; without it, that of its ServiceAccount or of the kubeconfig's context
     #[arg(long, env = "UKGPRO_SYSTEM_NAMESPACE")]
     system_namespace: Option<String>,
@@ -75,6 +79,10 @@ struct RunArgs {
 
     #[command(flatten)]
     guard: GuardArgs,
+
+    /// How often status.lastCheckedTime moves while nothing else does, such as 1h; off is never
+    #[arg(long, env = "UKGPRO_HEARTBEAT", default_value = "1h", value_parser = heartbeat)]
+    heartbeat: Heartbeat,
 
     /// How many checks may run at once
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -146,8 +154,9 @@ impl PolicyArgs {
         catalogue(self.config.as_deref())
     }
 
-    fn policy(self) -> Policy {
-        Policy { allowed_domains: self.allowed_domains, allow_private_addresses: self.allow_private_addresses }
+    fn policy(self, heartbeat: Option<Duration>) -> Policy {
+        let Self { allowed_domains, allow_private_addresses, .. } = self;
+        Policy { allowed_domains, allow_private_addresses, heartbeat }
     }
 }
 
@@ -179,6 +188,18 @@ enum Output {
     Text,
     /// The connection's status, as the operator would write it
     Yaml,
+}
+
+/// `None` is never.
+#[derive(Debug, Clone, Copy)]
+struct Heartbeat(Option<Duration>);
+
+fn heartbeat(text: &str) -> Result<Heartbeat, String> {
+    match (text, api::duration(text)) {
+        ("off", _) => Ok(Heartbeat(None)),
+        (_, Some(time)) if time >= Duration::from_secs(60) => Ok(Heartbeat(Some(time))),
+        _ => Err("write off, or a time of at least 1m such as 1h".to_owned()),
+    }
 }
 
 /// The name of a Kubernetes object.
@@ -248,7 +269,7 @@ fn catalogue(config: Option<&Path>) -> Result<Catalogue, String> {
 #[tokio::main]
 async fn check_once(args: CheckArgs) -> Result<bool, String> {
     let catalogue = args.policy.catalogue()?;
-    let policy = args.policy.policy();
+    let policy = args.policy.policy(None);
     let sources: Vec<_> =
         args.files.iter().map(|path| Source::read(path)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let gathered = check::gather(&sources, args.name.as_deref()).map_err(|error| error.to_string())?;
@@ -322,12 +343,13 @@ async fn start(args: RunArgs) -> Result<(), String> {
     let settings = Settings {
         namespace: args.namespace,
         selector: args.selector,
+        secret_watch: args.watch_secrets,
         system_namespace: args.system_namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
         ledger_secret: args.ledger_secret,
         limits: Limits { logins_per_day: args.guard.logins_per_day, refused_per_day: args.guard.refused_logins_per_day },
         pace: Pace { rate: args.guard.host_rate, concurrency: args.guard.host_concurrency },
         clock: Clock::system(),
-        policy: args.policy.policy(),
+        policy: args.policy.policy(args.heartbeat.0),
         catalogue,
         proxy,
         concurrency: args.concurrency.into(),

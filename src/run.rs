@@ -39,6 +39,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Which connections to look after, by their labels; all where `None`.
     pub selector: Option<String>,
+    /// How a changed Secret is noticed.
+    pub secret_watch: SecretWatch,
     /// The operator's own namespace, for the login ledger and for what is told of hosts.
     pub system_namespace: String,
     /// The Secret that holds the login ledger.
@@ -60,6 +62,21 @@ pub struct Settings {
     /// The name this process reports events under.
     pub instance: String,
 }
+
+/// How a changed Secret is noticed. Values are read when they are needed, whichever it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SecretWatch {
+    /// All of them are watched, their metadata only: at once
+    #[default]
+    All,
+    /// Those with the label ukgpro.dev/watch=true are watched, their metadata only: at once for these, for others at the next check
+    Labelled,
+    /// None is watched: at the next check
+    None,
+}
+
+/// The label of Secrets that [`SecretWatch::Labelled`] watches.
+pub const WATCH_LABEL: &str = "ukgpro.dev/watch=true";
 
 /// Why an operator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +111,7 @@ pub struct Operator {
 struct Scope {
     namespace: Option<String>,
     selector: Option<String>,
+    secret_watch: SecretWatch,
 }
 
 impl Operator {
@@ -133,7 +151,8 @@ impl Operator {
             instance: settings.instance,
             kubernetes,
         });
-        let scope = Scope { namespace: settings.namespace, selector: settings.selector };
+        let Settings { namespace, selector, secret_watch, .. } = settings;
+        let scope = Scope { namespace, selector, secret_watch };
         Ok(Self { context, store, writer, scope, concurrency: settings.concurrency, watchdog })
     }
 
@@ -169,7 +188,10 @@ impl Operator {
                 context.ledger.tidy().await
             }
         }));
-        let secrets = secrets(scoped(&context.kubernetes, namespace), context.clone(), until_listed);
+        let secrets = match scope.secret_watch {
+            SecretWatch::None => stream::empty().left_stream(),
+            mode => secrets(scoped(&context.kubernetes, namespace), mode, context.clone(), until_listed).right_stream(),
+        };
         let stop = {
             let (checks, context) = (checks.clone(), context.clone());
             async move {
@@ -360,6 +382,7 @@ fn readable(
 /// It begins when the connections have been listed: a Secret that is listed before it is known who uses it would be news to nobody.
 fn secrets(
     api: Api<PartialObjectMeta<Secret>>,
+    mode: SecretWatch,
     context: Arc<Context>,
     mut listed: watch::Receiver<bool>,
 ) -> impl Stream<Item = ConnectionRef> + Send + 'static {
@@ -367,11 +390,20 @@ fn secrets(
     let begin = async move { listed.wait_for(|listed| *listed).await.is_ok() };
     stream::once(begin)
         .filter(|begun| std::future::ready(*begun))
-        .flat_map(move |_| watcher(api.clone(), watcher::Config::default()))
+        .flat_map(move |_| {
+            let config = watcher::Config::default();
+            watcher(api.clone(), if mode == SecretWatch::Labelled { config.labels(WATCH_LABEL) } else { config })
+        })
         .default_backoff()
         .filter_map(|event| std::future::ready(kept(event, "Secrets")))
         .flat_map(move |event| {
-            let woken = context.secrets.after(&event);
+            // One that is not listed may be there without the label.
+            let whole = mode == SecretWatch::All;
+            let woken = if whole || !matches!(event, Event::Init | Event::InitDone) {
+                context.secrets.after(&event)
+            } else {
+                Vec::new()
+            };
             woken.iter().for_each(|connection| context.agenda.wake(connection));
             stream::iter(woken)
         })

@@ -8,8 +8,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::gate::{self, Hold, is_of, is_refusal, mark};
 use super::lint::{self, Finding};
@@ -145,6 +145,19 @@ pub fn standing_reason(status: &UkgProConnectionStatus) -> Option<Reason> {
     let of = |condition: &Condition| Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason);
     let verdict = Verdict::ALL.iter().find(|verdict| conditions::is_true(&status.conditions, verdict.as_str()));
     conditions::find(&status.conditions, verdict.unwrap_or(&Verdict::Active).as_str()).and_then(of)
+}
+
+/// When the connection was last checked, as far as that is written down: no more often than the heartbeat.
+pub fn last_checked(
+    connection: &UkgProConnection,
+    observed: &Observed,
+    heartbeat: Option<Duration>,
+    now: Timestamp,
+) -> Option<Time> {
+    let before = connection.status.as_ref().and_then(|status| status.last_checked_time.clone());
+    let heartbeat = SignedDuration::try_from(heartbeat?).ok()?;
+    let is_due = before.as_ref().is_none_or(|before| now.duration_since(before.0).abs() >= heartbeat);
+    if observed.observation.cost_a_login() && is_due { Some(conditions::whole_seconds(now)) } else { before }
 }
 
 /// Whether a status is about the connection as it is, so that nobody waits for a check.
@@ -528,6 +541,7 @@ fn status(
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
         failures: if finding.reason == Reason::Degraded { *failures } else { 0 },
         worked: resolved.map(|resolved| observation.worked(gate::vouched(connection, resolved))).unwrap_or_default(),
+        last_checked_time: previous.last_checked_time.clone(),
         next_check_time: held_until.map(conditions::whole_seconds),
         candidate: candidate.and_then(|candidate| candidate.status.clone()),
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),

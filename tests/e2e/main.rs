@@ -10,6 +10,7 @@ mod facts;
 mod guard;
 mod hosts;
 mod lifecycle;
+mod modes;
 mod operators;
 mod reasons;
 mod rules;

@@ -12,7 +12,7 @@ use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::Readiness;
 use ukgpro_operator::hosts::Pace;
 use ukgpro_operator::ledger::Limits;
-use ukgpro_operator::run::{Operator, Settings, StartError};
+use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
@@ -32,12 +32,17 @@ impl InAHurry {
         let settings = Settings {
             namespace: Some(namespace.to_owned()),
             selector: None,
+            secret_watch: SecretWatch::All,
             system_namespace: namespace.to_owned(),
             ledger_secret: "ukgpro-operator-ledger".to_owned(),
             limits: Limits::default(),
             pace: Pace::default(),
             clock: clock.clone(),
-            policy: Policy { allowed_domains: vec!["ultipro.localhost".to_owned()], allow_private_addresses: false },
+            policy: Policy {
+                allowed_domains: vec!["ultipro.localhost".to_owned()],
+                allow_private_addresses: false,
+                heartbeat: None,
+            },
             catalogue: Catalogue::built_in(),
             proxy: ProxySettings::default(),
             concurrency: 16,

@@ -712,3 +712,22 @@ mod candidate {
         assert!(!is_promoted(&after, &resolved(), &requirements()), "it was not ready");
     }
 }
+
+#[test]
+fn that_a_connection_is_checked_is_written_down_once_in_a_heartbeat() {
+    let hour = Some(Duration::from_secs(3600));
+    let mut connection = connection_with(Some(Reason::AllPermissionsGranted));
+    let checked = |connection: &UkgProConnection, observation: Observation, heartbeat, second| {
+        last_checked(connection, &Observed::of(connection, observation, None), heartbeat, at(second)).map(|time| time.0)
+    };
+    let good = || observation_of(Reason::AllPermissionsGranted);
+    assert_eq!(checked(&connection, good(), hour, 10), Some(at(10)));
+    if let Some(status) = &mut connection.status {
+        status.last_checked_time = Some(Time(at(10)));
+    }
+    assert_eq!(checked(&connection, good(), hour, 3609), Some(at(10)));
+    assert_eq!(checked(&connection, good(), hour, 3610), Some(at(3610)));
+    assert_eq!(checked(&connection, observation_of(Reason::LoginHeld), hour, 9999), Some(at(10)), "nothing was asked");
+    assert_eq!(checked(&connection, good(), hour, -9999), Some(at(-9999)), "the clock was set back");
+    assert_eq!(checked(&connection, good(), None, 9999), None, "it is off");
+}
