@@ -32,6 +32,7 @@
 //! | [`conditions`] | Kubernetes' rules for conditions, pure |
 //! | [`controller`] | the arrows above, a file each |
 //! | [`health`] | `/livez` and `/readyz` |
+//! | [`leadership`] | which of several operators acts |
 //! | [`ledger`] | which credentials were refused |
 //! | [`run`] | the tasks of a running operator |
 //! | [`telemetry`] | logs |
@@ -60,6 +61,7 @@ pub mod check;
 pub mod conditions;
 pub mod controller;
 pub mod health;
+pub mod leadership;
 pub mod ledger;
 pub mod run;
 pub mod telemetry;
