@@ -6,6 +6,7 @@
 mod support;
 
 mod facts;
+mod leadership;
 mod lifecycle;
 mod operators;
 mod reasons;
