@@ -35,6 +35,7 @@
 //! | [`controller`] | the arrows above, a file each |
 //! | [`health`] | `/livez`, `/readyz` and `/metrics` |
 //! | [`hosts`] | what the connections of one host have in common: pace, pauses, outages |
+//! | [`leadership`] | which of several operators acts |
 //! | [`ledger`] | which credentials must not be sent again |
 //! | [`metrics`] | what Prometheus scrapes |
 //! | [`run`] | the tasks of a running operator |
@@ -68,6 +69,7 @@ pub mod conditions;
 pub mod controller;
 pub mod health;
 pub mod hosts;
+pub mod leadership;
 pub mod ledger;
 pub mod metrics;
 pub mod run;

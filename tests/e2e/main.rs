@@ -9,6 +9,7 @@ mod candidate;
 mod facts;
 mod guard;
 mod hosts;
+mod leadership;
 mod lifecycle;
 mod modes;
 mod operators;

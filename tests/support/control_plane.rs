@@ -74,7 +74,13 @@ impl ControlPlane {
 
     /// A client with all rights.
     pub async fn admin(&self) -> Client {
-        client(&self.kubeconfig).await
+        Client::try_from(self.config().await).expect("a client")
+    }
+
+    /// What makes such a client.
+    pub async fn config(&self) -> Config {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration")
     }
 }
 
@@ -83,12 +89,6 @@ fn assets() -> PathBuf {
     let output = Command::new(script).stderr(Stdio::inherit()).output().expect("build.sh runs");
     assert!(output.status.success(), "build.sh failed");
     String::from_utf8(output.stdout).expect("a path").trim_end().into()
-}
-
-async fn client(kubeconfig: &PathBuf) -> Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration");
-    Client::try_from(config).expect("a client")
 }
 
 async fn install_crd(control_plane: &ControlPlane) {

@@ -1,0 +1,417 @@
+//! Tables: at which moment what is heard, and what is done then.
+
+use super::*;
+
+/// Milliseconds since the start, what is heard, and what is done.
+type Row = (u64, Heard, &'static str);
+
+/// A candidate "a" with client-go's times, which looks once in 800 ms.
+#[derive(Clone)]
+struct Play {
+    rules: Rules,
+    state: State,
+    start: Instant,
+    wall: Timestamp,
+}
+
+impl Play {
+    fn new() -> Self {
+        let start = Instant::now();
+        let rules = Rules::new("a".to_owned(), Timing::default(), 0);
+        Self { rules, state: State::new(start), start, wall: wall(0) }
+    }
+
+    fn now(&self, at: u64) -> Now {
+        Now { local: self.start + Duration::from_millis(at), wall: self.wall }
+    }
+
+    fn hear(&mut self, at: u64, heard: Heard) -> Step {
+        let heard = match heard {
+            // Sent a moment before it is answered.
+            Heard::Written { lease, .. } => Heard::Written { lease, sent: self.now(at).local - Duration::from_millis(5) },
+            heard => heard,
+        };
+        self.state.next(&self.rules, heard, self.now(at))
+    }
+
+    fn leads_until(&self) -> Option<u64> {
+        self.state.leads_until().map(|until| self.since_start(until))
+    }
+
+    fn since_start(&self, instant: Instant) -> u64 {
+        u64::try_from((instant - self.start).as_millis()).expect("short")
+    }
+
+    fn said(&self, step: &Step) -> String {
+        match step {
+            Step::Rest(until) => format!("rest until {}", self.since_start(*until)),
+            Step::Read => "read".to_owned(),
+            Step::Write { onto: None, record } => format!("make {}", said(record)),
+            Step::Write { onto: Some(metadata), record } => {
+                format!("write {} onto {}", said(record), metadata.resource_version.as_deref().expect("a version"))
+            }
+        }
+    }
+
+    fn plays(&mut self, rows: impl IntoIterator<Item = Row>) {
+        for (at, heard, expected) in rows {
+            let text = format!("{heard:?}");
+            let step = self.hear(at, heard);
+            assert_eq!(self.said(&step), expected, "at {at}: {text}");
+        }
+    }
+}
+
+/// Holder and transitions.
+fn said(record: &Record) -> String {
+    format!("{:?} {}", record.holder, record.transitions)
+}
+
+fn wall(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+fn lease(version: u64, holder: &str, transitions: i32) -> Lease {
+    Lease {
+        metadata: Box::new(ObjectMeta { resource_version: Some(version.to_string()), ..ObjectMeta::default() }),
+        record: Record {
+            holder: holder.to_owned(),
+            lasts: Some(Duration::from_secs(15)),
+            acquired: Some(wall(-60)),
+            renewed: Some(wall(-1)),
+            transitions,
+        },
+    }
+}
+
+fn found(version: u64, holder: &str, transitions: i32) -> Heard {
+    Heard::Found(lease(version, holder, transitions))
+}
+
+fn written(version: u64, holder: &str, transitions: i32) -> Heard {
+    Heard::Written { lease: lease(version, holder, transitions), sent: Instant::now() }
+}
+
+fn unread() -> Heard {
+    Heard::Unread("no".to_owned())
+}
+
+fn unanswered() -> Heard {
+    Heard::Unanswered("no".to_owned())
+}
+
+/// A play in which "a" leads by version 1 since 5.
+fn led() -> Play {
+    let mut play = Play::new();
+    play.plays([(0, Heard::Nothing, "read"), (5, Heard::Absent, "make \"a\" 0"), (10, written(1, "a", 0), "rest until 2005")]);
+    assert_eq!(play.leads_until(), Some(10_005));
+    play
+}
+
+#[test]
+fn the_first_makes_the_lease_and_renews_it_from_then_on() {
+    let mut play = led();
+    play.plays([
+        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2010, written(2, "a", 0), "rest until 4005"),
+        (4005, Heard::Nothing, "write \"a\" 0 onto 2"),
+    ]);
+    assert_eq!(play.leads_until(), Some(12_005), "counted from before the renewal was sent");
+}
+
+#[test]
+fn a_standby_takes_over_when_it_has_seen_no_change_for_as_long_as_the_lease_says() {
+    let mut play = Play::new();
+    play.plays([
+        (0, Heard::Nothing, "read"),
+        (5, found(1, "b", 3), "rest until 800"),
+        (800, Heard::Nothing, "read"),
+        (810, found(2, "b", 3), "rest until 1600"),
+        (15_700, Heard::Nothing, "read"),
+        (15_705, found(2, "b", 3), "rest until 15810"),
+        (15_809, Heard::Nothing, "rest until 15810"),
+        (15_810, Heard::Nothing, "write \"a\" 4 onto 2"),
+    ]);
+    assert_eq!(play.leads_until(), None, "not before it is written");
+    play.plays([(15_815, written(3, "a", 4), "rest until 17810")]);
+    assert_eq!(play.leads_until(), Some(25_810));
+}
+
+#[test]
+fn what_others_clocks_say_decides_nothing() {
+    for renewed in [None, Some(wall(-3600)), Some(wall(3600))] {
+        let mut theirs = lease(1, "b", 0);
+        theirs.record.renewed = renewed;
+        let mut play = Play::new();
+        play.plays([(0, Heard::Nothing, "read"), (0, Heard::Found(theirs), "rest until 800")]);
+        for second in [-3600, 0, 3600] {
+            play.wall = wall(second);
+            play.plays([(799, Heard::Nothing, "rest until 800")]);
+        }
+        play.plays([(15_000, Heard::Nothing, "write \"a\" 1 onto 1")]);
+    }
+}
+
+#[test]
+fn another_holders_own_times_count_and_ones_own_where_it_has_none() {
+    for (lasts, from) in [(Some(60), 60_000), (Some(3), 3_000), (None, 15_000)] {
+        let mut theirs = lease(1, "b", 0);
+        theirs.record.lasts = lasts.map(Duration::from_secs);
+        let mut play = Play::new();
+        play.plays([(0, Heard::Nothing, "read"), (0, Heard::Found(theirs), "rest until 800")]);
+        play.plays([(from - 1, Heard::Nothing, "read"), (from, unread(), "write \"a\" 1 onto 1")]);
+    }
+}
+
+#[test]
+fn a_released_lease_is_taken_at_once() {
+    let mut play = Play::new();
+    play.plays([
+        (0, Heard::Nothing, "read"),
+        (5, found(1, "b", 3), "rest until 800"),
+        (800, Heard::Nothing, "read"),
+        (805, found(2, "", 3), "write \"a\" 4 onto 2"),
+    ]);
+}
+
+#[test]
+fn a_leader_that_cannot_renew_gives_up_by_the_deadline() {
+    let mut play = led();
+    play.plays([
+        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (4505, unanswered(), "read"),
+        (7005, unread(), "read"),
+        (7010, unread(), "rest until 7805"),
+        (7805, Heard::Nothing, "read"),
+        (7805, unread(), "rest until 8605"),
+        (9800, Heard::Nothing, "read"),
+        (9801, unread(), "rest until 10005"),
+    ]);
+    assert_eq!(play.leads_until(), Some(10_005));
+    play.plays([(10_005, Heard::Nothing, "rest until 10600")]);
+    assert_eq!(play.leads_until(), None);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_deadline_makes_no_leader() {
+    let mut play = led();
+    play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1")]);
+    let sent = play.now(2005).local;
+    let late = Heard::Written { lease: lease(2, "a", 0), sent };
+    // This process did not run for a minute, and others may have taken over since.
+    let now = play.now(62_005);
+    let step = play.state.next(&play.rules, late, now);
+    assert_eq!((play.said(&step).as_str(), play.leads_until()), ("write \"a\" 0 onto 2", None));
+    play.plays([(62_010, Heard::Refused, "read"), (62_015, found(9, "b", 1), "rest until 62810")]);
+    assert_eq!(play.leads_until(), None);
+}
+
+#[test]
+fn a_write_without_an_answer_is_looked_for_before_anything_is_assumed() {
+    // It was carried out.
+    let mut play = led();
+    play.plays([
+        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (4505, unanswered(), "read"),
+        (4510, found(2, "a", 0), "write \"a\" 0 onto 2"),
+    ]);
+    assert_eq!(play.leads_until(), Some(10_005), "a look prolongs nothing");
+    // It was not.
+    let mut play = led();
+    play.plays([
+        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (4505, unanswered(), "read"),
+        (4510, found(1, "a", 0), "write \"a\" 0 onto 1"),
+    ]);
+    // A take-over was.
+    let mut play = Play::new();
+    play.plays([
+        (0, Heard::Nothing, "read"),
+        (5, found(1, "", 3), "write \"a\" 4 onto 1"),
+        (2505, unanswered(), "read"),
+        (2510, found(2, "a", 4), "write \"a\" 4 onto 2"),
+    ]);
+}
+
+#[test]
+fn a_leader_that_sees_another_holder_or_none_steps_down_at_once() {
+    for holder in ["b", ""] {
+        let mut play = led();
+        play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1"), (2010, Heard::Refused, "read")]);
+        assert!(play.leads_until().is_some());
+        play.plays([(2015, found(3, holder, 1), "rest until 2810")]);
+        assert_eq!(play.leads_until(), None, "holder {holder:?}");
+    }
+}
+
+#[test]
+fn a_leader_whose_lease_others_have_only_touched_goes_on() {
+    let mut play = led();
+    play.plays([
+        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2010, Heard::Refused, "read"),
+        // Not at once: who touches it all the time would have it written all the time.
+        (2015, found(3, "a", 0), "rest until 4005"),
+        (4005, Heard::Nothing, "write \"a\" 0 onto 3"),
+    ]);
+    assert_eq!(play.leads_until(), Some(10_005));
+}
+
+#[test]
+fn a_leader_makes_a_deleted_lease_again() {
+    let mut play = led();
+    play.plays([
+        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2010, Heard::Refused, "read"),
+        (2015, Heard::Absent, "make \"a\" 0"),
+        (2020, written(7, "a", 0), "rest until 4015"),
+    ]);
+    assert_eq!(play.leads_until(), Some(12_015));
+}
+
+#[test]
+fn a_standby_leaves_a_deleted_lease_to_its_leader_for_as_long_as_if_it_was_just_renewed() {
+    for holder in ["b", ""] {
+        let mut play = Play::new();
+        play.plays([
+            (0, Heard::Nothing, "read"),
+            (5, found(1, "b", 3), "rest until 800"),
+            (800, Heard::Nothing, "read"),
+            (805, found(2, holder, 3), if holder.is_empty() { "write \"a\" 4 onto 2" } else { "rest until 1600" }),
+            (1605, if holder.is_empty() { Heard::Refused } else { Heard::Nothing }, "read"),
+            (1610, Heard::Absent, "rest until 2405"),
+            (2410, Heard::Nothing, "read"),
+            (2415, Heard::Absent, "rest until 3210"),
+            (16_609, Heard::Nothing, "read"),
+            (16_610, Heard::Absent, "make \"a\" 4"),
+        ]);
+    }
+}
+
+/// A Lease made again after one without a uid.
+fn remade(version: u64, holder: &str) -> Heard {
+    let mut remade = lease(version, holder, 0);
+    remade.metadata.uid = Some("another".to_owned());
+    Heard::Found(remade)
+}
+
+#[test]
+fn a_lease_made_again_says_nothing_of_who_led_by_the_one_before() {
+    // "b" may still lead, and not know that its Lease was deleted. That of "a" is a request of before, which came late.
+    for holder in ["a", ""] {
+        let mut play = Play::new();
+        play.plays([
+            (0, Heard::Nothing, "read"),
+            (5, found(1, "b", 3), "rest until 800"),
+            (800, Heard::Nothing, "read"),
+            (805, remade(2, holder), "rest until 1600"),
+            (15_804, Heard::Nothing, "read"),
+        ]);
+        let step = play.hear(15_805, remade(2, holder));
+        assert!(matches!(step, Step::Write { .. }), "{step:?}");
+        // The same where it was not there for a while.
+        let mut play = Play::new();
+        play.plays([
+            (0, Heard::Nothing, "read"),
+            (5, found(1, "b", 3), "rest until 800"),
+            (800, Heard::Nothing, "read"),
+            (805, Heard::Absent, "rest until 1600"),
+            (1600, Heard::Nothing, "read"),
+            (1605, remade(2, holder), "rest until 2400"),
+            (15_804, Heard::Nothing, "read"),
+        ]);
+        let step = play.hear(15_805, remade(2, holder));
+        assert!(matches!(step, Step::Write { .. }), "{step:?}");
+    }
+}
+
+#[test]
+fn no_write_follows_another_without_a_retry_between_them() {
+    let mut play = Play::new();
+    play.plays([
+        (0, Heard::Nothing, "read"),
+        (5, Heard::Absent, "make \"a\" 0"),
+        (10, unanswered(), "read"),
+        (15, Heard::Absent, "rest until 810"),
+        (2004, Heard::Nothing, "read"),
+        (2005, Heard::Absent, "make \"a\" 0"),
+    ]);
+}
+
+#[test]
+fn a_holder_keeps_when_it_began_and_a_new_one_does_not() {
+    for (holder, began) in [("a", wall(-60)), ("b", wall(0)), ("", wall(0))] {
+        let mut play = Play::new();
+        play.plays([(0, Heard::Nothing, "read")]);
+        let Some(Step::Write { record, .. }) = [(0, found(1, holder, 0)), (15_000, unread())]
+            .into_iter()
+            .map(|(at, heard)| play.hear(at, heard))
+            .find(|step| matches!(step, Step::Write { .. }))
+        else {
+            panic!("a write")
+        };
+        assert_eq!((record.acquired, record.renewed), (Some(began), Some(wall(0))), "after {holder:?}");
+        assert_eq!(record.lasts, Some(Duration::from_secs(15)));
+    }
+}
+
+#[test]
+fn a_renewal_is_never_what_is_there_already() {
+    let mut play = led();
+    // The clock stands at what was written last, within what a Lease keeps of it.
+    play.wall = wall(-1) + SignedDuration::from_nanos(999);
+    let Step::Write { record, .. } = play.hear(2005, Heard::Nothing) else { panic!("a write") };
+    assert_eq!(record.renewed, Some(wall(-1) + SignedDuration::from_micros(1)));
+}
+
+#[test]
+fn a_candidate_leaves_nothing_behind_that_it_may_hold() {
+    let leaving = |play: &mut Play, rows: &[(Heard, Option<&str>)]| {
+        for (heard, expected) in rows {
+            let now = play.now(3000);
+            let step = play.state.leave(&play.rules, heard.clone(), now);
+            assert_eq!(step.map(|step| play.said(&step)).as_deref(), *expected, "{heard:?}");
+        }
+        assert_eq!(play.leads_until(), None);
+    };
+    // A leader.
+    let release = Some("write \"\" 0 onto 1");
+    leaving(&mut led(), &[(Heard::Nothing, release), (written(2, "", 0), None)]);
+    // With a renewal under way, which was carried out.
+    let mut play = led();
+    play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1")]);
+    leaving(&mut play, &[(Heard::Nothing, Some("read")), (found(2, "a", 0), Some("write \"\" 0 onto 2"))]);
+    // With one that was carried out between the look and the release.
+    leaving(&mut play, &[(Heard::Refused, Some("read")), (found(3, "a", 0), Some("write \"\" 0 onto 3"))]);
+    leaving(&mut play, &[(written(4, "", 0), None)]);
+    // One that somebody has followed already, or whose Lease is not there.
+    let mut play = led();
+    play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1"), (2010, Heard::Refused, "read")]);
+    leaving(&mut play.clone(), &[(found(3, "b", 1), None)]);
+    leaving(&mut play, &[(Heard::Absent, None)]);
+    // One that reaches nothing.
+    leaving(&mut led(), &[(Heard::Nothing, release), (unanswered(), None)]);
+    // One that has led, and has not been followed.
+    let mut play = led();
+    play.plays([
+        (10_005, unread(), "write \"a\" 0 onto 1"),
+        (10_006, unanswered(), "read"),
+        (10_007, unread(), "rest until 10806"),
+    ]);
+    leaving(&mut play, &[(Heard::Nothing, Some("read")), (found(1, "a", 0), release)]);
+    // A standby, and one that has only started.
+    let mut play = Play::new();
+    leaving(&mut play.clone(), &[(Heard::Nothing, None)]);
+    play.plays([(0, Heard::Nothing, "read"), (5, found(1, "b", 0), "rest until 800")]);
+    leaving(&mut play, &[(Heard::Nothing, None)]);
+}
+
+#[test]
+fn a_released_record_is_what_other_implementations_expect() {
+    let mut play = led();
+    let now = play.now(3000);
+    let Some(Step::Write { record, .. }) = play.state.leave(&play.rules, Heard::Nothing, now) else { panic!("a write") };
+    let lasts = Some(Duration::from_secs(1));
+    let (acquired, renewed) = (Some(wall(0)), Some(wall(0)));
+    assert_eq!(record, Record { holder: String::new(), lasts, acquired, renewed, transitions: 0 });
+}

@@ -1,0 +1,183 @@
+//! Whether this process leads, told by the election and asked by those whose work depends on it.
+//!
+//! **Invariant.** The answer turns false by the clock when the time is over that was renewed last. Nothing has to run for that.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Terms so far, and until when the last of them is held.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    /// The number of the last term, from 1.
+    term: u64,
+    /// Until when it is held unless it is renewed; `None` when it was given up.
+    until: Option<Instant>,
+}
+
+impl Standing {
+    /// Until when this process leads, if it does now.
+    fn leads_until(&self) -> Option<Instant> {
+        self.until.filter(|until| Instant::now() < *until)
+    }
+}
+
+/// The election's side: what it says is what everybody sees. Its end is the end of the term.
+#[derive(Debug, Default)]
+pub(super) struct Office(watch::Sender<Standing>);
+
+impl Office {
+    /// A handle for those who ask.
+    pub(super) fn leadership(&self) -> Leadership {
+        Leadership(self.0.subscribe())
+    }
+
+    /// Prolongs the term until this instant, or begins one; or ends it. Gives whether one has begun.
+    pub(super) fn hold(&self, until: Option<Instant>) -> bool {
+        let mut begun = false;
+        self.0.send_modify(|standing| {
+            // Under the lock in which the others ask: a lapse that one of them may have seen has ended the term for all.
+            begun = until.is_some() && standing.leads_until().is_none();
+            standing.term += u64::from(begun);
+            standing.until = until;
+        });
+        begun
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        self.hold(None);
+    }
+}
+
+/// Tells whether this process leads.
+#[derive(Debug, Clone)]
+pub struct Leadership(watch::Receiver<Standing>);
+
+impl Leadership {
+    /// Whether this process leads at this instant.
+    pub fn is_leading(&self) -> bool {
+        self.0.borrow().leads_until().is_some()
+    }
+
+    /// Waits until this process leads. Work is done under the term that this gives, not under this handle: between two questions
+    /// to the handle one term may have ended and another begun.
+    ///
+    /// Never resolves once the election has ended.
+    pub async fn acquired(&self) -> Term {
+        let mut standing = self.0.clone();
+        loop {
+            let now = *standing.borrow_and_update();
+            if now.leads_until().is_some() {
+                return Term { number: now.term, standing };
+            }
+            if standing.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// One uninterrupted time of leading.
+#[derive(Debug, Clone)]
+pub struct Term {
+    number: u64,
+    standing: watch::Receiver<Standing>,
+}
+
+impl Term {
+    /// Whether this term goes on at this instant; once it has ended it never does again.
+    pub fn is_leading(&self) -> bool {
+        let standing = self.standing.borrow();
+        standing.term == self.number && standing.leads_until().is_some()
+    }
+
+    /// Waits until this term has ended: given up, or not renewed in time.
+    pub async fn lost(&self) {
+        let mut standing = self.standing.clone();
+        loop {
+            let now = *standing.borrow_and_update();
+            let Some(until) = now.leads_until().filter(|_| now.term == self.number) else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                // An election ends its term before it goes, so the next round sees that.
+                _ = standing.changed() => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn after(seconds: u64) -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(seconds))
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_ends_by_the_clock_though_nobody_says_so() {
+        let office = Office::default();
+        let leadership = office.leadership();
+        assert!(!leadership.is_leading());
+        office.hold(after(10));
+        let term = leadership.acquired().await;
+        pass(9).await;
+        assert!(leadership.is_leading() && term.is_leading());
+        pass(1).await;
+        assert!(!leadership.is_leading() && !term.is_leading());
+        term.lost().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_prolongs_the_term_and_a_step_down_ends_it() {
+        let office = Office::default();
+        let leadership = office.leadership();
+        office.hold(after(10));
+        let term = leadership.acquired().await;
+        let lost = tokio::spawn({
+            let term = term.clone();
+            async move { term.lost().await }
+        });
+        pass(9).await;
+        office.hold(after(10));
+        pass(9).await;
+        assert!(term.is_leading() && !lost.is_finished());
+        office.hold(None);
+        assert!(!term.is_leading() && !leadership.is_leading());
+        lost.await.expect("it ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_that_lapsed_does_not_come_back_with_the_next() {
+        let office = Office::default();
+        let leadership = office.leadership();
+        office.hold(after(1));
+        let first = leadership.acquired().await;
+        pass(1).await;
+        // Nobody looked in between.
+        office.hold(after(10));
+        assert!(leadership.is_leading() && !first.is_leading());
+        first.lost().await;
+        let second = leadership.acquired().await;
+        assert!(second.is_leading());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_election_that_goes_takes_its_term_with_it() {
+        let office = Office::default();
+        let leadership = office.leadership();
+        office.hold(after(10));
+        let term = leadership.acquired().await;
+        drop(office);
+        assert!(!term.is_leading() && !leadership.is_leading());
+        term.lost().await;
+        assert!(tokio::time::timeout(Duration::from_secs(60), leadership.acquired()).await.is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! Whatever networks, clocks, schedulers and people do, no two lead at once; and when they are well again, one does.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+/// How long a play is disturbed.
+const TROUBLE: Duration = Duration::from_secs(120);
+
+/// One candidate's troubles. All times are milliseconds.
+#[derive(Debug, Clone)]
+struct Part {
+    /// How long until it stands, how long it does so, and whether it is killed then or stopped.
+    lives: Vec<(u64, u64, bool)>,
+    /// What becomes of its requests, over and over again.
+    fates: Vec<(u64, u64, End)>,
+    /// After how long of running it does not run for how long.
+    naps: Vec<(u64, u64)>,
+    /// When its clock shows what.
+    clocks: Vec<(u64, Option<i64>)>,
+    chance: u8,
+}
+
+#[derive(Debug, Clone)]
+struct Play {
+    /// Lease, renew deadline, retry.
+    timing: (u64, u64, u64),
+    parts: Vec<Part>,
+    /// When the Lease is deleted.
+    deletion: Option<u64>,
+}
+
+fn part(restarts: bool) -> impl Strategy<Value = Part> {
+    let lives = vec((0..20_000_u64, 500..40_000_u64, any::<bool>()), if restarts { 0..4 } else { 0..1 });
+    let end = prop_oneof![
+        6 => Just(End::Answered), 1 => Just(End::Unheard), 1 => Just(End::Failed), 1 => Just(End::Refused), 1 => Just(End::Lost)
+    ];
+    let delay = || prop_oneof![6 => 0..50_u64, 2 => 0..3_000_u64, 1 => 0..20_000_u64];
+    let fates = vec((delay(), delay(), end), 1..40);
+    let naps = vec((0..30_000_u64, 0..20_000_u64), 0..6);
+    let clock = select(vec![Some(-3600), Some(3600), Some(-1), Some(0), None]);
+    let clocks = vec((0..20_000_u64, clock), 0..6);
+    (lives, fates, naps, clocks, any::<u8>()).prop_map(|(lives, fates, naps, clocks, chance)| Part {
+        lives,
+        fates,
+        naps,
+        clocks,
+        chance,
+    })
+}
+
+fn play(restarts: bool) -> impl Strategy<Value = Play> {
+    // The last with no more between the renew deadline and the lease than the rules ask for.
+    let timing = select(vec![(15_000, 10_000, 2_000), (4_000, 3_000, 500), (4_000, 3_999, 500), (15_000, 14_999, 2_000)]);
+    let deletion = if restarts { Just(None).boxed() } else { (0..100_000_u64).prop_map(Some).boxed() };
+    (timing, vec(part(restarts), 2..4), deletion).prop_map(|(timing, parts, deletion)| Play { timing, parts, deletion })
+}
+
+/// All who stand or have stood, and what came of it.
+#[derive(Clone, Default)]
+struct Stage {
+    server: Server,
+    rivals: Arc<Mutex<Vec<(Leadership, Link)>>>,
+    at_once: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Stage {
+    fn rivals(&self) -> Vec<(Leadership, Link)> {
+        self.rivals.lock().expect("rivals").clone()
+    }
+
+    /// Counts the leaders whenever one begins to lead, which is when there may be two.
+    async fn watch(self, leadership: Leadership) {
+        loop {
+            let term = leadership.acquired().await;
+            let leading = self.rivals().iter().filter(|(other, _)| other.is_leading()).count();
+            self.at_once.lock().expect("counts").push(leading);
+            term.lost().await;
+        }
+    }
+
+    /// Stands again and again, and in the end for good.
+    async fn perform(self, number: usize, part: Part, timing: Timing) {
+        let end = Instant::now() + TROUBLE;
+        let lives = part.lives.iter().map(|life| Some(*life)).chain([None]);
+        for (life, times) in lives.enumerate() {
+            if let Some((before, ..)) = times {
+                pass(milliseconds(before)).await;
+            }
+            let rival = Rival::timed(&self.server, &format!("{number}_{life}"), timing, part.chance);
+            self.rivals.lock().expect("rivals").push((rival.leadership.clone(), rival.link.clone()));
+            tokio::spawn(self.clone().watch(rival.leadership.clone()));
+            tokio::spawn(play_clocks(rival.wall.clone(), part.clocks.clone()));
+            part.play_naps(&rival, end);
+            if Instant::now() < end {
+                rival.link.expect(part.fates.iter().map(Fate::from).cycle().take(REQUESTS_MAX));
+            }
+            match times {
+                Some((_, length, killed)) => {
+                    pass(milliseconds(length)).await;
+                    if killed { rival.kill().await } else { rival.stop().await }
+                }
+                None => {
+                    tokio::time::sleep_until(end).await;
+                    rival.link.become_of_all(Fate::GOOD);
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}
+
+/// More than anyone makes while there is trouble.
+const REQUESTS_MAX: usize = 10_000;
+
+fn milliseconds(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+impl From<&(u64, u64, End)> for Fate {
+    fn from((there, back, end): &(u64, u64, End)) -> Self {
+        Self { there: milliseconds(*there), back: milliseconds(*back), end: *end }
+    }
+}
+
+impl Part {
+    fn play_naps(&self, rival: &Rival, end: Instant) {
+        let mut from = Instant::now();
+        for (awake, asleep) in &self.naps {
+            from += milliseconds(*awake);
+            let until = from + milliseconds(*asleep);
+            if until < end {
+                rival.naps.lock().expect("naps").push_back((from, milliseconds(*asleep)));
+            }
+            from = until;
+        }
+    }
+}
+
+async fn play_clocks(wall: Arc<Mutex<Option<SignedDuration>>>, clocks: Vec<(u64, Option<i64>)>) {
+    for (after, shown) in clocks {
+        pass(milliseconds(after)).await;
+        *wall.lock().expect("a clock") = shown.map(SignedDuration::from_secs);
+    }
+}
+
+/// Plays it, and gives how often two led at once.
+async fn run(play: Play) -> usize {
+    let [lease, renew, retry] = <[u64; 3]>::from(play.timing).map(milliseconds);
+    let timing = Timing::new(lease, renew, retry).expect("fits");
+    let stage = Stage::default();
+    let parts = play.parts.len();
+    let performance = play.parts.into_iter().enumerate().map(|(number, part)| stage.clone().perform(number, part, timing));
+    let troubled = async {
+        if let Some(deletion) = play.deletion {
+            pass(milliseconds(deletion)).await;
+            // One that has not seen it cannot know that there was one.
+            if stage.rivals().iter().filter(|(_, link)| link.has_seen_a_lease()).count() == parts {
+                stage.server.delete();
+            }
+        }
+        // All stand for good by then.
+        pass(TROUBLE * 3).await;
+        let rivals = stage.rivals();
+        let leading = futures::future::select_all(rivals.iter().map(|(leadership, _)| Box::pin(leadership.acquired())));
+        tokio::time::timeout(2 * lease + 20 * SECOND, leading).await.expect("one leads when all is well again");
+    };
+    tokio::select! {
+        _ = futures::future::join_all(performance) => unreachable!("they stand for good"),
+        () = troubled => {}
+    }
+    let at_once = stage.at_once.lock().expect("counts");
+    assert!(!at_once.is_empty(), "somebody led");
+    at_once.iter().filter(|leading| **leading > 1).count()
+}
+
+fn played(play: Play) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(run(play))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_two_lead_at_once(play in play(true)) {
+        prop_assert_eq!(played(play), 0);
+    }
+
+    #[test]
+    fn no_two_lead_at_once_though_the_lease_is_deleted_under_them(play in play(false)) {
+        prop_assert_eq!(played(play), 0);
+    }
+}
