@@ -41,6 +41,11 @@ impl Agenda {
         self.all().insert(connection.clone(), Lane::Routine);
     }
 
+    /// Forgets everything: another operator has acted meanwhile.
+    pub fn forget_all(&self) {
+        self.all().clear();
+    }
+
     /// Forgets a connection.
     pub fn forget(&self, connection: &ConnectionRef) {
         self.all().remove(connection);

@@ -17,6 +17,7 @@ use ukgpro_operator::clock::Clock;
 use ukgpro_operator::controller::Policy;
 use ukgpro_operator::health::{self, Endpoints, Readiness};
 use ukgpro_operator::hosts::Pace;
+use ukgpro_operator::leadership::{self, Candidate, Timing};
 use ukgpro_operator::ledger::Limits;
 use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
 use ukgpro_operator::telemetry::{self, LogFormat};
@@ -73,6 +74,14 @@ struct RunArgs {
     /// The Secret, in the operator's own namespace, that remembers which logins were refused
     #[arg(long, env = "UKGPRO_LEDGER_SECRET", default_value = "ukgpro-operator-ledger", value_parser = object_name)]
     ledger_secret: String,
+
+    /// Act only while holding a Lease in the operator's own namespace, so that several may run and one acts
+    #[arg(long, env = "UKGPRO_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_election: bool,
+
+    /// The Lease; operators with different connections need different ones, and ledgers of their own
+    #[arg(long, env = "UKGPRO_LEASE_NAME", default_value = "ukgpro-operator", value_parser = object_name)]
+    lease_name: String,
 
     #[command(flatten)]
     policy: PolicyArgs,
@@ -327,6 +336,7 @@ async fn start(args: RunArgs) -> Result<(), String> {
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
+    let for_election = config.clone();
     let client = ClientBuilder::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
     let client = client.with_layer(&Listen::new(watchdog.clone())).build();
     let listen = |flag: &str, address: SocketAddr| {
@@ -355,6 +365,7 @@ async fn start(args: RunArgs) -> Result<(), String> {
         concurrency: args.concurrency.into(),
         instance: instance(),
     };
+    let (instance, system_namespace) = (settings.instance.clone(), settings.system_namespace.clone());
     let operator = Operator::new(client, settings, watchdog.clone()).map_err(|error| error.to_string())?;
     let readiness = Readiness::default();
     let metrics = Some((metrics, operator.metrics()));
@@ -364,9 +375,27 @@ async fn start(args: RunArgs) -> Result<(), String> {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.kind().to_string())?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let running = operator.run(readiness, async move {
+    let candidate = match args.leader_election {
+        true => {
+            let settings = leadership::Settings {
+                namespace: system_namespace,
+                name: args.lease_name,
+                instance,
+                timing: Timing::default(),
+            };
+            Some(Candidate::new(for_election, settings).map_err(|error| error.to_string())?)
+        }
+        false => None,
+    };
+    let running = operator.run(candidate.as_ref().map(Candidate::leadership), readiness, async move {
         // An end of the sender is a stop as well.
         let _ = stopped.await;
+    });
+    let (drained, has_drained) = tokio::sync::oneshot::channel::<()>();
+    let election = candidate.map(|candidate| {
+        tokio::spawn(candidate.run(async move {
+            let _ = has_drained.await;
+        }))
     });
     tokio::pin!(running);
     let result = tokio::select! {
@@ -374,6 +403,11 @@ async fn start(args: RunArgs) -> Result<(), String> {
         _ = terminate.recv() => drain(running, stop).await,
         _ = tokio::signal::ctrl_c() => drain(running, stop).await,
     };
+    // Only now may another lead.
+    drop(drained);
+    if let Some(election) = election {
+        let _ = election.await;
+    }
     heartbeat.abort();
     server.stop();
     tracing::info!("stopped");

@@ -14,7 +14,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, applier, watcher};
 use kube::{Api, Resource, ResourceExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agenda::Agenda;
@@ -24,6 +24,7 @@ use crate::controller::publish::Undelivered;
 use crate::controller::{self, Context, Error, Next, Policy, decide};
 use crate::health::Readiness;
 use crate::hosts::{Hosts, Pace};
+use crate::leadership::{Leadership, Term};
 use crate::ledger::store::SecretStore;
 use crate::ledger::{self, Ledger, Limits};
 use crate::metrics::{Metrics, Sources};
@@ -161,14 +162,20 @@ impl Operator {
         self.context.metrics.clone()
     }
 
-    /// Runs until `shutdown` resolves, then lets running checks end.
+    /// Runs until `shutdown` resolves, then lets running checks end. Acts while it leads; always where there is no election.
     pub async fn run(
         self,
+        leadership: Option<Leadership>,
         readiness: Readiness,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
         let Self { context, store, writer, scope, concurrency, watchdog } = self;
-        let checks = Arc::new(Checks { running: Semaphore::new(concurrency), failures: Mutex::default(), watchdog });
+        let mandate = match &leadership {
+            Some(_) => Mandate::None,
+            None => Mandate::Always,
+        };
+        let running = Semaphore::new(concurrency);
+        let checks = Arc::new(Checks { running, failures: Mutex::default(), watchdog, mandate: Mutex::new(mandate) });
         let namespace = scope.namespace.as_deref();
         let select = match &scope.selector {
             Some(labels) => watcher::Config::default().labels(labels),
@@ -192,6 +199,14 @@ impl Operator {
             SecretWatch::None => stream::empty().left_stream(),
             mode => secrets(scoped(&context.kubernetes, namespace), mode, context.clone(), until_listed).right_stream(),
         };
+        // A standby has its watches and its ledger at hand; when it comes to lead, everything is looked at anew.
+        let (elected, elections) = mpsc::channel(1);
+        let leading = AbortOnDropHandle::new(tokio::spawn(lead(leadership, elected, checks.clone(), context.clone())));
+        let all = {
+            let (context, store) = (context.clone(), store.clone());
+            stream::unfold(elections, async |mut elections| elections.recv().await.map(|()| ((), elections)))
+                .flat_map(move |()| stream::iter(take_over(&context, &store)))
+        };
         let stop = {
             let (checks, context) = (checks.clone(), context.clone());
             async move {
@@ -201,7 +216,8 @@ impl Operator {
                 context.seen.stop();
             }
         };
-        let queue = stream::select(connections, secrets).map(Ok::<_, std::convert::Infallible>).take_until(stop);
+        let queue =
+            stream::select(stream::select(connections, secrets), all).map(Ok::<_, std::convert::Infallible>).take_until(stop);
 
         let for_policy = checks.clone();
         applier(
@@ -223,9 +239,52 @@ impl Operator {
             }
         })
         .await;
-        drop(tidying);
+        drop((tidying, leading));
         Ok(context.ledger.commit().await?)
     }
+}
+
+/// Follows who leads.
+async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks: Arc<Checks>, context: Arc<Context>) {
+    let Some(leadership) = leadership else {
+        context.metrics.leads(true);
+        // Nobody else does; the channel must not close.
+        return std::future::pending().await;
+    };
+    loop {
+        let term = leadership.acquired().await;
+        // What is known of this process alone, or was read before, may be otherwise by now.
+        context.ledger.distrust();
+        checks.change_mandate(Mandate::Term(term.clone()));
+        context.metrics.leads(true);
+        if elected.send(()).await.is_err() {
+            return;
+        }
+        term.lost().await;
+        checks.change_mandate(Mandate::None);
+        context.metrics.leads(false);
+    }
+}
+
+/// All connections, for a new leader; those whose Secret no other has read first in line.
+fn take_over(context: &Context, store: &reflector::Store<UkgProConnection>) -> Vec<ConnectionRef> {
+    let connections = store.state();
+    context.agenda.forget_all();
+    for connection in context.secrets.news(&connections) {
+        context.agenda.wake(&connection);
+    }
+    connections.iter().map(|connection| ObjectRef::from_obj(connection.as_ref())).collect()
+}
+
+/// Whether this operator may act.
+#[derive(Clone)]
+enum Mandate {
+    /// There is no election.
+    Always,
+    /// For as long as this lasts.
+    Term(Term),
+    /// Another may.
+    None,
 }
 
 fn queue_failure<R: std::error::Error + 'static, Q: std::error::Error + 'static>(error: &ApplierError<R, Q>) -> &'static str {
@@ -236,6 +295,24 @@ fn queue_failure<R: std::error::Error + 'static, Q: std::error::Error + 'static>
 }
 
 async fn check(connection: Arc<UkgProConnection>, context: Arc<Context>, checks: Arc<Checks>) -> Result<Action, Error> {
+    match checks.mandate() {
+        // Who takes over later looks at all.
+        Mandate::None => Ok(Action::await_change()),
+        Mandate::Always => check_as_leader(connection, context, checks).await,
+        Mandate::Term(term) => tokio::select! {
+            biased;
+            // Another may begin before long. What was sent is in the ledger as begun.
+            () = term.lost() => Ok(Action::await_change()),
+            done = check_as_leader(connection, context, checks) => done,
+        },
+    }
+}
+
+async fn check_as_leader(
+    connection: Arc<UkgProConnection>,
+    context: Arc<Context>,
+    checks: Arc<Checks>,
+) -> Result<Action, Error> {
     let mut queued = checks.watchdog.queued();
     // First come, first served: the applier's own bound lets the same objects win again and again under load.
     let Ok(_permit) = checks.running.acquire().await else {
@@ -276,9 +353,18 @@ struct Checks {
     /// How often in a row Kubernetes failed a connection's check; those that succeed, and those that are deleted, are not in it.
     failures: Mutex<HashMap<ConnectionRef, u32>>,
     watchdog: Arc<Watchdog>,
+    mandate: Mutex<Mandate>,
 }
 
 impl Checks {
+    fn mandate(&self) -> Mandate {
+        self.mandate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change_mandate(&self, mandate: Mandate) {
+        *self.mandate.lock().unwrap_or_else(PoisonError::into_inner) = mandate;
+    }
+
     fn succeeded(&self, connection: &ConnectionRef) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(connection);
     }

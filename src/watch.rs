@@ -119,6 +119,8 @@ pub struct SecretIndex(Mutex<Index>);
 struct Index {
     by_secret: HashMap<Key, HashMap<ConnectionRef, LastRead>>,
     by_connection: HashMap<ConnectionRef, Vec<Key>>,
+    /// The version of each Secret in use that was seen last, `None` for one that is not there.
+    versions: HashMap<Key, Option<String>>,
     /// Of a list under way: the Secrets in use at its beginning that it has not shown yet.
     unlisted: Option<HashSet<Key>>,
 }
@@ -165,6 +167,28 @@ impl SecretIndex {
             }
             Event::Init | Event::InitApply(_) => {}
         }
+    }
+
+    /// The connections whose Secrets are not, by what was seen of them last, what their status is about: what a new leader has to look at.
+    /// What another operator has read counts as read.
+    pub fn news(&self, connections: &[Arc<UkgProConnection>]) -> Vec<ConnectionRef> {
+        let mut index = self.index();
+        let mut news = Vec::new();
+        for connection in connections {
+            let namespace = connection.namespace().unwrap_or_default();
+            let reference = ObjectRef::from_obj(connection.as_ref());
+            for (name, read) in secrets_of(connection) {
+                let key = (namespace.clone(), name.to_owned());
+                let changed = index.versions.get(&key).is_some_and(|version| !read.is(version.as_deref()));
+                if let Some(last) = index.by_secret.get_mut(&key).and_then(|users| users.get_mut(&reference)) {
+                    *last = read;
+                }
+                if changed && news.last() != Some(&reference) {
+                    news.push(reference.clone());
+                }
+            }
+        }
+        news
     }
 
     /// Notes the version that a check of this connection has read; `None` if there is no such Secret.
@@ -229,12 +253,16 @@ impl Index {
                 users.remove(connection);
                 if users.is_empty() {
                     self.by_secret.remove(&key);
+                    self.versions.remove(&key);
                 }
             }
         }
     }
 
     fn users_unless_read(&mut self, key: &Key, version: Option<&str>) -> Vec<ConnectionRef> {
+        if self.by_secret.contains_key(key) {
+            self.versions.insert(key.clone(), version.map(str::to_owned));
+        }
         let users = self.by_secret.get_mut(key).into_iter().flatten();
         let news = users.filter_map(|(connection, read)| {
             let is_news = !read.is(version);
@@ -486,6 +514,26 @@ mod tests {
         index.follow(&Event::Apply(unsettled), &store);
         assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "7")))), ["b"], "as its status says");
         assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "8")))), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_new_leader_looks_at_what_no_other_has_read() {
+        let store = kube::runtime::reflector::store::<UkgProConnection>().0;
+        let settled = crate::controller::decide::tests::connection_with(Some(Reason::AllPermissionsGranted));
+        for (seen, expected) in [(None, vec![]), (Some("7"), vec![]), (Some("8"), vec!["acme"])] {
+            let index = SecretIndex::default();
+            // It was made while this process stood by, so it has read nothing of it.
+            index.follow(&Event::Apply(UkgProConnection { status: None, ..settled.clone() }), &store);
+            if let Some(version) = seen {
+                index.after(&Event::Apply(secret("acme-ukg-pro", version)));
+            }
+            assert_eq!(names(index.news(&[Arc::new(settled.clone())])), expected, "{seen:?}");
+            assert!(index.after(&Event::Apply(secret("acme-ukg-pro", "7"))).is_empty(), "{seen:?}: as the other has read");
+        }
+        let index = SecretIndex::default();
+        index.follow(&Event::Apply(settled.clone()), &store);
+        index.after(&Event::Delete(secret("acme-ukg-pro", "7")));
+        assert_eq!(names(index.news(&[Arc::new(settled)])), ["acme"], "it is gone");
     }
 
     #[test]

@@ -60,6 +60,30 @@ async fn restarts_and_deletions_cost_no_login() {
 }
 
 #[tokio::test]
+async fn changes_of_leader_cost_no_login() {
+    let world = World::new("leaders").await;
+    rotate(&world).await;
+    let candidate = || world.operator_with(&[], &[("UKGPRO_LEADER_ELECTION", "true")]);
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    let mut leader = candidate();
+    world.wait_for("a refusal", is_refused).await;
+    for n in 0..5 {
+        let standby = candidate();
+        // The last is killed: its Lease must run out.
+        match n {
+            4 => leader.kill(),
+            _ => assert!(leader.stop().success()),
+        }
+        leader = standby;
+        look_again(&world, n).await;
+        world.wait_for("a refusal", is_refused).await;
+    }
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    assert!(leader.stop().success());
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn an_operator_that_is_killed_while_it_logs_in_has_tried_once() {
     let world = World::new("killed").await;
     rotate(&world).await;

@@ -50,7 +50,7 @@ impl InAHurry {
         };
         let (stop, stopped) = oneshot::channel();
         let operator = Operator::new(client, settings, Arc::new(Watchdog::new(Bounds::default()))).expect("an operator");
-        let running = tokio::spawn(operator.run(Readiness::default(), async move {
+        let running = tokio::spawn(operator.run(None, Readiness::default(), async move {
             let _ = stopped.await;
         }));
         Self { clock, stop, running }

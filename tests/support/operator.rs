@@ -45,6 +45,8 @@ impl Operator {
             ])
             .args(["--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--log-format", "json"])
             .env("UKGPRO_LOG_LEVEL", "debug,hyper_util=info,h2=info")
+            // A test that is about it says otherwise.
+            .env("UKGPRO_LEADER_ELECTION", "false")
             .args(flags)
             .env("KUBECONFIG", kubeconfig)
             .envs(variables.iter().copied())
