@@ -87,7 +87,7 @@ k apply -f examples/operator/rbac.yaml
 	"$ASSETS/kubectl" config set-context --current --user operator 3>&- >/dev/null
 )
 KUBECONFIG=$state/operator.kubeconfig "$BIN/ukgpro-operator" run --allowed-domains ultipro.localhost \
-	--health-address 127.0.0.1:0 2>"$state/operator.log" 3>&- &
+	--health-address 127.0.0.1:0 --metrics-address 127.0.0.1:0 --system-namespace ukgpro-system 2>"$state/operator.log" 3>&- &
 operator=$!
 
 say "Applying four Secrets and four connections"

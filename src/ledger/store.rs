@@ -85,19 +85,25 @@ pub trait Store: Send + Sync {
 /// A Secret.
 pub struct SecretStore {
     api: Api<Secret>,
+    namespace: String,
     name: String,
 }
 
 impl SecretStore {
     /// The Secret of this name.
     pub fn new(kubernetes: kube::Client, namespace: &str, name: &str) -> Self {
-        Self { api: Api::namespaced(kubernetes, namespace), name: name.to_owned() }
+        Self { api: Api::namespaced(kubernetes, namespace), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// Namespace and name, for people.
+    fn place(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
     }
 
     async fn get(&self) -> Result<Option<Stored>, Error> {
         let found = within_deadline(self.api.get_opt(&self.name))
             .await?
-            .map_err(|error| Error::Read { source: error, name: self.name.clone() })?;
+            .map_err(|error| Error::Read { source: error, name: self.place() })?;
         Ok(found.map(|secret| {
             let mut data = secret.data.unwrap_or_default();
             let mut take = |key| data.remove(key).map(|ByteString(bytes)| bytes).unwrap_or_default();
@@ -128,7 +134,7 @@ impl SecretStore {
             Ok(written) => Ok(Written::Done(written.metadata.resource_version)),
             // Written, made or deleted by another meanwhile.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Written::Conflict),
-            Err(error) => Err(Error::Write { source: error, name: self.name.clone() }),
+            Err(error) => Err(Error::Write { source: error, name: self.place() }),
         }
     }
 }
