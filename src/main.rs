@@ -55,9 +55,9 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Watch this namespace only; all namespaces without it
-    #[arg(long, env = "UKGPRO_NAMESPACE")]
-    namespace: Option<String>,
+    /// Watch these namespaces only, with commas between; all without it
+    #[arg(long, env = "UKGPRO_NAMESPACE", value_delimiter = ',', value_parser = object_name)]
+    namespace: Vec<String>,
 
     /// Look after connections with these labels only, such as shard=a; all without it
     #[arg(long, env = "UKGPRO_SELECTOR")]
@@ -351,7 +351,7 @@ async fn start(args: RunArgs) -> Result<(), String> {
     tracing::info!(version, health = %health_address, metrics = %metrics_address, %proxy, "started");
 
     let settings = Settings {
-        namespace: args.namespace,
+        namespaces: args.namespace,
         selector: args.selector,
         secret_watch: args.watch_secrets,
         system_namespace: args.system_namespace.unwrap_or_else(|| client.default_namespace().to_owned()),

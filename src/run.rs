@@ -30,14 +30,14 @@ use crate::ledger::{self, Ledger, Limits};
 use crate::metrics::{Metrics, Sources};
 use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{ProxySettings, Transport, Trust};
-use crate::watch::{Arrivals, ConnectionRef, Seen, strip};
+use crate::watch::{Arrivals, ConnectionRef, Joined, Seen, strip};
 use crate::watchdog::Watchdog;
 
 /// What a running operator is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The one namespace to watch; all where `None`.
-    pub namespace: Option<String>,
+    /// The namespaces to watch; all where there are none.
+    pub namespaces: Vec<String>,
     /// Which connections to look after, by their labels; all where `None`.
     pub selector: Option<String>,
     /// How a changed Secret is noticed.
@@ -110,7 +110,7 @@ pub struct Operator {
 
 /// Which objects are looked after.
 struct Scope {
-    namespace: Option<String>,
+    namespaces: Vec<String>,
     selector: Option<String>,
     secret_watch: SecretWatch,
 }
@@ -152,8 +152,8 @@ impl Operator {
             instance: settings.instance,
             kubernetes,
         });
-        let Settings { namespace, selector, secret_watch, .. } = settings;
-        let scope = Scope { namespace, selector, secret_watch };
+        let Settings { namespaces, selector, secret_watch, .. } = settings;
+        let scope = Scope { namespaces, selector, secret_watch };
         Ok(Self { context, store, writer, scope, concurrency: settings.concurrency, watchdog })
     }
 
@@ -176,14 +176,12 @@ impl Operator {
         };
         let running = Semaphore::new(concurrency);
         let checks = Arc::new(Checks { running, failures: Mutex::default(), watchdog, mandate: Mutex::new(mandate) });
-        let namespace = scope.namespace.as_deref();
         let select = match &scope.selector {
             Some(labels) => watcher::Config::default().labels(labels),
             None => watcher::Config::default(),
         };
-        let api = scoped(&context.kubernetes, namespace);
         let (listed, until_listed) = watch::channel(false);
-        let connections = connections(api, select, writer, &store, &context, &checks, listed);
+        let connections = connections(&scope.namespaces, select, writer, &store, &context, &checks, listed);
         // Ready is who knows what to check and what not to send.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
             let (context, mut listed) = (context.clone(), until_listed.clone());
@@ -197,7 +195,7 @@ impl Operator {
         }));
         let secrets = match scope.secret_watch {
             SecretWatch::None => stream::empty().left_stream(),
-            mode => secrets(scoped(&context.kubernetes, namespace), mode, context.clone(), until_listed).right_stream(),
+            mode => secrets(&scope.namespaces, mode, &context, &until_listed).right_stream(),
         };
         // A standby has its watches and its ledger at hand; when it comes to lead, everything is looked at anew.
         let (elected, elections) = mpsc::channel(1);
@@ -399,19 +397,21 @@ fn error_wait(count: u32) -> Duration {
     first.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest)
 }
 
-fn scoped<K>(client: &kube::Client, namespace: Option<&str>) -> Api<K>
+/// What is watched: one collection, or that of each namespace.
+fn scoped<K>(client: &kube::Client, namespaces: &[String]) -> Vec<(Option<String>, Api<K>)>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+    if namespaces.is_empty() {
+        return vec![(None, Api::all(client.clone()))];
     }
+    let of = |namespace: &String| (Some(namespace.clone()), Api::namespaced(client.clone(), namespace));
+    namespaces.iter().map(of).collect()
 }
 
 /// The connections that are new, each after the store holds it.
 fn connections(
-    api: Api<DeserializeGuard<UkgProConnection>>,
+    namespaces: &[String],
     select: watcher::Config,
     writer: reflector::store::Writer<UkgProConnection>,
     store: &reflector::Store<UkgProConnection>,
@@ -421,10 +421,18 @@ fn connections(
 ) -> impl Stream<Item = ConnectionRef> + Send + 'static {
     let (context, checks, store) = (context.clone(), checks.clone(), store.clone());
     let mut arrivals = Arrivals::default();
-    watcher(api, select)
-        .default_backoff()
-        .modify(strip)
-        .filter_map(|event| std::future::ready(readable(event)))
+    let (mut joined, so_far) = (Joined::new(namespaces), store.clone());
+    let watches = scoped(&context.kubernetes, namespaces).into_iter().enumerate().map(|(scope, (_, api))| {
+        let events = watcher(api, select.clone()).default_backoff().modify(strip);
+        events.filter_map(|event| std::future::ready(readable(event))).map(move |event| (scope, event)).boxed()
+    });
+    stream::select_all(watches)
+        .flat_map(move |(scope, event)| {
+            stream::iter(match event {
+                Ok(event) => joined.after(scope, event, &so_far).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            })
+        })
         .reflect(writer)
         .filter_map(|event| std::future::ready(kept(event, "connections")))
         .flat_map(move |event| {
@@ -467,6 +475,18 @@ fn readable(
 ///
 /// It begins when the connections have been listed: a Secret that is listed before it is known who uses it would be news to nobody.
 fn secrets(
+    namespaces: &[String],
+    mode: SecretWatch,
+    context: &Arc<Context>,
+    listed: &watch::Receiver<bool>,
+) -> impl Stream<Item = ConnectionRef> + Send + 'static {
+    let watches = scoped(&context.kubernetes, namespaces).into_iter();
+    let watches = watches.map(|(scope, api)| secrets_of(scope, api, mode, context.clone(), listed.clone()).boxed());
+    stream::select_all(watches)
+}
+
+fn secrets_of(
+    scope: Option<String>,
     api: Api<PartialObjectMeta<Secret>>,
     mode: SecretWatch,
     context: Arc<Context>,
@@ -486,7 +506,7 @@ fn secrets(
             // One that is not listed may be there without the label.
             let whole = mode == SecretWatch::All;
             let woken = if whole || !matches!(event, Event::Init | Event::InitDone) {
-                context.secrets.after(&event)
+                context.secrets.after(scope.as_deref(), &event)
             } else {
                 Vec::new()
             };

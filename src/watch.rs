@@ -21,6 +21,10 @@ use crate::api::{CaKind, Reason, UkgProConnection};
 use crate::conditions::{self, CANDIDATE_READY};
 use crate::controller::decide::{is_settled, standing_reason};
 
+mod joined;
+
+pub use joined::Joined;
+
 /// A reference to a connection.
 pub type ConnectionRef = ObjectRef<UkgProConnection>;
 /// Namespace and name.
@@ -121,8 +125,8 @@ struct Index {
     by_connection: HashMap<ConnectionRef, Vec<Key>>,
     /// The version of each Secret in use that was seen last, `None` for one that is not there.
     versions: HashMap<Key, Option<String>>,
-    /// Of a list under way: the Secrets in use at its beginning that it has not shown yet.
-    unlisted: Option<HashSet<Key>>,
+    /// Of a list under way, by its namespace: the Secrets in use at its beginning that it has not shown yet.
+    unlisted: HashMap<Option<String>, HashSet<Key>>,
 }
 
 /// What a connection's last read of a Secret found.
@@ -201,20 +205,26 @@ impl SecretIndex {
         }
     }
 
-    /// The connections to check after this event of a Secret: those that have not read what it tells of.
-    pub fn after(&self, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ConnectionRef> {
+    /// The connections to check after this event of a Secret: those that have not read what it tells of. `scope` is the namespace that is
+    /// watched, if it is one.
+    pub fn after(&self, scope: Option<&str>, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ConnectionRef> {
         let mut index = self.index();
+        let watched = scope.map(str::to_owned);
         match event {
-            Event::Init => index.unlisted = Some(index.by_secret.keys().cloned().collect()),
+            Event::Init => {
+                let in_scope = |key: &&Key| scope.is_none_or(|scope| key.0 == scope);
+                let unlisted = index.by_secret.keys().filter(in_scope).cloned().collect();
+                index.unlisted.insert(watched, unlisted);
+            }
             Event::InitApply(secret) => {
                 let key = key_of(secret);
-                if let Some(unlisted) = &mut index.unlisted {
+                if let Some(unlisted) = index.unlisted.get_mut(&watched) {
                     unlisted.remove(&key);
                 }
                 return index.users_unless_read(&key, secret.metadata.resource_version.as_deref());
             }
             Event::InitDone => {
-                let absent = index.unlisted.take().unwrap_or_default();
+                let absent = index.unlisted.remove(&watched).unwrap_or_default();
                 return absent.iter().flat_map(|key| index.users_unless_read(key, None)).collect();
             }
             Event::Apply(secret) => {
@@ -463,17 +473,17 @@ mod tests {
     #[test]
     fn a_secret_wakes_the_connections_that_have_not_read_it() {
         let index = index();
-        assert!(index.after(&Event::Apply(secret("other", "1"))).is_empty());
-        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "1")))), ["a", "b"]);
+        assert!(index.after(None, &Event::Apply(secret("other", "1"))).is_empty());
+        assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "1")))), ["a", "b"]);
         // One was faster than the watch; that is no news for it, and still is for the other.
         index.read(&named("a", 1), "acme-ukg-pro", Some("2"));
-        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "2")))), ["b"]);
+        assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "2")))), ["b"]);
         index.read(&named("b", 1), "acme-ukg-pro", Some("2"));
-        assert!(index.after(&Event::Apply(secret("acme-ukg-pro", "2"))).is_empty());
-        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "3")))), ["a", "b"]);
-        assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["a", "b"]);
+        assert!(index.after(None, &Event::Apply(secret("acme-ukg-pro", "2"))).is_empty());
+        assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "3")))), ["a", "b"]);
+        assert_eq!(names(index.after(None, &Event::Delete(secret("acme-ukg-pro", "3")))), ["a", "b"]);
         index.read(&named("a", 1), "acme-ukg-pro", None);
-        assert_eq!(names(index.after(&Event::Delete(secret("acme-ukg-pro", "3")))), ["b"]);
+        assert_eq!(names(index.after(None, &Event::Delete(secret("acme-ukg-pro", "3")))), ["b"]);
     }
 
     #[test]
@@ -512,8 +522,8 @@ mod tests {
         let index = SecretIndex::default();
         index.follow(&Event::Apply(settled), &store);
         index.follow(&Event::Apply(unsettled), &store);
-        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "7")))), ["b"], "as its status says");
-        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "8")))), ["a", "b"]);
+        assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "7")))), ["b"], "as its status says");
+        assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "8")))), ["a", "b"]);
     }
 
     #[test]
@@ -525,14 +535,17 @@ mod tests {
             // It was made while this process stood by, so it has read nothing of it.
             index.follow(&Event::Apply(UkgProConnection { status: None, ..settled.clone() }), &store);
             if let Some(version) = seen {
-                index.after(&Event::Apply(secret("acme-ukg-pro", version)));
+                index.after(None, &Event::Apply(secret("acme-ukg-pro", version)));
             }
             assert_eq!(names(index.news(&[Arc::new(settled.clone())])), expected, "{seen:?}");
-            assert!(index.after(&Event::Apply(secret("acme-ukg-pro", "7"))).is_empty(), "{seen:?}: as the other has read");
+            assert!(
+                index.after(None, &Event::Apply(secret("acme-ukg-pro", "7"))).is_empty(),
+                "{seen:?}: as the other has read"
+            );
         }
         let index = SecretIndex::default();
         index.follow(&Event::Apply(settled.clone()), &store);
-        index.after(&Event::Delete(secret("acme-ukg-pro", "7")));
+        index.after(None, &Event::Delete(secret("acme-ukg-pro", "7")));
         assert_eq!(names(index.news(&[Arc::new(settled)])), ["acme"], "it is gone");
     }
 
@@ -547,11 +560,11 @@ mod tests {
         ] {
             let index = index();
             index.read(&named("a", 1), "acme-ukg-pro", read);
-            let mut found = index.after(&Event::Init);
+            let mut found = index.after(None, &Event::Init);
             if let Some(version) = listed {
-                found.extend(index.after(&Event::InitApply(secret("acme-ukg-pro", version))));
+                found.extend(index.after(None, &Event::InitApply(secret("acme-ukg-pro", version))));
             }
-            found.extend(index.after(&Event::InitDone));
+            found.extend(index.after(None, &Event::InitDone));
             assert_eq!(names(found), woken, "listed {listed:?}, read {read:?}");
         }
     }
@@ -560,10 +573,10 @@ mod tests {
     fn a_connection_that_comes_while_secrets_are_listed_is_not_woken_twice() {
         let index = SecretIndex::default();
         let store = kube::runtime::reflector::store::<UkgProConnection>().0;
-        assert!(index.after(&Event::Init).is_empty());
-        assert!(index.after(&Event::InitApply(secret("acme-ukg-pro", "1"))).is_empty());
+        assert!(index.after(None, &Event::Init).is_empty());
+        assert!(index.after(None, &Event::InitApply(secret("acme-ukg-pro", "1"))).is_empty());
         index.follow(&Event::Apply(named("a", 1)), &store);
-        assert!(index.after(&Event::InitDone).is_empty(), "its Secret was listed before it was known to be in use");
+        assert!(index.after(None, &Event::InitDone).is_empty(), "its Secret was listed before it was known to be in use");
     }
 
     #[test]
@@ -573,8 +586,8 @@ mod tests {
         let mut moved = named("a", 2);
         moved.spec.secret_ref.name = "new".to_owned();
         index.follow(&Event::Apply(moved), &store);
-        assert_eq!(names(index.after(&Event::Apply(secret("acme-ukg-pro", "1")))), ["b"]);
-        assert_eq!(names(index.after(&Event::Apply(secret("new", "1")))), ["a"]);
+        assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "1")))), ["b"]);
+        assert_eq!(names(index.after(None, &Event::Apply(secret("new", "1")))), ["a"]);
         index.follow(&Event::Delete(named("a", 2)), &store);
         index.follow(&Event::Delete(named("b", 1)), &store);
         assert!(index.index().by_secret.is_empty() && index.index().by_connection.is_empty());

@@ -1,9 +1,14 @@
 //! The ways of noticing a changed Secret, each with the rights it needs and no more.
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use ukgpro_operator::api::UkgProConnection;
 
 use crate::support::World;
+use crate::support::world::{CONNECTION, SECRET};
 
 /// The rules, without these verbs on Secrets.
 fn without(rules: Option<Vec<PolicyRule>>, verbs: &[&str]) -> Option<Vec<PolicyRule>> {
@@ -28,6 +33,39 @@ async fn without_a_watch_a_secret_is_read_by_name_and_a_change_seen_at_the_next_
     world.edit_secret(json!({"stringData": {"password": "wrong"}})).await;
     world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})).await;
     world.wait_for_reason("CredentialsRejected").await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn several_namespaces_are_watched_and_no_other() {
+    let world = World::spread("several", 2).await;
+    let [first, second, third] = [&world.namespace, &world.elsewhere[0], &world.elsewhere[1]];
+    let _operator = world.operator_with(&["--namespace", &format!("{first},{second}")], &[]);
+    let secret = world.secrets().get(SECRET).await.expect("a Secret").data;
+    let params = PatchParams::apply("tests").force();
+    for namespace in [third, second, first] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": secret});
+        let secrets = Api::<Secret>::namespaced(world.admin.clone(), namespace);
+        secrets.patch(SECRET, &params, &Patch::Apply(&secret)).await.expect("the Secret is applied");
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["namespace"] = json!(namespace);
+        let connections = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+        connections.patch(CONNECTION, &params, &Patch::Apply(&manifest)).await.expect("applied");
+    }
+    let state = async |namespace: &str| {
+        let connections = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+        connections.get(CONNECTION).await.expect("there").status.expect("a status").state
+    };
+    for namespace in [first, second] {
+        world.wait_until("a verdict", async || state(namespace).await == "Active").await;
+    }
+    assert_eq!(state(third).await, "Unknown");
+    // A Secret's change is seen in each.
+    let secrets = Api::<Secret>::namespaced(world.admin.clone(), second);
+    let wrong = json!({"stringData": {"password": "wrong"}});
+    secrets.patch(SECRET, &PatchParams::default(), &Patch::Merge(&wrong)).await.expect("edited");
+    world.wait_until("the refusal", async || state(second).await == "Unauthorized").await;
+    assert_eq!(state(first).await, "Active");
     world.finish().await;
 }
 

@@ -30,7 +30,7 @@ impl InAHurry {
         let client = Client::try_from(config).expect("a client");
         let clock = Clock::simulated(factor);
         let settings = Settings {
-            namespace: Some(namespace.to_owned()),
+            namespaces: vec![namespace.to_owned()],
             selector: None,
             secret_watch: SecretWatch::All,
             system_namespace: namespace.to_owned(),
