@@ -139,7 +139,8 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
         match publish::publish(&current, &decision, context).await {
             Ok(Published::Done) => {
                 context.metrics.took(Stage::Publish, published.elapsed());
-                context.metrics.checked(observed.reason(), begun.elapsed());
+                let reason = decide::standing_reason(&decision.status).unwrap_or(observed.reason());
+                context.metrics.checked(reason, begun.elapsed());
                 return Ok(Next::Again(decision.requeue));
             }
             Ok(Published::Gone) => return Ok(Next::Change),
@@ -251,11 +252,16 @@ async fn look(
     };
     tell_host(&uid(connection), &live, context).await;
     // A host that gives no answer now gives none to the candidate either.
-    let candidate = match connection.promoted().filter(|_| live.is_unanswered() != Some(true)) {
-        None => Ok(None),
-        Some(promoted) => rehearse(&promoted, requirements, lane, asked.as_ref(), context).await,
+    let Some(promoted) = connection.promoted() else {
+        context.hosts.forget(&candidate_of(&uid(connection)));
+        return Ok(Step::Found(Box::new(Observed::of(connection, live, None))));
+    };
+    let candidate = match live.is_unanswered() {
+        Some(true) => Ok(None),
+        _ => rehearse(&promoted, requirements, lane, asked.as_ref(), context).await,
     };
     Ok(Step::Found(Box::new(match candidate {
+        Ok(None) => Observed::of(connection, live, None).again_soon(),
         Ok(candidate) => Observed::of(connection, live, candidate),
         // The live observation may have cost a login; the candidate's turn comes again.
         Err(error) => {

@@ -1,6 +1,7 @@
 //! `/livez` and `/readyz` for the kubelet, `/metrics` for Prometheus.
 //!
-//! Alive: nothing the [`Watchdog`] keeps is stuck. Ready: the first list of connections has been read, so that verdicts are kept up.
+//! Alive: nothing the [`Watchdog`] keeps is stuck. Ready: the first list of connections
+//! and the login ledger have been read, so that verdicts are kept up, or could be by a standby.
 //!
 //! **Contract.** They are answered on a thread of its own with a runtime of its own: a main runtime with much to do is not taken for
 //! a dead one, and one that does not run any more is found out, since it is not the one that is asked. What answers the kubelet
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::metrics::{self, Metrics};
@@ -30,16 +31,22 @@ use server::{Answer, Limits, answer};
 
 /// Whether the operator is ready, told by the watch and asked by the endpoint.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<watch::Sender<bool>>);
 
 impl Readiness {
-    /// The connections have been listed.
+    /// The connections have been listed, and the login ledger has been read.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it is so.
+    pub async fn reached(&self) {
+        // The sender is here, so the channel is open.
+        let _ = self.0.subscribe().wait_for(|ready| *ready).await;
     }
 
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
     }
 }
 
@@ -196,7 +203,11 @@ fn readyz(readiness: &Readiness) -> Answer {
     if readiness.is_set() {
         answer(StatusCode::OK, TEXT, "ok\n")
     } else {
-        answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "connections are not listed yet\n")
+        answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            "the connections or the login ledger have not been read yet; the log says why\n",
+        )
     }
 }
 

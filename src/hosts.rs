@@ -210,7 +210,16 @@ impl Hosts {
 
     /// How many hosts have an outage.
     pub fn outages(&self) -> usize {
-        lock(&self.all).by_host.values().filter(|host| host.outage).count()
+        lock(&self.all).by_host.values().filter(|host| host.outage && host.connections > 0).count()
+    }
+
+    /// Forgets how checks ended: another operator has made others since.
+    pub fn forget_ends(&self) {
+        let mut all = lock(&self.all);
+        all.by_connection.values_mut().for_each(|place| place.failing = None);
+        for host in all.by_host.values_mut() {
+            (host.failing, host.known, host.outage) = (0, 0, false);
+        }
     }
 
     /// Forgets a connection.

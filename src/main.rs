@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::client::ClientBuilder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use ukgpro_operator::api;
 use ukgpro_operator::check::{self, Source};
 use ukgpro_operator::clock::Clock;
@@ -68,7 +70,7 @@ struct RunArgs {
     watch_secrets: SecretWatch,
 
     /// The operator's own namespace; without it, that of its ServiceAccount or of the kubeconfig's context
-    #[arg(long, env = "UKGPRO_SYSTEM_NAMESPACE")]
+    #[arg(long, env = "UKGPRO_SYSTEM_NAMESPACE", value_parser = object_name)]
     system_namespace: Option<String>,
 
     /// The Secret, in the operator's own namespace, that remembers which logins were refused
@@ -230,8 +232,13 @@ fn domain(text: &str) -> Result<String, String> {
     }
 }
 
-/// A check ends within its timeout (5 m at most); a pod is given less than that to stop.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
+/// A check ends within its timeout (5 m at most); a pod is given less than that to stop. With the release of the Lease and the last
+/// answers it is below the 30 s that Kubernetes gives.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+/// For what cannot be ended.
+const LINGER: Duration = Duration::from_secs(1);
+/// Look-ups of names at once.
+const LOOKUPS_MAX: usize = 64;
 
 /// The exit code of a check that was not made; clap's own for flags that cannot be read.
 const CANNOT_CHECK: u8 = 2;
@@ -329,8 +336,16 @@ fn listing(catalogue: &Catalogue) -> String {
     text
 }
 
-#[tokio::main]
-async fn start(args: RunArgs) -> Result<(), String> {
+fn start(args: RunArgs) -> Result<(), String> {
+    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(LOOKUPS_MAX).build();
+    let runtime = runtime.map_err(|error| format!("no threads can be had: {}", error.kind()))?;
+    let result = runtime.block_on(operate(args));
+    // A look-up of a name that is under way cannot be cut short.
+    runtime.shutdown_timeout(LINGER);
+    result
+}
+
+async fn operate(args: RunArgs) -> Result<(), String> {
     let catalogue = args.policy.catalogue()?;
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
@@ -339,22 +354,23 @@ async fn start(args: RunArgs) -> Result<(), String> {
     let for_election = config.clone();
     let client = ClientBuilder::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
     let client = client.with_layer(&Listen::new(watchdog.clone())).build();
-    let listen = |flag: &str, address: SocketAddr| {
-        let listener =
-            TcpListener::bind(address).map_err(|error| format!("{flag} {address} cannot be listened on: {}", error.kind()))?;
-        let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
-        Ok::<_, String>((listener, address))
-    };
     let (health, health_address) = listen("--health-address", args.health_address)?;
     let (metrics, metrics_address) = listen("--metrics-address", args.metrics_address)?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, health = %health_address, metrics = %metrics_address, %proxy, "started");
 
+    let system_namespace = args.system_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let lease = leadership::Settings {
+        namespace: system_namespace.clone(),
+        name: args.lease_name,
+        instance: instance(),
+        timing: Timing::default(),
+    };
     let settings = Settings {
         namespaces: args.namespace,
         selector: args.selector,
         secret_watch: args.watch_secrets,
-        system_namespace: args.system_namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+        system_namespace,
         ledger_secret: args.ledger_secret,
         limits: Limits { logins_per_day: args.guard.logins_per_day, refused_per_day: args.guard.refused_logins_per_day },
         pace: Pace { rate: args.guard.host_rate, concurrency: args.guard.host_concurrency },
@@ -365,65 +381,98 @@ async fn start(args: RunArgs) -> Result<(), String> {
         concurrency: args.concurrency.into(),
         instance: instance(),
     };
-    let (instance, system_namespace) = (settings.instance.clone(), settings.system_namespace.clone());
     let operator = Operator::new(client, settings, watchdog.clone()).map_err(|error| error.to_string())?;
     let readiness = Readiness::default();
     let metrics = Some((metrics, operator.metrics()));
     let server = health::start(Endpoints { health, readiness: readiness.clone(), watchdog: watchdog.clone(), metrics });
     let server = server.map_err(|error| format!("the health server cannot run: {}", error.kind()))?;
     let heartbeat = tokio::spawn(watchdog.heartbeat());
-
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.kind().to_string())?;
-    let (stop, stopped) = tokio::sync::oneshot::channel();
     let candidate = match args.leader_election {
-        true => {
-            let settings = leadership::Settings {
-                namespace: system_namespace,
-                name: args.lease_name,
-                instance,
-                timing: Timing::default(),
-            };
-            Some(Candidate::new(for_election, settings).map_err(|error| error.to_string())?)
-        }
+        true => Some(Candidate::new(for_election, lease).map_err(|error| error.to_string())?),
         false => None,
     };
-    let running = operator.run(candidate.as_ref().map(Candidate::leadership), readiness, async move {
-        // An end of the sender is a stop as well.
-        let _ = stopped.await;
-    });
-    let (drained, has_drained) = tokio::sync::oneshot::channel::<()>();
-    let election = candidate.map(|candidate| {
-        tokio::spawn(candidate.run(async move {
-            let _ = has_drained.await;
-        }))
-    });
-    tokio::pin!(running);
-    let result = tokio::select! {
-        result = &mut running => result.map_err(|error| error.to_string()),
-        _ = terminate.recv() => drain(running, stop).await,
-        _ = tokio::signal::ctrl_c() => drain(running, stop).await,
-    };
-    // Only now may another lead.
-    drop(drained);
-    if let Some(election) = election {
-        let _ = election.await;
-    }
+    let result = stand(operator, candidate, readiness).await;
     heartbeat.abort();
     server.stop();
     tracing::info!("stopped");
     result
 }
 
+fn listen(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let listener =
+        TcpListener::bind(address).map_err(|error| format!("{flag} {address} cannot be listened on: {}", error.kind()))?;
+    let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
+    Ok((listener, address))
+}
+
+/// Runs the operator until a signal comes, and its election beside it: it stands when it is ready, so that one which cannot work does
+/// not keep others from it, and lets go when its last check has ended.
+async fn stand(operator: Operator, candidate: Option<Candidate>, readiness: Readiness) -> Result<(), String> {
+    let mut signals = Signals::new()?;
+    let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
+    let leadership = candidate.as_ref().map(Candidate::leadership);
+    let elects = candidate.is_some();
+    let mut election = tokio::spawn({
+        let (readiness, drained) = (readiness.clone(), drained.clone());
+        async move {
+            let Some(candidate) = candidate else { return };
+            tokio::select! {
+                () = readiness.reached() => candidate.run(drained.cancelled_owned()).await,
+                () = drained.cancelled() => {}
+            }
+        }
+    });
+    let result = {
+        let running = operator.run(leadership, readiness, stop.clone().cancelled_owned());
+        tokio::pin!(running);
+        tokio::select! {
+            result = &mut running => result.map_err(|error| error.to_string()),
+            _ = &mut election, if elects => Err("the leader election ended, which is a defect".to_owned()),
+            () = signals.next() => drain(running, &stop, &mut signals).await,
+        }
+        // What is still running of it is dropped here.
+    };
+    // Only now may another lead.
+    drained.cancel();
+    if !election.is_finished() {
+        let _ = election.await;
+    }
+    result
+}
+
 async fn drain(
     running: impl Future<Output = Result<(), StartError>>,
-    stop: tokio::sync::oneshot::Sender<()>,
+    stop: &CancellationToken,
+    signals: &mut Signals,
 ) -> Result<(), String> {
     tracing::info!("stopping; running checks may end");
-    // A receiver that is gone has stopped already.
-    let _ = stop.send(());
-    match tokio::time::timeout(SHUTDOWN_DEADLINE, running).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Ok(()),
+    stop.cancel();
+    tokio::select! {
+        result = running => return result.map_err(|error| error.to_string()),
+        () = tokio::time::sleep(SHUTDOWN_DEADLINE) => {}
+        () = signals.next() => {}
+    }
+    tracing::warn!("checks were cut short; logins of theirs that are not known to work are held as uncertain");
+    Ok(())
+}
+
+/// The signals to stop: of Kubernetes, and of a terminal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let of = |kind| signal(kind).map_err(|error| error.kind().to_string());
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, applier, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agenda::Agenda;
@@ -152,7 +153,9 @@ impl Operator {
             instance: settings.instance,
             kubernetes,
         });
-        let Settings { namespaces, selector, secret_watch, .. } = settings;
+        let Settings { mut namespaces, selector, secret_watch, .. } = settings;
+        namespaces.sort();
+        namespaces.dedup();
         let scope = Scope { namespaces, selector, secret_watch };
         Ok(Self { context, store, writer, scope, concurrency: settings.concurrency, watchdog })
     }
@@ -205,10 +208,22 @@ impl Operator {
             stream::unfold(elections, async |mut elections| elections.recv().await.map(|()| ((), elections)))
                 .flat_map(move |()| stream::iter(take_over(&context, &store)))
         };
+        let stopping = CancellationToken::new();
+        let unlisted = {
+            let (stopping, listed) = (stopping.clone(), until_listed.clone());
+            async move {
+                stopping.cancelled().await;
+                // The applier waits for the first list however long that takes; without one there is no check to let end.
+                if *listed.borrow() {
+                    std::future::pending().await
+                }
+            }
+        };
         let stop = {
             let (checks, context) = (checks.clone(), context.clone());
             async move {
                 shutdown.await;
+                stopping.cancel();
                 // What waits for its turn does not begin, and nobody waits for a watch that has ended.
                 checks.running.close();
                 context.seen.stop();
@@ -218,12 +233,12 @@ impl Operator {
             stream::select(stream::select(connections, secrets), all).map(Ok::<_, std::convert::Infallible>).take_until(stop);
 
         let for_policy = checks.clone();
-        applier(
+        let applied = applier(
             move |connection: Arc<UkgProConnection>, context| {
                 let check = tokio::spawn(check(connection, context, checks.clone()));
                 Box::pin(async move { AbortOnDropHandle::new(check).await.unwrap_or(Err(Error::Panicked)) })
             },
-            move |connection, error, _| for_policy.failed(&connection, error),
+            move |connection, error, context: Arc<Context>| for_policy.failed(&connection, error, &context),
             context.clone(),
             store,
             queue,
@@ -235,8 +250,11 @@ impl Operator {
                 Ok(_) | Err(ApplierError::ObjectNotFound(_) | ApplierError::ReconcilerFailed(..)) => {}
                 Err(error) => tracing::error!(kind = %queue_failure(&error), "the queue failed"),
             }
-        })
-        .await;
+        });
+        tokio::select! {
+            () = applied => {}
+            () = unlisted => {}
+        }
         drop((tidying, leading));
         Ok(context.ledger.commit().await?)
     }
@@ -253,6 +271,8 @@ async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks:
         let term = leadership.acquired().await;
         // What is known of this process alone, or was read before, may be otherwise by now.
         context.ledger.distrust();
+        context.undelivered.forget_all();
+        context.hosts.forget_ends();
         checks.change_mandate(Mandate::Term(term.clone()));
         context.metrics.leads(true);
         if elected.send(()).await.is_err() {
@@ -323,19 +343,24 @@ async fn check_as_leader(
     };
     let reference = ObjectRef::from_obj(connection.as_ref());
     let first = context.agenda.is_first_sight(&reference);
+    let uid = latest.uid();
     let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first);
     let next = match put_off {
         Some(wait) => {
             controller::expect(&latest, &context);
-            Next::Again(wait)
+            Ok(Next::Again(wait))
         }
-        None => controller::reconcile(latest, &context).await?,
+        None => controller::reconcile(latest, &context).await,
     };
-    // What it is found to have gone meanwhile, its check has perhaps entered anew.
-    if context.seen.latest(&connection).is_none() {
-        checks.forget(&reference, connection.metadata.uid.as_deref(), &context);
+    // Of one that went meanwhile, or was made again, the check has perhaps entered something anew.
+    let now = context.seen.latest(&connection);
+    if now.as_ref().map(|now| now.uid()) != Some(uid.clone()) {
+        checks.forget(uid.as_deref(), &context);
+        if now.is_none() {
+            checks.forget_name(&reference, &context);
+        }
     }
-    Ok(match next {
+    Ok(match next? {
         Next::Later(wait) => Action::requeue(context.clock.real(wait)),
         Next::Again(wait) => {
             checks.succeeded(&reference);
@@ -368,16 +393,23 @@ impl Checks {
     }
 
     /// Forgets what is kept of a connection that is not there any more.
-    fn forget(&self, connection: &ConnectionRef, uid: Option<&str>, context: &Context) {
+    fn forget_name(&self, connection: &ConnectionRef, context: &Context) {
         self.succeeded(connection);
         context.agenda.forget(connection);
+    }
+
+    /// The same by its uid, which another of the name has not.
+    fn forget(&self, uid: Option<&str>, context: &Context) {
         let uid = uid.unwrap_or_default();
         context.undelivered.forget(uid);
         context.hosts.forget(uid);
         context.hosts.forget(&controller::candidate_of(uid));
     }
 
-    fn failed(&self, connection: &UkgProConnection, error: &Error) -> Action {
+    fn failed(&self, connection: &UkgProConnection, error: &Error, context: &Context) -> Action {
+        if context.seen.latest(connection).is_none() {
+            return Action::await_change();
+        }
         let count = {
             let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
             let count = failures.entry(ObjectRef::from_obj(connection)).or_default();
@@ -430,6 +462,9 @@ fn connections(
         .flat_map(move |(scope, event)| {
             stream::iter(match event {
                 Ok(event) => joined.after(scope, event, &so_far).into_iter().map(Ok).collect(),
+                Err(error) if is_refused(&error) => {
+                    std::iter::once(Err(error)).chain(joined.without(scope).into_iter().map(Ok)).collect()
+                }
                 Err(error) => vec![Err(error)],
             })
         })
@@ -442,9 +477,17 @@ fn connections(
                 listed.send_replace(true);
             }
             let news = arrivals.after(&event);
-            news.gone.iter().for_each(|(connection, uid)| checks.forget(connection, uid.as_deref(), &context));
+            for (connection, uid) in &news.gone {
+                checks.forget_name(connection, &context);
+                checks.forget(uid.as_deref(), &context);
+            }
             stream::iter(news.changed)
         })
+}
+
+/// Whether a namespace may not be listed, as one whose Role has gone.
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404))
 }
 
 /// Leaves out connections that cannot be read, so that one does not stop the others: the CRD refuses such, but may have been another

@@ -298,9 +298,14 @@ fn secrets_of(connection: &UkgProConnection) -> Vec<(&str, LastRead)> {
     let live = read(status.and_then(|status| status.secret_resource_version.as_ref()));
     let mut secrets = vec![(spec.secret_ref.name.as_str(), live)];
     if let Some(candidate) = &spec.candidate_secret_ref {
+        let says = |reason: &Reason| {
+            let condition = status.and_then(|status| conditions::find(&status.conditions, CANDIDATE_READY));
+            condition.is_some_and(|condition| condition.reason == reason.as_str())
+        };
         let told = status.filter(|status| conditions::find(&status.conditions, CANDIDATE_READY).is_some());
         let read = match told.map(|status| &status.candidate) {
             None => LastRead::Never,
+            Some(None) if says(&Reason::SecretNotFound) => LastRead::Absent,
             Some(None) => LastRead::Unsaid,
             Some(Some(candidate)) => LastRead::Version(candidate.secret_resource_version.clone()),
         };

@@ -64,10 +64,11 @@ impl Default for Bounds {
     /// - A watch is silent for 295 s at most before kube's `watcher` asks anew (290 s are asked for); a request that is answered by
     ///   503 is repeated inside the client for some eight minutes, with its jitter; after a failure it pauses for a minute at most.
     ///   They do not add up: each ends in a new request. Ten minutes is above the longest of them.
-    /// - A check takes `spec.timeout` (5 m at most), two reads of Kubernetes before and at most six writes after, of 15 s each, and
-    ///   the wait for their echoes: less than eight minutes.
+    /// - A check takes `spec.timeout` (5 m at most) once, and again where a lent session was of no use; the same for a candidate; four
+    ///   reads of Kubernetes before and at most six writes after, of 15 s each; and its turns behind others with the same values.
+    ///   An hour is above what some such turns take.
     fn default() -> Self {
-        Self { runtime: Duration::from_secs(30), watch: Duration::from_mins(10), check: Duration::from_mins(10) }
+        Self { runtime: Duration::from_secs(30), watch: Duration::from_mins(10), check: Duration::from_mins(60) }
     }
 }
 

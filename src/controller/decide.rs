@@ -177,11 +177,13 @@ pub fn is_failing(connection: &UkgProConnection) -> bool {
 }
 
 /// When a connection that this process has not looked at is to be checked; `None` for at once. Settled ones come somewhere within
-/// their wait, by their identity, so that a restart is no rush.
+/// their wait, by their identity and the moment, so that a restart is no rush.
 pub fn first_due(connection: &UkgProConnection, now: Timestamp) -> Option<Duration> {
     let status = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
     let reason = standing_reason(status)?;
-    let wait = wait(connection, status, reason, now).mul_f64(share(&(connection.metadata.uid.as_deref(), "first")));
+    // By the moment as well: the same ones must not come last after each of many restarts.
+    let share = share(&(connection.metadata.uid.as_deref(), now.as_millisecond()));
+    let wait = wait(connection, status, reason, now).mul_f64(share);
     let held = status.next_check_time.as_ref().map(|until| Duration::try_from(until.0.duration_since(now)).unwrap_or_default());
     Some(held.map_or(wait, |held| wait.min(held)))
 }

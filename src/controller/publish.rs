@@ -85,6 +85,11 @@ impl Undelivered {
         self.all().remove(uid);
     }
 
+    /// Forgets everything: another operator has acted meanwhile, and knows better.
+    pub fn forget_all(&self) {
+        self.all().clear();
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

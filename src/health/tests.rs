@@ -94,7 +94,10 @@ fn ok() -> (u16, String) {
 fn readiness_is_the_first_list() {
     let served = roomy();
     assert_eq!(get(served.health, "/livez"), ok());
-    assert_eq!(get(served.health, "/readyz"), (503, "connections are not listed yet\n".to_owned()));
+    assert_eq!(
+        get(served.health, "/readyz"),
+        (503, "the connections or the login ledger have not been read yet; the log says why\n".to_owned())
+    );
     served.readiness.set();
     assert_eq!(get(served.health, "/readyz"), ok());
     assert_eq!(get(served.health, "/readyz?verbose"), ok());

@@ -65,6 +65,14 @@ impl Joined {
         Vec::new()
     }
 
+    /// The first list of a namespace cannot be had: it holds up the others no more. What comes of it later is told then.
+    pub fn without(&mut self, scope: usize) -> Vec<Event<UkgProConnection>> {
+        if let Some(first) = &mut self.first {
+            first[scope].get_or_insert_default();
+        }
+        self.whole()
+    }
+
     fn whole(&mut self) -> Vec<Event<UkgProConnection>> {
         if !self.first.as_ref().is_some_and(|first| first.iter().all(Option::is_some)) {
             return Vec::new();
@@ -149,6 +157,22 @@ mod tests {
         see(1, Event::Init);
         assert_eq!(see(1, Event::InitDone), nothing);
         assert_eq!(store.state().len(), 1);
+    }
+
+    #[test]
+    fn a_namespace_that_may_not_be_listed_does_not_hold_up_the_others() {
+        let (store, mut writer) = reflector::store();
+        let mut joined = Joined::new(&["hr".to_owned(), "gone".to_owned()]);
+        joined.after(0, Event::InitApply(object("hr", "a")), &store);
+        assert!(joined.after(0, Event::InitDone, &store).is_empty());
+        let whole = joined.without(1);
+        assert_eq!(words(&whole), ["init", "listed a", "done"]);
+        whole.iter().for_each(|event| writer.apply_watcher_event(event));
+        assert!(joined.without(1).is_empty(), "once");
+        // It may come to be listed after all.
+        joined.after(1, Event::Init, &store);
+        joined.after(1, Event::InitApply(object("gone", "b")), &store);
+        assert_eq!(words(&joined.after(1, Event::InitDone, &store)), ["applied b"]);
     }
 
     #[test]

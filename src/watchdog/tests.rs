@@ -10,7 +10,7 @@ pub(crate) fn by_hand() -> (Arc<Watchdog>, impl Fn(u64) + Clone) {
     let pass = move |passed| {
         seconds.fetch_add(passed, Ordering::SeqCst);
     };
-    (Arc::new(Watchdog::with_clock(Bounds::default(), clock)), pass)
+    (Arc::new(Watchdog::with_clock(Bounds { check: Duration::from_mins(10), ..Bounds::default() }, clock)), pass)
 }
 
 const fn seconds(seconds: u64) -> Duration {
@@ -176,7 +176,8 @@ fn a_check_that_waits_for_the_turn_of_another_is_not_taken_for_a_slow_one() {
 #[tokio::test(start_paused = true)]
 async fn a_runtime_that_runs_beats() {
     let began = tokio::time::Instant::now();
-    let watchdog = Arc::new(Watchdog::with_clock(Bounds::default(), move || began.elapsed()));
+    let watchdog =
+        Arc::new(Watchdog::with_clock(Bounds { check: Duration::from_mins(10), ..Bounds::default() }, move || began.elapsed()));
     let heartbeat = tokio::spawn(watchdog.clone().heartbeat());
     tokio::time::sleep(seconds(3600)).await;
     assert!(watchdog.ages(watchdog.now()).runtime.is_some_and(|age| age <= HEARTBEAT), "{watchdog:?}");
