@@ -20,7 +20,7 @@ use crate::agenda::Agenda;
 use crate::api::UkgProConnection;
 use crate::clock::Clock;
 use crate::hosts::{Admission, Hosts, Lane};
-use crate::ledger::{self, End, Intent, Ledger, Lend, SHARED_FOR, Subject};
+use crate::ledger::{self, End, Intent, Ledger, Lend, RestEnd, SHARED_FOR, Subject};
 use crate::metrics::{LoginOutcome, Metrics, Stage};
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::login::{LoginFailure, Refusal, Session};
@@ -365,9 +365,12 @@ pub async fn check(
     };
     let by_rest = requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
     let mut turn = Some(turn);
-    let is_entered = by_rest == 0 || basic != Basic::Untried;
+    let logged_in_by_rest = matches!(*session, Session::Basic);
+    let basic = if logged_in_by_rest { Basic::Works } else { basic };
+    // What is known to work is entered at once, so that the others need not wait; a request stands for the whole check.
+    let is_entered = by_rest == 0 || (!basic.is_unsure() && connection.open_request().is_none());
     if is_entered {
-        let rest = matches!(*session, Session::Basic).then_some(ledger::RestEnd::Works);
+        let rest = logged_in_by_rest.then_some(RestEnd::Works);
         ledger.end(subject, intent.take(), End::LoggedIn { rest }, vouched, clock.now()).await;
         turn = None;
     }
@@ -377,7 +380,7 @@ pub async fn check(
     let mut probed = probe::probe(services, requirements, &session, basic, deadline).await;
     if by_rest > 0 {
         let rest = probe::rest_end(&probed).filter(|_| !matches!(basic, Basic::Held(_)));
-        if rest == Some(ledger::RestEnd::Refused) && matches!(*session, Session::Basic) {
+        if rest == Some(RestEnd::Refused) && logged_in_by_rest {
             // There is no other way in.
             let failure = LoginFailure::Refused(Refusal::Credentials);
             ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
@@ -387,6 +390,7 @@ pub async fn check(
             }
             return Ok(Observation::LoginFailed(resolved, failure));
         }
+        let rest = if logged_in_by_rest { Some(RestEnd::Works) } else { rest };
         let end = if is_entered { End::Read { rest } } else { End::LoggedIn { rest } };
         ledger.end(subject, intent, end, vouched, clock.now()).await;
     }
@@ -451,6 +455,7 @@ async fn pass(
         Some(value) => Some(ledger.request(&uid(connection), value).await?),
         None => None,
     };
+    let vouched = gate::vouched(connection, resolved);
     let by_rest = target.requirements.iter().any(|requirement| requirement.api == Api::Rest);
     for _ in 0..INTENT_TRIES {
         let known = ledger.known(subject, clock.now());
@@ -458,14 +463,16 @@ async fn pass(
             Gate::Held(hold) => return Ok(Pass::Held(hold)),
             Gate::WithoutRest(hold) => Basic::Held(hold),
             Gate::Open if known.rest_works => Basic::Works,
+            Gate::Open if vouched.rest => Basic::Vouched,
             Gate::Open => Basic::Untried,
         };
-        let rest_untried = by_rest && basic == Basic::Untried;
+        let works = known.login_works && !(by_rest && basic.is_unsure());
         // That a request was granted is written down in any case.
-        if known.login_works && !rest_untried && request.is_none() {
+        if works && request.is_none() {
             return Ok(Pass::Go(basic, None));
         }
-        if let Some(intent) = ledger.begin(subject, rest_untried, request, clock.now()).await? {
+        let rest = by_rest && !matches!(basic, Basic::Held(_));
+        if let Some(intent) = ledger.begin(subject, rest, request, clock.now()).await? {
             return Ok(Pass::Go(basic, Some(intent)));
         }
     }
@@ -543,3 +550,6 @@ pub fn kubernetes_failure(error: &kube::Error) -> String {
         _ => "the API server could not be reached".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

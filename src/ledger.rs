@@ -103,6 +103,7 @@ pub struct Known {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
     before: Option<Entry>,
+    intended: Entry,
 }
 
 /// Credentials as the ledger knows them.
@@ -281,17 +282,17 @@ impl Ledger {
             (before, intended)
         };
         if let Err(error) = self.commit().await {
-            // Nothing was sent. If it was stored all the same, the next write strikes it out.
+            // Nothing was sent. If it was stored all the same, the next write strikes it out; what was entered since stays.
             let mut state = lock(&self.state);
             if state.book.get(subject.fingerprint) == Some(&intended) {
-                state.book.take_back(subject.fingerprint, before);
+                state.book.set(subject.fingerprint, before);
             }
             drop(state);
             self.changed.notify_one();
             return Err(error);
         }
         let stands = lock(&self.state).book.get(subject.fingerprint) == Some(&intended);
-        Ok(stands.then_some(Intent { before }))
+        Ok(stands.then_some(Intent { before, intended }))
     }
 
     /// An entry for one more login that failed, or may have.
@@ -348,9 +349,10 @@ impl Ledger {
         };
         let granted = present.as_ref().map(|entry| entry.granted.clone()).unwrap_or_default();
         let was_refused = matches!(present, Some(Entry { login: Some(Login::BegunAgain(_)), .. }));
+        // What a REST read that goes its own way has entered since the intent is known too.
         let known = match &intent {
-            Some(Intent { before }) => before.clone(),
-            None => present.clone(),
+            Some(Intent { before, intended }) if present.as_ref() == Some(intended) => before.clone(),
+            _ => present.clone(),
         };
         let known_rest = known.as_ref().and_then(|entry| entry.rest);
         let was = proven.get(&key).copied().unwrap_or_default();
@@ -474,7 +476,8 @@ impl Ledger {
             let stored = Stored { key: key.clone(), entries, version: writing.onto.clone() };
             let snapshot = stored.entries.clone();
             writing.last = Some(Instant::now());
-            match store.write(stored).await? {
+            let written = store.write(stored).await.inspect_err(|_| lock(&self.state).book.maybe_saved(&snapshot));
+            match written? {
                 Written::Done(onto) => {
                     lock(&self.state).book.saved(&snapshot);
                     (writing.onto, writing.stored) = (onto, version);

@@ -31,12 +31,21 @@ pub struct Probed {
 /// What is known of basic authentication before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basic {
-    /// It has worked.
+    /// It has worked in this process.
     Works,
+    /// It has worked, as the connection's status says.
+    Vouched,
     /// It was not tried.
     Untried,
     /// It must not be.
     Held(RestHold),
+}
+
+impl Basic {
+    /// Whether a REST read may be refused for all that this process has seen.
+    pub fn is_unsure(self) -> bool {
+        matches!(self, Self::Vouched | Self::Untried)
+    }
 }
 
 /// Of the time that is left, what the first tries may take; the rest is for those that are repeated.
@@ -60,7 +69,7 @@ pub async fn probe(
     let basic_works = match rest_end(rest.iter().map(|(_, found)| found)) {
         Some(RestEnd::Works) => true,
         Some(RestEnd::Refused) => false,
-        Some(RestEnd::Unanswered) | None => basic == Basic::Works,
+        Some(RestEnd::Unanswered) | None => matches!(basic, Basic::Works | Basic::Vouched),
     };
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probes.repeat(&mut probed, basic_works).await;
@@ -109,7 +118,7 @@ impl<S: WebServices> Probes<'_, S> {
             let ahead = match basic {
                 Basic::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
                 Basic::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
-                Basic::Works | Basic::Untried => self.one(*ahead).await,
+                Basic::Works | Basic::Vouched | Basic::Untried => self.one(*ahead).await,
             };
             let outcome = ahead.1.outcome;
             probed.push(ahead);
@@ -122,7 +131,7 @@ impl<S: WebServices> Probes<'_, S> {
                 Outcome::LoginRefused => Outcome::Undetermined,
                 Outcome::Held | Outcome::Error(Unanswered::RateLimited { .. }) => outcome,
                 // It may have been refused.
-                Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) if basic == Basic::Untried => outcome,
+                Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) if basic.is_unsure() => outcome,
                 // No time is left for the others.
                 Outcome::Error(_) if Instant::now() >= self.first => outcome,
                 // It says nothing of the login, so the next goes ahead.

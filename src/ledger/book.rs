@@ -24,6 +24,9 @@ pub const UNUSED_DAYS: i64 = 90;
 const GRANTED_MAX: usize = 8;
 /// That something still asks for an entry is written down this often at the most, for nothing moves at rest.
 const USE_NOTED_DAYS: i64 = 30;
+/// After so many writes of one entry without an answer the earliest is not thought of any more; if it is that which came about, the
+/// entry stays as that says.
+const PREMISES_MAX: usize = 8;
 /// The first line of what is stored.
 const HEADER: &str = "v1";
 /// Before the word for a refusal, where the login was begun again.
@@ -111,27 +114,51 @@ impl Entry {
         let too_many = self.granted.len().saturating_sub(GRANTED_MAX);
         self.granted.drain(..too_many);
     }
-
-    fn is_refusal(&self) -> bool {
-        matches!(self.login, Some(Login::Refused(_))) || self.rest == Some(Rest::Refused)
-    }
 }
 
-/// What is stored where something else is to be.
+/// What is stored where something else is to be: one of these, for it is not known whether a write without an answer came about.
 #[derive(Debug, Clone, PartialEq)]
-enum Premise {
-    /// This.
-    Stored(Option<Entry>),
-    /// Either of these: it is not known whether a write came about.
-    Either(Option<Entry>, Option<Entry>),
-}
+struct Premise(Vec<Option<Entry>>);
 
 impl Premise {
+    fn is(&self, entry: Option<&Entry>) -> bool {
+        matches!(self.0.as_slice(), [stored] if stored.as_ref() == entry)
+    }
+
     fn holds(&self, stored: Option<&Entry>) -> bool {
-        match self {
-            Premise::Stored(entry) => entry.as_ref() == stored,
-            Premise::Either(one, other) => [one, other].iter().any(|entry| entry.as_ref() == stored),
+        self.0.iter().any(|entry| entry.as_ref() == stored)
+    }
+
+    fn or(&mut self, entry: Option<&Entry>) {
+        if !self.holds(entry) {
+            self.0.push(entry.cloned());
+            let too_many = self.0.len().saturating_sub(PREMISES_MAX);
+            self.0.drain(..too_many);
         }
+    }
+
+    /// What another has stored meanwhile, with what was seen here since.
+    fn merged(&self, mine: &Entry, theirs: Option<&Entry>) -> Option<Entry> {
+        let mut before = self.0.iter().flatten();
+        let login_refused = matches!(mine.login, Some(Login::Refused(_))) && before.all(|entry| entry.login != mine.login);
+        let mut before = self.0.iter().flatten();
+        let rest_refused = mine.rest == Some(Rest::Refused) && before.all(|entry| entry.rest != mine.rest);
+        if !(login_refused || rest_refused) {
+            return theirs.cloned();
+        }
+        let mut merged = Entry { login: None, rest: None, granted: Vec::new(), ..mine.clone() };
+        if let Some(theirs) = theirs {
+            let (at, times, life) = (mine.at.max(theirs.at), mine.times.max(theirs.times), mine.life);
+            merged = Entry { at, times, life, ..theirs.clone() };
+        }
+        if login_refused {
+            merged.login = mine.login;
+        }
+        if rest_refused {
+            merged.rest = mine.rest;
+        }
+        mine.granted.iter().for_each(|request| merged.grant(*request));
+        Some(merged)
     }
 }
 
@@ -181,18 +208,10 @@ impl Book {
             return;
         }
         self.version += 1;
-        let premise = self.unsaved.entry(fingerprint).or_insert(Premise::Stored(before));
-        if matches!(premise, Premise::Stored(stored) if stored.as_ref() == self.entries.get(&fingerprint)) {
+        let premise = self.unsaved.entry(fingerprint).or_insert_with(|| Premise(vec![before]));
+        if premise.is(self.entries.get(&fingerprint)) {
             self.unsaved.remove(&fingerprint);
         }
-    }
-
-    /// Takes back what may have been stored all the same, so that the next write strikes it out.
-    pub fn take_back(&mut self, fingerprint: Fingerprint, before: Option<Entry>) {
-        let taken = self.entries.get(&fingerprint).cloned();
-        self.set(fingerprint, before.clone());
-        self.version += 1;
-        self.unsaved.insert(fingerprint, Premise::Either(before, taken));
     }
 
     /// Notes that something asked for these credentials; gives whether that is to be stored.
@@ -252,9 +271,15 @@ impl Book {
         let stored = parse(snapshot);
         self.unsaved.retain(|fingerprint, premise| {
             let stored = stored.get(fingerprint);
-            *premise = Premise::Stored(stored.cloned());
+            *premise = Premise(vec![stored.cloned()]);
             stored != self.entries.get(fingerprint)
         });
+    }
+
+    /// The entries of this snapshot may be stored, or what was stored before.
+    pub fn maybe_saved(&mut self, snapshot: &str) {
+        let stored = parse(snapshot);
+        self.unsaved.iter_mut().for_each(|(fingerprint, premise)| premise.or(stored.get(fingerprint)));
     }
 
     /// Takes over what is stored, which may be another's; what is not stored yet is kept where it still holds.
@@ -264,21 +289,19 @@ impl Book {
         let mut unsaved = HashMap::new();
         for (fingerprint, premise) in self.unsaved.drain() {
             let (mine, their) = (self.entries.get(&fingerprint), theirs.get(&fingerprint));
-            let (seen, holds) = (mine.is_some_and(Entry::is_refusal), premise.holds(their));
-            if mine == their || !(seen || holds) {
+            let kept = match mine {
+                mine if premise.holds(their) => mine.cloned(),
+                Some(mine) => premise.merged(mine, their),
+                None => their.cloned(),
+            };
+            if kept.as_ref() == their {
                 continue;
             }
-            match mine {
-                Some(mine) if holds => entries.insert(fingerprint, mine.clone()),
-                Some(mine) => {
-                    let granted = their.map(|their| their.granted.clone()).unwrap_or_default();
-                    let mut kept = Entry { granted, ..mine.clone() };
-                    mine.granted.iter().for_each(|request| kept.grant(*request));
-                    entries.insert(fingerprint, kept)
-                }
+            match kept {
+                Some(kept) => entries.insert(fingerprint, kept),
                 None => entries.remove(&fingerprint),
             };
-            unsaved.insert(fingerprint, Premise::Stored(their.cloned()));
+            unsaved.insert(fingerprint, Premise(vec![their.cloned()]));
         }
         self.entries = entries;
         self.unsaved = unsaved;

@@ -1,0 +1,158 @@
+//! Whole days at the pace that `decide` gives.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::in_paused_time;
+use super::upstream::{Fault, Faults};
+use super::world::{Kind, World, catalogue};
+use crate::api::{ApiChoice, Reason, RequiredPermission, Verdict};
+use crate::controller::decide::{first_due, standing_reason};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// When each connection is to be looked at.
+struct Schedule(Vec<Instant>);
+
+impl Schedule {
+    /// As a process has it that begins.
+    fn of(world: &World) -> Self {
+        let wait = |connection| first_due(connection, world.clock.now()).unwrap_or_default();
+        Self(world.places.iter().map(|place| Instant::now() + wait(&place.connection)).collect())
+    }
+
+    /// Checks what is due, when it is, until this much time has passed; tells `seen` of each.
+    async fn run(&mut self, world: &mut World, time: Duration, mut seen: impl FnMut(&World, usize)) {
+        let end = Instant::now() + time;
+        loop {
+            let (place, due) = self.0.iter().copied().enumerate().min_by_key(|(_, due)| *due).expect("some");
+            tokio::time::sleep_until(due.min(end)).await;
+            if due > end {
+                return;
+            }
+            let decision = world.check_and_tell(place).await.expect("the ledger can be written");
+            self.0[place] = Instant::now() + decision.requeue;
+            seen(world, place);
+        }
+    }
+}
+
+#[test]
+fn ten_copies_of_a_wrong_password_cost_one_login_in_a_day() {
+    in_paused_time(async {
+        let mut world = World::with(&[Kind::Soap, Kind::Both].repeat(5), 1);
+        let mut checks = 0;
+        Schedule::of(&world).run(&mut world, 24 * HOUR, |_, _| checks += 1).await;
+        assert_eq!((world.costs.refusals, world.costs.taken), (1, 0));
+        assert!(checks > 10 * 24, "{checks} checks");
+        let told = |reason| world.places.iter().filter(|place| standing_reason(place.status()) == Some(reason)).count();
+        assert_eq!((told(Reason::CredentialsRejected), told(Reason::LoginHeld)), (1, 9));
+    });
+}
+
+#[test]
+fn nor_do_twenty_restarts_and_five_fail_overs_cost_another() {
+    for distrust in [true, false] {
+        in_paused_time(async {
+            let mut world = World::with(&[Kind::Soap, Kind::Both].repeat(5), 1);
+            for replaced in 0..25 {
+                Schedule::of(&world).run(&mut world, HOUR, |_, _| {}).await;
+                match replaced % 5 {
+                    4 => world.fail_over(distrust).await,
+                    _ => world.restart().await,
+                }
+                // Somebody touches a Secret, and somebody copies a connection.
+                let place = replaced % world.places.len();
+                world.edit(place, 1);
+                world.recreate((place + 1) % world.places.len());
+            }
+            Schedule::of(&world).run(&mut world, 24 * HOUR, |_, _| {}).await;
+            assert_eq!((world.costs.refusals, world.costs.taken), (1, 0));
+        });
+    }
+}
+
+/// So many rows by SOAP and by REST.
+fn rows(soap: usize, rest: usize) -> Vec<RequiredPermission> {
+    let by_soap = catalogue().rows().filter(|row| row.soap.is_some()).take(soap).map(|row| (row, ApiChoice::Soap));
+    let by_rest = catalogue().rows().filter(|row| row.rest.is_some() && row.soap.is_none());
+    let by_rest = by_rest.take(rest).map(|row| (row, ApiChoice::Rest));
+    let rows: Vec<_> = by_soap.chain(by_rest).map(|(row, api)| RequiredPermission { name: row.name.clone(), api }).collect();
+    assert_eq!(rows.len(), soap + rest);
+    rows
+}
+
+/// A connection that requires these rows, was found to be Active, and is looked at each half hour.
+async fn active(soap: usize, rest: usize) -> World {
+    let mut world = World::with(&[if soap == 0 && rest > 0 { Kind::Rest } else { Kind::Both }], 0);
+    let spec = &mut world.places[0].connection.spec;
+    (spec.permissions, spec.interval) = (rows(soap, rest), "30m".to_owned());
+    world.check_and_tell(0).await;
+    assert_eq!(world.places[0].status().state, Verdict::Active.as_str());
+    world
+}
+
+#[test]
+fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anything_else() {
+    let by_soap = (0..=14).map(|soap| (soap, 0));
+    let by_rest = (1..=5).map(|rest| (0, rest));
+    let by_both = (1..=9).flat_map(|soap| [1, 2, 5].map(|rest| (soap, rest)));
+    for (soap, rest) in by_soap.chain(by_rest).chain(by_both) {
+        for (fault, first, restart) in [
+            (Fault::Lost, 0, false),
+            (Fault::Lost, 1, false),
+            (Fault::Lost, 0, true),
+            (Fault::Lost, 1, true),
+            (Fault::Late, 0, false),
+            (Fault::ServerError, 1, true),
+        ] {
+            in_paused_time(async {
+                let mut world = active(soap, rest).await;
+                if restart {
+                    world.restart().await;
+                }
+                world.upstream.state().faults = Some(Faults { fault, every: 2, first });
+                Schedule::of(&world)
+                    .run(&mut world, 24 * HOUR, |world, place| {
+                        let status = world.places[place].status();
+                        let what = format!("{soap} by SOAP, {rest} by REST, {fault:?} from {first}, restart {restart}");
+                        assert_eq!(status.state, Verdict::Active.as_str(), "{what}: {:?}", standing_reason(status));
+                    })
+                    .await;
+            });
+        }
+    }
+}
+
+#[test]
+fn a_dead_host_is_unreachable_after_as_many_checks_as_the_threshold_says_and_soon() {
+    for fault in [Fault::NotSent, Fault::Lost, Fault::Late, Fault::ServerError] {
+        for threshold in [1, 3, 10] {
+            in_paused_time(async {
+                let mut world = active(3, 2).await;
+                world.places[0].connection.spec.failure_threshold = threshold;
+                world.upstream.state().faults = Some(Faults { fault, every: 1, first: 0 });
+                let died = Instant::now();
+                let mut seen = Vec::new();
+                Schedule::of(&world)
+                    .run(&mut world, 4 * HOUR, |world, place| {
+                        seen.push((world.places[place].status().state.clone(), died.elapsed()));
+                    })
+                    .await;
+                let last = seen.iter().position(|(state, _)| state == "Unreachable").expect("dead");
+                assert!(seen[last..].iter().all(|(state, _)| state == "Unreachable"));
+                assert_eq!(last + 1, usize::try_from(threshold).expect("small"), "{fault:?}");
+                // 15 s, doubling, up to ten minutes, and a tenth; and as long as each of the checks may take.
+                let waits: u64 = (0..threshold - 1).map(|n| (15 << n).min(600)).sum();
+                let longest = (waits * 11).div_ceil(10) + u64::try_from(threshold).expect("small") * 30;
+                let took = (seen[last].1 - seen[0].1).as_secs();
+                assert!(took <= longest, "{fault:?}: {took} s of at most {longest} s");
+                // It is noticed at the next check, and still looked at every ten minutes hours later.
+                assert!(seen[0].1 <= Duration::from_secs(1800 + 180 + 30));
+                let (next_to_last, last) = (seen[seen.len() - 2].1, seen[seen.len() - 1].1);
+                assert!(last - next_to_last <= Duration::from_secs(660 + 30), "{fault:?}");
+            });
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The end of the process at each await of a check, one after the other, until the check ends by itself; then a new process, and some
+//! days.
+
+use std::time::Duration;
+
+use super::in_paused_time;
+use super::upstream::Interface;
+use super::world::{Ended, Kind, World};
+use crate::api::{Reason, Verdict};
+use crate::controller::decide::standing_reason;
+use crate::ledger::{Login, Rest};
+
+/// What came of one kill.
+struct Outcome {
+    /// Whether the check that was killed had a password refused and could not write that down.
+    forgotten: bool,
+    /// Whether it was killed before it ended.
+    killed: bool,
+    world: World,
+}
+
+impl Outcome {
+    fn states(&self) -> Vec<&str> {
+        self.world.places.iter().map(|place| place.status().state.as_str()).collect()
+    }
+}
+
+/// A world before the check that is killed.
+type Before = fn() -> std::pin::Pin<Box<dyn Future<Output = World>>>;
+
+/// Kills a check of all connections at each await, has the next process check at once, an hour later, and for days after, and gives what
+/// came of each kill. `soon` looks on after the first check of the new process.
+fn kill_everywhere(before: Before, soon: fn(&World)) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    loop {
+        let polls = outcomes.len();
+        let outcome = in_paused_time(async {
+            let mut world = before().await;
+            let all: Vec<_> = (0..world.places.len()).collect();
+            let refusals = world.costs.refusals;
+            let ended = world.check(&all, Some(polls)).await;
+            let killed = ended.iter().all(|(_, ended)| matches!(ended, Ended::Killed));
+            let stored = world.stored(world.places[0].values()).await;
+            let written = stored.is_some_and(|entry| {
+                matches!(entry.login, Some(Login::Refused(_) | Login::BegunAgain(_))) || entry.rest == Some(Rest::Refused)
+            });
+            let forgotten = world.costs.refusals > refusals && !written;
+            world.restart().await;
+            for (round, hours) in [0, 1, 24, 24, 24].into_iter().enumerate() {
+                world.pass(Duration::from_secs(hours * 3600 + 1)).await;
+                for place in &all {
+                    world.check_and_tell(*place).await.expect("the ledger can be written");
+                }
+                if round == 0 {
+                    soon(&world);
+                }
+            }
+            Outcome { forgotten, killed, world }
+        });
+        let killed = outcome.killed;
+        outcomes.push(outcome);
+        if !killed {
+            return outcomes;
+        }
+        assert!(outcomes.len() < 200, "a check that does not end");
+    }
+}
+
+/// How often UKG Pro refused a password, for each kill.
+fn refusals(outcomes: &[Outcome]) -> Vec<u32> {
+    outcomes.iter().map(|outcome| outcome.world.costs.refusals).collect()
+}
+
+/// One login; and one a day later where the process was killed between UKG Pro's answer and the write.
+fn a_refusal_costs_one_login_and_one_more_where_it_was_forgotten(outcomes: &[Outcome]) {
+    let expected: Vec<_> = outcomes.iter().map(|outcome| 1 + u32::from(outcome.forgotten)).collect();
+    assert_eq!(refusals(outcomes), expected);
+    // Else some await was not reached.
+    assert!(outcomes.iter().any(|outcome| outcome.forgotten), "no kill fell between the answer and the write");
+    assert!(outcomes.iter().filter(|outcome| outcome.killed && !outcome.forgotten).count() > 2, "none fell elsewhere");
+}
+
+#[test]
+fn a_wrong_password_is_sent_once_wherever_the_process_ends() {
+    let stories: [Before; 5] = [
+        || Box::pin(async { World::with(&[Kind::Login], 1) }),
+        || Box::pin(async { World::with(&[Kind::Soap], 1) }),
+        || Box::pin(async { World::with(&[Kind::Both], 1) }),
+        || Box::pin(async { World::with(&[Kind::Rest], 1) }),
+        || Box::pin(async { World::with(&[Kind::Soap, Kind::Both, Kind::Soap, Kind::Login], 1) }),
+    ];
+    for before in stories {
+        let outcomes = kill_everywhere(before, |_| {});
+        a_refusal_costs_one_login_and_one_more_where_it_was_forgotten(&outcomes);
+        for outcome in &outcomes {
+            assert!(outcome.states().iter().all(|state| *state == Verdict::Unauthorized.as_str()), "{:?}", outcome.states());
+        }
+    }
+}
+
+#[test]
+fn a_login_that_rest_refuses_is_shown_to_it_once_wherever_the_process_ends() {
+    let outcomes = kill_everywhere(
+        || {
+            Box::pin(async {
+                let world = World::with(&[Kind::Both, Kind::Both], 0);
+                world.upstream.state().refuses_rest = true;
+                world
+            })
+        },
+        |_| {},
+    );
+    a_refusal_costs_one_login_and_one_more_where_it_was_forgotten(&outcomes);
+    for outcome in &outcomes {
+        assert_eq!(outcome.states(), ["Forbidden", "Forbidden"]);
+    }
+}
+
+/// What the doc of the ledger says is its limit.
+#[test]
+fn what_worked_in_the_process_and_is_refused_costs_one_more_where_that_was_forgotten() {
+    let outcomes = kill_everywhere(
+        || {
+            Box::pin(async {
+                let mut world = World::with(&[Kind::Both], 0);
+                world.check_and_tell(0).await;
+                world.pass(Duration::from_secs(660)).await;
+                world.upstream.state().password = 1;
+                world
+            })
+        },
+        |_| {},
+    );
+    a_refusal_costs_one_login_and_one_more_where_it_was_forgotten(&outcomes);
+}
+
+#[test]
+fn a_request_is_granted_at_most_once_wherever_the_process_ends() {
+    let outcomes = kill_everywhere(
+        || {
+            Box::pin(async {
+                let mut world = World::with(&[Kind::Soap, Kind::Both], 1);
+                world.check_and_tell(0).await;
+                world.check_and_tell(1).await;
+                // A copy that has not been told anything yet.
+                world.add(Kind::Soap, 1);
+                world.pass(Duration::from_secs(660)).await;
+                world.request(0, "now");
+                world
+            })
+        },
+        |_| {},
+    );
+    for outcome in &outcomes {
+        let sent = outcome.world.costs.refusals;
+        // An intent that was stored may not have been sent.
+        assert!(sent == 2 || (sent == 1 && outcome.killed), "{sent} logins");
+        assert!(outcome.states().iter().all(|state| *state == Verdict::Unauthorized.as_str()), "{:?}", outcome.states());
+    }
+    assert!(refusals(&outcomes).iter().filter(|sent| **sent == 2).count() > 2);
+}
+
+#[test]
+fn a_right_password_is_found_to_work_within_a_day_wherever_the_process_ends() {
+    let stories: [Before; 4] = [
+        || Box::pin(async { World::with(&[Kind::Soap], 0) }),
+        || Box::pin(async { World::with(&[Kind::Both], 0) }),
+        || Box::pin(async { World::with(&[Kind::Rest], 0) }),
+        || Box::pin(async { World::with(&[Kind::Soap, Kind::Both, Kind::Rest, Kind::Login], 0) }),
+    ];
+    for before in stories {
+        let outcomes = kill_everywhere(before, |world| {
+            for place in &world.places {
+                let reason = standing_reason(place.status());
+                let expected = matches!(reason, Some(Reason::AllPermissionsGranted | Reason::LoginUncertain));
+                assert!(expected, "{reason:?}");
+            }
+        });
+        for outcome in &outcomes {
+            assert!(outcome.states().iter().all(|state| *state == Verdict::Active.as_str()), "{:?}", outcome.states());
+            assert_eq!(outcome.world.costs.refusals, 0);
+        }
+        assert!(outcomes.len() > 4, "some await was not reached");
+    }
+}
+
+/// What is told to be Active is vouched for: one kill does not make it doubtful.
+#[test]
+fn an_active_connection_stays_active_wherever_the_process_ends_once() {
+    let outcomes = kill_everywhere(
+        || {
+            Box::pin(async {
+                let mut world = World::with(&[Kind::Soap, Kind::Both, Kind::Rest], 0);
+                for place in 0..3 {
+                    world.check_and_tell(place).await;
+                }
+                world.pass(Duration::from_secs(660)).await;
+                // The next process knows it by the status alone.
+                world.restart().await;
+                world
+            })
+        },
+        |world| {
+            for place in &world.places {
+                assert_eq!(
+                    place.status().state,
+                    Verdict::Active.as_str(),
+                    "{:?}: {:?}",
+                    place.kind,
+                    standing_reason(place.status())
+                );
+            }
+            assert!(world.is_seen_to_work((world.places[0].values(), Interface::LoginService)));
+        },
+    );
+    assert!(outcomes.len() > 8, "some await was not reached");
+}

@@ -1,0 +1,183 @@
+//! What every status keeps, each in a function whose name says it. The evidence is what UKG Pro answered.
+
+use std::collections::BTreeSet;
+
+use super::upstream::Interface;
+use super::world::{Place, World};
+use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::conditions::{self, READY};
+use crate::controller::decide::{Decision, Observation, standing_reason};
+use crate::ukg::catalogue::Api;
+use crate::ukg::outcome::Outcome;
+
+/// What was seen of a connection and told in its status.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// With which values of the Secret and which spec.
+    of: Option<(u64, String)>,
+    login_works: bool,
+    rest_works: bool,
+    granted: BTreeSet<String>,
+    /// How many checks in a row have not shown everything to be granted.
+    failing: i32,
+}
+
+impl Told {
+    /// Whether this connection was seen to work with what it has now, and nothing else was told since.
+    pub(super) fn vouches(&self, place: &Place, by: Interface) -> bool {
+        let login_by_rest = !place.values().user_api_key;
+        let works = if by == Interface::Rest && !login_by_rest { self.rest_works } else { self.login_works };
+        works && self.is_of(place)
+    }
+
+    fn is_of(&self, place: &Place) -> bool {
+        self.of.as_ref() == Some(&of(place))
+    }
+
+    /// What is told once this was observed.
+    pub(super) fn after(
+        &self,
+        world: &World,
+        place: usize,
+        observation: &Observation,
+        status: &UkgProConnectionStatus,
+    ) -> Self {
+        let place = &world.places[place];
+        let before = if self.is_of(place) { self.clone() } else { Self::default() };
+        let failing = before.failing + 1;
+        let kept = Self { failing, ..before };
+        match observation {
+            Observation::Suspended => self.clone(),
+            Observation::Probed(_, probed) => {
+                let any = |wanted: fn(&Outcome) -> bool| probed.iter().any(|found| wanted(&found.outcome));
+                let denied = any(|outcome| matches!(outcome, Outcome::Denied | Outcome::LoginRefused));
+                let broken = any(|outcome| matches!(outcome, Outcome::Error(_) | Outcome::Held));
+                let unclear = any(|outcome| *outcome == Outcome::Undetermined);
+                if (broken || unclear) && !denied && is_active(status) {
+                    return kept;
+                }
+                if broken && !denied {
+                    return Self { failing, ..Self::default() };
+                }
+                let by_rest = probed.iter().filter(|found| found.requirement.api == Api::Rest);
+                let granted = probed.iter().filter(|found| found.outcome == Outcome::Granted);
+                let granted: BTreeSet<_> = granted.map(|found| found.requirement.row.name.clone()).collect();
+                Self {
+                    of: Some(of(place)),
+                    login_works: true,
+                    rest_works: by_rest.into_iter().any(|found| matches!(found.outcome, Outcome::Granted | Outcome::Denied)),
+                    failing: if granted.len() == probed.len() { 0 } else { failing },
+                    granted,
+                }
+            }
+            _ if is_active(status) => kept,
+            _ => Self { failing, ..Self::default() },
+        }
+    }
+}
+
+fn of(place: &Place) -> (u64, String) {
+    (place.version, place.connection.spec.checked())
+}
+
+fn is_active(status: &UkgProConnectionStatus) -> bool {
+    conditions::is_true(&status.conditions, Verdict::Active.as_str())
+}
+
+/// All of them, after a check of this connection.
+pub(super) fn hold(
+    world: &World,
+    place: usize,
+    observation: &Observation,
+    after: &UkgProConnection,
+    decision: &Decision,
+    again: &Decision,
+) {
+    let place = &world.places[place];
+    let (before, after) = (place.status(), after.status.as_ref().expect("just decided"));
+    one_verdict_is_true_or_all_are_unknown(after);
+    ready_is_true_exactly_when_active_is(after);
+    a_time_moves_with_its_status_alone(before, after);
+    deciding_again_changes_nothing(after, again);
+    it_is_looked_at_again_within_a_day(decision);
+    if *observation != Observation::Suspended {
+        active_was_seen_with_these_very_values_and_this_spec(world, place, after);
+        what_is_granted_was_granted_by_ukg_pro(world, place, after);
+        unauthorized_was_said_by_ukg_pro(world, place, after);
+    }
+}
+
+fn one_verdict_is_true_or_all_are_unknown(status: &UkgProConnectionStatus) {
+    let of = |verdict: &Verdict| conditions::find(&status.conditions, verdict.as_str()).map(|c| c.status.as_str());
+    let statuses: Vec<_> = Verdict::ALL.iter().map(of).collect();
+    let count = |wanted| statuses.iter().filter(|status| **status == Some(wanted)).count();
+    let counts = (count("True"), count("False"), count("Unknown"));
+    assert!(matches!(counts, (1, 3, 0) | (0, 0, 4)), "{statuses:?}");
+}
+
+fn ready_is_true_exactly_when_active_is(status: &UkgProConnectionStatus) {
+    assert_eq!(conditions::is_true(&status.conditions, READY), is_active(status), "{status:?}");
+}
+
+fn a_time_moves_with_its_status_alone(before: &UkgProConnectionStatus, after: &UkgProConnectionStatus) {
+    for now in &after.conditions {
+        let Some(then) = conditions::find(&before.conditions, &now.type_) else { continue };
+        let (moved, changed) = (then.last_transition_time != now.last_transition_time, then.status != now.status);
+        // Within a second a status may change and come back.
+        assert!(moved == changed || !moved, "{}: {then:?}, then {now:?}", now.type_);
+    }
+}
+
+fn deciding_again_changes_nothing(status: &UkgProConnectionStatus, again: &Decision) {
+    assert_eq!(&again.status, status, "an hour later");
+    assert_eq!(again.events, [], "an hour later");
+}
+
+fn it_is_looked_at_again_within_a_day(decision: &Decision) {
+    let seconds = decision.requeue.as_secs();
+    assert!((1..=27 * 3600).contains(&seconds), "{seconds} s");
+}
+
+fn active_was_seen_with_these_very_values_and_this_spec(world: &World, place: &Place, status: &UkgProConnectionStatus) {
+    if !is_active(status) {
+        return;
+    }
+    if standing_reason(status) == Some(Reason::Degraded) {
+        active_is_kept_through_fewer_failures_than_the_threshold(place);
+        return;
+    }
+    let values = place.values();
+    let by = if values.user_api_key { Interface::LoginService } else { Interface::Rest };
+    assert!(world.is_seen_to_work((values, by)), "Active, and no login with {values:?} was seen to work");
+    let shown = world.shown(place);
+    for required in place.requirements() {
+        assert!(shown.contains(&required.row.name), "Active, and {} was not shown to be granted", required.row.name);
+    }
+}
+
+fn active_is_kept_through_fewer_failures_than_the_threshold(place: &Place) {
+    let Told { failing, .. } = place.told;
+    assert!(place.told.is_of(place) && place.told.login_works, "Degraded without having been Active with these values");
+    assert!(failing + 1 < place.connection.spec.failure_threshold(), "Active after {failing} failures and this one");
+}
+
+fn what_is_granted_was_granted_by_ukg_pro(world: &World, place: &Place, status: &UkgProConnectionStatus) {
+    let shown = world.shown(place);
+    for permission in status.permissions.iter().filter(|permission| permission.state == PermissionState::Granted) {
+        let kept = is_active(status) && place.told.is_of(place) && place.told.granted.contains(&permission.name);
+        assert!(kept || shown.contains(&permission.name), "{} is told to be granted", permission.name);
+    }
+}
+
+/// Of the values, or, where they were found to work for another since, of this connection.
+fn unauthorized_was_said_by_ukg_pro(world: &World, place: &Place, status: &UkgProConnectionStatus) {
+    let is_unauthorized = |status: &UkgProConnectionStatus| status.state == Verdict::Unauthorized.as_str();
+    if !is_unauthorized(status) {
+        return;
+    }
+    let stands = is_unauthorized(place.status())
+        && place.status().secret_resource_version == status.secret_resource_version
+        && place.status().checked_spec == status.checked_spec;
+    let stands = stands || world.process().is_behind;
+    assert!(stands || world.costs.is_told_refused(place.values()), "Unauthorized, and {:?} were not refused", place.values());
+}

@@ -1,0 +1,233 @@
+//! Whatever can happen to a connection, in whatever order: after each step every promise holds, and once things are left alone they
+//! come to rest, at the truth.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::in_paused_time;
+use super::upstream::{Fault, Faults, Interface};
+use super::world::{Kind, REST, SOAP, World};
+
+/// Something that happens.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Check(usize),
+    CheckAllAtOnce,
+    /// The status could not be written.
+    CheckInVain(usize),
+    KillDuringCheck(usize, usize),
+    KillDuringAll(usize),
+    Restart,
+    FailOver {
+        distrust: bool,
+    },
+    RotatePassword(u8),
+    /// After so many requests.
+    RotateMeanwhile(u64, u8),
+    Lock(bool),
+    RefuseRest(bool),
+    SpeakInUnknownWords(bool),
+    Tick(usize, bool),
+    EditSecret(usize, u8),
+    LabelSecret(usize),
+    Recreate(usize),
+    Copy(usize),
+    Require(usize, Kind),
+    Request(usize, u8),
+    Suspend(usize, bool),
+    Pass(u64),
+    SetClock(i64),
+    FailWrites(u32),
+    LoseWrites(u32),
+    Fail(Faults),
+    Recover,
+}
+
+/// More would make a sequence slow and show nothing else.
+const PLACES_MAX: usize = 6;
+
+async fn take(world: &mut World, step: Step) {
+    let count = world.places.len();
+    match step {
+        Step::Check(place) => {
+            world.check_and_tell(place % count).await;
+        }
+        Step::CheckAllAtOnce => {
+            let all: Vec<_> = (0..count).collect();
+            for found in world.check(&all, None).await {
+                world.tell(found);
+            }
+        }
+        Step::CheckInVain(place) => {
+            world.check(&[place % count], None).await;
+        }
+        Step::KillDuringCheck(place, polls) => {
+            world.check(&[place % count], Some(polls)).await;
+            world.restart().await;
+        }
+        Step::KillDuringAll(polls) => {
+            let all: Vec<_> = (0..count).collect();
+            world.check(&all, Some(polls)).await;
+            world.restart().await;
+        }
+        Step::Restart => world.restart().await,
+        Step::FailOver { distrust } => world.fail_over(distrust).await,
+        Step::RotatePassword(password) => world.upstream.state().password = password,
+        Step::RotateMeanwhile(requests, password) => world.upstream.state().rotation = Some((requests, password)),
+        Step::Lock(locked) => world.upstream.state().locked = locked,
+        Step::RefuseRest(refuses) => world.upstream.state().refuses_rest = refuses,
+        Step::SpeakInUnknownWords(unexplained) => world.upstream.state().unexplained = unexplained,
+        Step::Tick(row, ticked) => {
+            let rows: Vec<_> = SOAP.iter().chain(&REST).collect();
+            let row = (*rows[row % rows.len()]).to_owned();
+            let mut state = world.upstream.state();
+            state.denied.remove(&row);
+            state.denied.extend((!ticked).then_some(row));
+        }
+        Step::EditSecret(place, password) => world.edit(place % count, password),
+        Step::LabelSecret(place) => world.edit(place % count, world.places[place % count].password),
+        Step::Recreate(place) => world.recreate(place % count),
+        Step::Copy(place) if count < PLACES_MAX => {
+            let place = &world.places[place % count];
+            world.add(place.kind, place.password);
+        }
+        Step::Copy(_) => {}
+        Step::Require(place, kind) => world.require(place % count, kind),
+        Step::Request(place, value) => world.request(place % count, &value.to_string()),
+        Step::Suspend(place, suspend) => world.places[place % count].connection.spec.suspend = suspend,
+        Step::Pass(seconds) => world.pass(Duration::from_secs(seconds)).await,
+        Step::SetClock(hours) => world.set_clock(SignedDuration::from_hours(hours)),
+        Step::FailWrites(writes) => world.shelf.fail(writes),
+        Step::LoseWrites(writes) => world.shelf.lose(writes),
+        Step::Fail(faults) => world.upstream.state().faults = Some(faults),
+        Step::Recover => world.upstream.state().faults = None,
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let place = || 0..PLACES_MAX;
+    let password = || 0..5_u8;
+    let fault = prop::sample::select(vec![
+        Fault::NotSent,
+        Fault::Lost,
+        Fault::Lost,
+        Fault::Late,
+        Fault::ServerError,
+        Fault::RateLimited,
+        Fault::Unclear,
+    ]);
+    let faults = (fault, 1..4_u8, 0..3_u8).prop_map(|(fault, every, first)| Step::Fail(Faults { fault, every, first }));
+    let kind = prop::sample::select(vec![Kind::Login, Kind::Soap, Kind::Both, Kind::Rest]);
+    prop_oneof![
+        12 => place().prop_map(Step::Check),
+        3 => Just(Step::CheckAllAtOnce),
+        2 => place().prop_map(Step::CheckInVain),
+        4 => (place(), 0..40_usize).prop_map(|(place, polls)| Step::KillDuringCheck(place, polls)),
+        1 => (0..60_usize).prop_map(Step::KillDuringAll),
+        2 => Just(Step::Restart),
+        2 => any::<bool>().prop_map(|distrust| Step::FailOver { distrust }),
+        3 => password().prop_map(Step::RotatePassword),
+        2 => (0..8_u64, password()).prop_map(|(requests, password)| Step::RotateMeanwhile(requests, password)),
+        1 => any::<bool>().prop_map(Step::Lock),
+        2 => any::<bool>().prop_map(Step::RefuseRest),
+        1 => any::<bool>().prop_map(Step::SpeakInUnknownWords),
+        1 => (0..6_usize, any::<bool>()).prop_map(|(row, ticked)| Step::Tick(row, ticked)),
+        3 => (place(), password()).prop_map(|(place, password)| Step::EditSecret(place, password)),
+        2 => place().prop_map(Step::LabelSecret),
+        1 => place().prop_map(Step::Recreate),
+        1 => place().prop_map(Step::Copy),
+        1 => (place(), kind).prop_map(|(place, kind)| Step::Require(place, kind)),
+        3 => (place(), 0..3_u8).prop_map(|(place, value)| Step::Request(place, value)),
+        1 => (place(), any::<bool>()).prop_map(|(place, suspend)| Step::Suspend(place, suspend)),
+        3 => prop::sample::select(vec![1, 10, 60, 660, 3_600, 40_000, 90_000]).prop_map(Step::Pass),
+        1 => prop::sample::select(vec![-48, -25, -1, 1, 12, 25, 48]).prop_map(Step::SetClock),
+        1 => (1..4_u32).prop_map(Step::FailWrites),
+        1 => (1..3_u32).prop_map(Step::LoseWrites),
+        3 => faults,
+        3 => Just(Step::Recover),
+    ]
+}
+
+fn story() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..40)
+}
+
+/// All trouble ends, and the clock is right.
+async fn leave_alone(world: &mut World, latest: Timestamp) {
+    world.upstream.state().faults = None;
+    world.upstream.state().rotation = None;
+    world.shelf.fail(0);
+    world.shelf.lose(0);
+    world.places.iter_mut().for_each(|place| place.connection.spec.suspend = false);
+    let behind = latest.duration_since(world.clock.now());
+    if behind.is_positive() {
+        world.set_clock(behind);
+    }
+    if world.process().is_behind {
+        world.restart().await;
+    }
+    for _ in 0..3 {
+        // Nothing is held for longer than a day but what only a person can release.
+        world.pass(Duration::from_secs(90_000)).await;
+        for place in 0..world.places.len() {
+            world.check_and_tell(place).await;
+        }
+    }
+    world.pass(Duration::from_secs(60)).await;
+}
+
+fn the_truth_is_told(world: &World) {
+    for place in &world.places {
+        let (values, status) = (place.values(), place.status());
+        let (login_works, rest_works, denied) = {
+            let state = world.upstream.state();
+            let denied = place.requirements().iter().any(|required| state.denied.contains(&required.row.name));
+            let by = if values.user_api_key { Interface::LoginService } else { Interface::Rest };
+            (state.takes(values, by), state.takes(values, Interface::Rest), denied)
+        };
+        let expected: &[&str] = match place.kind {
+            _ if !login_works => &["Unauthorized", "Unknown"],
+            // It may be held.
+            _ if world.costs.is_ever_refused(values) => continue,
+            Kind::Both if denied || !rest_works => &["Forbidden"],
+            _ if denied => &["Forbidden"],
+            _ => &["Active"],
+        };
+        assert!(expected.contains(&status.state.as_str()), "{values:?}: {expected:?} would be the truth of {status:?}");
+    }
+}
+
+async fn at_rest_nothing_moves(world: &mut World) {
+    let writes = world.shelf.writes();
+    for place in (0..world.places.len()).cycle().take(2 * world.places.len()) {
+        world.pass(Duration::from_secs(660)).await;
+        let before = world.places[place].status().clone();
+        let refusals = world.costs.refusals;
+        let decision = world.check_and_tell(place).await.expect("the ledger can be written");
+        assert_eq!(world.places[place].status(), &before);
+        assert_eq!(decision.events, []);
+        assert_eq!(world.costs.refusals, refusals, "a refused password is not sent at rest");
+    }
+    world.pass(Duration::from_secs(60)).await;
+    assert_eq!(world.shelf.writes(), writes, "the ledger is written at rest");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_happens_every_promise_holds_and_things_come_to_rest(story in story()) {
+        in_paused_time(async {
+            let mut world = World::with(&[Kind::Soap, Kind::Both, Kind::Rest], 0);
+            let mut latest = world.clock.now();
+            for step in story {
+                take(&mut world, step).await;
+                latest = latest.max(world.clock.now());
+            }
+            leave_alone(&mut world, latest).await;
+            the_truth_is_told(&world);
+            at_rest_nothing_moves(&mut world).await;
+        });
+    }
+}

@@ -1,0 +1,375 @@
+//! Connections with their Secrets and statuses, as an API server keeps them; the ledger's Secret; and two processes of the operator
+//! that take turns, each with its own memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::after_polls;
+use super::cost::{Costs, What};
+use super::promises;
+use super::upstream::{Interface, Presented, Tenant, Upstream, Values};
+use crate::api::{ApiChoice, REQUESTED_AT, RequiredPermission, UkgProConnection, UkgProConnectionStatus};
+use crate::clock::Clock;
+use crate::controller::decide::tests::connection_with;
+use crate::controller::decide::{Decision, Observation, Observed, decide};
+use crate::controller::resolve::{Referents, Target, requirements, resolve};
+use crate::controller::{self, Policy};
+use crate::ledger::tests::Shelf;
+use crate::ledger::{Entry, Ledger};
+use crate::ukg::catalogue::{Catalogue, Requirement};
+use crate::ukg::transport::{Transport, Trust};
+
+/// What a connection requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The login alone.
+    Login,
+    /// By SOAP alone.
+    Soap,
+    /// By SOAP and REST.
+    Both,
+    /// By REST alone, without a user API key.
+    Rest,
+}
+
+pub(super) const SOAP: [&str; 2] = ["EmployeePersonDetails", "EmployeeJobDetails"];
+pub(super) const REST: [&str; 4] =
+    ["PtoPlanIntegration", "CompanyConfigurationIntegration", "PayrollIntegration", "PersonnelIntegration"];
+
+impl Kind {
+    pub(super) fn permissions(self) -> Vec<RequiredPermission> {
+        let (soap, rest): (&[&str], &[&str]) = match self {
+            Kind::Login => (&[], &[]),
+            Kind::Soap => (&SOAP, &[]),
+            Kind::Both => (&SOAP, &REST),
+            Kind::Rest => (&[], &REST),
+        };
+        let named = |name: &&str| RequiredPermission { name: (*name).to_owned(), api: ApiChoice::Auto };
+        soap.iter().chain(rest).map(named).collect()
+    }
+}
+
+/// A connection and its Secret, in a namespace of their own.
+pub(super) struct Place {
+    pub(super) connection: UkgProConnection,
+    pub(super) kind: Kind,
+    pub(super) password: u8,
+    pub(super) version: u64,
+    /// The last check of it.
+    check: u32,
+    /// What its request for one more try was granted to: each of these once.
+    pub(super) granted: Vec<What>,
+    /// What was last seen and told of it.
+    pub(super) told: promises::Told,
+}
+
+impl Place {
+    pub(super) fn values(&self) -> Values {
+        Values { password: self.password, user_api_key: self.kind != Kind::Rest }
+    }
+
+    pub(super) fn status(&self) -> &UkgProConnectionStatus {
+        self.connection.status.as_ref().expect("the API server fills it in")
+    }
+
+    fn secret(&self) -> Secret {
+        let mut data = BTreeMap::from([
+            ("username", "acme-service".to_owned()),
+            ("password", format!("Pa55-of-acme-{}", self.password)),
+            ("customerApiKey", "AB12C".to_owned()),
+        ]);
+        if self.values().user_api_key {
+            data.insert("userApiKey", "A1B2C3D4E5F6".to_owned());
+        }
+        let data = data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect();
+        let mut secret = Secret { data: Some(data), ..Secret::default() };
+        secret.metadata.resource_version = Some(self.version.to_string());
+        secret
+    }
+
+    pub(super) fn requirements(&self) -> Vec<Requirement> {
+        requirements(&self.connection.spec, catalogue()).expect("known")
+    }
+
+    fn target(&self) -> Target {
+        static TRANSPORT: OnceLock<Transport> = OnceLock::new();
+        let transport = TRANSPORT.get_or_init(|| Transport::new(Trust::default()).expect("the platform trusts somebody"));
+        let policy =
+            Policy { allowed_domains: vec!["ultipro.com".to_owned()], allow_private_addresses: false, heartbeat: None };
+        let referents = Referents { secret: Some(self.secret()), bundle: None };
+        resolve(&self.connection, self.requirements(), referents, &policy, transport).expect("whole")
+    }
+}
+
+pub(super) fn catalogue() -> &'static Catalogue {
+    static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
+    CATALOGUE.get_or_init(Catalogue::built_in)
+}
+
+/// A process of the operator.
+pub(super) struct Process {
+    ledger: std::sync::Arc<Ledger>,
+    _tidying: AbortOnDropHandle<()>,
+    /// What it has seen to work, and not to be refused since.
+    pub(super) works: Vec<What>,
+    /// Whether another has worked since it last read the ledger.
+    pub(super) is_behind: bool,
+}
+
+impl Process {
+    fn new(shelf: &Shelf) -> Self {
+        let ledger = std::sync::Arc::new(shelf.ledger());
+        let tidied = ledger.clone();
+        let tidying = AbortOnDropHandle::new(tokio::spawn(async move { tidied.tidy().await }));
+        Self { ledger, _tidying: tidying, works: Vec::new(), is_behind: false }
+    }
+
+    pub(super) fn has_seen_work(&self, values: Values, interface: Interface) -> bool {
+        self.works.contains(&(values, interface))
+    }
+
+    pub(super) fn learn(&mut self, presented: &Presented) {
+        let what = (presented.values, presented.to);
+        if let (true, Some(taken)) = (presented.answered, presented.taken) {
+            self.works.retain(|known| *known != what);
+            self.works.extend(taken.then_some(what));
+        }
+    }
+}
+
+/// What became of a check.
+pub(super) enum Ended {
+    /// The process was killed.
+    Killed,
+    /// The ledger could not be written or read, so nothing can be said.
+    Unsaid,
+    Found(Observation),
+}
+
+pub(super) struct World {
+    pub(super) upstream: Upstream,
+    pub(super) shelf: Shelf,
+    pub(super) clock: Clock,
+    pub(super) places: Vec<Place>,
+    pub(super) costs: Costs,
+    /// What the process knew to work when the last check began, or saw to during it.
+    knew: Vec<What>,
+    processes: [Process; 2],
+    active: usize,
+    checks: u32,
+    versions: u64,
+}
+
+impl World {
+    /// A tenant where password 0 is right, and nobody who wants to know.
+    pub(super) fn new() -> Self {
+        let shelf = Shelf::default();
+        Self {
+            processes: [Process::new(&shelf), Process::new(&shelf)],
+            shelf,
+            upstream: Upstream::default(),
+            clock: Clock::set_to(Timestamp::from_second(1_800_000_000).expect("in range")),
+            places: Vec::new(),
+            costs: Costs::default(),
+            knew: Vec::new(),
+            active: 0,
+            checks: 0,
+            versions: 0,
+        }
+    }
+
+    /// With connections of these kinds that have this password.
+    pub(super) fn with(kinds: &[Kind], password: u8) -> Self {
+        let mut world = Self::new();
+        kinds.iter().for_each(|kind| world.add(*kind, password));
+        world
+    }
+
+    /// Makes a connection with a Secret of its own.
+    pub(super) fn add(&mut self, kind: Kind, password: u8) {
+        let mut connection = connection_with(None);
+        connection.spec.permissions = kind.permissions();
+        connection.metadata.namespace = Some(format!("team-{}", self.places.len()));
+        let (version, uid) = (self.version(), self.version());
+        connection.metadata.uid = Some(format!("uid-{uid}"));
+        let told = promises::Told::default();
+        self.places.push(Place { connection, kind, password, version, check: 0, granted: Vec::new(), told });
+    }
+
+    /// Deletes a connection and makes it again as it was, with what people wrote on it.
+    pub(super) fn recreate(&mut self, place: usize) {
+        let uid = self.version();
+        let place = &mut self.places[place];
+        place.connection.status = connection_with(None).status;
+        place.connection.metadata.uid = Some(format!("uid-{uid}"));
+        (place.granted, place.told) = (Vec::new(), promises::Told::default());
+    }
+
+    /// Writes its Secret; what was there may be written again.
+    pub(super) fn edit(&mut self, place: usize, password: u8) {
+        let version = self.version();
+        let place = &mut self.places[place];
+        (place.password, place.version) = (password, version);
+    }
+
+    pub(super) fn require(&mut self, place: usize, kind: Kind) {
+        let place = &mut self.places[place];
+        place.kind = kind;
+        place.connection.spec.permissions = kind.permissions();
+        place.connection.metadata.generation = place.connection.metadata.generation.map(|generation| generation + 1);
+    }
+
+    /// Asks for a check; another value is another request.
+    pub(super) fn request(&mut self, place: usize, value: &str) {
+        let place = &mut self.places[place];
+        if place.connection.requested_at() != Some(value) {
+            place.granted.clear();
+        }
+        place.connection.metadata.annotations = Some([(REQUESTED_AT.to_owned(), value.to_owned())].into());
+    }
+
+    fn version(&mut self) -> u64 {
+        self.versions += 1;
+        self.versions
+    }
+
+    /// Time passes, for everybody.
+    pub(super) async fn pass(&mut self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// The wall clock is set, and no time passes.
+    pub(super) fn set_clock(&mut self, by: SignedDuration) {
+        let time = self.clock.now().checked_add(by).expect("some days");
+        self.clock = Clock::set_to(time);
+    }
+
+    /// The process that checks.
+    pub(super) fn process(&self) -> &Process {
+        &self.processes[self.active]
+    }
+
+    /// The process that checks is killed, and another takes its place.
+    pub(super) async fn restart(&mut self) {
+        self.processes[self.active] = Process::new(&self.shelf);
+        self.forgive().await;
+    }
+
+    /// The other process takes over, which takes as long as a lease; whether it believes what it knew.
+    pub(super) async fn fail_over(&mut self, distrust: bool) {
+        self.pass(Duration::from_secs(15)).await;
+        self.processes[self.active].is_behind = true;
+        self.active = 1 - self.active;
+        let process = &mut self.processes[self.active];
+        if distrust {
+            process.ledger.distrust();
+            process.works.clear();
+            process.is_behind = false;
+        }
+        self.forgive().await;
+    }
+
+    /// What a process could not write down before it was replaced is known to nobody.
+    async fn forgive(&mut self) {
+        for values in self.costs.unwritten() {
+            let entry = self.stored(values).await;
+            self.costs.is_replaced(values, entry.as_ref());
+        }
+    }
+
+    /// What the ledger's Secret says of these values.
+    pub(super) async fn stored(&self, values: Values) -> Option<Entry> {
+        let place = self.places.iter().find(|place| place.values().user_api_key == values.user_api_key)?;
+        let place = Place {
+            connection: place.connection.clone(),
+            told: promises::Told::default(),
+            granted: Vec::new(),
+            password: values.password,
+            ..*place
+        };
+        let (ledger, target) = (self.shelf.ledger(), place.target());
+        let subject = ledger.subject(&target.endpoint, &target.credentials).await.ok()?;
+        ledger.known(subject, self.clock.now()).entry
+    }
+
+    /// One check as the operator makes it, up to what it found.
+    async fn look(&self, place: &Place) -> Ended {
+        if place.connection.spec.suspend {
+            return Ended::Found(Observation::Suspended);
+        }
+        let (upstream, check) = (self.upstream.clone(), place.check);
+        let tenant = Tenant { upstream, check, values: place.values(), clock: &self.clock };
+        let ledger = &self.process().ledger;
+        match controller::check(&place.connection, &place.target(), &tenant, ledger, &self.clock).await {
+            Ok(observation) => Ended::Found(observation),
+            Err(_) => Ended::Unsaid,
+        }
+    }
+
+    /// Checks these connections at the same time. A process that is to be killed is, after so many polls or else at the end.
+    pub(super) async fn check(&mut self, places: &[usize], kill: Option<usize>) -> Vec<(usize, Ended)> {
+        let failures = self.shelf.failures();
+        let first = self.checks;
+        self.checks += u32::try_from(places.len()).expect("few");
+        self.upstream.state().shown.clear();
+        places.iter().zip(first..).for_each(|(place, check)| self.places[*place].check = check);
+        let looks = places.iter().map(|place| self.look(&self.places[*place]));
+        let found = after_polls(futures::future::join_all(looks), kill).await;
+        let is_killed = found.is_none();
+        let found = found.unwrap_or_else(|| places.iter().map(|_| Ended::Killed).collect());
+
+        let presented: Vec<_> = std::mem::take(&mut self.upstream.state().presented);
+        self.knew = self.process().works.clone();
+        for presented in &presented {
+            let place = &mut self.places[places[(presented.check - first) as usize]];
+            self.costs.presented(presented, place, &self.processes[self.active], &self.knew);
+            self.processes[self.active].learn(presented);
+        }
+        let taken = presented.iter().filter(|presented| presented.answered && presented.taken == Some(true));
+        self.knew.extend(taken.map(|presented| (presented.values, presented.to)));
+        self.costs.ended(&self.processes[self.active], is_killed, self.shelf.failures() > failures);
+        places.iter().copied().zip(found).collect()
+    }
+
+    /// Whether these values were seen to work, in the last checks or by whoever lent them a session.
+    pub(super) fn is_seen_to_work(&self, what: What) -> bool {
+        self.knew.contains(&what) || self.process().has_seen_work(what.0, what.1)
+    }
+
+    /// The permissions that the last check of a connection was shown to be granted.
+    pub(super) fn shown(&self, place: &Place) -> BTreeSet<String> {
+        let state = self.upstream.state();
+        state.shown.iter().filter(|shown| shown.check == place.check).map(|shown| shown.permission.clone()).collect()
+    }
+
+    /// Checks one connection and writes down what was found, as the operator does.
+    pub(super) async fn check_and_tell(&mut self, place: usize) -> Option<Decision> {
+        let found = self.check(&[place], None).await.pop()?;
+        self.tell(found)
+    }
+
+    /// Writes down what a check of a connection found, where it found something.
+    pub(super) fn tell(&mut self, (place, ended): (usize, Ended)) -> Option<Decision> {
+        let Ended::Found(observation) = ended else { return None };
+        let requirements = self.places[place].requirements();
+        let before = &self.places[place].connection;
+        let observed = Observed::of(before, observation.clone(), None);
+        let decision = decide(before, &requirements, &observed, self.clock.now());
+        // As it is read back.
+        let status: UkgProConnectionStatus =
+            serde_json::to_value(&decision.status).and_then(serde_json::from_value).expect("JSON");
+        let after = UkgProConnection { status: Some(status), ..before.clone() };
+        let again = decide(&after, &requirements, &observed, self.clock.now() + SignedDuration::from_hours(1));
+        promises::hold(self, place, &observation, &after, &decision, &again);
+        let told = self.places[place].told.after(self, place, &observation, after.status.as_ref().expect("just decided"));
+        let place = &mut self.places[place];
+        (place.connection, place.told) = (after, told);
+        Some(decision)
+    }
+}
