@@ -1,6 +1,6 @@
 //! What the ledger knows, and how it is written down. Pure: time is a parameter.
 //!
-//! **Contract.** A change is [unsaved](Book::unsaved) until a snapshot with it was stored. Where another process has stored
+//! **Contract.** A change is unsaved until a snapshot with it was stored. Where another process has stored
 //! something else meanwhile, [`Book::rebase`] lets what was *seen* win: a refusal over anything, and what the other wrote over an
 //! intent that was made without knowing of it. Requests that either has granted are granted.
 //!
