@@ -74,7 +74,7 @@ impl Costs {
         let asked_for = place.connection.open_request().is_some() && !place.granted.contains(&what);
         let works = process.has_seen_work(what.0, what.1);
         let vouched = place.told.vouches(place, presented.to);
-        if !(asked_for || works) {
+        if !(asked_for || works || self.seen.contains(&(presented.check, what))) {
             self.an_end_that_is_not_known_is_waited_for(presented, vouched);
         }
         match presented.taken {
@@ -86,17 +86,18 @@ impl Costs {
             Some(false) => {
                 self.refusals += 1;
                 self.ever_refused.insert(presented.values);
-                if !(asked_for || works || vouched) {
-                    self.an_account_sees_so_many_refusals_a_day(presented.at);
-                }
                 // A process that has seen it work, and was not the one to be refused, learns of it by a login of its own. Logins
                 // by LoginService go one after the other, REST reads of connections that are checked at once do not, nor do those of
                 // one check once one of them was taken.
                 let check = (presented.check, what);
                 let by_rest = presented.to == Interface::Rest;
-                let surprise = (works || (by_rest && knew.contains(&what))) && !self.surprised.contains(&check);
+                let knew = knew.contains(&what) || self.seen.iter().any(|(_, seen)| *seen == what);
+                let surprise = (works || (by_rest && knew)) && !self.surprised.contains(&check);
                 let surprise = surprise || (by_rest && self.seen.contains(&check));
                 self.surprised.push(check);
+                if !(asked_for || surprise || knew || vouched) {
+                    self.an_account_sees_so_many_refusals_a_day(presented.at);
+                }
                 self.a_refused_password_costs_one_login(presented, asked_for || surprise);
                 // A try of what is known to work that has no known end leaves the request as it was.
                 let is_granted = asked_for && (presented.answered || !(works || vouched));

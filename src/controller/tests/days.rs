@@ -83,11 +83,11 @@ fn rows(soap: usize, rest: usize) -> Vec<RequiredPermission> {
     rows
 }
 
-/// A connection that requires these rows, was found to be Active, and is looked at each half hour.
+/// A connection that requires these rows, was found to be Active, and is looked at each hour.
 async fn active(soap: usize, rest: usize) -> World {
     let mut world = World::with(&[if soap == 0 && rest > 0 { Kind::Rest } else { Kind::Both }], 0);
     let spec = &mut world.places[0].connection.spec;
-    (spec.permissions, spec.interval) = (rows(soap, rest), "30m".to_owned());
+    (spec.permissions, spec.interval) = (rows(soap, rest), "1h".to_owned());
     world.check_and_tell(0).await;
     assert_eq!(world.places[0].status().state, Verdict::Active.as_str());
     world
@@ -97,15 +97,14 @@ async fn active(soap: usize, rest: usize) -> World {
 fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anything_else() {
     let by_soap = (0..=14).map(|soap| (soap, 0));
     let by_rest = (1..=5).map(|rest| (0, rest));
-    let by_both = (1..=9).flat_map(|soap| [1, 2, 5].map(|rest| (soap, rest)));
+    let by_both = (1..=9).map(|soap| (soap, 1 + soap % 5));
     for (soap, rest) in by_soap.chain(by_rest).chain(by_both) {
         for (fault, first, restart) in [
             (Fault::Lost, 0, false),
             (Fault::Lost, 1, false),
             (Fault::Lost, 0, true),
             (Fault::Lost, 1, true),
-            (Fault::Late, 0, false),
-            (Fault::ServerError, 1, true),
+            (Fault::Late, 0, true),
         ] {
             in_paused_time(async {
                 let mut world = active(soap, rest).await;
@@ -149,7 +148,7 @@ fn a_dead_host_is_unreachable_after_as_many_checks_as_the_threshold_says_and_soo
                 let took = (seen[last].1 - seen[0].1).as_secs();
                 assert!(took <= longest, "{fault:?}: {took} s of at most {longest} s");
                 // It is noticed at the next check, and still looked at every ten minutes hours later.
-                assert!(seen[0].1 <= Duration::from_secs(1800 + 180 + 30));
+                assert!(seen[0].1 <= HOUR * 11 / 10 + Duration::from_secs(30));
                 let (next_to_last, last) = (seen[seen.len() - 2].1, seen[seen.len() - 1].1);
                 assert!(last - next_to_last <= Duration::from_secs(660 + 30), "{fault:?}");
             });
