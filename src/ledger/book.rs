@@ -103,8 +103,8 @@ impl Entry {
 
     /// The logins that failed within a day, or may have.
     pub fn times_within_a_day(&self, now: Timestamp) -> u16 {
-        // One from far ahead was written by a clock that went wrong.
-        if self.uncertain_until() > now && self.at <= a_day_after(now) { self.times } else { 0 }
+        // A clock that is set back holds longer, not less long.
+        if self.uncertain_until() > now { self.times } else { 0 }
     }
 
     /// Notes that a request is granted a try, in place of an earlier one of the same connection.

@@ -7,7 +7,8 @@ use super::world::{Place, World};
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::conditions::{self, READY};
 use crate::controller::decide::{Decision, Observation, standing_reason};
-use crate::ukg::catalogue::Api;
+use crate::controller::probe::rest_end;
+use crate::ledger::RestEnd;
 use crate::ukg::outcome::Outcome;
 
 /// What was seen of a connection and told in its status.
@@ -23,7 +24,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Whether this connection was seen to work with what it has now, and nothing else was told since.
+    /// Whether this connection was seen to work with what it has now, and no refusal was told since.
     pub(super) fn vouches(&self, place: &Place, by: Interface) -> bool {
         let login_by_rest = !place.values().user_api_key;
         let works = if by == Interface::Rest && !login_by_rest { self.rest_works } else { self.login_works };
@@ -42,12 +43,25 @@ impl Told {
         observation: &Observation,
         status: &UkgProConnectionStatus,
     ) -> Self {
+        if *observation == Observation::Suspended {
+            return self.clone();
+        }
         let place = &world.places[place];
         let before = if self.is_of(place) { self.clone() } else { Self::default() };
         let failing = before.failing + 1;
-        let kept = Self { failing, ..before };
+        let (login_works, rest_works) = match observation {
+            Observation::Probed(_, probed) => match rest_end(probed) {
+                Some(RestEnd::Works) => (true, true),
+                Some(RestEnd::Refused) => (true, false),
+                Some(RestEnd::Unanswered) | None => (true, before.rest_works),
+            },
+            Observation::LoginFailed(_, failure) if failure.spends_the_credentials() => (false, false),
+            Observation::Held(_, hold) if hold.until().is_none() => (false, false),
+            _ => (before.login_works, before.rest_works),
+        };
+        let now = Self { of: Some(of(place)), login_works, rest_works, granted: BTreeSet::new(), failing };
+        let kept = Self { granted: before.granted, ..now.clone() };
         match observation {
-            Observation::Suspended => self.clone(),
             Observation::Probed(_, probed) => {
                 let any = |wanted: fn(&Outcome) -> bool| probed.iter().any(|found| wanted(&found.outcome));
                 let denied = any(|outcome| matches!(outcome, Outcome::Denied | Outcome::LoginRefused));
@@ -57,21 +71,14 @@ impl Told {
                     return kept;
                 }
                 if broken && !denied {
-                    return Self { failing, ..Self::default() };
+                    return now;
                 }
-                let by_rest = probed.iter().filter(|found| found.requirement.api == Api::Rest);
                 let granted = probed.iter().filter(|found| found.outcome == Outcome::Granted);
                 let granted: BTreeSet<_> = granted.map(|found| found.requirement.row.name.clone()).collect();
-                Self {
-                    of: Some(of(place)),
-                    login_works: true,
-                    rest_works: by_rest.into_iter().any(|found| matches!(found.outcome, Outcome::Granted | Outcome::Denied)),
-                    failing: if granted.len() == probed.len() { 0 } else { failing },
-                    granted,
-                }
+                Self { failing: if granted.len() == probed.len() { 0 } else { failing }, granted, ..now }
             }
             _ if is_active(status) => kept,
-            _ => Self { failing, ..Self::default() },
+            _ => now,
         }
     }
 }
