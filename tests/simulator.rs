@@ -573,7 +573,8 @@ async fn the_control_api_shows_and_changes_everything_but_credentials() {
     simulator.token().await;
     assert_eq!(simulator.admin("/counters").await["connections"], 1);
     simulator.delete("/counters").await;
-    let zero = json!({"logins": {}, "requests": {}, "connections": 0, "personRecords": 0, "strictness": []});
+    let zero = json!({"logins": {}, "requests": {}, "loginTimes": {"span": 0.0, "busiestSecond": 0}, "connections": 0,
+        "personRecords": 0, "strictness": []});
     assert_eq!(simulator.admin("/counters").await, zero);
 
     let shown = simulator.admin("/config").await;
