@@ -142,6 +142,12 @@ impl Costs {
         assert!(of_the_day <= Limits::default().refused_per_day as usize, "{of_the_day} refusals in a day");
     }
 
+    /// The wall clock was set: what was later happened now, as far as a day is concerned that begins anew with each try.
+    pub(super) fn clock_is_set(&mut self, now: Timestamp) {
+        let times = self.unknown.values_mut().map(|unknown| &mut unknown.at);
+        times.chain(&mut self.first_refusals).for_each(|at| *at = now.min(*at));
+    }
+
     /// Checks have ended, by themselves or with their process; whether the ledger's Secret could not be written meanwhile.
     pub(super) fn ended(&mut self, process: &Process, is_killed: bool, unwritten: bool) {
         self.surprised.clear();

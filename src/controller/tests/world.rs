@@ -248,6 +248,7 @@ impl World {
     pub(super) fn set_clock(&mut self, by: SignedDuration) {
         let time = self.clock.now().checked_add(by).expect("some days");
         self.clock = Clock::set_to(time);
+        self.costs.clock_is_set(time);
     }
 
     /// The process that checks.
