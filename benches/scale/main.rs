@@ -1,6 +1,6 @@
 //! The operator beside the floor: what it costs to keep connections checked, and what the same requests cost a bare client.
 //!
-//! Run by `make bench-scale`; `docs/benchmarks.md` has the method. One control plane and, for each number of connections, one simulator;
+//! Run by `make bench`; `docs/benchmarks.md` has the method. One control plane and, for each number of connections, one simulator;
 //! the operator, the floor (this program again, see [`floor`]), the simulator and the control plane are processes of their own, so that
 //! what each costs can be told apart. Nothing here asserts a time: goals that are missed are printed, and only what is wrong (no verdict,
 //! a refused request, a write at rest) makes it fail.
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         return floor::main(plan.as_ref());
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("this takes minutes, and the machine for itself: make bench-scale");
+        println!("this takes minutes, and the machine for itself: make bench");
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
