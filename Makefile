@@ -6,7 +6,7 @@ CONTROL_PLANE := tests/controlplane/build.sh
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e test-scale bench fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,11 @@ e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUB
 	$(CARGO) test --locked --test e2e
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
 
-test-scale: ## A thousand connections of one host; some minutes, and the machine for itself
-	$(CARGO) test --locked --test scale -- --nocapture
+bench: ## The operator beside a bare client; some minutes, and the machine for itself. BENCH_CONNECTIONS=100,1000
+	@$(CONTROL_PLANE) >/dev/null
+	$(CARGO) bench --locked --bench scale
 
-bench: ## Time and allocations of SOAP messages and of a scrape
+bench-code: ## Time and allocations of SOAP messages and of a scrape
 	$(CARGO) bench --locked --bench metrics --bench soap
 
 # cargo-fuzz needs a nightly compiler beside the one that builds the operator.

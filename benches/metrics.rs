@@ -1,6 +1,6 @@
 //! A scrape of 10,000 connections: time, size and allocations.
 //!
-//! Run by `make bench`. Times are of this machine; sizes and allocations are exact, and printed before them.
+//! Run by `make bench-code`. Times are of this machine; sizes and allocations are exact, and printed before them.
 
 #![allow(clippy::print_stdout)]
 

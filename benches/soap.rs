@@ -1,6 +1,6 @@
 //! SOAP messages: time and allocations to write and to read one.
 //!
-//! Run by `make bench`. Times are of this machine; allocations are exact, and printed before them.
+//! Run by `make bench-code`. Times are of this machine; allocations are exact, and printed before them.
 
 #![allow(clippy::print_stdout)]
 

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 
 #[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "some of it is for the bench alone")]
 mod support;
 
 mod candidate;

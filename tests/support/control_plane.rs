@@ -3,6 +3,7 @@
 //! `USE_KUBECONFIG=1` takes the cluster of `KUBECONFIG`; `KUBEBUILDER_ASSETS` takes prebuilt components. Otherwise
 //! `tests/controlplane` is built, which takes minutes the first time.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +25,7 @@ struct Report {
     kubeconfig: PathBuf,
     audit_log: Option<PathBuf>,
     assets: PathBuf,
+    pids: BTreeMap<String, u32>,
 }
 
 pub struct ControlPlane {
@@ -31,6 +33,8 @@ pub struct ControlPlane {
     /// Every request, a JSON object a line; not with somebody's own cluster.
     pub audit_log: Option<PathBuf>,
     pub kubectl: PathBuf,
+    /// Its components by their names; none with somebody's own cluster.
+    pub pids: BTreeMap<String, u32>,
     /// Its standard input is the supervisor's sign to go on; it closes when this process ends, however it ends.
     _supervisor: Option<Child>,
 }
@@ -56,7 +60,7 @@ impl ControlPlane {
     fn start() -> Self {
         if std::env::var_os("USE_KUBECONFIG").is_some() {
             let kubeconfig = std::env::var_os("KUBECONFIG").expect("USE_KUBECONFIG goes with KUBECONFIG").into();
-            return Self { kubeconfig, audit_log: None, kubectl: "kubectl".into(), _supervisor: None };
+            return Self { kubeconfig, audit_log: None, kubectl: "kubectl".into(), pids: BTreeMap::new(), _supervisor: None };
         }
         let mut supervisor = Command::new(assets().join("controlplane"))
             .args(["up", "--audit", "--until-stdin-closes"])
@@ -69,7 +73,13 @@ impl ControlPlane {
         BufReader::new(stdout).read_line(&mut line).expect("the supervisor reports");
         let report: Report = serde_json::from_str(&line).expect("the control plane came up; its log is above");
         let kubectl = report.assets.join("kubectl");
-        Self { kubeconfig: report.kubeconfig, audit_log: report.audit_log, kubectl, _supervisor: Some(supervisor) }
+        Self {
+            kubeconfig: report.kubeconfig,
+            audit_log: report.audit_log,
+            kubectl,
+            pids: report.pids,
+            _supervisor: Some(supervisor),
+        }
     }
 
     /// A client with all rights.

@@ -58,6 +58,11 @@ impl Operator {
         Self { process }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Asks it to stop, as Kubernetes does, and waits until it has.
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.process.id().to_string();

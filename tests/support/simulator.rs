@@ -120,6 +120,11 @@ impl Simulator {
         Self { port, ca, admin: report.admin, http, process }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Plays this account from now on.
     pub async fn play(&self, account: &Account) {
         let tenants = json!({"tenants": [account.tenant()]});

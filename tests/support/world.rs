@@ -42,8 +42,9 @@ pub struct World {
     pub simulator: Simulator,
     /// More namespaces, for an operator of the whole cluster.
     pub elsewhere: Vec<String>,
-    kubeconfig: PathBuf,
-    directory: TempDir,
+    /// The operator's own.
+    pub kubeconfig: PathBuf,
+    pub directory: TempDir,
 }
 
 impl World {

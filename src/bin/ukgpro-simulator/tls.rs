@@ -183,9 +183,13 @@ impl<S: Send + 'static> Accept<TcpStream, S> for CountingAcceptor {
     type Future = BoxFuture<'static, io::Result<(Self::Stream, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        // An answer is written in parts. A server on a real line is slow for other reasons than a last part that waits for the
+        // client to acknowledge the first.
+        let prompt = stream.set_nodelay(true);
         let accepted = self.tls.accept(stream, service);
         let simulator = self.simulator.clone();
         Box::pin(async move {
+            prompt?;
             let accepted = accepted.await?;
             simulator.state().counters.connection();
             Ok(accepted)

@@ -1,0 +1,132 @@
+//! Connections with an account each, and the moment at which all have their verdict.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, pin_mut, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use ukgpro_operator::api::UkgProConnection;
+use ukgpro_operator::ukg::credentials::Credentials;
+use ukgpro_operator::ukg::sensitive::Sensitive;
+
+use crate::settings::PERMISSIONS;
+use crate::support::World;
+
+/// Requests of the bench itself to the API server at once.
+const AT_ONCE: usize = 32;
+/// Longer than any fleet takes; who waits for it has failed.
+pub const DEADLINE: Duration = Duration::from_secs(900);
+const CUSTOMER: &str = "CUST1";
+pub const HOSTS: [&str; 8] =
+    ["service2", "service4", "service5", "service11", "service12", "service13", "service14", "service15"];
+
+/// The account of a connection, by its number.
+pub fn credentials(n: usize) -> Credentials {
+    let [username, password, user_api_key] = values(n).map(Sensitive::new);
+    let customer_api_key = Sensitive::new(CUSTOMER.to_owned());
+    Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }
+}
+
+fn values(n: usize) -> [String; 3] {
+    [format!("svc-{n}"), format!("Right-{n}!pass"), format!("UK{n:010}")]
+}
+
+/// What a Secret holds for this account.
+pub fn data(n: usize) -> Value {
+    let [username, password, user_api_key] = values(n);
+    json!({"username": username, "password": password, "customerApiKey": CUSTOMER, "userApiKey": user_api_key})
+}
+
+/// Has the simulator play so many accounts.
+pub async fn play(world: &World, accounts: usize) {
+    let accounts = (0..accounts).map(values).map(|[username, password, user_api_key]| {
+        json!({"username": username, "password": password, "userApiKey": user_api_key, "permissions": PERMISSIONS})
+    });
+    let accounts: Vec<_> = accounts.collect();
+    let hosts = HOSTS.map(|host| format!("{host}.ultipro.localhost"));
+    let tenant = json!({"name": "acme", "hosts": hosts, "customerApiKey": CUSTOMER, "accounts": accounts});
+    world.simulator.play_tenants(&json!({"tenants": [tenant]})).await;
+}
+
+/// So many connections of a namespace.
+pub struct Fleet {
+    pub connections: Api<UkgProConnection>,
+    pub secrets: Api<Secret>,
+    pub size: usize,
+}
+
+impl Fleet {
+    /// Creates them.
+    pub async fn create(world: &World, namespace: &str, size: usize, interval: &str) -> Self {
+        let (connections, secrets) =
+            (Api::namespaced(world.admin.clone(), namespace), Api::namespaced(world.admin.clone(), namespace));
+        let params = &PostParams::default();
+        let made = stream::iter(0..size).map(|n| {
+            let (connections, secrets): (&Api<UkgProConnection>, &Api<Secret>) = (&connections, &secrets);
+            async move {
+                let secret = json!({"metadata": {"name": format!("s{n}")}, "stringData": data(n)});
+                secrets.create(params, &serde_json::from_value(secret).expect("a Secret")).await?;
+                let connection = json!({"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection",
+                    "metadata": {"name": format!("c{n}")},
+                    "spec": {"secretRef": {"name": format!("s{n}")}, "interval": interval,
+                        "domain": world.domain(), "subdomain": HOSTS[n % HOSTS.len()],
+                        "permissions": PERMISSIONS.map(|name| json!({"name": name}))}});
+                connections.create(params, &serde_json::from_value(connection).expect("a connection")).await.map(drop)
+            }
+        });
+        made.buffer_unordered(AT_ONCE).try_collect::<()>().await.expect("created");
+        Self { connections, secrets, size }
+    }
+
+    /// Deletes them and waits until they are gone.
+    pub async fn delete(self) {
+        let (delete, one) = (DeleteParams::default(), ListParams::default().limit(1));
+        while !self.connections.list(&one).await.expect("a list").items.is_empty() {
+            self.connections.delete_collection(&delete, &ListParams::default()).await.expect("deleted");
+        }
+        let mine = ListParams::default().fields("type=Opaque");
+        self.secrets.delete_collection(&delete, &mine).await.expect("deleted");
+    }
+
+    /// Begins to watch; the moment at which the last becomes Active will be received.
+    pub async fn watched(&self) -> oneshot::Receiver<Instant> {
+        let (listed, is_listed) = oneshot::channel();
+        let (all, all_active) = oneshot::channel();
+        let (connections, size) = (self.connections.clone(), self.size);
+        tokio::spawn(async move {
+            let mut listed = Some(listed);
+            let mut active = HashSet::new();
+            let events = watcher(connections, watcher::Config::default()).default_backoff();
+            pin_mut!(events);
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                        if is_active(&object) {
+                            active.insert(object.name_any());
+                        }
+                    }
+                    Ok(watcher::Event::InitDone) => drop(listed.take().map(|listed| listed.send(()))),
+                    Ok(_) => {}
+                    Err(error) => println!("the bench's watch: {error}"),
+                }
+                if active.len() == size {
+                    let _ = all.send(Instant::now());
+                    return;
+                }
+            }
+        });
+        is_listed.await.expect("a list");
+        all_active
+    }
+}
+
+pub fn is_active(connection: &UkgProConnection) -> bool {
+    let generation = connection.metadata.generation;
+    connection.status.as_ref().is_some_and(|status| status.state == "Active" && status.observed_generation == generation)
+}

@@ -1,0 +1,65 @@
+//! What is measured, and how that can be changed.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ukgpro_operator::ukg::catalogue::{Api, Catalogue, Requirement};
+
+/// Of the built-in catalogue, each with a SOAP service of its own.
+pub const PERMISSIONS: [&str; 5] =
+    ["EmployeePersonDetails", "EmployeeJobDetails", "EmployeeContacts", "EmployeeEmploymentInformation", "EmployeeAddress"];
+/// A fleet whose checks fill two cores if each is made once a minute has the default interval.
+const MANY: usize = 2_000;
+
+/// What is measured.
+pub struct Settings {
+    /// One round for each.
+    pub connections: Vec<usize>,
+    /// Checks at once, of the operator and of the floor.
+    pub concurrency: usize,
+    /// How long to look on at rest, and after a restart.
+    pub rest: Duration,
+    /// Secrets changed one after another.
+    pub edits: usize,
+    interval: Option<String>,
+}
+
+impl Settings {
+    pub fn of_environment() -> Self {
+        let connections = std::env::var("BENCH_CONNECTIONS").unwrap_or_else(|_| "100,1000".to_owned());
+        let connections = connections.split(',').map(|number| number.trim().parse().expect("BENCH_CONNECTIONS=100,1000"));
+        Self {
+            connections: connections.collect(),
+            concurrency: variable("BENCH_CONCURRENCY", 64),
+            rest: Duration::from_secs(variable("BENCH_REST_SECONDS", 60)),
+            edits: variable("BENCH_EDITS", 50),
+            interval: std::env::var("BENCH_INTERVAL").ok(),
+        }
+    }
+
+    /// `spec.interval` of so many connections.
+    pub fn interval(&self, connections: usize) -> &str {
+        self.interval.as_deref().unwrap_or(if connections > MANY { "10m" } else { "1m" })
+    }
+
+    pub fn permissions(&self) -> Vec<Requirement> {
+        let catalogue = Catalogue::built_in();
+        PERMISSIONS.map(|name| catalogue.require(name, Some(Api::Soap)).expect("a row of the catalogue")).into()
+    }
+}
+
+fn variable<T: FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Err(_) => default,
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, concurrency, rest, edits, .. } = self;
+        let (cores, rest) = (std::thread::available_parallelism().map_or(0, usize::from), rest.as_secs());
+        write!(f, "{connections:?} connections, {concurrency} checks at once, {rest} s at rest, {edits} edits, {cores} cores")
+    }
+}
