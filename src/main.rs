@@ -26,6 +26,7 @@ use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::watchdog::deadlines::Deadlines;
 use ukgpro_operator::watchdog::listen::Listen;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
 
@@ -353,7 +354,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
     let client = ClientBuilder::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
-    let client = client.with_layer(&Listen::new(watchdog.clone())).build();
+    let client = client.with_layer(&Deadlines::default()).with_layer(&Listen::new(watchdog.clone())).build();
     let (health, health_address) = listen("--health-address", args.health_address)?;
     let (metrics, metrics_address) = listen("--metrics-address", args.metrics_address)?;
     let version = env!("CARGO_PKG_VERSION");
