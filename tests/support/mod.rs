@@ -7,6 +7,7 @@ pub mod control_plane;
 pub mod in_a_hurry;
 pub mod operator;
 pub mod simulator;
+pub mod wire;
 pub mod world;
 
 pub use world::World;
