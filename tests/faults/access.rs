@@ -1,5 +1,6 @@
 //! The operator's way to the API server, and what it may do there.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -7,9 +8,14 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use serde_json::json;
+use kube::client::ConfigExt as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Config};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use ukgpro_operator::watchdog::deadlines::Deadlines;
 
 use crate::crowd::Crowd;
@@ -152,7 +158,7 @@ pub async fn namespace_deleted_with_its_connections(given: Given) -> Recovery {
     Recovery::within(gone).noting(format!("{size} connections; those beside were seen to in {:.1} s", beside.as_secs_f64()))
 }
 
-/// The API server's own priority and fairness gives the operator no seat at all.
+/// The API server's own priority and fairness leaves the operator no seat.
 pub async fn api_server_answers_429(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "limited").await;
     let operator = world.operator();
@@ -162,7 +168,7 @@ pub async fn api_server_answers_429(given: Given) -> Recovery {
         "metadata": {"name": name}, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0,
             "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}}});
     let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": name},
-    "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": name}, "rules": [{
+    "spec": {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": name}, "rules": [{
         "subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": "ukgpro-operator", "namespace": world.namespace}}],
         "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true}],
     }]}});
@@ -171,29 +177,49 @@ pub async fn api_server_answers_429(given: Given) -> Recovery {
     let params = PatchParams::apply("tests").force();
     levels.patch(name, &params, &Patch::Apply(&level)).await.expect("accepted");
     schemas.patch(name, &params, &Patch::Apply(&schema)).await.expect("accepted");
+    let occupied = tokio::spawn(occupy(world.kubeconfig.clone(), world.namespace.clone()));
     let refused = || world.audited().iter().filter(|entry| entry["responseStatus"]["code"] == 429).count();
-    // The API server takes a moment to learn of it, in which a check may still pass.
-    let mut touched = Instant::now();
-    fleet.touch().await;
     let begun = Instant::now();
-    while refused() < 20 {
+    // Until the API server has learnt of it, checks pass.
+    while refused() < 40 {
         assert!(begun.elapsed() < DEADLINE, "the API server refuses nothing; the operator said\n{}", world.operator_log());
-        if touched.elapsed() > Duration::from_secs(5) && refused() == 0 {
-            touched = Instant::now();
-            fleet.touch().await;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        fleet.touch().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     schemas.delete(name, &DeleteParams::default()).await.expect("deleted");
     levels.delete(name, &DeleteParams::default()).await.expect("deleted");
     let lifted = Instant::now();
+    occupied.abort();
     fleet.caught_up(&world).await;
     let recovered = lifted.elapsed();
     fleet.verify(&world, 0).await;
     world.assert_no_request_refused();
     assert!(operator.stop().success());
+    let (refused, held_up) = (refused(), world.operator_log().matches("check not finished").count());
     world.finish_without_operator().await;
-    Recovery::within(recovered).noting("after 20 requests refused by priority and fairness")
+    Recovery::within(recovered).noting(format!("{refused} requests refused by priority and fairness, {held_up} checks held up"))
+}
+
+/// Takes the one seat that a priority level without seats still has: a request whose body never comes.
+async fn occupy(kubeconfig: PathBuf, namespace: String) {
+    let text = std::fs::read_to_string(kubeconfig).expect("a kubeconfig");
+    let token = serde_json::from_str::<Value>(&text).expect("JSON")["users"][0]["user"]["token"].clone();
+    let token = token.as_str().expect("a token");
+    let kubeconfig = Kubeconfig::from_yaml(&text).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration");
+    let (host, port) = (config.cluster_url.host().expect("a host"), config.cluster_url.port_u16().unwrap_or(443));
+    let tls = TlsConnector::from(Arc::new(config.rustls_client_config().expect("a configuration of TLS")));
+    let head = format!(
+        "POST /apis/events.k8s.io/v1/namespaces/{namespace}/events HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n"
+    );
+    loop {
+        let stream = TcpStream::connect((host, port)).await.expect("the API server");
+        let mut stream = tls.connect(host.to_owned().try_into().expect("a name"), stream).await.expect("TLS");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // It is refused where another has the seat, and ended by the API server after a minute.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
 }
 
 /// Somebody else writes the connections and the ledger all the time.

@@ -34,6 +34,7 @@ pub async fn killed_at_random_moments(given: Given) -> Recovery {
         operator.kill();
     }
     world.simulator.faults(json!([])).await;
+    fleet.touch().await;
     let operator = world.operator_with(&flags, &[]);
     let started = Instant::now();
     fleet.caught_up(&world).await;
