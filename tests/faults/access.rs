@@ -19,9 +19,10 @@ use tokio_rustls::TlsConnector;
 use ukgpro_operator::watchdog::deadlines::Deadlines;
 
 use crate::crowd::Crowd;
-use crate::fleet::{DEADLINE, Fleet, GOOD, LACKING, WRONG, Witness};
+use crate::fleet::{DEADLINE, Fleet, GOOD, LACKING, WRONG};
 use crate::support::World;
 use crate::support::wire::Wire;
+use crate::support::witness::Witness;
 use crate::{Given, Recovery};
 
 const LEDGER: &str = "ukgpro-operator-ledger";

@@ -2,22 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use tokio_util::task::AbortOnDropHandle;
 use ukgpro_operator::api::{REQUESTED_AT, UkgProConnection, UkgProConnectionStatus};
-use ukgpro_operator::conditions;
 
 use crate::support::World;
 use crate::support::simulator::{Account, HOST};
+use crate::support::witness::Witness;
 
 /// Longer than any recovery takes: the longest wait after a failed check is two minutes, and a busy machine adds to it.
 pub const DEADLINE: Duration = Duration::from_secs(240);
@@ -238,33 +234,4 @@ pub fn connection(world: &World, name: &str) -> Value {
     manifest["spec"]["secretRef"]["name"] = json!(name);
     manifest["spec"]["interval"] = json!("24h");
     manifest
-}
-
-/// Sees every status that the API server has shown to a client with an undisturbed connection of its own.
-pub struct Witness {
-    states: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
-    _watching: AbortOnDropHandle<()>,
-}
-
-impl Witness {
-    pub fn of(connections: Api<UkgProConnection>) -> Self {
-        let states = Arc::<Mutex<BTreeMap<String, BTreeSet<String>>>>::default();
-        let seen = states.clone();
-        let watching = tokio::spawn(async move {
-            let mut changes = Box::pin(watcher(connections, watcher::Config::default()).default_backoff().applied_objects());
-            while let Some(change) = changes.next().await {
-                let Ok(connection) = change else { continue };
-                let (name, status) = (connection.name_any(), connection.status.unwrap_or_default());
-                let reason = conditions::find(&status.conditions, "Ready").map(|ready| ready.reason.clone());
-                let state = format!("{}/{}", status.state, reason.unwrap_or_default());
-                seen.lock().expect("no panic").entry(name).or_default().insert(state);
-            }
-        });
-        Self { states, _watching: AbortOnDropHandle::new(watching) }
-    }
-
-    /// State and reason of each connection, all that were ever seen.
-    pub fn states(&self) -> BTreeMap<String, BTreeSet<String>> {
-        self.states.lock().expect("no panic").clone()
-    }
 }

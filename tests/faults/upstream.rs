@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::crowd::Crowd;
-use crate::fleet::{Fleet, GOOD, Witness, ask, connection, play};
+use crate::fleet::{Fleet, GOOD, ask, connection, play};
 use crate::servers::{Authority, H1, Reply, Server, http1, ok};
 use crate::support::World;
 use crate::support::simulator::HOST;
+use crate::support::witness::Witness;
 use crate::{Given, Recovery};
 
 /// Expired, of another name, of an authority nobody knows: no credentials are sent, and the verdict says so. The same for an authority
