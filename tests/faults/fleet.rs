@@ -227,6 +227,12 @@ pub async fn play<'a>(world: &World, accounts: impl Iterator<Item = &'a Account>
     world.simulator.play_tenants(&json!({"tenants": [tenant]})).await;
 }
 
+/// What a Secret holds for the account of the world.
+pub fn data_of(world: &World) -> Value {
+    let [username, password, customer_api_key, user_api_key] = world.account.secrets();
+    json!({"username": username, "password": password, "customerApiKey": customer_api_key, "userApiKey": user_api_key})
+}
+
 /// A connection of this name, with a Secret of the same, which is due once a day.
 pub fn connection(world: &World, name: &str) -> Value {
     let mut manifest = world.connection(&["EmployeePersonDetails"]);

@@ -113,6 +113,7 @@ const FAULTS: &[Fault] = &faults! {
     Shared, false, process::killed_at_random_moments;
     Shared, false, process::clock_stepped_an_hour_both_ways;
     Shared, false, process::names_fail_are_slow_and_change;
+    Shared, false, process::a_name_that_hangs_holds_up_no_other;
     Shared, false, upstream::certificates_that_are_not_trusted;
     Shared, false, upstream::answers_that_are_none;
     Shared, false, upstream::storm_of_429;

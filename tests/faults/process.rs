@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::fleet::{Fleet, GOOD, WRONG, ask, connection, play};
+use crate::fleet::{Fleet, GOOD, WRONG, ask, connection, data_of, play};
 use crate::support::World;
+use crate::support::witness::Witness;
 use crate::{Given, Recovery};
 
 /// Enough that some fall into each of: before the first list, during a login, between a login and the write of what came of it.
@@ -126,6 +127,58 @@ pub async fn names_fail_are_slow_and_change(given: Given) -> Recovery {
     assert!(operator.stop().success());
     world.finish_without_operator().await;
     Recovery::within(longest).noting(format!("longest of four; {attempts} logins in {asked} checks"))
+}
+
+/// A name whose servers are silent keeps the resolver busy for longer than a check waits. The checks of other names do not notice.
+pub async fn a_name_that_hangs_holds_up_no_other(given: Given) -> Recovery {
+    /// Connections to the host whose name hangs, and to others whose names do not.
+    const HANGING: usize = 120;
+    const OTHERS: usize = 40;
+    let world = World::on(given.control_plane, "hanging").await;
+    let library = preload(world.directory.path());
+    let names = world.directory.path().join("names");
+    let subdomains: Vec<_> = (0..OTHERS).map(|n| format!("other{n}")).collect();
+    let hosts: Vec<_> = subdomains.iter().map(|subdomain| format!("{subdomain}.ultipro.test")).collect();
+    let answers: String = hosts.iter().map(|host| format!("{host} 127.0.0.1\n")).collect();
+    std::fs::write(&names, format!("hanging.ultipro.test 60:127.0.0.1\n{answers}")).expect("written");
+    let variables = [("LD_PRELOAD", text(&library)), ("NAMES", text(&names))];
+    let operator = world.operator_with(&["--allow-private-addresses"], &variables);
+    play(&world, [&world.account].into_iter(), &hosts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.put_secret_named(GOOD, data_of(&world)).await;
+    let apply = async |name: &str, secret: &str, subdomain: &str| {
+        let mut manifest = connection(&world, name);
+        manifest["spec"]["secretRef"]["name"] = json!(secret);
+        manifest["spec"]["domain"] = json!(format!("ultipro.test:{}", world.simulator.port));
+        manifest["spec"]["subdomain"] = json!(subdomain);
+        world.apply(&manifest).await.expect("accepted");
+    };
+    let witness = Witness::of(world.connections());
+    for n in 0..HANGING {
+        // Of accounts of their own, as those of one learn from each other.
+        let name = format!("hanging{n}");
+        let mut data = data_of(&world);
+        data["username"] = json!(format!("svc-{name}"));
+        world.put_secret_named(&name, data).await;
+        apply(&name, &name, "hanging").await;
+    }
+    let told = || witness.states().values().filter(|states| states.contains("Unreachable/HostNotFound")).count();
+    let mut longest = Duration::ZERO;
+    for (n, subdomain) in subdomains.iter().enumerate() {
+        // One after another, for as long as there are checks of the other that wait.
+        world.wait_until("more that hang", async || told() >= n * HANGING / OTHERS).await;
+        let begun = Instant::now();
+        apply(subdomain, GOOD, subdomain).await;
+        world.wait_for_reason_of(subdomain, "AllPermissionsGranted").await;
+        longest = longest.max(begun.elapsed());
+        let seen = &witness.states()[subdomain];
+        assert!(seen.iter().all(|state| !state.contains("HostNotFound")), "after {n}: {seen:?}");
+    }
+    let (attempts, refused) = world.simulator.logins(&world.account).await;
+    assert!(attempts <= OTHERS as u64 && refused == 0, "{attempts} logins, {refused} refused");
+    world.assert_no_request_refused();
+    assert!(operator.stop().success());
+    world.finish().await;
+    Recovery::within(longest).noting(format!("longest of {OTHERS} first checks, while {HANGING} others waited for a name"))
 }
 
 /// Compiles what lies between the operator and its libc.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::crowd::Crowd;
-use crate::fleet::{Fleet, GOOD, ask, connection, play};
+use crate::fleet::{Fleet, GOOD, ask, connection, data_of, play};
 use crate::servers::{Authority, H1, Reply, Server, http1, ok};
 use crate::support::World;
 use crate::support::simulator::HOST;
@@ -168,9 +168,4 @@ pub async fn storm_of_429(given: Given) -> Recovery {
     assert!(operator.stop().success());
     world.finish().await;
     Recovery::within(recovered).noting(format!("{SIZE} connections, {during} requests in 15 s of storm"))
-}
-
-fn data_of(world: &World) -> Value {
-    let [username, password, customer_api_key, user_api_key] = world.account.secrets();
-    json!({"username": username, "password": password, "customerApiKey": customer_api_key, "userApiKey": user_api_key})
 }

@@ -12,7 +12,7 @@ use crate::support::World;
 use crate::support::simulator::{Account, HOST};
 use crate::support::witness::Witness;
 
-/// Places for connections that change; about half are taken.
+/// Places for connections that change. Three of four are taken: a free one is always taken, one that is taken freed once in three.
 const PLACES: usize = 200;
 /// Connections that are only checked, each once a minute.
 const STEADY: usize = 50;
@@ -43,7 +43,7 @@ pub struct Churn<'a> {
 }
 
 impl<'a> Churn<'a> {
-    /// The steady ones, and half of the others.
+    /// The steady ones, and as many of the others as there will be on average.
     pub async fn begin(world: &'a World) -> Self {
         let account = |kind: &str, n: usize| Account {
             customer_api_key: world.account.customer_api_key.clone(),
@@ -69,7 +69,7 @@ impl<'a> Churn<'a> {
         for (n, account) in churn.steady.iter().enumerate() {
             churn.create(&format!("steady{n}"), account, "1m").await;
         }
-        for n in 0..PLACES / 2 {
+        for n in 0..PLACES * 3 / 4 {
             churn.come(n).await;
         }
         churn
@@ -106,7 +106,6 @@ impl<'a> Churn<'a> {
         let n = self.draw(PLACES as u64) as usize;
         match (self.places[n].now, self.draw(6)) {
             (None, _) => self.come(n).await,
-            // About as often as others come.
             (Some(_), 0 | 1) => self.go(n).await,
             (Some(right), 2) => self.rotate(n, !right).await,
             (Some(right), 3) => self.ask(n, right).await,
