@@ -47,6 +47,8 @@ pub const FIELD_MANAGER: &str = "ukgpro-operator";
     shortname = "ukg",
     shortname = "ukgpro",
     status = "UkgProConnectionStatus",
+    // By this a Service Binding implementation knows the kinds it can bind to.
+    label("servicebinding.io/provisioned-service", "true"),
     derive = "PartialEq",
     doc = "A connection to a UKG Pro tenant: the service account to use, and the permissions it must have.",
     selectable = ".spec.secretRef.name",
@@ -288,6 +290,11 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 270))]
     pub endpoint: Option<String>,
 
+    /// The Secret for workloads to bind to, as the Service Binding specification has it: the one that `spec.secretRef` names, once
+    /// it was found to hold a login's values. It does not wait for a verdict, and none takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+
     /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that a check has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -342,6 +349,15 @@ pub struct UkgProConnectionStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionStatus>,
+}
+
+/// What a workload binds to.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    /// The name of a Secret of the same namespace.
+    #[schemars(length(max = 253))]
+    pub name: String,
 }
 
 /// What was checked of a candidate.
