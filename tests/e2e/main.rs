@@ -17,4 +17,5 @@ mod operators;
 mod reasons;
 mod rules;
 mod secrets;
+mod states;
 mod verdicts;
