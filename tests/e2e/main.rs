@@ -7,6 +7,7 @@
 mod support;
 
 mod candidate;
+mod examples;
 mod facts;
 mod guard;
 mod hosts;

@@ -20,6 +20,7 @@ const requestedAt = "reconcile.fluxcd.io/requestedAt"
 // customization is what examples/gitops/argocd/argocd-cm.yaml says of connections.
 type customization struct {
 	health  string
+	ofApps  string
 	Actions struct {
 		Discovery   string `json:"discovery.lua"`
 		Definitions []struct {
@@ -36,7 +37,10 @@ func read(t *testing.T) customization {
 		t.Fatal(err)
 	}
 	const prefix, kind = "resource.customizations.", ".ukgpro.dev_UkgProConnection"
-	found := customization{health: configMap.Data[prefix+"health"+kind]}
+	found := customization{
+		health: configMap.Data[prefix+"health"+kind],
+		ofApps: configMap.Data[prefix+"health.argoproj.io_Application"],
+	}
 	if err := yaml.UnmarshalStrict([]byte(configMap.Data[prefix+"actions"+kind]), &found.Actions); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +139,30 @@ func TestArgoHealthOfAnObjectWithoutStatusIsProgressing(t *testing.T) {
 	run(t, read(t).health, connection, &found)
 	if want := (argoHealth{"Progressing", "Waiting for the first check"}); found != want {
 		t.Errorf("it is %v", found)
+	}
+}
+
+func TestAnAppOfAppsIsAsHealthyAsItsApps(t *testing.T) {
+	script := read(t).ofApps
+	for status, want := range map[string]argoHealth{
+		`{}`: {"Progressing", ""},
+		`{"health": {"status": "Degraded", "message": "refused"}}`: {"Degraded", "refused"},
+		`{"health": {"status": "Healthy"}}`:                        {"Healthy", ""},
+	} {
+		app := &unstructured.Unstructured{}
+		text := `{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "status": ` + status + `}`
+		if err := app.UnmarshalJSON([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		found := argoHealth{}
+		if run(t, script, app, &found); found != want {
+			t.Errorf("of %s it is %v", status, found)
+		}
+	}
+	found := argoHealth{}
+	run(t, script, &unstructured.Unstructured{Object: map[string]any{"kind": "Application"}}, &found)
+	if want := (argoHealth{"Progressing", ""}); found != want {
+		t.Errorf("without a status it is %v", found)
 	}
 }
 
