@@ -146,6 +146,13 @@ pub struct UkgProConnectionSpec {
     /// While true, nothing is sent to UKG Pro and the last verdict stays.
     #[serde(default)]
     pub suspend: bool,
+
+    /// Which operator looks after this connection, where several do: the one whose `--controller-class` is this; without it, the one
+    /// that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("controllerClass is not the name of a class; write lower-case letters, digits and hyphens"))]
+    pub controller_class: Option<String>,
 }
 
 /// A Secret of the same namespace.
@@ -610,6 +617,11 @@ pub fn is_object_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (1..=253).contains(&name.len()) && name.chars().all(inner) && name.starts_with(ends) && name.ends_with(ends)
+}
+
+/// Whether a class of operators can have this name: that of an object without dots.
+pub fn is_class(name: &str) -> bool {
+    is_object_name(name) && !name.contains('.') && name.len() <= 63
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl InAHurry {
         let settings = Settings {
             namespaces: vec![namespace.to_owned()],
             selector: None,
+            controller_class: None,
             secret_watch: SecretWatch::All,
             system_namespace: namespace.to_owned(),
             ledger_secret: "ukgpro-operator-ledger".to_owned(),

@@ -19,6 +19,7 @@ pub(crate) fn connection() -> UkgProConnection {
         failure_threshold: 3,
         candidate_secret_ref: None,
         suspend: false,
+        controller_class: None,
     };
     let mut connection = UkgProConnection::new("acme", spec);
     connection.metadata.namespace = Some("hr".to_owned());
