@@ -47,8 +47,6 @@ pub const FIELD_MANAGER: &str = "ukgpro-operator";
     shortname = "ukg",
     shortname = "ukgpro",
     status = "UkgProConnectionStatus",
-    // By this a Service Binding implementation knows the kinds it can bind to.
-    label("servicebinding.io/provisioned-service", "true"),
     derive = "PartialEq",
     doc = "A connection to a UKG Pro tenant: the service account to use, and the permissions it must have.",
     selectable = ".spec.secretRef.name",
@@ -579,6 +577,8 @@ impl UkgProConnection {
 /// `kubectl wait`, take an object that no operator has looked at yet for a finished one.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = UkgProConnection::crd();
+    // By this an implementation of Service Binding knows the kinds that it can bind to. Here, as the derive would label objects too.
+    crd.metadata.labels = Some([("servicebinding.io/provisioned-service".to_owned(), "true".to_owned())].into());
     let message = "Waiting for the first check. If this stays, see whether ukgpro-operator runs and watches this namespace.";
     let conditions: Vec<_> = crate::conditions::ALWAYS
         .iter()
