@@ -13,7 +13,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -321,6 +321,35 @@ impl World {
             conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.reason == reason)
         };
         self.wait_for_of(name, reason, is).await
+    }
+
+    /// The connection as the API server has it, with whatever a status holds.
+    pub async fn stored(&self, name: &str) -> DynamicObject {
+        self.as_stored().get(name).await.expect("the connection is there")
+    }
+
+    /// The same as it was written when its status, of its spec in this generation, first gave this reason in `Ready`.
+    pub async fn wait_for_stored(&self, name: &str, reason: &str, generation: i64) -> DynamicObject {
+        let is = |stored: Option<&DynamicObject>| {
+            stored.is_some_and(|stored| {
+                let status = &stored.data["status"];
+                let ready = status["conditions"].as_array().and_then(|list| list.iter().find(|each| each["type"] == "Ready"));
+                [status["observedGeneration"].as_i64(), stored.metadata.generation] == [Some(generation); 2]
+                    && ready.is_some_and(|ready| ready["reason"] == reason)
+            })
+        };
+        match tokio::time::timeout(DEADLINE, await_condition(self.as_stored(), name, is)).await {
+            Ok(found) => found.expect("a watch").expect("the connection is there"),
+            Err(_) => {
+                let status = self.stored(name).await.data;
+                panic!("waited for {reason} in vain; there is\n{status:#}\nand the operator said\n{}", self.operator_log());
+            }
+        }
+    }
+
+    fn as_stored(&self) -> Api<DynamicObject> {
+        let kind = ApiResource::erase::<UkgProConnection>(&());
+        Api::namespaced_with(self.admin.clone(), &self.namespace, &kind)
     }
 
     /// Waits until this is so.
