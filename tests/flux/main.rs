@@ -140,12 +140,15 @@ async fn with_an_expression_a_kustomization_fails_with_the_connections_message()
     assert!(message.contains(&format!("UkgProConnection/{}/{CONNECTION}", world.namespace)), "{message}");
     assert!(message.contains(own.as_str()), "{message}");
     // The event, which is what an Alert sends on, has room for the beginning: what happened.
-    let event = async || world.kubectl(&["events", &format!("--for=kustomization/{CONNECTIONS}"), "--types=Warning"]).await.1;
+    let events = async || world.kubectl(&["events", &format!("--for=kustomization/{CONNECTIONS}")]).await.1;
     let what = "refused the login and does not say which value is wrong";
-    world.wait_until("an event that says why", async || event().await.contains(what)).await;
+    let failure = |events: &str| events.lines().any(|line| line.contains("health check failed") && line.contains(what));
+    world.wait_until("an event that says why", async || failure(&events().await)).await;
 
     world.edit_secret(json!({"stringData": {"password": right.password}})).await;
     flux.wait_for(CONNECTIONS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    // Both events are what the example's Alert includes.
+    world.wait_until("an event of the recovery", async || events().await.contains("Health check passed")).await;
     drop(flux);
     world.finish().await;
 }
