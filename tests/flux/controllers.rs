@@ -34,7 +34,10 @@ impl Flux {
     /// Both controllers for this world's namespace, and an empty registry, which is source `platform`.
     pub async fn start(world: &World) -> Self {
         // Somebody's own cluster may have Flux, of another version.
-        assert!(world.control_plane.audit_log.is_some(), "this installs CRDs, so it brings its own control plane; unset USE_KUBECONFIG");
+        assert!(
+            world.control_plane.audit_log.is_some(),
+            "this installs CRDs, so it brings its own control plane; unset USE_KUBECONFIG"
+        );
         let programs = script("tests/gitops/flux/build.sh").pop().expect("a directory").into();
         let directory = tempfile::tempdir().expect("a directory");
         let [registry, storage] = [free_address(), free_address()];
