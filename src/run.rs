@@ -414,12 +414,10 @@ async fn connections(scope: &Scope, context: &Arc<Context>, checks: &Checks, que
         None => select,
     };
     let Scope { namespaces, controller_class, .. } = scope;
-    let mut lists =
-        Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
+    let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
     let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
-    let watches = watches.map(|(place, (_, api))| {
-        watcher(api, select.clone()).default_backoff().map(move |event| (place, event)).boxed()
-    });
+    let watches = watches
+        .map(|(place, (_, api))| watcher(api, select.clone()).default_backoff().map(move |event| (place, event)).boxed());
     let mut events = stream::select_all(watches);
     while let Some((place, event)) = events.next().await {
         let news = match event {

@@ -97,7 +97,9 @@ impl SecretIndex {
         let mut index = self.index();
         let mut news = false;
         for (name, read) in secrets_of(connection) {
-            let Some(secret) = index.by_secret.get_mut(&NamespacedName::new(Some(key.namespace()), Some(name))) else { continue };
+            let Some(secret) = index.by_secret.get_mut(&NamespacedName::new(Some(key.namespace()), Some(name))) else {
+                continue;
+            };
             news |= secret.version.as_ref().is_some_and(|seen| !read.is(seen.version()));
             secret.note(key, read);
         }
