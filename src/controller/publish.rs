@@ -225,10 +225,19 @@ async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: 
     let params = PostParams::default();
     let failure = match tokio::time::timeout(KUBERNETES_DEADLINE, api.create(&params, &event)).await {
         Ok(Ok(_)) => return,
+        // It goes, and the object with it; of a large one this would be a warning for each.
+        Ok(Err(error)) if is_terminating(&error) => return,
         Ok(Err(error)) => kubernetes_failure(&error),
         Err(_) => "the API server did not answer in time".to_owned(),
     };
     tracing::warn!(namespace, name, failure, "event not posted");
+}
+
+/// Whether a namespace takes nothing new since it is being deleted.
+fn is_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// An event's name as client-go makes it: the object's, and the moment. A name may have 253 characters.
