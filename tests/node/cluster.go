@@ -97,9 +97,10 @@ func start(t *testing.T) *cluster {
 	c.startDNS()
 	for _, m := range c.machines {
 		c.eventually(t, m.name+" to be Ready", startsWithin, func() error {
-			ready := c.query("get", "node", m.name, `--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
+			ready := c.query("get", "node", m.name, `--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}{.spec.taints}`)
+			// A new node is tainted until its controller has seen that it is Ready.
 			if ready != "True" {
-				return fmt.Errorf("Ready is %q; kubelet says:\n%s", ready, tail(filepath.Join(c.logs, m.name+"-kubelet.log")))
+				return fmt.Errorf("Ready and taints are %q; kubelet says:\n%s", ready, tail(filepath.Join(c.logs, m.name+"-kubelet.log")))
 			}
 			return nil
 		})

@@ -111,7 +111,15 @@ func (c *cluster) testVerdicts(t *testing.T) {
 }
 
 func (c *cluster) testHelmTest(t *testing.T) {
-	c.helm(t, "test", release, "--namespace", releaseNamespace, "--timeout", "4m")
+	said := c.helm(t, "test", release, "--namespace", releaseNamespace, "--timeout", "4m")
+	// helm is content with a chart whose tests it does not find.
+	for _, pod := range []string{release + "-test-release", release + "-test-simulator"} {
+		_, of, found := strings.Cut(said, "TEST SUITE:     "+pod+"\n")
+		of, _, _ = strings.Cut(of, "TEST SUITE:")
+		if !found || !strings.Contains(of, "Phase:          Succeeded") {
+			t.Errorf("%s did not succeed: %s", pod, said)
+		}
+	}
 }
 
 func (c *cluster) testUpgrade(t *testing.T) {
