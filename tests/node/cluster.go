@@ -35,7 +35,6 @@ const (
 // settings are what run.sh hands over.
 type settings struct {
 	state, assets, nodeAssets, coredns, helm, chart string
-	simulator                                       string
 	images                                          []string
 	addresses                                       []string
 	cgroup                                          string
@@ -72,7 +71,6 @@ func fromEnvironment(t *testing.T) settings {
 		coredns:    want("NODE_COREDNS"),
 		helm:       want("NODE_HELM"),
 		chart:      want("NODE_CHART"),
-		simulator:  want("NODE_SIMULATOR"),
 		images:     strings.Fields(want("NODE_IMAGES")),
 		addresses:  strings.Fields(want("NODE_ADDRESSES")),
 		cgroup:     want("NODE_CGROUP"),

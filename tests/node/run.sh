@@ -10,7 +10,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-: "${IMAGES:?run this by make e2e-node}" "${HELM:?run this by make e2e-node}" "${SIMULATOR:?run this by make e2e-node}"
+: "${IMAGES:?run this by make e2e-node}" "${HELM:?run this by make e2e-node}"
 built=${CARGO_TARGET_DIR:-$root/target}/node
 # Of the test's own network namespace, which has no way out.
 addresses="10.98.0.1 10.98.0.2"
@@ -24,7 +24,7 @@ fail() {
 	exit 1
 }
 
-# packages: what a node is made of that is no Go module, with a program or plugin of each.
+# What a node is made of that is no Go module: packages, with a program or plugin of each.
 require() {
 	local missing=() package file
 	while read -r package file; do
@@ -145,7 +145,7 @@ trap 'exit 143' TERM HUP
 before=$(inventory)
 make_cgroups
 export NODE_STATE=$state NODE_CGROUP=/$cgroup NODE_ADDRESSES=$addresses NODE_CONTROLPLANE=$assets NODE_ASSETS=$built \
-	NODE_COREDNS=$built/coredns NODE_HELM=$HELM NODE_SIMULATOR=$SIMULATOR NODE_IMAGES="$built/pause.tar $IMAGES" \
+	NODE_COREDNS=$built/coredns NODE_HELM=$HELM NODE_IMAGES="$built/pause.tar ${IMAGES//$'\n'/ }" \
 	NODE_CHART=$root/charts/ukgpro-operator
 # In the background, as bash obeys a signal only between two programs; --kill-child has the kernel end it with this one.
 unshare --mount --net --pid --ipc --uts --fork --kill-child --mount-proc \
