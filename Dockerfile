@@ -48,9 +48,10 @@ ukgpro-operator) features=--no-default-features ;;
 esac
 cargo build --locked --profile "$PROFILE" --target "$triple" $features --bin "$PROGRAM"
 install -D "target/$triple/$(echo "$PROFILE" | sed 's/^dev$/debug/')/$PROGRAM" "/image/$PROGRAM"
-install -D --mode 444 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
+if [ "$PROGRAM" = ukgpro-operator ]; then
+	install -D --mode 444 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
+fi
 BUILD
-COPY image/nsswitch.conf /image/etc/nsswitch.conf
 
 FROM scratch AS files
 ARG VERSION

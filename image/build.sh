@@ -73,8 +73,7 @@ write() {
 		"${strip[@]}" -o "$out/stripped/$program" "$built"
 		built=$out/stripped/$program
 	fi
-	"$out/image" --output "$tar" --name "$repository/$program:$version" --platform "linux/$arch" --program "$built" \
-		--file "/etc/nsswitch.conf=$root/image/nsswitch.conf" "$@" \
+	"$out/image" --output "$tar" --name "$repository/$program:$version" --platform "linux/$arch" --program "$built" "$@" \
 		--label "org.opencontainers.image.title=$title" \
 		--label "org.opencontainers.image.description=$description" \
 		--label "org.opencontainers.image.version=$version" \

@@ -71,7 +71,10 @@ fn every_tag_of_an_image_is_the_crates_version() {
 
 #[test]
 fn a_version_on_the_crd_is_the_crates() {
-    for text in [read("crds/ukgproconnections.ukgpro.dev.yaml"), read("charts/ukgpro-operator/files/crds/ukgproconnections.ukgpro.dev.yaml")] {
+    for text in [
+        read("crds/ukgproconnections.ukgpro.dev.yaml"),
+        read("charts/ukgpro-operator/files/crds/ukgproconnections.ukgpro.dev.yaml"),
+    ] {
         let label = text.lines().find_map(|line| line.trim().strip_prefix("app.kubernetes.io/version: "));
         assert!(label.is_none_or(|version| version.trim_matches('"') == VERSION), "{label:?}");
     }
