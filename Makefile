@@ -42,7 +42,7 @@ e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUB
 	cd image && go test .
 
 e2e-node: ## Pods on real nodes: the chart and the images (or IMAGES="TAR...") on kubelet and containerd; needs root
-	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh $(E2E_NODE)
+	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh
 
 # Go would find an earlier result good after the files outside the module have changed.
 gitops: ## What kstatus, Flux's expressions and Argo CD's scripts make of a connection in every state

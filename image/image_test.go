@@ -180,7 +180,7 @@ func TestTheImagesThatWereMade(t *testing.T) {
 		t.Skip(madeImages + " is not set; it names the tars that build.sh prints")
 	}
 	files := map[string][]string{
-		"/ukgpro-operator": {"etc 755", "etc/ssl 755", "etc/ssl/certs 755", "etc/ssl/certs/ca-certificates.crt 444", "ukgpro-operator 555"},
+		"/ukgpro-operator":  {"etc 755", "etc/ssl 755", "etc/ssl/certs 755", "etc/ssl/certs/ca-certificates.crt 444", "ukgpro-operator 555"},
 		"/ukgpro-simulator": {"ukgpro-simulator 555"},
 	}
 	for _, path := range paths {

@@ -2,10 +2,8 @@
 # Runs the tests of this directory: a cluster of two nodes that run Pods, in namespaces of its own, from the images of
 # `make image`. Needs root, a Debian or one whose packages have the same names, and nothing else; takes all down again.
 #
-#   run.sh            the tests
-#   run.sh -run NAME  some of them; arguments are go test's, without "test."
-#
-# Called by `make e2e-node`, which builds the images and helm.
+# Called by `make e2e-node`, which builds the images and helm. With NODE_LOGS=DIRECTORY, the logs of a run that fails are
+# kept there.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -149,7 +147,7 @@ export NODE_STATE=$state NODE_CGROUP=/$cgroup NODE_ADDRESSES=$addresses NODE_CON
 	NODE_CHART=$root/charts/ukgpro-operator
 # In the background, as bash obeys a signal only between two programs; --kill-child has the kernel end it with this one.
 unshare --mount --net --pid --ipc --uts --fork --kill-child --mount-proc \
-	"$here/inside.sh" "$state" "$built/e2e-node.test" -test.v -test.timeout="$timeout" "${@/#-/-test.}" </dev/null &
+	"$here/inside.sh" "$state" "$built/e2e-node.test" -test.v -test.timeout="$timeout" </dev/null &
 inner=$!
 status=0
 wait "$inner" || status=$?
