@@ -45,10 +45,12 @@ export SOURCE_DATE_EPOCH
 [[ -s $ca_certificates ]] || fail "$ca_certificates is missing: install ca-certificates, or name another by CA_CERTIFICATES"
 [[ -d $(rustc --print sysroot)/lib/rustlib/$triple ]] || fail "Rust has no $triple here: rustup target add $triple"
 command -v go >/dev/null || fail "Go is needed; the version is in image/go.mod"
+strip=strip
 if [[ $triple != "$machine"-* ]]; then
 	command -v "$gcc" >/dev/null || fail "needs $gcc: install gcc-${gcc%-gcc} and libc6-dev-$arch-cross"
-	triple_upper=${triple//-/_}
-	export "CC_$triple_upper=$gcc" "CARGO_TARGET_${triple_upper^^}_LINKER=$gcc"
+	variable=${triple//-/_}
+	export "CC_$variable=$gcc" "CARGO_TARGET_${variable^^}_LINKER=$gcc"
+	strip=${gcc%gcc}strip
 fi
 
 # compile CARGO-ARGUMENT...
@@ -66,11 +68,10 @@ write() {
 	shift 3
 	local built=$target_dir/$triple/${profile/#dev/debug}/$program
 	local tar=$out/$program-$version-linux-$arch.tar
-	local strip=("strip" --strip-all)
 	if [[ $profile != release ]]; then
 		# Of what is not optimised, most are symbols.
 		mkdir -p "$out/stripped"
-		"${strip[@]}" -o "$out/stripped/$program" "$built"
+		"$strip" --strip-all -o "$out/stripped/$program" "$built"
 		built=$out/stripped/$program
 	fi
 	"$out/image" --output "$tar" --name "$repository/$program:$version" --platform "linux/$arch" --program "$built" "$@" \

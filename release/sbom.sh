@@ -9,6 +9,7 @@ set -euo pipefail
 version=0.5.9
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target_dir=${CARGO_TARGET_DIR:-target}
+target=${TARGET:-x86_64-unknown-linux-gnu}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 
@@ -19,6 +20,15 @@ mkdir -p "$(dirname "$to")"
 # It writes beside the manifest.
 trap 'rm -f ukgpro-operator-sbom.json' EXIT
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-default-features --no-build-deps \
-	--target "${TARGET:-x86_64-unknown-linux-gnu}" --override-filename ukgpro-operator-sbom >&2
+	--target "$target" --override-filename ukgpro-operator-sbom >&2
 mv ukgpro-operator-sbom.json "$to"
+
+# What it lists is what Cargo says is linked.
+listed=$(grep -o '"purl": "pkg:cargo/[^"?]*' "$to" | sed 's|.*/||; s|%2B|+|' | sort -u)
+linked=$(cargo tree --locked --no-default-features --edges normal --target "$target" --prefix none --format '{p}' |
+	awk '{ print $1 "@" substr($2, 2) }' | sort -u)
+diff <(echo "$linked") <(echo "$listed") >&2 || {
+	echo "sbom: $to does not list what is linked" >&2
+	exit 1
+}
 echo "$to"

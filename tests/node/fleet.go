@@ -281,7 +281,7 @@ func (c *cluster) expectUnmoved(t *testing.T, before standing) {
 	// A day's checks are spread over the day, by each operator anew.
 	elapsed := after.at.Sub(before.at)
 	due := 2 + int(2*fleetSize*elapsed/interval)
-	t.Logf("%s: no status was written, and of %d accounts %d logged in", elapsed.Round(time.Second), len(after.logins), more)
+	t.Logf("in %s, %[3]d of %[2]d accounts logged in", elapsed.Round(time.Second), len(after.logins), more)
 	if more > due {
 		t.Errorf("%d logins, where at most %d were due", more, due)
 	}
