@@ -4,9 +4,10 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CONTROL_PLANE := tests/controlplane/build.sh
 FUZZ_SECONDS ?= 60
+SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e e2e-flux gitops test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +26,7 @@ test: ## Formatting, lints, docs, and all tests
 	@$(CONTROL_PLANE) >/dev/null & building=$$!; \
 	$(MAKE) --no-print-directory lint unit; status=$$?; \
 	wait $$building && [ $$status = 0 ]
-	$(MAKE) --no-print-directory e2e
+	$(MAKE) --no-print-directory gitops e2e
 
 lint: ## Formatting, clippy and rustdoc, with warnings denied
 	$(CARGO) fmt --check
@@ -33,12 +34,29 @@ lint: ## Formatting, clippy and rustdoc, with warnings denied
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 unit: ## Tests that need no control plane, CRD drift among them
-	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test simulator --test transport
+	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test simulator --test states --test transport
 	$(CARGO) test --locked --doc
 
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
 	$(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --test faults -- --brief
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
+
+test-faults: ## Each fault there is, injected on a real control plane; some minutes. The table is in docs/faults.md
+	$(CARGO) test --locked --test transport --test memory
+	$(CARGO) test --locked --test e2e -- leadership:: guard:: hosts::
+	$(CARGO) test --locked --test faults
+
+soak: ## An hour of churn, SOAK_MINUTES (60): no growth, no wrong verdict, no extra login
+	SOAK_MINUTES=$(SOAK_MINUTES) $(CARGO) test --locked --test soak
+
+# Go would find an earlier result good after the files outside the module have changed.
+gitops: ## What kstatus, Flux's expressions and Argo CD's scripts make of a connection in every state
+	cd tests/gitops && go test -count=1 ./...
+
+e2e-flux: ## Flux's own controllers apply connections; builds them the first time, in some ten minutes
+	@tests/gitops/flux/build.sh >/dev/null
+	$(CARGO) test --locked --test flux
 
 bench: ## The operator beside a bare client; some minutes, and the machine for itself. BENCH_CONNECTIONS=100,1000
 	@$(CONTROL_PLANE) >/dev/null

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_was_woken_before_it_was_seen_is_not_put_off() {
-        let (agenda, [a, b]) = (Agenda::default(), ["a", "b"].map(|name| ConnectionRef::new(name).within("hr")));
+        let (agenda, [a, b]) = (Agenda::default(), ["a", "b"].map(|name| ConnectionRef::new(Some("hr"), Some(name))));
         assert!(agenda.is_first_sight(&a) && !agenda.is_first_sight(&a));
         assert!(!agenda.is_woken(&a));
         agenda.wake(&b);

@@ -144,6 +144,13 @@ pub struct UkgProConnectionSpec {
     /// While true, nothing is sent to UKG Pro and the last verdict stays.
     #[serde(default)]
     pub suspend: bool,
+
+    /// Which operator looks after this connection, where several do: the one whose `--controller-class` is this; without it, the one
+    /// that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("controllerClass is not the name of a class; write lower-case letters, digits and hyphens"))]
+    pub controller_class: Option<String>,
 }
 
 /// A Secret of the same namespace.
@@ -288,6 +295,11 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 270))]
     pub endpoint: Option<String>,
 
+    /// The Secret for workloads to bind to, as the Service Binding specification has it: the one that `spec.secretRef` names, once
+    /// it was found to hold a login's values. It does not wait for a verdict, and none takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+
     /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that a check has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -342,6 +354,15 @@ pub struct UkgProConnectionStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionStatus>,
+}
+
+/// What a workload binds to.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    /// The name of a Secret of the same namespace.
+    #[schemars(length(max = 253))]
+    pub name: String,
 }
 
 /// What was checked of a candidate.
@@ -556,6 +577,8 @@ impl UkgProConnection {
 /// `kubectl wait`, take an object that no operator has looked at yet for a finished one.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = UkgProConnection::crd();
+    // By this an implementation of Service Binding knows the kinds that it can bind to. Here, as the derive would label objects too.
+    crd.metadata.labels = Some([("servicebinding.io/provisioned-service".to_owned(), "true".to_owned())].into());
     let message = "Waiting for the first check. If this stays, see whether ukgpro-operator runs and watches this namespace.";
     let conditions: Vec<_> = crate::conditions::ALWAYS
         .iter()
@@ -594,6 +617,11 @@ pub fn is_object_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (1..=253).contains(&name.len()) && name.chars().all(inner) && name.starts_with(ends) && name.ends_with(ends)
+}
+
+/// Whether a class of operators can have this name: that of an object without dots.
+pub fn is_class(name: &str) -> bool {
+    is_object_name(name) && !name.contains('.') && name.len() <= 63
 }
 
 #[cfg(test)]

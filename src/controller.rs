@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use crate::agenda::Agenda;
@@ -26,7 +25,7 @@ use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::Transport;
-use crate::watch::{SecretIndex, Seen};
+use crate::watch::{ConnectionRef, Connections, SecretIndex};
 
 pub mod authenticate;
 pub mod decide;
@@ -71,8 +70,8 @@ pub struct Context {
     pub undelivered: Undelivered,
     /// Which connections use which Secret.
     pub secrets: Arc<SecretIndex>,
-    /// How far the watch has come, to wait for one's own writes.
-    pub seen: Arc<Seen>,
+    /// The connections as they are known.
+    pub connections: Arc<Connections>,
     /// The name this process reports events under.
     pub instance: String,
     /// The operator's own namespace.
@@ -145,8 +144,10 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
             }
             Ok(Published::Gone) => return Ok(Next::Change),
             Ok(Published::Outdated) => {
-                context.seen.passes(&current).await;
-                match context.seen.latest(&current) {
+                context.connections.passes(&current).await;
+                let key = ConnectionRef::of(&current);
+                let latest = context.connections.get(&key).map(|kept| Arc::new(kept.connection(&key)));
+                match latest {
                     Some(latest) if is_same(&latest, &current) => current = latest,
                     // What changed is about to be checked itself.
                     _ => return Ok(Next::Change),
@@ -190,7 +191,7 @@ async fn observe(
         Ok(requirements) => requirements,
         Err(unresolved) => return found(Observation::Unresolved(unresolved)),
     };
-    let reference = ObjectRef::from_obj(connection);
+    let reference = ConnectionRef::of(connection);
     let lane = lane(connection, context);
     let hinted = resolve::host(&connection.spec).or_else(|| context.hosts.of(&uid(connection)));
     // Before anything is read, so that who must wait for a little costs nothing and holds no secrets meanwhile. Where the host wants
@@ -491,7 +492,7 @@ pub fn expect(connection: &UkgProConnection, context: &Context) {
 /// outage, which the few others will show to be over.
 fn lane(connection: &UkgProConnection, context: &Context) -> Lane {
     let outage = || context.hosts.of(&uid(connection)).is_some_and(|host| context.hosts.has_outage(&host));
-    let woken = context.agenda.is_woken(&ObjectRef::from_obj(connection));
+    let woken = context.agenda.is_woken(&ConnectionRef::of(connection));
     if woken || !decide::is_settled(connection) || (decide::is_failing(connection) && !outage()) {
         Lane::Urgent
     } else {

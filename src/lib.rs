@@ -38,6 +38,7 @@
 //! | [`leadership`] | which of several operators acts |
 //! | [`ledger`] | which credentials must not be sent again |
 //! | [`metrics`] | what Prometheus scrapes |
+//! | [`queue`] | which connections are checked next |
 //! | [`run`] | the tasks of a running operator |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
@@ -72,6 +73,7 @@ pub mod hosts;
 pub mod leadership;
 pub mod ledger;
 pub mod metrics;
+pub mod queue;
 pub mod run;
 pub mod telemetry;
 pub mod ukg;

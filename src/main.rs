@@ -13,6 +13,7 @@ use kube::client::ClientBuilder;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tower::limit::RateLimitLayer;
 use ukgpro_operator::api;
 use ukgpro_operator::check::{self, Source};
 use ukgpro_operator::clock::Clock;
@@ -26,6 +27,7 @@ use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::watchdog::deadlines::Deadlines;
 use ukgpro_operator::watchdog::listen::Listen;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
 
@@ -65,6 +67,10 @@ struct RunArgs {
     #[arg(long, env = "UKGPRO_SELECTOR")]
     selector: Option<String>,
 
+    /// Look after connections with this spec.controllerClass only; without it, after those that have none
+    #[arg(long, env = "UKGPRO_CONTROLLER_CLASS", value_parser = class)]
+    controller_class: Option<String>,
+
     /// How a changed Secret is noticed
     #[arg(long, env = "UKGPRO_WATCH_SECRETS", value_enum, default_value = "all")]
     watch_secrets: SecretWatch,
@@ -98,6 +104,18 @@ struct RunArgs {
     /// How many checks may run at once
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
+
+    /// How many requests a second the API server may see, on average; two are one verdict
+    #[arg(long, env = "UKGPRO_KUBE_API_QPS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    kube_api_qps: u32,
+
+    /// How many of them at once, when there was a pause before
+    #[arg(long, env = "UKGPRO_KUBE_API_BURST", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    kube_api_burst: u32,
+
+    /// How many threads the checks are spread over; without it, one for each processor there is, four at the most
+    #[arg(long, env = "UKGPRO_WORKER_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    worker_threads: Option<u16>,
 
     /// Where to serve /metrics
     #[arg(long, env = "UKGPRO_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
@@ -222,6 +240,15 @@ fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// As the CRD has `spec.controllerClass`.
+fn class(text: &str) -> Result<String, String> {
+    if api::is_class(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write lower-case letters, digits and hyphens, 63 at the most".to_owned())
+    }
+}
+
 /// A domain as connections write it, without a port.
 fn domain(text: &str) -> Result<String, String> {
     // A domain that begins with its own subdomain is refused, so one that nobody has.
@@ -237,6 +264,9 @@ fn domain(text: &str) -> Result<String, String> {
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 /// For what cannot be ended.
 const LINGER: Duration = Duration::from_secs(1);
+/// A node may have a hundred processors. Each thread has a stack and an arena of the allocator, and ten thousand connections are little
+/// work for one.
+const THREADS_MAX: usize = 4;
 /// Look-ups of names at once.
 const LOOKUPS_MAX: usize = 64;
 
@@ -337,7 +367,9 @@ fn listing(catalogue: &Catalogue) -> String {
 }
 
 fn start(args: RunArgs) -> Result<(), String> {
-    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(LOOKUPS_MAX).build();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.worker_threads.map_or(processors.min(THREADS_MAX), usize::from);
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().max_blocking_threads(LOOKUPS_MAX).build();
     let runtime = runtime.map_err(|error| format!("no threads can be had: {}", error.kind()))?;
     let result = runtime.block_on(operate(args));
     // A look-up of a name that is under way cannot be cut short.
@@ -353,7 +385,10 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
     let client = ClientBuilder::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
-    let client = client.with_layer(&Listen::new(watchdog.clone())).build();
+    // In each time in which that many may come, so many; the leader election has a client of its own, which does not wait behind.
+    let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;
+    let rate = RateLimitLayer::new(args.kube_api_burst.into(), window);
+    let client = client.with_layer(&Deadlines::default()).with_layer(&Listen::new(watchdog.clone())).with_layer(&rate).build();
     let (health, health_address) = listen("--health-address", args.health_address)?;
     let (metrics, metrics_address) = listen("--metrics-address", args.metrics_address)?;
     let version = env!("CARGO_PKG_VERSION");
@@ -369,6 +404,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let settings = Settings {
         namespaces: args.namespace,
         selector: args.selector,
+        controller_class: args.controller_class,
         secret_watch: args.watch_secrets,
         system_namespace,
         ledger_secret: args.ledger_secret,

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kube::runtime::reflector::Store;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -22,7 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::{Reason, UkgProConnection};
+use crate::api::Reason;
 use crate::ukg::login::LoginFailure;
 use crate::watchdog::Watchdog;
 
@@ -131,7 +130,7 @@ pub type Reading = Box<dyn Fn() -> usize + Send + Sync>;
 /// What is read at each scrape.
 pub struct Sources {
     /// The connections.
-    pub connections: Store<UkgProConnection>,
+    pub connections: Arc<crate::watch::Connections>,
     /// How the watches and the queue fare.
     pub watchdog: Arc<Watchdog>,
     /// How many entries the login ledger has.

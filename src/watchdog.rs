@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub mod deadlines;
 pub mod listen;
 
 /// What is watched in Kubernetes.
@@ -61,9 +62,8 @@ pub struct Bounds {
 
 impl Default for Bounds {
     /// - A main runtime that is only short of CPU still gets to a task within 30 s.
-    /// - A watch is silent for 295 s at most before kube's `watcher` asks anew (290 s are asked for); a request that is answered by
-    ///   503 is repeated inside the client for some eight minutes, with its jitter; after a failure it pauses for a minute at most.
-    ///   They do not add up: each ends in a new request. Ten minutes is above the longest of them.
+    /// - A watch is silent for 90 s at most before it is begun anew, and its requests end within 65 s ([`deadlines`]); after a failure
+    ///   it pauses for a minute at most. They do not add up: each ends in a new request. Ten minutes is far above the longest of them.
     /// - A check takes `spec.timeout` (5 m at most) once, and again where a lent session was of no use; the same for a candidate; four
     ///   reads of Kubernetes before and at most six writes after, of 15 s each; and its turns behind others with the same values.
     ///   An hour is above what some such turns take.

@@ -68,6 +68,7 @@ pub async fn all(control_plane: &ControlPlane, settings: &Settings, size: usize)
     let operator = round.restart(operator).await;
     round.take_over(operator).await;
     let table = round.table;
+    println!("\n{table}");
     floor.delete().await;
     fleet.delete().await;
     world.finish_without_operator().await;
@@ -105,7 +106,8 @@ impl Round<'_> {
     fn start(&self) -> Operator {
         let concurrency = self.settings.concurrency.to_string();
         let flags = ["--namespace", &self.world.namespace, "--concurrency", &concurrency];
-        let pace = ["--host-rate", "10000", "--host-concurrency", "1024", "--logins-per-day", "1000000"];
+        let pace =
+            ["--host-rate", "10000", "--host-concurrency", "1024", "--logins-per-day", "1000000", "--kube-api-qps", "10000"];
         let variables = [("UKGPRO_LOG_LEVEL", "info"), ("UKGPRO_LEADER_ELECTION", "true"), ("SSL_CERT_FILE", &self.trusted)];
         self.world.operator_with(&[flags.as_slice(), &pace].concat(), &variables)
     }

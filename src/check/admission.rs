@@ -15,7 +15,7 @@ use crate::api;
 /// A rule of the definition, and what it says.
 type Rule = (&'static str, fn(&Value) -> bool);
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     (
         "self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')",
         |interval| seconds(interval).is_some_and(|seconds| (60..=86_400).contains(&seconds)),
@@ -30,6 +30,7 @@ const RULES: [Rule; 5] = [
         of("timeout", 30).zip(of("interval", 600)).is_none_or(|(timeout, interval)| timeout <= interval)
     }),
     ("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')", |name| name.as_str().is_some_and(api::is_object_name)),
+    ("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')", |class| class.as_str().is_some_and(api::is_class)),
     ("self.matches('^[A-Z][A-Za-z0-9]*$')", |name| {
         let name = name.as_str().unwrap_or_default();
         name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())

@@ -16,7 +16,7 @@ use super::lint::{self, Finding};
 use super::probe::{self, Probed};
 use super::resolve::{CaFlaw, Resolved, Unresolved};
 use crate::api::{
-    Access, ApiKind, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection,
+    Access, ApiKind, Binding, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection,
     UkgProConnectionStatus, Verdict, Worked,
 };
 use crate::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
@@ -537,6 +537,7 @@ fn status(
         observed_generation: generation,
         state: finding.reason.verdict().map_or("Unknown", Verdict::as_str).to_owned(),
         endpoint: resolved.map(|resolved| resolved.endpoint.clone()),
+        binding: binding(connection, previous, observation),
         last_handled_reconcile_at: connection.requested_at().map(str::to_owned),
         checked_spec: Some(connection.spec.checked()),
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
@@ -549,6 +550,21 @@ fn status(
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
         permissions,
     }
+}
+
+/// What a workload can bind to. Whoever consumes it looks for a Secret, not for a verdict: an outage at UKG Pro must not unbind what
+/// runs, and `Ready` is there to be waited for. So it goes with the Secret and its name alone.
+fn binding(connection: &UkgProConnection, previous: &UkgProConnectionStatus, observation: &Observation) -> Option<Binding> {
+    let binding = Binding { name: connection.spec.secret_ref.name.clone() };
+    let is_there = match observation {
+        Observation::Unresolved(
+            Unresolved::SecretNotFound | Unresolved::SecretKeysMissing(_) | Unresolved::SecretValueNotText(_),
+        ) => false,
+        // Something else is wrong, and the Secret was not looked at or not to the end.
+        Observation::Unresolved(_) | Observation::Suspended => previous.binding.as_ref() == Some(&binding),
+        _ => true,
+    };
+    is_there.then_some(binding)
 }
 
 fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
@@ -659,6 +675,7 @@ fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, n
     let before = if stays { previous.clone() } else { UkgProConnectionStatus::default() };
     let status = UkgProConnectionStatus {
         observed_generation: generation,
+        binding: binding(connection, previous, &Observation::Suspended),
         candidate: before.candidate.clone().filter(|_| same_candidate),
         state: if before.state.is_empty() { "Unknown".to_owned() } else { before.state },
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),

@@ -19,6 +19,7 @@ use super::resolve::Resolved;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{FIELD_MANAGER, UkgProConnection};
 use crate::hosts::Change;
+use crate::watch::kept::Listed;
 use crate::wording;
 
 /// Who reports, in events; a qualified name, as the events API wants it.
@@ -156,7 +157,7 @@ pub async fn signal(host: &str, change: Change, context: &Context) {
 
 async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     let name = connection.name_any();
-    let api = Api::<UkgProConnection>::namespaced(context.kubernetes.clone(), &connection.namespace().unwrap_or_default());
+    let api = Api::<Listed>::namespaced(context.kubernetes.clone(), &connection.namespace().unwrap_or_default());
     // Only onto the version that was decided on. Without it a verdict lands on whatever has the name by now, an object that was
     // deleted and made again among them: for the status of a custom resource the API server does not compare the uid.
     let body = json!({
@@ -174,8 +175,10 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
         Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(Published::Outdated),
         Err(error) => return Err(Error::Status(error)),
     };
-    // The next check must decide on what was just written.
-    context.seen.reaches(&written, &written.resource_version().unwrap_or_default()).await;
+    // The next check must decide on what was just written. One that cannot be read is told of when the watch shows it.
+    if let Ok(written) = written.read() {
+        context.connections.wrote(&written);
+    }
     Ok(Published::Done)
 }
 

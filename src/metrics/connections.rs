@@ -13,29 +13,29 @@
 //! `honorLabels: true`.
 
 use std::fmt;
+use std::sync::Arc;
 
-use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use crate::api::{Reason, UkgProConnection, Verdict};
-use crate::conditions::{self, READY};
+use crate::api::{Reason, Verdict};
+use crate::watch::{self, ConnectionRef};
 
 /// What stands where there is no verdict, and for a text of a status that is not of the vocabulary.
 const UNKNOWN: &str = "Unknown";
 
 /// Reads the store.
-pub(super) struct Connections(pub(super) Store<UkgProConnection>);
+pub(super) struct Connections(pub(super) Arc<watch::Connections>);
 
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         // One look at the store, so that both metrics speak of the same connections.
-        let all = self.0.state();
+        let all = self.0.all();
         let help = "1 for the state a connection is in; Active is 0 where it is in another.";
         let mut family = encoder.encode_descriptor("connection_state", help, None, MetricType::Gauge)?;
-        for connection in &all {
-            let state = state(connection);
+        for (connection, kept) in &all {
+            let state = kept.state.map_or(UNKNOWN, Verdict::as_str);
             let active = Verdict::Active.as_str();
             encode(&mut family, connection, ("state", active), (state == active).into())?;
             if state != active {
@@ -44,29 +44,16 @@ impl Collector for Connections {
         }
         let help = "1 for the reason a connection is in its state.";
         let mut family = encoder.encode_descriptor("connection_reason", help, None, MetricType::Gauge)?;
-        for connection in &all {
-            encode(&mut family, connection, ("reason", reason(connection)), 1)?;
+        for (connection, kept) in &all {
+            encode(&mut family, connection, ("reason", kept.reason.map_or(UNKNOWN, Reason::as_str)), 1)?;
         }
         Ok(())
     }
 }
 
-fn encode(family: &mut MetricEncoder<'_>, connection: &UkgProConnection, label: (&str, &str), value: u32) -> fmt::Result {
-    let metadata = &connection.metadata;
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let name = metadata.name.as_deref().unwrap_or_default();
-    family.encode_family(&[("namespace", namespace), ("name", name), label])?.encode_gauge(&value)
-}
-
-fn state(connection: &UkgProConnection) -> &'static str {
-    let state = connection.status.as_ref().map_or(UNKNOWN, |status| &status.state);
-    Verdict::ALL.into_iter().map(Verdict::as_str).find(|known| *known == state).unwrap_or(UNKNOWN)
-}
-
-fn reason(connection: &UkgProConnection) -> &'static str {
-    let ready = connection.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
-    let reason = ready.map_or(UNKNOWN, |condition| &condition.reason);
-    Reason::ALL.iter().map(|known| known.as_str()).find(|known| *known == reason).unwrap_or(UNKNOWN)
+fn encode(family: &mut MetricEncoder<'_>, connection: &ConnectionRef, label: (&str, &str), value: u32) -> fmt::Result {
+    let labels = [("namespace", connection.namespace()), ("name", connection.name()), label];
+    family.encode_family(&labels)?.encode_gauge(&value)
 }
 
 impl fmt::Debug for Connections {

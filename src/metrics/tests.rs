@@ -1,32 +1,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::watcher::Event;
 
 use super::*;
-use crate::api::{UkgProConnectionStatus, Verdict};
+use crate::api::{UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::conditions::READY;
 use crate::controller::decide::tests::connection;
 use crate::ukg::login::{Refusal, Unclear};
 use crate::ukg::transport::Unanswered;
+use crate::watch::Connections;
+use crate::watch::store::Lists;
 use crate::watchdog::tests::by_hand;
 use crate::watchdog::{Bounds, Watched};
 
 /// Metrics over a store that the test writes.
-pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, Writer<UkgProConnection>) {
-    let (connections, writer) = reflector::store();
-    let sources = Sources { connections, watchdog, ledger_entries: Box::new(|| 7), hosts_in_outage };
-    (Metrics::new(sources), writer)
+pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, Lists) {
+    let connections = Arc::<Connections>::default();
+    let sources = Sources { connections: connections.clone(), watchdog, ledger_entries: Box::new(|| 7), hosts_in_outage };
+    (Metrics::new(sources), Lists::new(connections, Arc::default(), &[], None))
 }
 
-fn fresh() -> (Metrics, Writer<UkgProConnection>) {
+fn fresh() -> (Metrics, Lists) {
     metrics(Arc::new(Watchdog::new(Bounds::default())), Box::new(|| 3))
 }
 
 fn named(name: &str, state: &str, reason: &str) -> UkgProConnection {
     let mut connection = connection();
     connection.metadata.name = Some(name.to_owned());
+    // Each is newer than those before.
+    static VERSION: AtomicUsize = AtomicUsize::new(1);
+    connection.metadata.resource_version = Some(VERSION.fetch_add(1, Ordering::Relaxed).to_string());
     let ready = Condition {
         type_: READY.to_owned(),
         status: "False".to_owned(),
@@ -235,7 +239,7 @@ fn a_connection_is_in_one_state_for_one_reason() {
         named("of-a-newer-operator", "Splendid", "user=svc host=acme.ultipro.com"),
         new,
     ] {
-        store.apply_watcher_event(&Event::Apply(connection));
+        store.after(0, Event::Apply(connection.into()));
     }
     let text = metrics.encode();
     let samples = read(&text);
@@ -269,7 +273,7 @@ fn every_verdict_and_every_reason_is_told() {
     let (metrics, mut store) = fresh();
     for (n, reason) in Reason::ALL.iter().enumerate() {
         let state = reason.verdict().map_or("Unknown", Verdict::as_str);
-        store.apply_watcher_event(&Event::Apply(named(&format!("c{n}"), state, reason.as_str())));
+        store.after(0, Event::Apply(named(&format!("c{n}"), state, reason.as_str()).into()));
     }
     let samples = read(&metrics.encode());
     for (n, reason) in Reason::ALL.iter().enumerate() {
@@ -290,15 +294,15 @@ fn every_verdict_and_every_reason_is_told() {
 fn the_series_of_a_deleted_connection_go_at_once_and_a_change_leaves_none_behind() {
     let (metrics, mut store) = fresh();
     let named = |name| named(name, "Forbidden", "PermissionsMissing");
-    store.apply_watcher_event(&Event::Apply(named("a")));
-    store.apply_watcher_event(&Event::Apply(named("b")));
-    store.apply_watcher_event(&Event::Delete(named("a")));
-    store.apply_watcher_event(&Event::Apply(super::tests::named("b", "Active", "AllPermissionsGranted")));
+    store.after(0, Event::Apply(named("a").into()));
+    store.after(0, Event::Apply(named("b").into()));
+    store.after(0, Event::Delete(named("a").into()));
+    store.after(0, Event::Apply(super::tests::named("b", "Active", "AllPermissionsGranted").into()));
     let samples = read(&metrics.encode());
     assert_eq!(of(&samples, "ukgpro_connection_state"), [(vec!["b", "Active"], 1.0)]);
     assert_eq!(of(&samples, "ukgpro_connection_reason"), [(vec!["b", "AllPermissionsGranted"], 1.0)]);
-    store.apply_watcher_event(&Event::Init);
-    store.apply_watcher_event(&Event::InitDone);
+    store.after(0, Event::Init);
+    store.after(0, Event::InitDone);
     let samples = read(&metrics.encode());
     assert_eq!(of(&samples, "ukgpro_connection_state"), []);
     assert_eq!(of(&samples, "ukgpro_connection_reason"), []);
@@ -309,7 +313,7 @@ fn odd_names_are_escaped() {
     // Kubernetes has none of these; what was stored before a rule was made may be anything.
     let (metrics, mut store) = fresh();
     let odd = "a\"} 1\n# EOF\n\\n,=é";
-    store.apply_watcher_event(&Event::Apply(named(odd, "Active", "AllPermissionsGranted")));
+    store.after(0, Event::Apply(named(odd, "Active", "AllPermissionsGranted").into()));
     let text = metrics.encode();
     assert_eq!(text.lines().filter(|line| line.starts_with("# EOF")).count(), 1);
     assert_eq!(of(&read(&text), "ukgpro_connection_state"), [(vec![odd, "Active"], 1.0)]);

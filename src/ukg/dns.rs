@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+mod lookups;
+
 /// Longer than one try of the usual resolver configuration (5 s each), shorter than the connect deadline, so that a silent name
 /// server is not taken for a silent host.
 const DEADLINE: Duration = Duration::from_secs(6);
@@ -43,11 +45,8 @@ impl PolicyResolver {
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
         }
-        let lookup = tokio::time::timeout(DEADLINE, tokio::net::lookup_host((name, port)));
-        match lookup.await {
-            Ok(Ok(found)) => self.pass(found.collect()),
-            Ok(Err(_)) | Err(_) => Err(NameError::NotFound),
-        }
+        let found = lookups::SYSTEM.addresses(&name, DEADLINE).await.ok_or(NameError::NotFound)?;
+        self.pass(found.iter().map(|address| (*address, port).into()).collect())
     }
 
     /// Judges a host that is an address itself; names pass.

@@ -7,13 +7,13 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Config};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use ukgpro_operator::leadership::{Candidate, Leadership, Settings, Term, Timing};
 
 use crate::support::World;
+use crate::support::wire::Wire;
 
 const LEASE: &str = "ukgpro-operator";
 const SECOND: Duration = Duration::from_secs(1);
@@ -94,43 +94,6 @@ async fn renewed(world: &World) {
     world.wait_until("a renewal", async || spec(world).await.renew_time != before).await;
 }
 
-/// The way to the API server, which can be cut without a word: what is sent then is lost, and nobody hears of it.
-struct Wire {
-    cut: watch::Sender<bool>,
-    config: Config,
-}
-
-impl Wire {
-    async fn new(mut config: Config) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let (host, port) =
-            (config.cluster_url.host().expect("a host").to_owned(), config.cluster_url.port_u16().unwrap_or(443));
-        let near = format!("https://{}/", listener.local_addr().expect("an address"));
-        config.cluster_url = near.parse().expect("a URL");
-        config.tls_server_name = Some(host.clone());
-        let (cut, is_cut) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, host.clone(), port, is_cut.clone()));
-            }
-        });
-        Self { cut, config }
-    }
-}
-
-async fn carry(mut near: TcpStream, host: String, port: u16, mut cut: watch::Receiver<bool>) {
-    if *cut.borrow_and_update() {
-        return std::future::pending().await;
-    }
-    let mut far = TcpStream::connect((host, port)).await.expect("the API server");
-    let is_cut = async { cut.wait_for(|cut| *cut).await.is_ok() };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-        // Neither side is told.
-        _ = is_cut => std::future::pending().await,
-    }
-}
-
 #[tokio::test]
 async fn one_of_two_leads_and_a_clean_stop_hands_over_in_less_than_two_seconds() {
     let world = World::new("lead").await;
@@ -189,12 +152,12 @@ async fn a_standby_takes_over_from_a_killed_leader_when_the_lease_is_over() {
 async fn a_leader_that_cannot_reach_the_api_server_steps_down_before_another_starts() {
     let world = World::new("cut").await;
     let config = restricted(&world).await;
-    let wire = Wire::new(config.clone()).await;
-    let first = Standing::new(&world, wire.config.clone(), "first", short());
+    let wire = Wire::to(&config).await;
+    let first = Standing::new(&world, wire.by(config.clone()), "first", short());
     let term = first.leads().await;
     let second = Standing::new(&world, config, "second", short());
     renewed(&world).await;
-    wire.cut.send_replace(true);
+    wire.cut();
     let given_up = async {
         lost(&term).await;
         Instant::now()
@@ -207,7 +170,7 @@ async fn a_leader_that_cannot_reach_the_api_server_steps_down_before_another_sta
     assert!(alone && given_up < taken, "{:?}", given_up.saturating_duration_since(taken));
 
     // It stands again when it gets through again, though its old connections never do.
-    wire.cut.send_replace(false);
+    wire.mend();
     renewed(&world).await;
     assert!(follow.is_leading() && !first.leadership.is_leading());
     second.stop().await;

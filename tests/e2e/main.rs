@@ -7,6 +7,7 @@
 mod support;
 
 mod candidate;
+mod examples;
 mod facts;
 mod guard;
 mod hosts;
@@ -17,4 +18,5 @@ mod operators;
 mod reasons;
 mod rules;
 mod secrets;
+mod states;
 mod verdicts;

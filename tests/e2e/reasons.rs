@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use ukgpro_operator::api::{Disposition, Reason, Verdict};
+use ukgpro_operator::api::{Disposition, Reason, UkgProConnection, Verdict};
 use ukgpro_operator::conditions::{find, is_true};
 use ukgpro_operator::wording;
 
+use crate::states::compare;
 use crate::support::World;
 
 /// What is otherwise than in a connection that works.
@@ -208,25 +210,31 @@ async fn bring_about(world: &World, which: Which, broken: &Broken) {
         }
         world.apply(manifest).await.expect("accepted");
     }
-    for (reason, later) in changes {
-        let name = name(reason);
-        world.wait_for_reason_of(&name, later.first.as_str()).await;
-        laid_in.extend(later.faults.into_iter().map(|fault| at_host(&name, fault)));
-        world.simulator.faults(json!(laid_in)).await;
-        let change = match later.asked {
-            true => json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}),
-            false => json!({"spec": {"interval": "1h"}}),
-        };
-        world.edit_named(&name, change).await;
-    }
-    for (reason, _) in manifests {
-        look(world, reason).await;
-    }
+    let edited: Vec<_> = changes.iter().filter(|(_, later)| !later.asked).map(|(reason, _)| *reason).collect();
+    let change = async {
+        for (reason, later) in changes {
+            let name = name(reason);
+            world.wait_for_reason_of(&name, later.first.as_str()).await;
+            laid_in.extend(later.faults.into_iter().map(|fault| at_host(&name, fault)));
+            world.simulator.faults(json!(laid_in)).await;
+            let change = match later.asked {
+                true => json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}),
+                false => json!({"spec": {"interval": "1h"}}),
+            };
+            world.edit_named(&name, change).await;
+        }
+    };
+    // All at once: what is retried may be told otherwise when its turn comes.
+    let look = join_all(manifests.iter().map(|(reason, _)| look(world, *reason, if edited.contains(reason) { 2 } else { 1 })));
+    tokio::join!(change, look);
 }
 
-/// What is said fits the reason, in every place it is said.
-async fn look(world: &World, reason: Reason) {
-    let status = world.wait_for_reason_of(&name(reason), reason.as_str()).await.status.expect("a status");
+/// What is said fits the reason, in every place it is said, and is what is committed.
+async fn look(world: &World, reason: Reason, generation: i64) {
+    let stored = world.wait_for_stored(&name(reason), reason.as_str(), generation).await;
+    compare(reason.as_str(), &stored);
+    let connection: UkgProConnection = stored.try_parse().expect("a connection");
+    let status = connection.status.expect("a status");
     let state = reason.verdict().map_or("Unknown", Verdict::as_str);
     assert_eq!(status.state, state, "{reason:?}");
     assert_eq!(is_true(&status.conditions, "Stalled"), reason.disposition() == Disposition::Stalled, "{reason:?}");
@@ -289,7 +297,10 @@ async fn an_account_sees_no_more_logins_than_the_operator_allows() {
 #[tokio::test]
 async fn without_an_operator_a_connection_says_that_it_waits() {
     let world = World::new("waiting").await;
-    let connection = world.apply(&world.connection(&[])).await.expect("accepted");
+    let mut manifest = world.connection(&[]);
+    manifest["metadata"]["name"] = json!(name(Reason::Probing));
+    let connection = world.apply(&manifest).await.expect("accepted");
+    compare(Reason::Probing.as_str(), &world.stored(&name(Reason::Probing)).await);
     let ready = find(&connection.status.as_ref().expect("a status").conditions, "Ready").expect("always there").clone();
     assert_eq!((ready.reason.as_str(), scenario_is_for_nobody()), (Reason::Probing.as_str(), true));
     assert!(ready.message.contains("whether ukgpro-operator runs"), "{}", ready.message);

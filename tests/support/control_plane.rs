@@ -4,10 +4,10 @@
 //! `tests/controlplane` is built, which takes minutes the first time.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -35,42 +35,81 @@ pub struct ControlPlane {
     pub kubectl: PathBuf,
     /// Its components by their names; none with somebody's own cluster.
     pub pids: BTreeMap<String, u32>,
-    /// Its standard input is the supervisor's sign to go on; it closes when this process ends, however it ends.
-    _supervisor: Option<Child>,
+    supervisor: Mutex<Option<Supervisor>>,
+}
+
+/// The process above the components.
+struct Supervisor {
+    process: Child,
+    /// The sign to go on; it closes when this process ends, however it ends.
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
 }
 
 impl ControlPlane {
     /// The one of this process, with the CRD installed; started by the first who asks.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<ControlPlane> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let control_plane = Self::start();
-            // A thread of its own, since the first who asks is inside a runtime already.
-            std::thread::scope(|scope| {
-                let install = scope.spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                    runtime.block_on(install_crd(&control_plane));
-                });
-                install.join().expect("the CRD is installed");
+        SHARED.get_or_init(Self::with_crd)
+    }
+
+    /// One that nobody else uses, and that may be broken; `None` with somebody's own cluster. It ends with this process, or by
+    /// [`end`](Self::end).
+    pub fn breakable() -> Option<&'static Self> {
+        std::env::var_os("USE_KUBECONFIG").is_none().then(|| &*Box::leak(Box::new(Self::with_crd())))
+    }
+
+    fn with_crd() -> Self {
+        let control_plane = Self::start();
+        // A thread of its own, since the first who asks is inside a runtime already.
+        std::thread::scope(|scope| {
+            let install = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(install_crd(&control_plane));
             });
-            control_plane
-        })
+            install.join().expect("the CRD is installed");
+        });
+        control_plane
+    }
+
+    /// Has the supervisor do something to a component, such as `kill kube-apiserver`, and waits until that is done.
+    pub async fn order(&'static self, order: &str) {
+        let order = order.to_owned();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut supervisor = self.supervisor.lock().expect("no order has failed");
+            let Supervisor { orders, answers, .. } = supervisor.as_mut().expect("a control plane of this process");
+            writeln!(orders, "{order}").expect("the supervisor listens");
+            let mut answer = String::new();
+            answers.read_line(&mut answer).expect("the supervisor answers");
+            assert!(answer.contains(&format!("\"done\":\"{order}\"")), "{order}: {answer}");
+        });
+        done.await.expect("obeyed");
+    }
+
+    /// Ends it before this process does.
+    pub fn end(&self) {
+        if let Some(Supervisor { mut process, orders, answers }) = self.supervisor.lock().expect("no order has failed").take() {
+            drop((orders, answers));
+            process.wait().expect("the supervisor ends");
+        }
     }
 
     fn start() -> Self {
         if std::env::var_os("USE_KUBECONFIG").is_some() {
             let kubeconfig = std::env::var_os("KUBECONFIG").expect("USE_KUBECONFIG goes with KUBECONFIG").into();
-            return Self { kubeconfig, audit_log: None, kubectl: "kubectl".into(), pids: BTreeMap::new(), _supervisor: None };
+            let (kubectl, pids) = ("kubectl".into(), BTreeMap::new());
+            return Self { kubeconfig, audit_log: None, kubectl, pids, supervisor: Mutex::default() };
         }
-        let mut supervisor = Command::new(assets().join("controlplane"))
+        let mut process = Command::new(assets().join("controlplane"))
             .args(["up", "--audit", "--until-stdin-closes"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the supervisor starts");
         let mut line = String::new();
-        let stdout = supervisor.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the supervisor reports");
+        let orders = process.stdin.take().expect("piped");
+        let mut answers = BufReader::new(process.stdout.take().expect("piped"));
+        answers.read_line(&mut line).expect("the supervisor reports");
         let report: Report = serde_json::from_str(&line).expect("the control plane came up; its log is above");
         let kubectl = report.assets.join("kubectl");
         Self {
@@ -78,7 +117,7 @@ impl ControlPlane {
             audit_log: report.audit_log,
             kubectl,
             pids: report.pids,
-            _supervisor: Some(supervisor),
+            supervisor: Mutex::new(Some(Supervisor { process, orders, answers })),
         }
     }
 
@@ -101,7 +140,8 @@ fn assets() -> PathBuf {
     String::from_utf8(output.stdout).expect("a path").trim_end().into()
 }
 
-async fn install_crd(control_plane: &ControlPlane) {
+/// Installs the CRD and waits until its resources are served.
+pub async fn install_crd(control_plane: &ControlPlane) {
     let crds = Api::<CustomResourceDefinition>::all(control_plane.admin().await);
     let name = UkgProConnection::crd_name();
     crds.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(api::crd())).await.expect("the CRD is accepted");

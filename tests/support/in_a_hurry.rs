@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kube::Config;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use ukgpro_operator::clock::Clock;
@@ -15,6 +16,7 @@ use ukgpro_operator::ledger::Limits;
 use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::watchdog::deadlines::Deadlines;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
 
 pub struct InAHurry {
@@ -24,14 +26,15 @@ pub struct InAHurry {
 }
 
 impl InAHurry {
-    pub async fn start(kubeconfig: &Path, namespace: &str, factor: u32) -> Self {
+    pub async fn start(kubeconfig: &Path, namespace: &str, factor: u32, deadlines: Deadlines) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration");
-        let client = Client::try_from(config).expect("a client");
+        let client = ClientBuilder::try_from(config).expect("a client").with_layer(&deadlines).build();
         let clock = Clock::simulated(factor);
         let settings = Settings {
             namespaces: vec![namespace.to_owned()],
             selector: None,
+            controller_class: None,
             secret_watch: SecretWatch::All,
             system_namespace: namespace.to_owned(),
             ledger_secret: "ukgpro-operator-ledger".to_owned(),

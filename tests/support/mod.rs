@@ -7,6 +7,8 @@ pub mod control_plane;
 pub mod in_a_hurry;
 pub mod operator;
 pub mod simulator;
+pub mod wire;
+pub mod witness;
 pub mod world;
 
 pub use world::World;

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -22,11 +23,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
 use ukgpro_operator::conditions;
+use ukgpro_operator::watchdog::deadlines::Deadlines;
 
 use super::control_plane::ControlPlane;
 use super::in_a_hurry::InAHurry;
 use super::operator::{Operator, with_hosts};
 use super::simulator::{Account, Simulator};
+use super::wire::Wire;
 
 /// Longer than anything takes on a busy machine; a test that waits for it has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -50,7 +53,11 @@ pub struct World {
 impl World {
     /// A namespace with the simulator's CA in ConfigMap `simulator-ca`, the account's Secret, and rights for an operator.
     pub async fn new(name: &str) -> Self {
-        let control_plane = ControlPlane::shared();
+        Self::on(ControlPlane::shared(), name).await
+    }
+
+    /// The same on a certain control plane.
+    pub async fn on(control_plane: &'static ControlPlane, name: &str) -> Self {
         let admin = control_plane.admin().await;
         let tag = format!("{:08x}", RandomState::new().hash_one(name) as u32);
         let namespace = format!("e2e-{name}-{tag}");
@@ -68,7 +75,12 @@ impl World {
     /// The same with so many namespaces more, and an operator of the whole cluster that looks after this world's connections only: they
     /// have the label `world` with the name of its namespace.
     pub async fn spread(name: &str, more: usize) -> Self {
-        let mut world = Self::new(name).await;
+        Self::spread_on(ControlPlane::shared(), name, more).await
+    }
+
+    /// The same on a certain control plane.
+    pub async fn spread_on(control_plane: &'static ControlPlane, name: &str, more: usize) -> Self {
+        let mut world = Self::on(control_plane, name).await;
         world.elsewhere = (1..=more).map(|n| format!("{}-{n}", world.namespace)).collect();
         for namespace in &world.elsewhere {
             world.create_namespace(namespace).await;
@@ -153,16 +165,30 @@ impl World {
         self.start_operator(&with_hosts(), &[], &[("HOSTS", path.to_str().expect("a path"))])
     }
 
+    /// An operator that reaches the API server by this way.
+    pub fn operator_by(&self, wire: &Wire) -> Operator {
+        self.start_operator_as(&wire.kubeconfig(&self.kubeconfig), &[], &[], &[])
+    }
+
     fn start_operator(&self, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
+        self.start_operator_as(&self.kubeconfig, program, flags, variables)
+    }
+
+    fn start_operator_as(&self, kubeconfig: &Path, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
         let log = self.directory.path().join("operator.log");
         let scope = ["--namespace", &self.namespace];
         let flags = [if self.elsewhere.is_empty() { scope.as_slice() } else { &[] }, flags].concat();
-        Operator::start(program, &self.kubeconfig, &self.namespace, &log, &flags, variables)
+        Operator::start(program, kubeconfig, &self.namespace, &log, &flags, variables)
     }
 
     /// This operator's own code in the test's own process, with a clock that goes so many times faster.
     pub async fn operator_in_a_hurry(&self, factor: u32) -> InAHurry {
-        InAHurry::start(&self.kubeconfig, &self.namespace, factor).await
+        InAHurry::start(&self.kubeconfig, &self.namespace, factor, Deadlines::default()).await
+    }
+
+    /// The same with the real clock, by this way to the API server and with these deadlines on it.
+    pub async fn operator_in_process(&self, wire: &Wire, deadlines: Deadlines) -> InAHurry {
+        InAHurry::start(&wire.kubeconfig(&self.kubeconfig), &self.namespace, 1, deadlines).await
     }
 
     /// The port and domain of this world's simulator.
@@ -225,9 +251,21 @@ impl World {
             .expect("the Secret is applied");
     }
 
+    /// Creates or replaces a ConfigMap.
+    pub async fn put_config_map(&self, name: &str, data: Value) {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+        let params = PatchParams::apply("tests").force();
+        self.api::<ConfigMap>().patch(name, &params, &Patch::Apply(&map)).await.expect("the ConfigMap is applied");
+    }
+
     /// Merges into the Secret, as an edit in place.
     pub async fn edit_secret(&self, patch: Value) {
-        self.secrets().patch(SECRET, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the Secret is edited");
+        self.edit_secret_named(SECRET, patch).await;
+    }
+
+    /// Merges into a Secret.
+    pub async fn edit_secret_named(&self, name: &str, patch: Value) {
+        self.secrets().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the Secret is edited");
     }
 
     /// Replaces the rules of the operator's Role, for as long as a test wants it to have fewer.
@@ -283,6 +321,35 @@ impl World {
             conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.reason == reason)
         };
         self.wait_for_of(name, reason, is).await
+    }
+
+    /// The connection as the API server has it, with whatever a status holds.
+    pub async fn stored(&self, name: &str) -> DynamicObject {
+        self.as_stored().get(name).await.expect("the connection is there")
+    }
+
+    /// The same as it was written when its status, of its spec in this generation, first gave this reason in `Ready`.
+    pub async fn wait_for_stored(&self, name: &str, reason: &str, generation: i64) -> DynamicObject {
+        let is = |stored: Option<&DynamicObject>| {
+            stored.is_some_and(|stored| {
+                let status = &stored.data["status"];
+                let ready = status["conditions"].as_array().and_then(|list| list.iter().find(|each| each["type"] == "Ready"));
+                [status["observedGeneration"].as_i64(), stored.metadata.generation] == [Some(generation); 2]
+                    && ready.is_some_and(|ready| ready["reason"] == reason)
+            })
+        };
+        match tokio::time::timeout(DEADLINE, await_condition(self.as_stored(), name, is)).await {
+            Ok(found) => found.expect("a watch").expect("the connection is there"),
+            Err(_) => {
+                let status = self.stored(name).await.data;
+                panic!("waited for {reason} in vain; there is\n{status:#}\nand the operator said\n{}", self.operator_log());
+            }
+        }
+    }
+
+    fn as_stored(&self) -> Api<DynamicObject> {
+        let kind = ApiResource::erase::<UkgProConnection>(&());
+        Api::namespaced_with(self.admin.clone(), &self.namespace, &kind)
     }
 
     /// Waits until this is so.
@@ -365,8 +432,32 @@ impl World {
         std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
     }
 
+    /// What the operator that was started last says of itself to Prometheus.
+    pub async fn metrics(&self) -> String {
+        let log = self.operator_log();
+        let started = log.lines().rfind(|line| line.contains("\"started\"")).expect("it has started");
+        let started: Value = serde_json::from_str(started).expect("JSON");
+        let url = format!("http://{}/metrics", started["metrics"].as_str().expect("an address"));
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        http.get(url).send().await.expect("an answer").text().await.expect("a text")
+    }
+
+    /// The time by which the operator wrote its last line.
+    pub fn operator_time(&self) -> Timestamp {
+        let log = self.operator_log();
+        let last: Value = log.lines().rev().find_map(|line| serde_json::from_str(line).ok()).expect("a line");
+        last["timestamp"].as_str().and_then(|time| time.parse().ok()).expect("a time")
+    }
+
     /// What must hold whatever a test was about; each test ends with it.
     pub async fn finish(self) {
+        self.assert_nothing_got_out(&[&self.account]).await;
+        self.assert_no_request_refused();
+        self.finish_without_operator().await;
+    }
+
+    /// Neither a person's data nor a credential of these accounts is anywhere where it must not be.
+    pub async fn assert_nothing_got_out(&self, accounts: &[&Account]) {
         let counters = self.simulator.counters().await;
         assert_eq!(counters["personRecords"], 0, "a person's data crossed the wire");
         assert_eq!(counters["strictness"], json!([]), "UKG Pro would have refused or dropped something");
@@ -376,18 +467,21 @@ impl World {
             serde_json::to_string(&self.api::<Event>().list(&ListParams::default()).await.expect("a list").items),
         ];
         let texts = [log.clone(), objects.map(|text| text.expect("JSON")).join("\n")];
-        for form in self.account.forms() {
+        for form in accounts.iter().flat_map(|account| account.forms()) {
             assert!(texts.iter().all(|text| !text.contains(&form)), "a credential got out, as {form}");
         }
         assert!(!log.contains("panicked"), "{log}");
-        self.assert_no_request_refused();
-        self.finish_without_operator().await;
     }
 
     /// Leaves nothing behind.
     pub async fn finish_without_operator(self) {
+        self.finish_but_for(&[]).await;
+    }
+
+    /// The same where these namespaces have gone already.
+    pub async fn finish_but_for(self, gone: &[String]) {
         let params = DeleteParams::default();
-        for namespace in self.elsewhere.iter().chain([&self.namespace]) {
+        for namespace in self.elsewhere.iter().chain([&self.namespace]).filter(|namespace| !gone.contains(namespace)) {
             Api::<Namespace>::all(self.admin.clone()).delete(namespace, &params).await.expect("deleted");
         }
         if !self.elsewhere.is_empty() {
@@ -396,7 +490,8 @@ impl World {
         }
     }
 
-    fn assert_no_request_refused(&self) {
+    /// The operator has asked for nothing that it has no right to.
+    pub fn assert_no_request_refused(&self) {
         let audited = self.audited();
         for entry in &audited {
             assert_ne!(entry["responseStatus"]["code"], 403, "{} {}", entry["verb"], entry["requestURI"]);
@@ -405,7 +500,7 @@ impl World {
     }
 
     /// The operator's requests, as the API server has logged them; none with somebody's own cluster.
-    fn audited(&self) -> Vec<Value> {
+    pub fn audited(&self) -> Vec<Value> {
         let Some(audit_log) = &self.control_plane.audit_log else { return Vec::new() };
         let user = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", self.namespace);
         let log = std::fs::read_to_string(audit_log).expect("the audit log");
@@ -413,7 +508,8 @@ impl World {
         log.lines().filter(|line| line.contains(&user)).filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    fn api<K>(&self) -> Api<K>
+    /// The objects of a kind in this namespace.
+    pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {

@@ -44,6 +44,7 @@ fn what_the_api_server_would_refuse_is_told_by_field() {
         ),
         ("permision", json!([]), "spec has a field that does not exist; the nearest there is: permissions"),
         ("hunter2-zq", json!("x"), "spec has a field that does not exist"),
+        ("controllerClass", json!("a.b"), "spec.controllerClass: controllerClass is not the name of a class"),
         ("interval", json!("30s"), "spec.interval: interval is not a duration from 1m to 24h"),
         ("interval", json!("ten"), "spec.interval: interval is not a duration"),
         ("interval", json!("5"), "spec.interval: interval is not a duration"),

@@ -19,6 +19,7 @@ pub(crate) fn connection() -> UkgProConnection {
         failure_threshold: 3,
         candidate_secret_ref: None,
         suspend: false,
+        controller_class: None,
     };
     let mut connection = UkgProConnection::new("acme", spec);
     connection.metadata.namespace = Some("hr".to_owned());
@@ -309,6 +310,34 @@ fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
 
     let fresh = decide(&connection_with(None), &Observation::Suspended, at(60)).status;
     assert_eq!((fresh.state.as_str(), status_of(&fresh, "Ready")), ("Unknown", "Unknown"));
+}
+
+#[test]
+fn a_workload_can_bind_while_the_secret_that_is_named_holds_a_login() {
+    let bound = |connection: &UkgProConnection, observation| {
+        let status = decide(connection, &observation, at(60)).status;
+        status.binding.map(|binding| binding.name)
+    };
+    let named = || Some("acme-ukg-pro".to_owned());
+    let without_a_login = |reason| matches!(reason, Reason::SecretNotFound | Reason::SecretKeyMissing);
+    let not_looked_at = |reason| {
+        use Reason::*;
+        matches!(reason, EndpointInvalid | DomainNotAllowed | CaInvalid | PermissionUnknown | Suspended)
+    };
+    for reason in observable() {
+        let first = bound(&connection_with(None), observation_of(reason));
+        assert_eq!(first, named().filter(|_| !without_a_login(reason) && !not_looked_at(reason)), "{reason:?} at first");
+        let active = connection_with(Some(Reason::AllPermissionsGranted));
+        let later = bound(&active, observation_of(reason));
+        assert_eq!(later, named().filter(|_| !without_a_login(reason)), "{reason:?} of an active connection");
+        let mut renamed = active;
+        renamed.spec.secret_ref.name = "acme-next".to_owned();
+        let next = bound(&renamed, observation_of(reason));
+        let expected = first.map(|_| "acme-next".to_owned());
+        assert_eq!(next, expected, "{reason:?} with another Secret named");
+    }
+    let broken = Observation::Unresolved(Unresolved::SecretValueNotText("password".to_owned()));
+    assert_eq!(bound(&connection_with(Some(Reason::AllPermissionsGranted)), broken), None);
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! A connection as it is read from the API server and as it is kept.
+//!
+//! **Bound.** Of ten thousand connections all are kept, so what is kept of one is small: what is asked often (its version, verdict,
+//! request) as it is, the rest as the text a check reads again. Managed fields, labels and annotations are left out while reading: the
+//! managed fields alone are as large as all the rest.
+
+use std::fmt;
+
+use kube::Resource;
+use kube::core::ObjectMeta;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::ConnectionRef;
+use crate::api::{REQUESTED_AT, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
+use crate::conditions::{self, READY};
+
+/// A connection as the API server sends it: read as far as it can be, so that one that cannot does not stop the others.
+#[derive(Clone)]
+pub struct Listed {
+    /// Without what no step reads.
+    metadata: ObjectMeta,
+    /// `None` where spec or status cannot be read: the CRD refuses such, but may have been another when they were stored.
+    connection: Option<Box<(UkgProConnectionSpec, Option<UkgProConnectionStatus>)>>,
+}
+
+impl Listed {
+    /// The connection; its namespace and name where it cannot be read.
+    pub fn read(self) -> Result<UkgProConnection, ConnectionRef> {
+        match self.connection {
+            Some(read) => {
+                let (spec, status) = *read;
+                Ok(UkgProConnection { metadata: self.metadata, spec, status })
+            }
+            None => Err(ConnectionRef::new(self.metadata.namespace.as_deref(), self.metadata.name.as_deref())),
+        }
+    }
+}
+
+#[cfg(test)]
+impl From<UkgProConnection> for Listed {
+    fn from(UkgProConnection { metadata, spec, status }: UkgProConnection) -> Self {
+        Self { metadata, connection: Some(Box::new((spec, status))) }
+    }
+}
+
+/// What is read of an object.
+#[derive(Deserialize)]
+struct Wire {
+    metadata: WireMetadata,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    annotations: Option<WireAnnotations>,
+}
+
+#[derive(Deserialize)]
+struct WireAnnotations {
+    #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
+    requested_at: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
+        if metadata.name.is_none() {
+            return Err(D::Error::missing_field("metadata.name"));
+        }
+        let annotation = metadata.annotations.and_then(|annotations| annotations.requested_at);
+        let metadata = ObjectMeta {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            generation: metadata.generation,
+            annotations: annotation.map(|value| [(REQUESTED_AT.to_owned(), value)].into()),
+            ..ObjectMeta::default()
+        };
+        let spec = serde_json::from_value(spec).ok();
+        let status = serde_json::from_value(status).ok();
+        let connection = spec.zip(status).map(Box::new);
+        Ok(Self { metadata, connection })
+    }
+}
+
+/// As any other kind, for the API's paths and for watches.
+impl Resource for Listed {
+    type DynamicType = ();
+    type Scope = <UkgProConnection as Resource>::Scope;
+
+    fn kind(of: &()) -> std::borrow::Cow<'_, str> {
+        UkgProConnection::kind(of)
+    }
+
+    fn group(of: &()) -> std::borrow::Cow<'_, str> {
+        UkgProConnection::group(of)
+    }
+
+    fn version(of: &()) -> std::borrow::Cow<'_, str> {
+        UkgProConnection::version(of)
+    }
+
+    fn plural(of: &()) -> std::borrow::Cow<'_, str> {
+        UkgProConnection::plural(of)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Without the spec, which a log has no use for.
+impl fmt::Debug for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listed").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
+}
+
+/// What makes a connection new: another object, another spec, another request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edition {
+    /// Which object of the name.
+    pub uid: Box<str>,
+    generation: Option<i64>,
+    requested_at: Option<Box<str>>,
+}
+
+/// A connection, small.
+#[derive(Debug)]
+pub struct Kept {
+    /// What makes it new.
+    pub edition: Edition,
+    /// Its `resourceVersion`.
+    pub version: Box<str>,
+    /// The verdict, if it is one of the vocabulary.
+    pub state: Option<Verdict>,
+    /// The reason of its condition Ready, if it is one of the vocabulary.
+    pub reason: Option<Reason>,
+    /// Spec and status.
+    text: Box<[u8]>,
+}
+
+impl Kept {
+    /// What is kept of a connection.
+    pub fn of(connection: &UkgProConnection) -> Self {
+        let metadata = &connection.metadata;
+        let status = connection.status.as_ref();
+        let ready = status.and_then(|status| conditions::find(&status.conditions, READY));
+        let text = serde_json::to_vec(&(&connection.spec, status)).expect("types with plain text keys can be written");
+        Self {
+            edition: Edition {
+                uid: metadata.uid.as_deref().unwrap_or_default().into(),
+                generation: metadata.generation,
+                requested_at: connection.requested_at().map(Into::into),
+            },
+            version: metadata.resource_version.as_deref().unwrap_or_default().into(),
+            state: status.and_then(|status| Verdict::ALL.into_iter().find(|known| known.as_str() == status.state)),
+            reason: ready.and_then(|ready| Reason::ALL.iter().copied().find(|known| known.as_str() == ready.reason)),
+            text: text.into(),
+        }
+    }
+
+    /// The connection of this name, as a check wants it.
+    pub fn connection(&self, reference: &ConnectionRef) -> UkgProConnection {
+        let (spec, status) = serde_json::from_slice(&self.text).expect("it is what was written");
+        let Edition { uid, generation, requested_at } = &self.edition;
+        let metadata = ObjectMeta {
+            name: Some(reference.name().to_owned()),
+            namespace: Some(reference.namespace().to_owned()),
+            uid: Some(uid.as_ref().to_owned()),
+            resource_version: Some(self.version.as_ref().to_owned()),
+            generation: *generation,
+            annotations: requested_at.as_deref().map(|value| [(REQUESTED_AT.to_owned(), value.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        UkgProConnection { metadata, spec, status }
+    }
+}

@@ -1,0 +1,97 @@
+//! Every example is one that an API server takes, field by field, with the CRDs of the projects whose kinds it uses.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::discovery::{Scope, oneshot};
+use serde_json::{Value, json};
+
+use crate::support::World;
+use crate::support::world::SECRET;
+
+/// Kinds whose CRDs are not to be had as Go modules. Of the first three, tests/gitops reads the types strictly.
+const WITHOUT_A_CRD: [&str; 4] = ["HelmRelease", "Alert", "Provider", "ServiceBinding"];
+/// Groups of others' kinds whose CRDs `tests/gitops/crds.sh` finds.
+const OTHERS: [&str; 5] =
+    ["source.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io", "external-secrets.io", "bitnami.com", "argoproj.io"];
+
+#[tokio::test]
+async fn the_api_server_takes_every_example_to_the_last_field() {
+    let world = World::new("examples").await;
+    // An example has one of this name.
+    world.secrets().delete(SECRET, &DeleteParams::default()).await.expect("deleted");
+    // Nobody's own cluster gets CRDs from a test.
+    let others = world.control_plane.audit_log.is_some();
+    if others {
+        install_crds(&world).await;
+    }
+    let mut tried = Vec::new();
+    for path in yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")) {
+        let text = std::fs::read_to_string(&path).expect("a file");
+        for document in text.split("\n---\n") {
+            let manifest: Value =
+                serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let (Some(version), Some(kind)) = (manifest["apiVersion"].as_str(), manifest["kind"].as_str()) else { continue };
+            let (group, version) = version.split_once('/').unwrap_or(("", version));
+            if WITHOUT_A_CRD.contains(&kind) || (!others && OTHERS.contains(&group)) {
+                continue;
+            }
+            let taken = try_out(&world, &GroupVersionKind::gvk(group, version, kind), manifest.clone()).await;
+            assert!(taken.is_ok(), "{}: {kind} {}: {}", path.display(), manifest["metadata"]["name"], taken.unwrap_err());
+            tried.push(kind.to_owned());
+        }
+    }
+    for kind in ["UkgProConnection", "Secret", "Deployment"] {
+        assert!(tried.iter().any(|each| each == kind), "no example has a {kind}");
+    }
+    for kind in ["Kustomization", "Application", "ExternalSecret", "SealedSecret", "OCIRepository"] {
+        assert!(!others || tried.iter().any(|each| each == kind), "no example has a {kind}");
+    }
+    // And it would not take what is not so.
+    let wrong = json!({"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection", "metadata": {"name": "acme"},
+        "spec": {"secretRef": {"name": "acme"}, "intervall": "10m"}});
+    let refused = try_out(&world, &GroupVersionKind::gvk("ukgpro.dev", "v1alpha1", "UkgProConnection"), wrong).await;
+    assert!(refused.is_err_and(|error| error.contains("intervall")));
+    world.finish_without_operator().await;
+}
+
+/// Applies it, in this world's namespace, as a dry run in which nothing may be unknown.
+async fn try_out(world: &World, kind: &GroupVersionKind, mut manifest: Value) -> Result<(), String> {
+    let (resource, capabilities) = oneshot::pinned_kind(&world.admin, kind).await.map_err(|error| error.to_string())?;
+    let api: Api<DynamicObject> = match capabilities.scope {
+        Scope::Cluster => Api::all_with(world.admin.clone(), &resource),
+        Scope::Namespaced => {
+            manifest["metadata"]["namespace"] = json!(world.namespace);
+            Api::namespaced_with(world.admin.clone(), &world.namespace, &resource)
+        }
+    };
+    let name = manifest["metadata"]["name"].as_str().expect("a name").to_owned();
+    let params = PatchParams::apply("tests").force().dry_run().validation_strict();
+    api.patch(&name, &params, &Patch::Apply(&manifest)).await.map(drop).map_err(|error| error.to_string())
+}
+
+fn yaml_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let (directories, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    let mut found: Vec<_> = files.chain(directories.iter().flat_map(|directory| yaml_files(directory))).collect();
+    found.sort();
+    found
+}
+
+async fn install_crds(world: &World) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gitops/crds.sh");
+    let output = Command::new(script).stderr(Stdio::inherit()).output().expect("crds.sh runs");
+    assert!(output.status.success(), "crds.sh failed");
+    let files = String::from_utf8(output.stdout).expect("text");
+    let files: Vec<_> = files.lines().flat_map(|file| ["--filename", file]).collect();
+    for arguments in [
+        [&["apply", "--server-side"], files.as_slice()].concat(),
+        [&["wait", "--for=condition=Established", "--timeout=60s"], files.as_slice()].concat(),
+    ] {
+        let (succeeded, said) = world.kubectl(&arguments).await;
+        assert!(succeeded, "{said}");
+    }
+}

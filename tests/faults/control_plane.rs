@@ -1,0 +1,151 @@
+//! The control plane breaks.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, CustomResourceExt};
+use serde_json::{Value, json};
+use ukgpro_operator::api::UkgProConnection;
+
+use crate::fleet::{Fleet, GOOD, LACKING, WRONG, connection};
+use crate::support::World;
+use crate::support::control_plane::{ControlPlane, install_crd};
+use crate::{Given, Recovery};
+
+/// Killed, away until the operator has noticed, and back; what is edited then is seen though every watch has to begin anew.
+pub async fn api_server_killed_and_restarted(given: Given) -> Recovery {
+    let world = World::on(given.control_plane, "api-server").await;
+    let operator = world.operator();
+    let fleet = Fleet::settled(&world).await;
+    let rounds = if given.brief { 1 } else { 3 };
+    let mut longest = Duration::ZERO;
+    for round in 1..=rounds {
+        let noticed = || world.operator_log().matches("watch interrupted").count();
+        let before = noticed();
+        // A check is under way, and cannot write what it finds.
+        let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
+        world.simulator.faults(slow).await;
+        fleet.touch().await;
+        given.control_plane.order("kill kube-apiserver").await;
+        world.wait_until("the operator to notice", async || noticed() >= before + 2 * round).await;
+        given.control_plane.order("start kube-apiserver").await;
+        world.simulator.faults(json!([])).await;
+        let back = Instant::now();
+        fleet.touch().await;
+        fleet.caught_up(&world).await;
+        longest = longest.max(back.elapsed());
+    }
+    fleet.verify(&world, 0).await;
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+    Recovery::within(longest).noting(format!("longest of {rounds}, with checks under way at each kill"))
+}
+
+/// With it go all connections; what is known of refused logins stays.
+pub async fn crd_deleted_and_recreated(given: Given) -> Recovery {
+    let world = World::on(given.control_plane, "crd").await;
+    let operator = world.operator();
+    let fleet = Fleet::settled(&world).await;
+    let crds = Api::<CustomResourceDefinition>::all(world.admin.clone());
+    let name = UkgProConnection::crd_name();
+    crds.delete(name, &DeleteParams::default()).await.expect("deleted");
+    world.wait_until("the end of the CRD", async || matches!(crds.get_opt(name).await, Ok(None))).await;
+    world.wait_until("the operator to notice", async || world.operator_log().contains("answered 404")).await;
+    install_crd(given.control_plane).await;
+    let back = Instant::now();
+    for name in [GOOD, WRONG, LACKING] {
+        world.apply(&connection(&world, name)).await.expect("accepted");
+    }
+    fleet.settle(&world).await;
+    let recovered = back.elapsed();
+    fleet.touch().await;
+    fleet.caught_up(&world).await;
+    // Those that work were made anew, and so logged in anew.
+    fleet.verify(&world, 1).await;
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+    Recovery::within(recovered).noting("re-created connections have their verdicts; the refused one by the ledger")
+}
+
+/// The API server is there and answers nothing that needs its store.
+pub async fn etcd_stopped_for_a_minute(given: Given) -> Recovery {
+    let world = World::on(given.control_plane, "etcd").await;
+    let operator = world.operator();
+    let fleet = Fleet::settled(&world).await;
+    let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
+    world.simulator.faults(slow).await;
+    fleet.touch().await;
+    given.control_plane.order("stop etcd").await;
+    // The minute is the fault.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let failed = world.operator_log().matches("check not finished").count();
+    given.control_plane.order("cont etcd").await;
+    let back = Instant::now();
+    world.simulator.faults(json!([])).await;
+    fleet.caught_up(&world).await;
+    let recovered = back.elapsed();
+    fleet.touch().await;
+    fleet.caught_up(&world).await;
+    fleet.verify(&world, 0).await;
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+    Recovery::within(recovered).noting(format!("{failed} checks had not been written meanwhile"))
+}
+
+/// The operator stands still while much changes, etcd forgets how, and the API server, started anew, does not know either: a watch from
+/// the version it last saw is answered by 410 Gone, and everything has to be listed again.
+pub async fn versions_compacted_while_it_stood_still(given: Given) -> Recovery {
+    let world = World::on(given.control_plane, "compacted").await;
+    let operator = world.operator();
+    let fleet = Fleet::settled(&world).await;
+    let gone = connection(&world, "gone");
+    world.apply(&gone).await.expect("accepted");
+    world.wait_for_reason_of("gone", "SecretNotFound").await;
+    signal(operator.id(), "STOP");
+    fleet.touch().await;
+    world.connections().delete("gone", &DeleteParams::default()).await.expect("deleted");
+    for n in 0..20 {
+        let label = json!({"metadata": {"labels": {"n": n.to_string()}}});
+        world.connections().patch(LACKING, &PatchParams::default(), &Patch::Merge(&label)).await.expect("edited");
+    }
+    let revision = compact(given.control_plane).await;
+    given.control_plane.order("kill kube-apiserver").await;
+    given.control_plane.order("start kube-apiserver").await;
+    signal(operator.id(), "CONT");
+    let back = Instant::now();
+    fleet.caught_up(&world).await;
+    let recovered = back.elapsed();
+    world.wait_until("a watch that was answered by 410", async || world.operator_log().contains("answered 410")).await;
+    // What went meanwhile has gone for the operator too.
+    fleet.touch().await;
+    fleet.caught_up(&world).await;
+    fleet.verify(&world, 0).await;
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("name=\"good\"") && !metrics.contains("name=\"gone\""), "{metrics}");
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+    Recovery::within(recovered).noting(format!("compacted at revision {revision}; 410, and a relist"))
+}
+
+pub fn signal(pid: u32, signal: &str) {
+    let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Has etcd forget all versions but the last; gives its number.
+async fn compact(control_plane: &ControlPlane) -> u64 {
+    let etcd = control_plane.pids["etcd"];
+    let command = std::fs::read_to_string(format!("/proc/{etcd}/cmdline")).expect("etcd runs");
+    let url = command.split('\0').find_map(|flag| flag.strip_prefix("--listen-client-urls=")).expect("an address");
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = async |path: &str, body: Value| -> Value {
+        let answer = http.post(format!("{url}{path}")).body(body.to_string()).send().await.expect("etcd answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        serde_json::from_str(&answer.text().await.expect("a text")).expect("JSON")
+    };
+    let found = post("/v3/kv/range", json!({"key": "Lw=="})).await;
+    let revision = found["header"]["revision"].as_str().expect("a revision").to_owned();
+    post("/v3/kv/compaction", json!({"revision": revision, "physical": true})).await;
+    revision.parse().expect("a number")
+}

@@ -1,0 +1,243 @@
+//! Connections whose verdicts are known beforehand, what befalls them while something breaks, and what must hold when it is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use ukgpro_operator::api::{REQUESTED_AT, UkgProConnection, UkgProConnectionStatus};
+
+use crate::support::World;
+use crate::support::simulator::{Account, HOST};
+use crate::support::witness::Witness;
+
+/// Longer than any recovery takes: the longest wait after a failed check is two minutes, and a busy machine adds to it.
+pub const DEADLINE: Duration = Duration::from_secs(240);
+
+/// Works.
+pub const GOOD: &str = "good";
+/// Has a password that UKG Pro refuses.
+pub const WRONG: &str = "wrong";
+/// Lacks a permission.
+pub const LACKING: &str = "lacking";
+
+/// What each is to be told.
+pub const RIGHT: [(&str, &str); 3] = [(GOOD, "Active"), (WRONG, "Unauthorized"), (LACKING, "Forbidden")];
+
+/// One connection of each kind, with an account of its own each, and a witness of every verdict they ever get.
+///
+/// No check is due by itself for as long as a test lasts, so that each login can be accounted for.
+pub struct Fleet {
+    connections: Api<UkgProConnection>,
+    secrets: Api<Secret>,
+    accounts: BTreeMap<&'static str, Account>,
+    /// How often something was edited that is worth a login of those that may have one.
+    touched: AtomicU64,
+    witness: Witness,
+}
+
+impl Fleet {
+    /// Creates them for an operator that runs, and waits for their verdicts.
+    pub async fn settled(world: &World) -> Self {
+        let fleet = Self::created_with(world, &[]).await;
+        fleet.settle(world).await;
+        fleet
+    }
+
+    /// Waits for their verdicts.
+    pub async fn settle(&self, world: &World) {
+        for (name, state) in RIGHT {
+            world.wait_for_of(name, state, |status| status.state == state).await;
+        }
+    }
+
+    /// Creates them, with these labels.
+    pub async fn created_with(world: &World, labels: &[(&str, &str)]) -> Self {
+        let mut accounts = BTreeMap::new();
+        for name in [GOOD, WRONG, LACKING] {
+            let tag = format!("{}-{name}", world.namespace);
+            let mut account = Account { customer_api_key: world.account.customer_api_key.clone(), ..Account::unique(&tag) };
+            account.user_api_key = format!("UKEY{}{name}", world.account.customer_api_key);
+            if name == LACKING {
+                account.permissions.clear();
+            }
+            accounts.insert(name, account);
+        }
+        play(world, accounts.values(), &[HOST]).await;
+        for (name, account) in &accounts {
+            let [username, password, customer_api_key, user_api_key] = account.secrets();
+            let password = if *name == WRONG { "not-the-password" } else { password };
+            let data = json!({"username": username, "password": password, "customerApiKey": customer_api_key,
+                "userApiKey": user_api_key});
+            world.put_secret_named(name, data).await;
+            let mut manifest = connection(world, name);
+            manifest["metadata"]["labels"] = labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+            world.apply(&manifest).await.expect("accepted");
+        }
+        let (connections, secrets) = (world.connections(), world.secrets());
+        let witness = Witness::of(connections.clone());
+        Self { connections, secrets, accounts, touched: AtomicU64::new(0), witness }
+    }
+
+    /// Has the simulator play these accounts beside its own.
+    pub async fn play_beside(&self, world: &World, accounts: &[Account]) {
+        play(world, self.accounts.values().chain(accounts), &[HOST]).await;
+    }
+
+    /// Has each of them looked at: the first is asked for, the second has its Secret edited, the third its spec.
+    pub async fn touch(&self) {
+        let n = self.touched.fetch_add(1, Ordering::SeqCst) + 1;
+        let params = PatchParams::default();
+        let asked = json!({"metadata": {"annotations": {REQUESTED_AT: n.to_string()}}});
+        self.connections.patch(GOOD, &params, &Patch::Merge(&asked)).await.expect("asked");
+        let labelled = json!({"metadata": {"labels": {"touched": n.to_string()}}});
+        self.secrets.patch(WRONG, &params, &Patch::Merge(&labelled)).await.expect("labelled");
+        let edited = json!({"spec": {"timeout": format!("{}s", 30 + n)}});
+        self.connections.patch(LACKING, &params, &Patch::Merge(&edited)).await.expect("edited");
+    }
+
+    /// Waits until every edit so far is in a status; gives how long that took.
+    pub async fn caught_up(&self, world: &World) -> Duration {
+        let begun = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            ticks.tick().await;
+            let behind = self.behind().await;
+            if behind.is_empty() {
+                return begun.elapsed();
+            }
+            if begun.elapsed() > DEADLINE {
+                panic!("lost updates after {DEADLINE:?}: {behind:?}; the operator said\n{}", world.operator_log());
+            }
+        }
+    }
+
+    /// Those whose status is not about what stands there now; all where nothing can be read.
+    async fn behind(&self) -> Vec<String> {
+        let params = ListParams::default();
+        let (Ok(connections), Ok(secrets)) = (self.connections.list(&params).await, self.secrets.list(&params).await) else {
+            return vec!["nothing can be read".to_owned()];
+        };
+        let version = |name: &str| {
+            let secret = secrets.items.iter().find(|secret| secret.name_any() == name);
+            secret.and_then(|secret| secret.metadata.resource_version.clone())
+        };
+        let mut behind: BTreeSet<&str> = self.accounts.keys().copied().collect();
+        for connection in &connections.items {
+            let Some(status) = &connection.status else { continue };
+            let is_told = status.observed_generation == connection.metadata.generation
+                && status.secret_resource_version == version(&connection.spec.secret_ref.name)
+                && connection.open_request().is_none();
+            if is_told {
+                behind.remove(connection.name_any().as_str());
+            }
+        }
+        behind.into_iter().map(str::to_owned).collect()
+    }
+
+    /// What must hold after any fault: each verdict that was ever given is the right one, no login was spent that nobody asked for, and
+    /// nothing got out.
+    ///
+    /// `repeated` is how often a login of those that may have one was worth repeating besides, as after they were made anew.
+    pub async fn verify(&self, world: &World, repeated: u64) {
+        self.verify_verdicts(world, false).await;
+        self.verify_logins(world, repeated).await;
+    }
+
+    /// The same where the operator was killed again and again, and each of its lives found other wrong values: none of them was sent
+    /// twice. Gives the logins with wrong values.
+    pub async fn verify_killed(&self, world: &World, kills: u64) -> u64 {
+        self.verify_verdicts(world, true).await;
+        let touched = self.touched.load(Ordering::SeqCst);
+        for (name, account) in &self.accounts {
+            let (attempts, refused) = world.simulator.logins(account).await;
+            if *name == WRONG {
+                assert!(attempts <= 1 + kills, "{attempts} logins with {} wrong values", 1 + kills);
+                continue;
+            }
+            // One that works is repeated when nobody knows how it ended.
+            assert!(attempts <= 1 + touched + kills && refused == 0, "{attempts} logins of {name}, {refused} refused");
+        }
+        world.simulator.logins(&self.accounts[WRONG]).await.0
+    }
+
+    /// Whether each state and event that was ever seen is right; that it cannot be told may be said where logins were cut off.
+    async fn verify_verdicts(&self, world: &World, cut_off: bool) {
+        let uncertain = "LoginUncertain";
+        let right = |name: &str| -> Option<(&str, &[&str])> {
+            Some(match name {
+                GOOD => ("Active", &["AllPermissionsGranted"]),
+                WRONG => ("Unauthorized", &["CredentialsRejected", "LoginHeld"]),
+                LACKING => ("Forbidden", &["PermissionsMissing"]),
+                _ => return None,
+            })
+        };
+        for (name, seen) in self.witness.states() {
+            let Some((state, _)) = right(&name) else { continue };
+            let is_right = |seen: &&String| {
+                *seen == "Unknown/Probing" || seen.starts_with(state) || (cut_off && seen.ends_with(uncertain))
+            };
+            let wrong: Vec<_> = seen.iter().filter(|seen| !is_right(seen)).collect();
+            assert!(wrong.is_empty(), "wrong verdicts of {name}: {wrong:?}; the operator said\n{}", world.operator_log());
+        }
+        let events = Api::<Event>::namespaced(world.admin.clone(), &world.namespace).list(&ListParams::default()).await;
+        for event in events.expect("events").items {
+            let name = event.regarding.and_then(|about| about.name).unwrap_or_default();
+            let Some((_, reasons)) = right(&name) else { continue };
+            let reason = event.reason.unwrap_or_default();
+            let is_right = reasons.contains(&reason.as_str()) || (cut_off && reason == uncertain);
+            assert!(is_right, "a wrong event of {name}: {reason}");
+        }
+        world.assert_nothing_got_out(&self.accounts.values().collect::<Vec<_>>()).await;
+    }
+
+    /// No login was spent that nobody asked for.
+    pub async fn verify_logins(&self, world: &World, repeated: u64) {
+        let touched = self.touched.load(Ordering::SeqCst);
+        for (name, account) in &self.accounts {
+            let (attempts, refused) = world.simulator.logins(account).await;
+            let expected = if *name == WRONG { 1 } else { 1 + touched + repeated };
+            assert!(attempts <= expected, "{attempts} logins of {name}, {expected} at most are wanted");
+            assert_eq!(refused, u64::from(*name == WRONG), "refused logins of {name}");
+        }
+    }
+}
+
+/// Asks for a check and waits for its receipt.
+pub async fn ask(world: &World, name: &str, value: &str) -> UkgProConnectionStatus {
+    world.edit_named(name, json!({"metadata": {"annotations": {REQUESTED_AT: value}}})).await;
+    let answered = |status: &UkgProConnectionStatus| status.last_handled_reconcile_at.as_deref() == Some(value);
+    world.wait_for_of(name, "the receipt", answered).await.status.expect("a status")
+}
+
+/// Has the simulator play these accounts of one customer.
+pub async fn play<'a>(world: &World, accounts: impl Iterator<Item = &'a Account>, hosts: &[&str]) {
+    let accounts: Vec<_> = accounts
+        .map(|account| {
+            json!({"username": account.username, "password": account.password, "userApiKey": account.user_api_key,
+                "permissions": account.permissions})
+        })
+        .collect();
+    let tenant =
+        json!({"name": "acme", "hosts": hosts, "customerApiKey": world.account.customer_api_key, "accounts": accounts});
+    world.simulator.play_tenants(&json!({"tenants": [tenant]})).await;
+}
+
+/// What a Secret holds for the account of the world.
+pub fn data_of(world: &World) -> Value {
+    let [username, password, customer_api_key, user_api_key] = world.account.secrets();
+    json!({"username": username, "password": password, "customerApiKey": customer_api_key, "userApiKey": user_api_key})
+}
+
+/// A connection of this name, with a Secret of the same, which is due once a day.
+pub fn connection(world: &World, name: &str) -> Value {
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["metadata"]["name"] = json!(name);
+    manifest["spec"]["secretRef"]["name"] = json!(name);
+    manifest["spec"]["interval"] = json!("24h");
+    manifest
+}

@@ -1,0 +1,150 @@
+//! Flux for real: source-controller and kustomize-controller apply connections from an OCI registry, and say of them what
+//! `examples/gitops/flux` promises.
+
+#![allow(unreachable_pub)]
+
+mod controllers;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "some of it is for other tests")]
+mod support;
+
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+use ukgpro_operator::conditions::find;
+
+use controllers::Flux;
+use support::World;
+use support::world::CONNECTION;
+
+const CONNECTIONS: &str = "ukgpro-connections";
+const WORKLOADS: &str = "hr-integrations";
+
+/// A connection in a repository, and a workload's place in it.
+async fn publish(flux: &Flux, world: &World) {
+    let workload = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "workload", "namespace": world.namespace},
+    });
+    flux.publish(&[
+        ("ukgpro-connections/acme.yaml", world.connection(&["EmployeePersonDetails"])),
+        ("hr-integrations/workload.yaml", workload),
+    ])
+    .await;
+}
+
+/// A Kustomization of the example, in this world and in a hurry.
+fn kustomization(world: &World, file: &str, name: &str) -> Value {
+    let mut found = controllers::example(file, "Kustomization", name);
+    found["metadata"]["namespace"] = json!(world.namespace);
+    let spec = found["spec"].as_object_mut().expect("a spec");
+    spec.insert("sourceRef".to_owned(), json!({"kind": "OCIRepository", "name": "platform"}));
+    // The least that kustomize-controller takes.
+    spec.insert("timeout".to_owned(), json!("30s"));
+    spec.insert("retryInterval".to_owned(), json!("2s"));
+    if name == CONNECTIONS {
+        // The operator of a test is there from the start.
+        spec.remove("dependsOn");
+    }
+    found
+}
+
+fn condition<'a>(object: &'a DynamicObject, type_: &str) -> Option<[&'a str; 3]> {
+    let conditions = object.data["status"]["conditions"].as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == type_)?;
+    Some(["status", "reason", "message"].map(|field| found[field].as_str().unwrap_or_default()))
+}
+
+/// Whether what was tried last ended so.
+fn ended(object: &DynamicObject, status: &str, reason: &str) -> bool {
+    condition(object, "Ready").is_some_and(|[found, why, _]| found == status && why == reason)
+}
+
+#[tokio::test]
+async fn a_kustomization_is_ready_only_when_the_connection_is_active() {
+    let world = World::new("flux-waits").await;
+    let flux = Flux::start(&world).await;
+    let _operator = world.operator();
+    let fault = json!([{"operation": "LoginService/Authenticate", "answer": {"status": 503}}]);
+    world.simulator.faults(fault).await;
+    publish(&flux, &world).await;
+    flux.apply(&kustomization(&world, "connections.yaml", CONNECTIONS)).await;
+    flux.apply(&kustomization(&world, "connections.yaml", WORKLOADS)).await;
+
+    // It is waited for until the timeout, and what depends on it is not applied.
+    world.wait_for_reason("ServerError").await;
+    let waited = flux.wait_for(CONNECTIONS, "the timeout", |found| ended(found, "False", "HealthCheckFailed")).await;
+    let [_, _, message] = condition(&waited, "Ready").expect("there");
+    let expected = format!("timeout waiting for: [UkgProConnection/{}/{CONNECTION} status: 'InProgress']", world.namespace);
+    assert!(message.ends_with(&expected), "{message}");
+    flux.wait_for(WORKLOADS, "its dependency", |found| ended(found, "False", "DependencyNotReady")).await;
+    assert!(!flux.has_workload().await);
+
+    world.simulator.faults(json!([])).await;
+    world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    flux.wait_for(CONNECTIONS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    flux.wait_for(WORKLOADS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    assert!(flux.has_workload().await);
+    // What a person asked for by an annotation is not undone from Git.
+    let annotations = world.stored(CONNECTION).await.annotations().clone();
+    assert!(annotations.contains_key("reconcile.fluxcd.io/requestedAt"), "{annotations:?}");
+    drop(flux);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_kustomization_fails_at_once_by_the_name_of_a_connection_that_only_a_person_can_help() {
+    let world = World::new("flux-fails").await;
+    let flux = Flux::start(&world).await;
+    let _operator = world.operator();
+    let mut right = world.account.clone();
+    right.password = "something-else".to_owned();
+    world.simulator.play(&right).await;
+    publish(&flux, &world).await;
+    let mut kustomization = kustomization(&world, "connections.yaml", CONNECTIONS);
+    // So long that only what fails at once can fail within the test.
+    kustomization["spec"]["timeout"] = json!("10m");
+    flux.apply(&kustomization).await;
+    let failed = flux.wait_for(CONNECTIONS, "failure", |found| ended(found, "False", "HealthCheckFailed")).await;
+    let [_, _, message] = condition(&failed, "Ready").expect("there");
+    let expected =
+        format!("failed early due to stalled resources: [UkgProConnection/{}/{CONNECTION} status: 'Failed']", world.namespace);
+    assert!(message.ends_with(&expected), "{message}");
+    // The reason is one step away.
+    let (_, events) = world.kubectl(&["events", &format!("--for=ukg/{CONNECTION}")]).await;
+    assert!(events.contains("refused the login and does not say which value is wrong"), "{events}");
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1), "Flux, which looks again and again, costs no login");
+
+    world.edit_secret(json!({"stringData": {"password": right.password}})).await;
+    flux.wait_for(CONNECTIONS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    drop(flux);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn with_an_expression_a_kustomization_fails_with_the_connections_message() {
+    let world = World::new("flux-tells").await;
+    let flux = Flux::start(&world).await;
+    let _operator = world.operator();
+    let mut right = world.account.clone();
+    right.password = "something-else".to_owned();
+    world.simulator.play(&right).await;
+    publish(&flux, &world).await;
+    flux.apply(&kustomization(&world, "message.yaml", CONNECTIONS)).await;
+    let failed = flux.wait_for(CONNECTIONS, "failure", |found| ended(found, "False", "HealthCheckFailed")).await;
+    let [_, _, message] = condition(&failed, "Ready").expect("there");
+    let connection = world.wait_for_reason("CredentialsRejected").await.status.expect("a status");
+    let own = &find(&connection.conditions, "Ready").expect("always there").message;
+    assert!(message.contains(&format!("UkgProConnection/{}/{CONNECTION}", world.namespace)), "{message}");
+    assert!(message.contains(own.as_str()), "{message}");
+    // The event, which is what an Alert sends on, has room for the beginning: what happened.
+    let event = async || world.kubectl(&["events", &format!("--for=kustomization/{CONNECTIONS}"), "--types=Warning"]).await.1;
+    let what = "refused the login and does not say which value is wrong";
+    world.wait_until("an event that says why", async || event().await.contains(what)).await;
+
+    world.edit_secret(json!({"stringData": {"password": right.password}})).await;
+    flux.wait_for(CONNECTIONS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    drop(flux);
+    world.finish().await;
+}
