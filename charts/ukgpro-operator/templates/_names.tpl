@@ -73,3 +73,9 @@ runAsGroup: {{ . }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
+
+{{- define "ukgpro-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "ukgpro-operator.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
