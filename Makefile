@@ -4,9 +4,10 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CONTROL_PLANE := tests/controlplane/build.sh
 FUZZ_SECONDS ?= 60
+SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops image image-reproducible sbom deny bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,11 +39,20 @@ unit: ## Tests that need no control plane, CRD drift among them
 
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
 	$(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --test faults -- --brief
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
 	cd image && go test .
 
 e2e-node: ## Pods on real nodes: the chart and the images (or IMAGES="TAR...") on kubelet and containerd; needs root
 	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh
+
+test-faults: ## Each fault there is, injected on a real control plane; some minutes. The table is in docs/faults.md
+	$(CARGO) test --locked --test transport --test memory
+	$(CARGO) test --locked --test e2e -- leadership:: guard:: hosts::
+	$(CARGO) test --locked --test faults
+
+soak: ## An hour of churn, SOAK_MINUTES (60): no growth, no wrong verdict, no extra login
+	SOAK_MINUTES=$(SOAK_MINUTES) $(CARGO) test --locked --test soak
 
 # Go would find an earlier result good after the files outside the module have changed.
 gitops: ## What kstatus, Flux's expressions and Argo CD's scripts make of a connection in every state

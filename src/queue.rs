@@ -19,7 +19,7 @@ use crate::watch::ConnectionRef;
 use crate::watchdog::{Check, Watchdog};
 
 /// Events of a burst come within this time of the first; a Secret's rotation is seen so much later.
-const BURST: Duration = Duration::from_millis(50);
+const BURST: Duration = Duration::from_millis(25);
 
 /// A work queue.
 pub struct Queue {

@@ -84,14 +84,16 @@ impl Fleet {
         Self { connections, secrets, size }
     }
 
-    /// Deletes them and waits until they are gone.
+    /// Deletes them and waits until they are gone. A request deletes a page: ten thousand take longer than an API server lets one take.
     pub async fn delete(self) {
-        let (delete, one) = (DeleteParams::default(), ListParams::default().limit(1));
-        while !self.connections.list(&one).await.expect("a list").items.is_empty() {
-            self.connections.delete_collection(&delete, &ListParams::default()).await.expect("deleted");
+        let (delete, page) = (DeleteParams::default(), ListParams::default().limit(500));
+        while !self.connections.list(&page.clone().limit(1)).await.expect("a list").items.is_empty() {
+            self.connections.delete_collection(&delete, &page).await.expect("deleted");
         }
-        let mine = ListParams::default().fields("type=Opaque");
-        self.secrets.delete_collection(&delete, &mine).await.expect("deleted");
+        let mine = page.fields("type=Opaque");
+        while !self.secrets.list(&mine.clone().limit(1)).await.expect("a list").items.is_empty() {
+            self.secrets.delete_collection(&delete, &mine).await.expect("deleted");
+        }
     }
 
     /// Begins to watch; the moment at which the last becomes Active will be received.

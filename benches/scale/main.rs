@@ -49,7 +49,6 @@ async fn measure(settings: &Settings) -> bool {
     let mut defects = Vec::new();
     for &connections in &settings.connections {
         let table = phases::all(control_plane, settings, connections).await;
-        println!("\n{table}");
         defects.extend(table.defects);
     }
     let one = latency::one_check(settings.permissions()).await;

@@ -68,6 +68,7 @@ pub async fn all(control_plane: &ControlPlane, settings: &Settings, size: usize)
     let operator = round.restart(operator).await;
     round.take_over(operator).await;
     let table = round.table;
+    println!("\n{table}");
     floor.delete().await;
     fleet.delete().await;
     world.finish_without_operator().await;
