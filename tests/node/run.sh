@@ -76,6 +76,21 @@ remove_cgroups() {
 	done
 }
 
+# Removes what runs that were killed have left: their locks have gone with them, and with their PID 1 their processes.
+sweep() {
+	local left lock
+	for left in "$temp"/ukgpro-e2e-node.*; do
+		[[ -d $left ]] || continue
+		exec {lock}<"$left"
+		if flock --nonblock "$lock"; then
+			cgroup=ukgpro-e2e-${left##*.}
+			remove_cgroups
+			rm -rf --one-file-system "$left"
+		fi
+		exec {lock}<&-
+	done
+}
+
 # What the machine has of each kind that must not change.
 inventory() {
 	echo "mounts: $(sort /proc/self/mounts)"
@@ -83,7 +98,7 @@ inventory() {
 	echo "rules: $(nft list ruleset 2>/dev/null)"
 	echo "namespaces: $(ls /run/netns 2>/dev/null)"
 	echo "tunables: $(cat /proc/sys/vm/overcommit_memory /proc/sys/vm/panic_on_oom /proc/sys/kernel/panic /proc/sys/kernel/panic_on_oops /proc/sys/net/ipv4/ip_forward)"
-	echo "cgroups: $(for h in $(hierarchies); do find "$h" -maxdepth 1 -name 'ukgpro-e2e-*'; done)"
+	echo "cgroups: $(for h in $(hierarchies); do find "$h" -maxdepth 1 -name "$cgroup"; done)"
 	echo "processes: $(pgrep -f "$state" || true)"
 	echo "written: $(ls -d /var/lib/kubelet /var/lib/cni /var/lib/containerd/io.containerd* /etc/cni/net.d/* 2>/dev/null)"
 }
@@ -106,9 +121,15 @@ build "$built/image" "$root/image" .
 SOURCE_DATE_EPOCH=0 "$built/image" --output "$built/pause.tar" --name localhost/pause:1 --platform "linux/$(go env GOARCH)" --program "$built/pause" >&2
 (cd "$here" && go test -c -o "$built/e2e-node.test" .)
 
-state=$(mktemp -d "${TMPDIR:-/tmp}/ukgpro-e2e-node.XXXXXX")
-cgroup=$(basename "$state")
-cgroup=ukgpro-e2e-${cgroup##*.}
+temp=${TMPDIR:-/tmp}
+sweep
+# It gets the name that sweep looks for once it is locked.
+unlocked=$(mktemp -d "$temp/ukgpro-e2e-unlocked.XXXXXX")
+state=$temp/ukgpro-e2e-node.${unlocked##*.}
+cgroup=ukgpro-e2e-${unlocked##*.}
+exec {own}<"$unlocked"
+flock "$own"
+mv "$unlocked" "$state"
 before=
 inner=
 
@@ -145,8 +166,8 @@ make_cgroups
 export NODE_STATE=$state NODE_CGROUP=/$cgroup NODE_ADDRESSES=$addresses NODE_CONTROLPLANE=$assets NODE_ASSETS=$built \
 	NODE_COREDNS=$built/coredns NODE_HELM=$HELM NODE_IMAGES="$built/pause.tar ${IMAGES//$'\n'/ }" \
 	NODE_CHART=$root/charts/ukgpro-operator
-# In the background, as bash obeys a signal only between two programs; --kill-child has the kernel end it with this one.
-unshare --mount --net --pid --ipc --uts --fork --kill-child --mount-proc \
+# In the background, as bash obeys a signal only between two programs; and both have the kernel end them with this one.
+setpriv --pdeathsig KILL unshare --mount --net --pid --ipc --uts --fork --kill-child --mount-proc \
 	"$here/inside.sh" "$state" "$built/e2e-node.test" -test.v -test.timeout="$timeout" </dev/null &
 inner=$!
 status=0
