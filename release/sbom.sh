@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the operator's bill of materials to target/sbom, in CycloneDX 1.5, and prints its path: the crates that are
-# compiled into the image's program, with their licences and checksums. SOURCE_DATE_EPOCH is the commit's, so that the
+# linked into the image's program, no more and no fewer, with their licences and checksums. SOURCE_DATE_EPOCH is the commit's, so that the
 # same commit gives the same bytes.
 #
 #   TARGET   the program's platform (x86_64-unknown-linux-gnu); the crates are the same for arm64
@@ -21,14 +21,16 @@ mkdir -p "$(dirname "$to")"
 trap 'rm -f ukgpro-operator-sbom.json' EXIT
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-default-features --no-build-deps \
 	--target "$target" --override-filename ukgpro-operator-sbom >&2
-mv ukgpro-operator-sbom.json "$to"
-
-# What it lists is what Cargo says is linked.
-listed=$(grep -o '"purl": "pkg:cargo/[^"?]*' "$to" | sed 's|.*/||; s|%2B|+|' | sort -u)
-linked=$(cargo tree --locked --no-default-features --edges normal --target "$target" --prefix none --format '{p}' |
+mapfile -t linked < <(cargo tree --locked --no-default-features --edges normal --target "$target" --prefix none --format '{p}' |
 	awk '{ print $1 "@" substr($2, 2) }' | sort -u)
-diff <(echo "$linked") <(echo "$listed") >&2 || {
-	echo "sbom: $to does not list what is linked" >&2
+root=$(pwd -P)
+(cd release/prune && go run . "$root" "${linked[@]}") <ukgpro-operator-sbom.json >"$to.new"
+mv "$to.new" "$to"
+
+# One entry for each crate that Cargo links, and the program's own.
+listed=$(grep -c '"purl": "pkg:cargo/[^#]*",\?$' "$to")
+[[ $listed == "${#linked[@]}" ]] || {
+	echo "sbom: $to lists $listed crates, and ${#linked[@]} are linked" >&2
 	exit 1
 }
 echo "$to"
