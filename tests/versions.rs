@@ -58,7 +58,10 @@ fn every_tag_of_an_image_is_the_crates_version() {
     let mut seen = 0;
     for directory in ["charts", "config", "crds", "docs", "examples"].into_iter().filter(|name| root().join(name).exists()) {
         for path in files(directory) {
-            // What is no text names no image.
+            // The chart's unit tests have versions of their own, and what is no text names no image.
+            if path.to_string_lossy().ends_with("_test.yaml") {
+                continue;
+            }
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
             for tag in tags(&text) {
                 assert_eq!(tag, VERSION, "{}", path.display());
