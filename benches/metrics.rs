@@ -8,17 +8,18 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
-use kube::runtime::reflector;
 use kube::runtime::watcher::Event;
 use serde_json::json;
-use ukgpro_operator::api::UkgProConnection;
 use ukgpro_operator::metrics::{Metrics, Sources};
+use ukgpro_operator::watch::Connections;
+use ukgpro_operator::watch::kept::Listed;
+use ukgpro_operator::watch::store::Lists;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
 
 const CONNECTIONS: usize = 10_000;
 
 /// Of each ten one is not Active.
-fn connection(n: usize) -> UkgProConnection {
+fn connection(n: usize) -> Listed {
     let (state, reason) =
         if n.is_multiple_of(10) { ("Forbidden", "PermissionsMissing") } else { ("Active", "AllPermissionsGranted") };
     let ready = json!({ "type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
@@ -33,8 +34,9 @@ fn connection(n: usize) -> UkgProConnection {
 }
 
 fn main() {
-    let (connections, mut writer) = reflector::store();
-    (0..CONNECTIONS).for_each(|n| writer.apply_watcher_event(&Event::Apply(connection(n))));
+    let connections = Arc::<Connections>::default();
+    let mut lists = Lists::new(connections.clone(), Arc::default(), &[], None);
+    (0..CONNECTIONS).for_each(|n| drop(lists.after(0, Event::Apply(connection(n)))));
     let metrics = Metrics::new(Sources {
         connections,
         watchdog: Arc::new(Watchdog::new(Bounds::default())),

@@ -8,12 +8,22 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::hosts::Lane;
 use crate::watch::ConnectionRef;
 
 /// The connections that were looked at, and why the next check of each is made.
 #[derive(Default)]
-pub struct Agenda(Mutex<HashMap<ConnectionRef, Lane>>);
+pub struct Agenda(Mutex<HashMap<ConnectionRef, Why>>);
+
+/// Why the next check is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Its time has come.
+    Routine,
+    /// Somebody waits for it.
+    Urgent,
+    /// The same, because of a Secret that the check that runs meanwhile may have read.
+    Secret,
+}
 
 impl Agenda {
     /// Whether this is the first that is seen of a connection.
@@ -21,24 +31,37 @@ impl Agenda {
         let mut all = self.all();
         let first = !all.contains_key(connection);
         if first {
-            all.insert(connection.clone(), Lane::Routine);
+            all.insert(connection.clone(), Why::Routine);
         }
         first
     }
 
     /// Something that a check depends on has changed.
     pub fn wake(&self, connection: &ConnectionRef) {
-        self.all().insert(connection.clone(), Lane::Urgent);
+        self.all().insert(connection.clone(), Why::Urgent);
+    }
+
+    /// A Secret of it has changed.
+    pub fn wake_by_secret(&self, connection: &ConnectionRef) {
+        let mut all = self.all();
+        if all.get(connection) != Some(&Why::Urgent) {
+            all.insert(connection.clone(), Why::Secret);
+        }
+    }
+
+    /// Whether a Secret is all that it was woken by since its last check began.
+    pub fn is_woken_by_secret(&self, connection: &ConnectionRef) -> bool {
+        self.all().get(connection) == Some(&Why::Secret)
     }
 
     /// Whether something that the next check depends on has changed.
     pub fn is_woken(&self, connection: &ConnectionRef) -> bool {
-        self.all().get(connection) == Some(&Lane::Urgent)
+        matches!(self.all().get(connection), Some(Why::Urgent | Why::Secret))
     }
 
     /// A check of it has begun, with everything that has changed until now.
     pub fn begun(&self, connection: &ConnectionRef) {
-        self.all().insert(connection.clone(), Lane::Routine);
+        self.all().insert(connection.clone(), Why::Routine);
     }
 
     /// Forgets everything: another operator has acted meanwhile.
@@ -51,7 +74,7 @@ impl Agenda {
         self.all().remove(connection);
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<ConnectionRef, Lane>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<ConnectionRef, Why>> {
         // One insertion or removal at a time, so a poisoned lock holds good data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,5 +95,17 @@ mod tests {
         assert!(!agenda.is_woken(&b));
         agenda.forget(&b);
         assert!(agenda.is_first_sight(&b));
+    }
+
+    #[test]
+    fn who_is_woken_by_more_than_a_secret_is_not_let_off() {
+        let (agenda, a) = (Agenda::default(), ConnectionRef::new(Some("hr"), Some("a")));
+        agenda.wake_by_secret(&a);
+        assert!(agenda.is_woken(&a) && agenda.is_woken_by_secret(&a) && !agenda.is_first_sight(&a));
+        agenda.wake(&a);
+        agenda.wake_by_secret(&a);
+        assert!(agenda.is_woken(&a) && !agenda.is_woken_by_secret(&a));
+        agenda.begun(&a);
+        assert!(!agenda.is_woken(&a) && !agenda.is_woken_by_secret(&a));
     }
 }

@@ -50,7 +50,7 @@ pub use turn::{Lend, Turn};
 const PROVEN_MAX: usize = 100_000;
 /// Accounts whose logins of the day are counted.
 const ACCOUNTS_MAX: usize = 100_000;
-/// Lines in which nobody waits any more are dropped when there are so many.
+/// Lines in which nobody waits any more are dropped when there are so many, or twice as many as were in use the last time.
 const LINES_KEPT: usize = 1024;
 /// A session serves the connections with the same values that come within this time.
 pub const SHARED_FOR: Duration = Duration::from_secs(10);
@@ -150,10 +150,17 @@ pub struct Ledger {
     life: Life,
     key: OnceCell<Key>,
     state: Mutex<State>,
-    lines: Mutex<HashMap<Fingerprint, Weak<Line>>>,
+    lines: Mutex<Lines>,
     /// One write at a time; who waits for it finds its own change written with the others'.
     writing: tokio::sync::Mutex<Writing>,
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Lines {
+    all: HashMap<Fingerprint, Weak<Line>>,
+    /// How many were in use when those that were not were dropped.
+    in_use: usize,
 }
 
 #[derive(Default)]
@@ -536,14 +543,15 @@ impl Ledger {
 
     fn line(&self, fingerprint: Fingerprint) -> Arc<Line> {
         let mut lines = lock(&self.lines);
-        if let Some(line) = lines.get(&fingerprint).and_then(Weak::upgrade) {
+        if let Some(line) = lines.all.get(&fingerprint).and_then(Weak::upgrade) {
             return line;
         }
-        if lines.len() >= LINES_KEPT {
-            lines.retain(|_, line| line.strong_count() > 0);
+        if lines.all.len() >= LINES_KEPT.max(2 * lines.in_use) {
+            lines.all.retain(|_, line| line.strong_count() > 0);
+            lines.in_use = lines.all.len();
         }
         let line = Arc::default();
-        lines.insert(fingerprint, Arc::downgrade(&line));
+        lines.all.insert(fingerprint, Arc::downgrade(&line));
         line
     }
 }

@@ -43,7 +43,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the operator
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check one connection from manifests, without a cluster
     ///
     /// Exits with 0 if the connection is Active, 1 if it is not, 2 if it cannot be checked.
@@ -317,7 +317,7 @@ fn main() -> ExitCode {
         Command::Wait(args) => wait_for(args),
         Command::Crd => serde_saphyr::to_string(&api::crd()).map_err(|error| error.to_string()).and_then(|yaml| print(&yaml)),
         Command::Catalogue { config } => catalogue(config.as_deref()).and_then(|catalogue| print(&listing(&catalogue))),
-        Command::Run(args) => start(args),
+        Command::Run(args) => start(*args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -306,9 +306,16 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
     let Some(kept) = context.connections.get(&connection) else { return Ok(Next::Change) };
     let latest = Arc::new(kept.connection(&connection));
     let first = context.agenda.is_first_sight(&connection);
-    let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first);
+    // The event of a Secret may come while a check is about to read that very version; then there is nothing to look at again.
+    let is_read = context.agenda.is_woken_by_secret(&connection)
+        && !checks.has_failed(&connection)
+        && context.secrets.is_read(&connection);
+    let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first || is_read);
     let next = match put_off {
         Some(wait) => {
+            if is_read {
+                context.agenda.begun(&connection);
+            }
             controller::expect(&latest, &context);
             Ok(Next::Again(wait))
         }
@@ -343,6 +350,10 @@ impl Checks {
 
     fn change_mandate(&self, mandate: Mandate) {
         *self.mandate.lock().unwrap_or_else(PoisonError::into_inner) = mandate;
+    }
+
+    fn has_failed(&self, connection: &ConnectionRef) -> bool {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(connection)
     }
 
     fn succeeded(&self, connection: &ConnectionRef) {
@@ -403,12 +414,10 @@ async fn connections(scope: &Scope, context: &Arc<Context>, checks: &Checks, que
         None => select,
     };
     let Scope { namespaces, controller_class, .. } = scope;
-    let mut lists =
-        Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
+    let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
     let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
-    let watches = watches.map(|(place, (_, api))| {
-        watcher(api, select.clone()).default_backoff().map(move |event| (place, event)).boxed()
-    });
+    let watches = watches
+        .map(|(place, (_, api))| watcher(api, select.clone()).default_backoff().map(move |event| (place, event)).boxed());
     let mut events = stream::select_all(watches);
     while let Some((place, event)) = events.next().await {
         let news = match event {
@@ -474,7 +483,7 @@ async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool
             continue;
         }
         for connection in context.secrets.after(namespace.as_deref(), &event) {
-            context.agenda.wake(&connection);
+            context.agenda.wake_by_secret(&connection);
             queue.wake(&connection);
         }
     }

@@ -62,7 +62,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     /// - A main runtime that is only short of CPU still gets to a task within 30 s.
-    /// - A watch is silent for 90 s at most before it is begun anew, and its requests end within 65 s ([`deadlines`]); after a failure
+    /// - A watch is silent for 95 s at most before it is begun anew, and its requests end within 65 s ([`deadlines`]); after a failure
     ///   it pauses for a minute at most. They do not add up: each ends in a new request. Ten minutes is far above the longest of them.
     /// - A check takes `spec.timeout` (5 m at most) once, and again where a lent session was of no use; the same for a candidate; four
     ///   reads of Kubernetes before and at most six writes after, of 15 s each; and its turns behind others with the same values.

@@ -12,12 +12,12 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use serde::Serialize;
 
 use super::decide::{Decision, Note, Observed};
 use super::resolve::Resolved;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::api::{FIELD_MANAGER, UkgProConnection};
+use crate::api::{FIELD_MANAGER, UkgProConnection, UkgProConnectionStatus};
 use crate::hosts::Change;
 use crate::watch::kept::Listed;
 use crate::wording;
@@ -155,17 +155,35 @@ pub async fn signal(host: &str, change: Change, context: &Context) {
     post(regarding, warning, reason, &wording::host(host, change), context).await;
 }
 
+/// What is applied: nothing of a connection but its status.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Applied<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Onto<'a>,
+    status: &'a UkgProConnectionStatus,
+}
+
+/// The object and version to apply it to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Onto<'a> {
+    name: &'a str,
+    resource_version: Option<&'a str>,
+}
+
 async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     let name = connection.name_any();
     let api = Api::<Listed>::namespaced(context.kubernetes.clone(), &connection.namespace().unwrap_or_default());
     // Only onto the version that was decided on. Without it a verdict lands on whatever has the name by now, an object that was
     // deleted and made again among them: for the status of a custom resource the API server does not compare the uid.
-    let body = json!({
-        "apiVersion": UkgProConnection::api_version(&()),
-        "kind": UkgProConnection::kind(&()),
-        "metadata": { "name": name, "resourceVersion": connection.metadata.resource_version },
-        "status": decision.status,
-    });
+    let body = Applied {
+        api_version: &UkgProConnection::api_version(&()),
+        kind: &UkgProConnection::kind(&()),
+        metadata: Onto { name: &name, resource_version: connection.metadata.resource_version.as_deref() },
+        status: &decision.status,
+    };
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&body);
     let request = api.patch_status(&name, &params, &patch);
@@ -207,10 +225,19 @@ async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: 
     let params = PostParams::default();
     let failure = match tokio::time::timeout(KUBERNETES_DEADLINE, api.create(&params, &event)).await {
         Ok(Ok(_)) => return,
+        // It goes, and the object with it; of a large one this would be a warning for each.
+        Ok(Err(error)) if is_terminating(&error) => return,
         Ok(Err(error)) => kubernetes_failure(&error),
         Err(_) => "the API server did not answer in time".to_owned(),
     };
     tracing::warn!(namespace, name, failure, "event not posted");
+}
+
+/// Whether a namespace takes nothing new since it is being deleted.
+fn is_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// An event's name as client-go makes it: the object's, and the moment. A name may have 253 characters.

@@ -1,7 +1,7 @@
 //! A connection as it is read from the API server and as it is kept.
 //!
 //! **Bound.** Of ten thousand connections all are kept, so what is kept of one is small: what is asked often (its version, verdict,
-//! request) as it is, the rest as the text a check reads again. Managed fields, labels and annotations are left out while reading: the
+//! request) as it is, the rest as the [`text`] that a check reads again. Managed fields, labels and annotations are left out while reading: the
 //! managed fields alone are as large as all the rest.
 
 use std::fmt;
@@ -15,6 +15,10 @@ use serde_json::Value;
 use super::ConnectionRef;
 use crate::api::{REQUESTED_AT, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 use crate::conditions::{self, READY};
+
+mod text;
+
+use text::Text;
 
 /// A connection as the API server sends it: read as far as it can be, so that one that cannot does not stop the others.
 #[derive(Clone)]
@@ -152,8 +156,7 @@ pub struct Kept {
     pub state: Option<Verdict>,
     /// The reason of its condition Ready, if it is one of the vocabulary.
     pub reason: Option<Reason>,
-    /// Spec and status.
-    text: Box<[u8]>,
+    text: Text,
 }
 
 impl Kept {
@@ -162,7 +165,6 @@ impl Kept {
         let metadata = &connection.metadata;
         let status = connection.status.as_ref();
         let ready = status.and_then(|status| conditions::find(&status.conditions, READY));
-        let text = serde_json::to_vec(&(&connection.spec, status)).expect("types with plain text keys can be written");
         Self {
             edition: Edition {
                 uid: metadata.uid.as_deref().unwrap_or_default().into(),
@@ -172,13 +174,13 @@ impl Kept {
             version: metadata.resource_version.as_deref().unwrap_or_default().into(),
             state: status.and_then(|status| Verdict::ALL.into_iter().find(|known| known.as_str() == status.state)),
             reason: ready.and_then(|ready| Reason::ALL.iter().copied().find(|known| known.as_str() == ready.reason)),
-            text: text.into(),
+            text: Text::of(&connection.spec, status),
         }
     }
 
     /// The connection of this name, as a check wants it.
     pub fn connection(&self, reference: &ConnectionRef) -> UkgProConnection {
-        let (spec, status) = serde_json::from_slice(&self.text).expect("it is what was written");
+        let (spec, status) = self.text.read();
         let Edition { uid, generation, requested_at } = &self.edition;
         let metadata = ObjectMeta {
             name: Some(reference.name().to_owned()),

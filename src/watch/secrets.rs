@@ -97,7 +97,9 @@ impl SecretIndex {
         let mut index = self.index();
         let mut news = false;
         for (name, read) in secrets_of(connection) {
-            let Some(secret) = index.by_secret.get_mut(&NamespacedName::new(Some(key.namespace()), Some(name))) else { continue };
+            let Some(secret) = index.by_secret.get_mut(&NamespacedName::new(Some(key.namespace()), Some(name))) else {
+                continue;
+            };
             news |= secret.version.as_ref().is_some_and(|seen| !read.is(seen.version()));
             secret.note(key, read);
         }
@@ -111,6 +113,16 @@ impl SecretIndex {
         if let Some(secret) = index.by_secret.get_mut(&NamespacedName::new(Some(key.namespace()), Some(name))) {
             secret.note(&key, LastRead::of(version));
         }
+    }
+
+    /// Whether the last check of this connection has read each of its Secrets as it was seen last.
+    pub fn is_read(&self, key: &ConnectionRef) -> bool {
+        let index = self.index();
+        let secrets = index.by_connection.get(key).into_iter().flatten().filter_map(|secret| index.by_secret.get(secret));
+        secrets.into_iter().all(|InUse { version, users }| {
+            let read = users.iter().find(|(user, _)| user == key);
+            version.as_ref().is_none_or(|seen| read.is_some_and(|(_, read)| read.is(seen.version())))
+        })
     }
 
     /// The connections to check after this event of a Secret: those that have not read what it tells of. `scope` is the namespace that is

@@ -138,12 +138,7 @@ struct Scope {
 
 impl Lists {
     /// Watches of these namespaces, told apart by their position; one of the whole cluster if there are none.
-    pub fn new(
-        connections: Arc<Connections>,
-        secrets: Arc<SecretIndex>,
-        namespaces: &[String],
-        class: Option<String>,
-    ) -> Self {
+    pub fn new(connections: Arc<Connections>, secrets: Arc<SecretIndex>, namespaces: &[String], class: Option<String>) -> Self {
         let scope = |namespace| Scope { namespace, listing: None, whole: false };
         let scopes = match namespaces {
             [] => vec![scope(None)],
@@ -171,7 +166,8 @@ impl Lists {
             Event::InitDone => {
                 let listed = self.scopes[scope].listing.take().unwrap_or_default();
                 let namespace = self.scopes[scope].namespace.clone();
-                let is_in_scope = |key: &ConnectionRef| namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace);
+                let is_in_scope =
+                    |key: &ConnectionRef| namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace);
                 let known = self.connections.read();
                 let absent: Vec<_> = known.keys().filter(|key| is_in_scope(key) && !listed.contains(*key)).cloned().collect();
                 drop(known);

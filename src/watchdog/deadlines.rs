@@ -45,9 +45,10 @@ impl Default for Deadlines {
     /// - An API server gives up a request after 60 s by itself (`--request-timeout`), and says so.
     /// - The head of a watch's answer is sent at once, or when the server's cache has come as far as the version asked for, for which it
     ///   waits some seconds.
-    /// - A bookmark comes each 60 to 62 s where nothing changes: one and a half of that.
+    /// - A bookmark comes each 60 to 62 s where nothing changes: one and a half of that. And more than the 90 s for which the client keeps
+    ///   a connection that is idle: where all were cut at once, the watch is begun anew by a new one.
     fn default() -> Self {
-        Self { answer: Duration::from_secs(65), watch: Duration::from_secs(30), silence: Duration::from_secs(90) }
+        Self { answer: Duration::from_secs(65), watch: Duration::from_secs(15), silence: Duration::from_secs(95) }
     }
 }
 

@@ -5,6 +5,7 @@ use ukgpro_operator::api::UkgProConnectionStatus;
 use ukgpro_operator::conditions::find;
 
 use crate::support::World;
+use crate::support::world::SECRET;
 
 fn ready(status: &UkgProConnectionStatus) -> Option<(String, String)> {
     find(&status.conditions, "CandidateReady").map(|condition| (condition.status.clone(), condition.reason.clone()))
@@ -59,12 +60,15 @@ async fn a_candidate_is_checked_beside_the_live_one_and_promoted_without_another
     assert!(operator.stop().success());
     let before = world.simulator.requests().await;
     let _operator = world.operator();
+    let bound = |status: &UkgProConnectionStatus| status.binding.as_ref().map(|binding| binding.name.clone());
+    assert_eq!(bound(&refused).as_deref(), Some(SECRET), "a candidate binds nobody");
     manifest["spec"].as_object_mut().expect("a map").remove("candidateSecretRef");
     manifest["spec"]["secretRef"] = json!({"name": "next"});
     manifest["spec"]["interval"] = json!("1h");
     world.apply(&manifest).await.expect("accepted");
     let promoted = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
     assert_eq!((promoted.state.as_str(), ready(&promoted)), ("Active", None));
+    assert_eq!(bound(&promoted).as_deref(), Some("next"));
     assert_eq!(world.simulator.requests().await, before, "nothing was sent for it");
     world.finish().await;
 }

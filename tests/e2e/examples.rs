@@ -38,8 +38,9 @@ async fn the_api_server_takes_every_example_to_the_last_field() {
             if WITHOUT_A_CRD.contains(&kind) || (!others && OTHERS.contains(&group)) {
                 continue;
             }
-            let taken = try_out(&world, &GroupVersionKind::gvk(group, version, kind), manifest.clone()).await;
-            assert!(taken.is_ok(), "{}: {kind} {}: {}", path.display(), manifest["metadata"]["name"], taken.unwrap_err());
+            if let Err(error) = try_out(&world, &GroupVersionKind::gvk(group, version, kind), manifest.clone()).await {
+                panic!("{}: {kind} {}: {error}", path.display(), manifest["metadata"]["name"]);
+            }
             tried.push(kind.to_owned());
         }
     }

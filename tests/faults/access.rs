@@ -154,6 +154,7 @@ pub async fn namespace_deleted_with_its_connections(given: Given) -> Recovery {
         assert!(states.iter().all(right), "{name}: {states:?}");
     }
     crowd.verify(&world, 1).await;
+    assert!(!world.operator_log().contains("event not posted"), "a namespace that goes is no failure");
     assert!(operator.stop().success());
     world.finish_but_for(std::slice::from_ref(doomed)).await;
     Recovery::within(gone).noting(format!("{size} connections; those beside were seen to in {:.1} s", beside.as_secs_f64()))

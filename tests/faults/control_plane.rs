@@ -23,10 +23,7 @@ pub async fn api_server_killed_and_restarted(given: Given) -> Recovery {
     for round in 1..=rounds {
         let noticed = || world.operator_log().matches("watch interrupted").count();
         let before = noticed();
-        // A check is under way, and cannot write what it finds.
-        let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
-        world.simulator.faults(slow).await;
-        fleet.touch().await;
+        touch_and_begin(&world, &fleet).await;
         given.control_plane.order("kill kube-apiserver").await;
         world.wait_until("the operator to notice", async || noticed() >= before + 2 * round).await;
         given.control_plane.order("start kube-apiserver").await;
@@ -73,9 +70,7 @@ pub async fn etcd_stopped_for_a_minute(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "etcd").await;
     let operator = world.operator();
     let fleet = Fleet::settled(&world).await;
-    let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
-    world.simulator.faults(slow).await;
-    fleet.touch().await;
+    touch_and_begin(&world, &fleet).await;
     given.control_plane.order("stop etcd").await;
     // The minute is the fault.
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -126,6 +121,16 @@ pub async fn versions_compacted_while_it_stood_still(given: Given) -> Recovery {
     assert!(operator.stop().success());
     world.finish_without_operator().await;
     Recovery::within(recovered).noting(format!("compacted at revision {revision}; 410, and a relist"))
+}
+
+/// Has checks under way, which have logged in or are about to and have written nothing yet.
+async fn touch_and_begin(world: &World, fleet: &Fleet) {
+    let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
+    world.simulator.faults(slow).await;
+    let logins = |counters: &Value| counters["requests"]["LoginService/Authenticate"].as_u64().unwrap_or(0);
+    let before = logins(&world.simulator.counters().await);
+    fleet.touch().await;
+    world.wait_for_counters("a login", |counters| logins(counters) > before).await;
 }
 
 pub fn signal(pid: u32, signal: &str) {

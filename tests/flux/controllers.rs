@@ -14,6 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use ukgpro_operator::api::REQUESTED_AT;
 
 use super::support::World;
 
@@ -32,6 +33,11 @@ pub struct Flux {
 impl Flux {
     /// Both controllers for this world's namespace, and an empty registry, which is source `platform`.
     pub async fn start(world: &World) -> Self {
+        // Somebody's own cluster may have Flux, of another version.
+        assert!(
+            world.control_plane.audit_log.is_some(),
+            "this installs CRDs, so it brings its own control plane; unset USE_KUBECONFIG"
+        );
         let programs = script("tests/gitops/flux/build.sh").pop().expect("a directory").into();
         let directory = tempfile::tempdir().expect("a directory");
         let [registry, storage] = [free_address(), free_address()];
@@ -68,15 +74,32 @@ impl Flux {
         self.directory.path().join(format!("{program}.log"))
     }
 
-    /// Pushes these files as the repository, and names it as a source.
-    pub async fn publish(&self, files: &[(&str, Value)]) {
+    /// Writes a file of the repository.
+    pub fn write(&self, path: &str, content: &str) {
+        let path = self.directory.path().join("repository").join(path);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(&path, content).expect("written");
+    }
+
+    /// Has sops encrypt as `examples/gitops/secrets/.sops.yaml` says; the private key for what is encrypted.
+    pub fn choose_key(&self) -> String {
+        let key = succeed(&mut Command::new(self.programs.join("age-keygen")));
+        let public = key.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("a public key");
+        self.write(".sops.yaml", &example_file("secrets/.sops.yaml").replace("the public key, which begins with age1", public));
+        key
+    }
+
+    /// Encrypts a file of the repository, and gives it as it then is.
+    pub fn encrypt(&self, path: &str) -> String {
         let root = self.directory.path().join("repository");
-        for (path, content) in files {
-            let path = root.join(path);
-            std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-            // JSON is YAML.
-            std::fs::write(path, content.to_string()).expect("written");
-        }
+        let mut sops = Command::new(self.programs.join("sops"));
+        succeed(sops.args(["--encrypt", "--in-place", path]).current_dir(&root));
+        std::fs::read_to_string(root.join(path)).expect("a file")
+    }
+
+    /// Pushes the repository as it is, and names it as a source that is to be looked at now.
+    pub async fn publish(&self) {
+        let root = self.directory.path().join("repository");
         let layer = self.directory.path().join("layer.tar.gz");
         succeed(Command::new("tar").arg("-czf").arg(&layer).arg("-C").arg(&root).arg("."));
         let image = format!("{}/platform:latest", self.registry);
@@ -84,7 +107,8 @@ impl Flux {
         succeed(push.args(["append", "--insecure", "--oci-empty-base", "--new_tag", &image, "--new_layer"]).arg(&layer));
         self.apply(&json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository",
-            "metadata": {"name": "platform", "namespace": self.namespace},
+            "metadata": {"name": "platform", "namespace": self.namespace,
+                "annotations": {REQUESTED_AT: jiff::Timestamp::now().to_string()}},
             "spec": {"interval": "1m", "url": format!("oci://{}/platform", self.registry), "ref": {"tag": "latest"},
                 "insecure": true},
         }))
@@ -137,13 +161,18 @@ impl Drop for Flux {
     }
 }
 
-/// A document of `examples/gitops/flux`.
+/// A file of `examples/gitops`.
+pub fn example_file(file: &str) -> String {
+    let path = format!("{}/examples/gitops/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A document in it.
 pub fn example(file: &str, kind: &str, name: &str) -> Value {
-    let path = format!("{}/examples/gitops/flux/{file}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).expect("an example");
+    let text = example_file(file);
     let documents = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
     let mut of_name = documents.filter(|document| document["kind"] == kind && document["metadata"]["name"] == name);
-    of_name.next().unwrap_or_else(|| panic!("{path} has no {kind} {name}"))
+    of_name.next().unwrap_or_else(|| panic!("{file} has no {kind} {name}"))
 }
 
 async fn install_crds(client: &Client) {
@@ -166,9 +195,11 @@ fn script(path: &str) -> Vec<String> {
     String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
 }
 
-fn succeed(command: &mut Command) {
+/// Runs it, and gives what it prints.
+fn succeed(command: &mut Command) -> String {
     let output = command.output().expect("it runs");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// An address that nobody listens on. Somebody else might before it is used, which then fails loudly.

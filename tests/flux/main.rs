@@ -9,16 +9,18 @@ mod controllers;
 mod support;
 
 use kube::ResourceExt;
-use kube::api::DynamicObject;
+use kube::api::{DeleteParams, DynamicObject};
 use serde_json::{Value, json};
 use ukgpro_operator::conditions::find;
 
 use controllers::Flux;
 use support::World;
-use support::world::CONNECTION;
+use support::world::{CONNECTION, SECRET};
 
 const CONNECTIONS: &str = "ukgpro-connections";
 const WORKLOADS: &str = "hr-integrations";
+
+const ENCRYPTED: &str = "ukgpro-connections/acme-ukg-pro.enc.yaml";
 
 /// A connection in a repository, and a workload's place in it.
 async fn publish(flux: &Flux, world: &World) {
@@ -26,11 +28,10 @@ async fn publish(flux: &Flux, world: &World) {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "workload", "namespace": world.namespace},
     });
-    flux.publish(&[
-        ("ukgpro-connections/acme.yaml", world.connection(&["EmployeePersonDetails"])),
-        ("hr-integrations/workload.yaml", workload),
-    ])
-    .await;
+    // JSON is YAML.
+    flux.write("ukgpro-connections/acme.yaml", &world.connection(&["EmployeePersonDetails"]).to_string());
+    flux.write("hr-integrations/workload.yaml", &workload.to_string());
+    flux.publish().await;
 }
 
 /// A Kustomization of the example, in this world and in a hurry.
@@ -68,8 +69,8 @@ async fn a_kustomization_is_ready_only_when_the_connection_is_active() {
     let fault = json!([{"operation": "LoginService/Authenticate", "answer": {"status": 503}}]);
     world.simulator.faults(fault).await;
     publish(&flux, &world).await;
-    flux.apply(&kustomization(&world, "connections.yaml", CONNECTIONS)).await;
-    flux.apply(&kustomization(&world, "connections.yaml", WORKLOADS)).await;
+    flux.apply(&kustomization(&world, "flux/connections.yaml", CONNECTIONS)).await;
+    flux.apply(&kustomization(&world, "flux/connections.yaml", WORKLOADS)).await;
 
     // It is waited for until the timeout, and what depends on it is not applied.
     world.wait_for_reason("ServerError").await;
@@ -102,7 +103,7 @@ async fn a_kustomization_fails_at_once_by_the_name_of_a_connection_that_only_a_p
     right.password = "something-else".to_owned();
     world.simulator.play(&right).await;
     publish(&flux, &world).await;
-    let mut kustomization = kustomization(&world, "connections.yaml", CONNECTIONS);
+    let mut kustomization = kustomization(&world, "flux/connections.yaml", CONNECTIONS);
     // So long that only what fails at once can fail within the test.
     kustomization["spec"]["timeout"] = json!("10m");
     flux.apply(&kustomization).await;
@@ -131,7 +132,7 @@ async fn with_an_expression_a_kustomization_fails_with_the_connections_message()
     right.password = "something-else".to_owned();
     world.simulator.play(&right).await;
     publish(&flux, &world).await;
-    flux.apply(&kustomization(&world, "message.yaml", CONNECTIONS)).await;
+    flux.apply(&kustomization(&world, "flux/message.yaml", CONNECTIONS)).await;
     let failed = flux.wait_for(CONNECTIONS, "failure", |found| ended(found, "False", "HealthCheckFailed")).await;
     let [_, _, message] = condition(&failed, "Ready").expect("there");
     let connection = world.wait_for_reason("CredentialsRejected").await.status.expect("a status");
@@ -139,12 +140,47 @@ async fn with_an_expression_a_kustomization_fails_with_the_connections_message()
     assert!(message.contains(&format!("UkgProConnection/{}/{CONNECTION}", world.namespace)), "{message}");
     assert!(message.contains(own.as_str()), "{message}");
     // The event, which is what an Alert sends on, has room for the beginning: what happened.
-    let event = async || world.kubectl(&["events", &format!("--for=kustomization/{CONNECTIONS}"), "--types=Warning"]).await.1;
+    let events = async || world.kubectl(&["events", &format!("--for=kustomization/{CONNECTIONS}")]).await.1;
     let what = "refused the login and does not say which value is wrong";
-    world.wait_until("an event that says why", async || event().await.contains(what)).await;
+    let failure = |events: &str| events.lines().any(|line| line.contains("health check failed") && line.contains(what));
+    world.wait_until("an event that says why", async || failure(&events().await)).await;
 
     world.edit_secret(json!({"stringData": {"password": right.password}})).await;
     flux.wait_for(CONNECTIONS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    // Both events are what the example's Alert includes.
+    world.wait_until("an event of the recovery", async || events().await.contains("Health check passed")).await;
+    drop(flux);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_before_its_encrypted_secret_costs_nothing() {
+    let world = World::new("flux-sops").await;
+    world.secrets().delete(SECRET, &DeleteParams::default()).await.expect("deleted");
+    let flux = Flux::start(&world).await;
+    let _operator = world.operator();
+    world.put_secret_named("sops-age", json!({"age.agekey": flux.choose_key()})).await;
+    publish(&flux, &world).await;
+    flux.apply(&kustomization(&world, "secrets/sops.yaml", CONNECTIONS)).await;
+    let waits = |found: &DynamicObject| {
+        condition(found, "Healthy").is_some_and(|[status, _, message]| status == "Unknown" && message.contains("health checks"))
+    };
+    flux.wait_for(CONNECTIONS, "a health check that goes on", waits).await;
+    world.wait_for_reason("SecretNotFound").await;
+
+    let [username, password, customer_api_key, user_api_key] = world.account.secrets();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": world.namespace},
+        "stringData": {"username": username, "password": password,
+            "customerApiKey": customer_api_key, "userApiKey": user_api_key},
+    });
+    flux.write(ENCRYPTED, &secret.to_string());
+    let encrypted = flux.encrypt(ENCRYPTED);
+    assert!(encrypted.contains("ENC[") && !encrypted.contains(username) && encrypted.contains(SECRET), "{encrypted}");
+    flux.publish().await;
+    flux.wait_for(CONNECTIONS, "success", |found| ended(found, "True", "ReconciliationSucceeded")).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 0));
     drop(flux);
     world.finish().await;
 }

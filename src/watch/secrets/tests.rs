@@ -48,6 +48,21 @@ fn a_secret_wakes_the_connections_that_have_not_read_it() {
 }
 
 #[test]
+fn an_event_that_comes_before_the_read_of_its_version_is_done_with_by_that_read() {
+    let index = index();
+    let (a, key) = (named("a", 1), ConnectionRef::of(&named("a", 1)));
+    assert!(index.is_read(&key), "nothing has been seen that it could not have read");
+    assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "1")))), ["a", "b"]);
+    assert!(!index.is_read(&key));
+    index.read(&a, "acme-ukg-pro", Some("1"));
+    assert!(index.is_read(&key) && !index.is_read(&ConnectionRef::of(&named("b", 1))));
+    index.after(None, &Event::Delete(secret("acme-ukg-pro", "1")));
+    assert!(!index.is_read(&key));
+    index.read(&a, "acme-ukg-pro", None);
+    assert!(index.is_read(&key));
+}
+
+#[test]
 fn after_a_restart_only_what_has_changed_is_news() {
     let mut settled = connection_with(Some(Reason::AllPermissionsGranted));
     settled.metadata.name = Some("a".to_owned());

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds Flux's source-controller and kustomize-controller, and crane for a registry, and prints the absolute path of the directory they
-# are in. That path is all that goes to standard output; progress goes to standard error.
+# Builds Flux's source-controller and kustomize-controller, crane for a registry, sops and age-keygen, and prints the absolute path of the
+# directory they are in. That path is all that goes to standard output; progress goes to standard error.
 #
 # The result is kept under Cargo's target directory, by a hash of all that goes into it. Several callers at once are fine: one builds, the
 # others wait. Nothing is ever half there under its final name.
@@ -23,18 +23,19 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# build NAME PACKAGE: compiles a program of the module in NAME, saying every 15 seconds that it is still at it.
+# build MODULE PACKAGE: compiles a program with the versions of the module in that directory, saying every 15 seconds that it is still at it.
 build() {
+	local name=${2##*/}
 	local started=$SECONDS told=$SECONDS status=0
-	say "building $1"
-	(cd "$here/$1" && GOTMPDIR=$staging CGO_ENABLED=0 exec go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$staging/$1" "$2") >&2 &
+	say "building $name"
+	(cd "$here/$1" && GOTMPDIR=$staging CGO_ENABLED=0 exec go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$staging/$name" "$2") >&2 &
 	build_pid=$!
 	while kill -0 "$build_pid" 2>/dev/null; do
 		# Short, as it also delays a quick build and an interruption.
 		sleep 0.2
 		if ((SECONDS - told >= 15)); then
 			told=$SECONDS
-			say "still building $1, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
+			say "still building $name, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
 		fi
 	done
 	wait "$build_pid" || status=$?
@@ -61,6 +62,8 @@ if [[ ! -d $programs ]]; then
 	staging=$(mktemp -d "$cache/staging.XXXXXX")
 	build crane github.com/google/go-containerregistry/cmd/crane
 	build kustomize-controller github.com/fluxcd/kustomize-controller
+	build kustomize-controller github.com/getsops/sops/v3/cmd/sops
+	build kustomize-controller filippo.io/age/cmd/age-keygen
 	build source-controller github.com/fluxcd/source-controller
 	chmod 755 "$staging"
 	mv -T "$staging" "$programs"
