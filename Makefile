@@ -7,10 +7,10 @@ FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e e2e-flux gitops test-faults soak bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the operator and the simulator
 	$(CARGO) build --locked --bins
@@ -34,13 +34,18 @@ lint: ## Formatting, clippy and rustdoc, with warnings denied
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 unit: ## Tests that need no control plane, CRD drift among them
-	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test simulator --test states --test transport
+	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test simulator --test states --test transport --test versions
 	$(CARGO) test --locked --doc
 
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
 	$(CARGO) test --locked --test e2e
 	$(CARGO) test --locked --test faults -- --brief
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
+	cd image && go test .
+	cd release/prune && go test .
+
+e2e-node: ## Pods on real nodes: the chart and the images (or IMAGES="TAR...") on kubelet and containerd; needs root
+	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh
 
 test-faults: ## Each fault there is, injected on a real control plane; some minutes. The table is in docs/faults.md
 	$(CARGO) test --locked --test transport --test memory
@@ -57,6 +62,22 @@ gitops: ## What kstatus, Flux's expressions and Argo CD's scripts make of a conn
 e2e-flux: ## Flux's own controllers apply connections; builds them the first time, in some ten minutes
 	@tests/gitops/flux/build.sh >/dev/null
 	$(CARGO) test --locked --test flux
+
+image: ## Container images without a daemon, in target/image. ARCH=arm64, PROFILE=dev, REPOSITORY=... (image/build.sh)
+	@images=$$(image/build.sh) && cd image && IMAGES="$$images" go test -count=1 .
+
+image-reproducible: ## Build the images a second time, elsewhere, and compare
+	@image/reproduce.sh $$(image/build.sh)
+
+# Of what the operator is linked from, and nothing else: not of the simulator, tests or build scripts.
+sbom: ## The operator's bill of materials in CycloneDX, in target/sbom
+	@release/sbom.sh
+
+# The database of advisories is a Git repository that not every machine can reach; a release checks them too.
+DENY ?= bans licenses sources
+deny: ## Licences, banned crates and sources of what is linked; DENY="advisories bans licenses sources" looks for advisories too
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --version 0.20.2 cargo-deny
+	$(CARGO) deny --locked check $(DENY)
 
 bench: ## The operator beside a bare client; some minutes, and the machine for itself. BENCH_CONNECTIONS=100,1000
 	@$(CONTROL_PLANE) >/dev/null

@@ -42,6 +42,7 @@
 //! | [`run`] | the tasks of a running operator |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
+//! | [`wait`] | waiting for a connection, for what must not begin before it works |
 //! | [`watch`] | what wakes a check |
 //! | [`watchdog`] | whether the operator still moves |
 //! | [`wording`] | what each reason says to a person |
@@ -77,6 +78,7 @@ pub mod queue;
 pub mod run;
 pub mod telemetry;
 pub mod ukg;
+pub mod wait;
 pub mod watch;
 pub mod watchdog;
 pub mod wording;

@@ -27,6 +27,7 @@ use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::wait::{self, Awaited};
 use ukgpro_operator::watchdog::deadlines::Deadlines;
 use ukgpro_operator::watchdog::listen::Listen;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
@@ -47,6 +48,11 @@ enum Command {
     ///
     /// Exits with 0 if the connection is Active, 1 if it is not, 2 if it cannot be checked.
     Check(CheckArgs),
+    /// Wait until a connection works, or until another of its conditions is True
+    ///
+    /// For init containers and pipelines. Exits with 0 if it is so, and with 1 and the connection's message if the time is over or only a
+    /// person can help. Needs the right to list and watch connections.
+    Wait(WaitArgs),
     /// Print the CustomResourceDefinition
     Crd,
     /// List the permissions and profiles that connections can ask for
@@ -211,6 +217,25 @@ struct CheckArgs {
     policy: PolicyArgs,
 }
 
+#[derive(Args)]
+struct WaitArgs {
+    /// The connection
+    #[arg(value_parser = object_name)]
+    name: String,
+
+    /// Its namespace; without it, that of the ServiceAccount or of the kubeconfig's context
+    #[arg(short, long, value_parser = object_name)]
+    namespace: Option<String>,
+
+    /// The condition
+    #[arg(long = "for", value_enum, default_value = "Ready", ignore_case = true)]
+    awaited: Awaited,
+
+    /// How long to wait, such as 30s or 5m
+    #[arg(long, default_value = "5m", value_parser = time)]
+    timeout: Duration,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
     /// For people
@@ -229,6 +254,10 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
         (_, Some(time)) if time >= Duration::from_secs(60) => Ok(Heartbeat(Some(time))),
         _ => Err("write off, or a time of at least 1m such as 1h".to_owned()),
     }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    api::duration(text).ok_or_else(|| "write hours, minutes and seconds, such as 5m or 1h30m".to_owned())
 }
 
 /// The name of a Kubernetes object.
@@ -285,6 +314,7 @@ fn main() -> ExitCode {
                 }
             };
         }
+        Command::Wait(args) => wait_for(args),
         Command::Crd => serde_saphyr::to_string(&api::crd()).map_err(|error| error.to_string()).and_then(|yaml| print(&yaml)),
         Command::Catalogue { config } => catalogue(config.as_deref()).and_then(|catalogue| print(&listing(&catalogue))),
         Command::Run(args) => start(*args),
@@ -341,6 +371,21 @@ async fn check_once(args: CheckArgs) -> Result<bool, String> {
     Ok(checked.is_active())
 }
 
+const NO_CLIENT: &str = "the kubeconfig makes no client; try it with kubectl";
+
+async fn kubernetes() -> Result<kube::Config, &'static str> {
+    kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")
+}
+
+/// Waits for a connection.
+#[tokio::main(flavor = "current_thread")]
+async fn wait_for(args: WaitArgs) -> Result<(), String> {
+    let client = kube::Client::try_from(kubernetes().await?).map_err(|_| NO_CLIENT)?;
+    let namespace = args.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let waited = wait::wait(client, &namespace, &args.name, args.awaited, args.timeout).await;
+    waited.map_err(|error| error.to_string())
+}
+
 fn at_capture(path: &Path, error: &std::io::Error) -> String {
     format!("--capture {}: {}", path.display(), error.kind())
 }
@@ -381,10 +426,10 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let catalogue = args.policy.catalogue()?;
     telemetry::start(args.log_format, &args.log_level).map_err(|error| error.to_string())?;
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
-    let config = kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")?;
+    let config = kubernetes().await?;
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
-    let client = ClientBuilder::try_from(config).map_err(|_| "the kubeconfig makes no client; try it with kubectl")?;
+    let client = ClientBuilder::try_from(config).map_err(|_| NO_CLIENT)?;
     // In each time in which that many may come, so many; the leader election has a client of its own, which does not wait behind.
     let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;
     let rate = RateLimitLayer::new(args.kube_api_burst.into(), window);

@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,7 +33,15 @@ var controllers = []string{
 	"service-cidr-controller",
 }
 
+// What a node needs beside them: its taints follow its state, and what ran on one that has gone is cleaned up.
+var nodeControllers = []string{
+	"node-lifecycle-controller",
+	"taint-eviction-controller",
+	"pod-garbage-collector-controller",
+}
+
 const (
+	loopback = "127.0.0.1"
 	// Of services; the first address is the API server's own.
 	serviceRange   = "10.0.0.0/24"
 	serviceAddress = "10.0.0.1"
@@ -60,7 +71,7 @@ type controlPlane struct {
 
 // files are the paths of what the components read.
 type files struct {
-	ca, serverCertificate, serverKey, signingKey, auditPolicy string
+	ca, serverCertificate, serverKey, signingKey, auditPolicy, kubeletClientCertificate, kubeletClientKey string
 }
 
 // startControlPlane starts the components in the order in which they need one another and returns when a client
@@ -78,7 +89,7 @@ func startControlPlane(s *supervisor, o options, dir string) (*ready, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := writeFiles(ca, dir)
+	files, err := writeFiles(ca, dir, o.address)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +116,13 @@ func startControlPlane(s *supervisor, o options, dir string) (*ready, error) {
 			return nil, err
 		}
 	}
+	nodes, proxy, err := c.writeNodeKubeconfigs()
+	if err != nil {
+		return nil, err
+	}
 	return &ready{
+		Nodes:      nodes,
+		Proxy:      proxy,
 		Kubeconfig: kubeconfig,
 		Server:     c.serverURL,
 		CAFile:     files.ca,
@@ -135,12 +152,13 @@ func (c *controlPlane) startAPIServer() error {
 		c.auditLog = &path
 	}
 	apiserver.listens = true
-	apiserver.arguments = func(port int) []string { return apiserverArguments(port, c.etcdURL, c.files, c.auditLog) }
-	apiserver.ready = func(ctx context.Context, port int) error {
-		return expectOK(ctx, c.client, fmt.Sprintf("https://127.0.0.1:%d/readyz", port))
+	url := func(port int) string { return "https://" + net.JoinHostPort(c.options.address, strconv.Itoa(port)) }
+	apiserver.arguments = func(port int) []string {
+		return apiserverArguments(c.options.address, port, c.etcdURL, c.files, c.auditLog)
 	}
+	apiserver.ready = func(ctx context.Context, port int) error { return expectOK(ctx, c.client, url(port)+"/readyz") }
 	err := c.supervisor.add(apiserver)
-	c.serverURL = fmt.Sprintf("https://127.0.0.1:%d", apiserver.port)
+	c.serverURL = url(apiserver.port)
 	return err
 }
 
@@ -154,7 +172,11 @@ func (c *controlPlane) startControllerManager() error {
 	if err != nil {
 		return err
 	}
-	manager.arguments = func(int) []string { return controllerManagerArguments(kubeconfig, c.files) }
+	wanted := controllers
+	if len(c.options.nodes) > 0 {
+		wanted = slices.Concat(controllers, nodeControllers)
+	}
+	manager.arguments = func(int) []string { return controllerManagerArguments(kubeconfig, wanted, c.files) }
 	// It serves nothing that could be asked. That the first thing it makes is there shows that it works.
 	manager.ready = func(ctx context.Context, _ int) error {
 		return expectOK(ctx, c.client, c.serverURL+"/api/v1/namespaces/default/serviceaccounts/default")
@@ -170,6 +192,30 @@ func (c *controlPlane) startScheduler() error {
 	}
 	scheduler.arguments = func(int) []string { return schedulerArguments(kubeconfig) }
 	return c.supervisor.add(scheduler)
+}
+
+// writeNodeKubeconfigs makes those of the kubelets and of kube-proxy, by whose names Kubernetes' node authorizer and
+// built-in roles know them.
+func (c *controlPlane) writeNodeKubeconfigs() (nodes map[string]string, proxy string, err error) {
+	if len(c.options.nodes) == 0 {
+		return nil, "", nil
+	}
+	nodes = map[string]string{}
+	for _, name := range c.options.nodes {
+		kubelet, err := c.authority.client("system:node:"+name, "system:nodes")
+		if err != nil {
+			return nil, "", err
+		}
+		if nodes[name], err = c.writeKubeconfig("node-"+name+".kubeconfig", kubelet); err != nil {
+			return nil, "", err
+		}
+	}
+	user, err := c.authority.client("system:kube-proxy")
+	if err != nil {
+		return nil, "", err
+	}
+	proxy, err = c.writeKubeconfig("kube-proxy.kubeconfig", user)
+	return nodes, proxy, err
 }
 
 func (c *controlPlane) component(name string) *component {
@@ -194,16 +240,23 @@ func (c *controlPlane) writeKubeconfig(name string, user identity) (string, erro
 	return path, os.WriteFile(path, kubeconfig(c.serverURL, c.authority.pem, user), 0o600)
 }
 
-func writeFiles(ca *authority, dir string) (files, error) {
+func writeFiles(ca *authority, dir, address string) (files, error) {
 	f := files{
-		ca:                filepath.Join(dir, "ca.crt"),
-		serverCertificate: filepath.Join(dir, "apiserver.crt"),
-		serverKey:         filepath.Join(dir, "apiserver.key"),
-		signingKey:        filepath.Join(dir, "service-account.key"),
-		auditPolicy:       filepath.Join(dir, "audit-policy.yaml"),
+		kubeletClientCertificate: filepath.Join(dir, "kubelet-client.crt"),
+		kubeletClientKey:         filepath.Join(dir, "kubelet-client.key"),
+		ca:                       filepath.Join(dir, "ca.crt"),
+		serverCertificate:        filepath.Join(dir, "apiserver.crt"),
+		serverKey:                filepath.Join(dir, "apiserver.key"),
+		signingKey:               filepath.Join(dir, "service-account.key"),
+		auditPolicy:              filepath.Join(dir, "audit-policy.yaml"),
 	}
 	server, err := ca.server("kubernetes", "kubernetes.default", "kubernetes.default.svc",
-		"kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1", serviceAddress)
+		"kubernetes.default.svc.cluster.local", "localhost", loopback, address, serviceAddress)
+	if err != nil {
+		return f, err
+	}
+	// What the API server shows a kubelet of which it wants a log: the user and group of kubeadm's clusters.
+	kubelets, err := ca.client("kube-apiserver-kubelet-client", "system:masters")
 	if err != nil {
 		return f, err
 	}
@@ -212,11 +265,13 @@ func writeFiles(ca *authority, dir string) (files, error) {
 		return f, err
 	}
 	for path, content := range map[string][]byte{
-		f.ca:                ca.pem,
-		f.serverCertificate: server.certificate,
-		f.serverKey:         server.key,
-		f.signingKey:        tokens,
-		f.auditPolicy:       []byte(auditPolicy),
+		f.ca:                       ca.pem,
+		f.serverCertificate:        server.certificate,
+		f.serverKey:                server.key,
+		f.signingKey:               tokens,
+		f.auditPolicy:              []byte(auditPolicy),
+		f.kubeletClientCertificate: kubelets.certificate,
+		f.kubeletClientKey:         kubelets.key,
 	} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return f, err
@@ -241,13 +296,11 @@ func etcdArguments(port int, data string) []string {
 	}
 }
 
-func apiserverArguments(port int, etcdURL string, f files, auditLog *string) []string {
+func apiserverArguments(address string, port int, etcdURL string, f files, auditLog *string) []string {
 	arguments := []string{
-		"--bind-address=127.0.0.1",
-		"--advertise-address=127.0.0.1",
+		"--bind-address=" + address,
+		"--advertise-address=" + address,
 		fmt.Sprintf("--secure-port=%d", port),
-		// A loopback address is not allowed as an endpoint of the service "kubernetes".
-		"--endpoint-reconciler-type=none",
 		"--etcd-servers=" + etcdURL,
 		"--tls-cert-file=" + f.serverCertificate,
 		"--tls-private-key-file=" + f.serverKey,
@@ -259,6 +312,14 @@ func apiserverArguments(port int, etcdURL string, f files, auditLog *string) []s
 		"--service-cluster-ip-range=" + serviceRange,
 		// As clusters have it: whether a Pod may be privileged is for Pod Security to say.
 		"--allow-privileged=true",
+		"--kubelet-client-certificate=" + f.kubeletClientCertificate,
+		"--kubelet-client-key=" + f.kubeletClientKey,
+		// The test's nodes have addresses and no names that anyone could resolve.
+		"--kubelet-preferred-address-types=InternalIP",
+	}
+	if net.ParseIP(address).IsLoopback() {
+		// Such an address is not allowed as an endpoint of the service "kubernetes".
+		arguments = append(arguments, "--endpoint-reconciler-type=none")
 	}
 	if auditLog != nil {
 		arguments = append(arguments, "--audit-policy-file="+f.auditPolicy, "--audit-log-path="+*auditLog)
@@ -266,7 +327,7 @@ func apiserverArguments(port int, etcdURL string, f files, auditLog *string) []s
 	return arguments
 }
 
-func controllerManagerArguments(kubeconfig string, f files) []string {
+func controllerManagerArguments(kubeconfig string, controllers []string, f files) []string {
 	return []string{
 		"--kubeconfig=" + kubeconfig,
 		"--controllers=" + strings.Join(controllers, ","),

@@ -1,5 +1,6 @@
 // Command controlplane runs a Kubernetes control plane on loopback for as long as someone wants it: etcd,
-// kube-apiserver and, where the binaries are there, kube-controller-manager and kube-scheduler.
+// kube-apiserver and, where the binaries are there, kube-controller-manager and kube-scheduler. For tests that have
+// nodes, the API server takes an address that Pods can reach, and each node its kubeconfig.
 //
 // Role: the process between a test (or a person with a demo) and the components. It makes the keys, picks the
 // ports, says when the API server can be used, breaks components on command, and leaves nothing behind, even
@@ -22,10 +23,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -42,6 +45,18 @@ type options struct {
 	audit            bool
 	scheduler        bool
 	untilStdinCloses bool
+	address          string
+	nodes            names
+}
+
+// names is a flag that may be given several times.
+type names []string
+
+func (n *names) String() string { return strings.Join(*n, ",") }
+
+func (n *names) Set(name string) error {
+	*n = append(*n, name)
+	return nil
 }
 
 // ready is the line on standard output that tells the caller it may begin.
@@ -53,6 +68,9 @@ type ready struct {
 	Assets     string         `json:"assets"`
 	Pids       map[string]int `json:"pids"`
 	Logs       string         `json:"logs"`
+	// Nodes are kubelets' kubeconfigs by the name of the node, and Proxy is kube-proxy's; absent without --node.
+	Nodes map[string]string `json:"nodes,omitempty"`
+	Proxy string            `json:"proxy,omitempty"`
 }
 
 func init() {
@@ -84,6 +102,9 @@ func parse(arguments []string) (options, error) {
 	flags.BoolVar(&o.scheduler, "scheduler", false, "run kube-scheduler too")
 	flags.BoolVar(&o.untilStdinCloses, "until-stdin-closes", false,
 		"also end when standard input does, and obey its lines: stop|cont|kill|start COMPONENT")
+	flags.StringVar(&o.address, "address", loopback,
+		"address of this machine that the API server binds and Pods are told; any but loopback is for a network namespace of your own")
+	flags.Var(&o.nodes, "node", "name of a node to come: write kubeconfigs for it, and run the controllers nodes need (repeatable)")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
@@ -99,6 +120,9 @@ func parse(arguments []string) (options, error) {
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if net.ParseIP(o.address) == nil {
+		return o, fmt.Errorf("--address %q is no IP address", o.address)
 	}
 	if o.assets == "" {
 		self, err := os.Executable()

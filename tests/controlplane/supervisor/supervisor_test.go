@@ -155,6 +155,31 @@ func TestTheAPIServerIsUsableOnceReady(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatIsNoneIsRefused(t *testing.T) {
+	u := launch(t, "--address", "localhost")
+
+	u.expectExit(1)
+	if !strings.Contains(u.stderr.String(), "no IP address") {
+		t.Errorf("unclear: %s", u.stderr.String())
+	}
+}
+
+func TestEachNodeIsWhoKubernetesTakesItFor(t *testing.T) {
+	u := launchReady(t, "--node=a", "--node=b")
+
+	who := func(kubeconfig string) string {
+		return u.kubectl("--kubeconfig", kubeconfig, "auth", "whoami", "--output=jsonpath={.status.userInfo.username} {.status.userInfo.groups}")
+	}
+	for _, name := range []string{"a", "b"} {
+		if said := who(u.report.Nodes[name]); !strings.HasPrefix(said, "system:node:"+name+" ") || !strings.Contains(said, `"system:nodes"`) {
+			t.Errorf("node %s is %s", name, said)
+		}
+	}
+	if said := who(u.report.Proxy); !strings.HasPrefix(said, "system:kube-proxy ") {
+		t.Errorf("kube-proxy is %s", said)
+	}
+}
+
 func TestComponentsHangCrashAndComeBackOnCommand(t *testing.T) {
 	u := launchReady(t)
 	u.kubectl("create", "namespace", "kept")

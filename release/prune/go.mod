@@ -1,0 +1,3 @@
+module ukgpro-operator/release/prune
+
+go 1.26.0

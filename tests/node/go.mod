@@ -1,0 +1,3 @@
+module ukgpro-operator/tests/node
+
+go 1.26.0
