@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 
 use crate::api::UkgProConnection;
@@ -124,7 +124,9 @@ pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited,
                     judge(&connection, awaited)
                 }
                 Ok(Event::InitDone) if listed => continue,
-                Ok(Event::InitDone | Event::Delete(_)) => Outlook::Pending(format!("it is not there, in namespace {namespace}")),
+                Ok(Event::InitDone | Event::Delete(_)) => {
+                    Outlook::Pending(format!("it is not there, in namespace {namespace}"))
+                }
                 Ok(Event::Apply(connection)) => judge(&connection, awaited),
                 Err(error) => Outlook::Pending(failure(&error)),
             };
@@ -190,7 +192,12 @@ mod tests {
             (-1, &[("Ready", "Unknown")], Awaited::Ready, pending(unseen)),
             // What is retried is waited for.
             (2, &[("Ready", "False"), ("Reconciling", "True")], Awaited::Ready, pending("Why: Ready, that is why.")),
-            (2, &[("Ready", "False"), ("Stalled", "True")], Awaited::Ready, Outlook::Hopeless("Why: Ready, that is why.".to_owned())),
+            (
+                2,
+                &[("Ready", "False"), ("Stalled", "True")],
+                Awaited::Ready,
+                Outlook::Hopeless("Why: Ready, that is why.".to_owned()),
+            ),
             (2, &[("Ready", "False"), ("Stalled", "True")], Awaited::Stalled, Outlook::Met),
             (2, &[("Ready", "True")], Awaited::Stalled, pending("Why: Ready, that is why.")),
             // A candidate mends what is stalled.
@@ -203,7 +210,11 @@ mod tests {
             ),
             (2, &[("Ready", "True")], Awaited::CandidateReady, pending("there is no such condition")),
         ] {
-            assert_eq!(judge(&connection(observed, conditions), awaited), expected, "{conditions:?} of {observed}, for {awaited:?}");
+            assert_eq!(
+                judge(&connection(observed, conditions), awaited),
+                expected,
+                "{conditions:?} of {observed}, for {awaited:?}"
+            );
         }
     }
 }
