@@ -1,7 +1,7 @@
 //! A connection as it is read from the API server and as it is kept.
 //!
 //! **Bound.** Of ten thousand connections all are kept, so what is kept of one is small: what is asked often (its version, verdict,
-//! request) as it is, the rest as the [`text`] that a check reads again. Managed fields, labels and annotations are left out while reading: the
+//! request) as it is, the rest as compressed text that a check reads again. Managed fields, labels and annotations are left out while reading: the
 //! managed fields alone are as large as all the rest.
 
 use std::fmt;
