@@ -3,11 +3,12 @@
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CONTROL_PLANE := tests/controlplane/build.sh
+TOOLS := tests/tools/build.sh
 FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops chart chart-docs manifests image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,12 +22,12 @@ demo: build ## Four connections get their verdicts on a real control plane; stay
 demo-once: build ## The same, ending by itself; fails unless every verdict is as expected
 	@assets=$$($(CONTROL_PLANE)) && ASSETS="$$assets" BIN="$(abspath $(TARGET_DIR))/debug" examples/demo/run.sh --once
 
-# The control plane is by far the longest build, so it goes first and beside the others; build.sh locks and says how far it is.
+# The control plane is by far the longest build, so it goes first and beside the others, then helm; build.sh locks and says how far it is.
 test: ## Formatting, lints, docs, and all tests
-	@$(CONTROL_PLANE) >/dev/null & building=$$!; \
+	@{ $(CONTROL_PLANE) && $(TOOLS); } >/dev/null & building=$$!; \
 	$(MAKE) --no-print-directory lint unit; status=$$?; \
 	wait $$building && [ $$status = 0 ]
-	$(MAKE) --no-print-directory gitops e2e
+	$(MAKE) --no-print-directory gitops e2e chart
 
 lint: ## Formatting, clippy and rustdoc, with warnings denied
 	$(CARGO) fmt --check
@@ -46,6 +47,15 @@ e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUB
 
 e2e-node: ## Pods on real nodes: the chart and the images (or IMAGES="TAR...") on kubelet and containerd; needs root
 	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh
+
+chart: ## The Helm chart and config/: rendered, validated, released, and the operator under its rights
+	$(CARGO) test --locked --test chart
+
+chart-docs: ## Generate the chart's README from its values
+	@tools=$$($(TOOLS)) && "$$tools/helm-docs" --chart-search-root charts --sort-values-order file --log-level warning
+
+manifests: ## Generate config/, for Kustomize, from the chart
+	WRITE_MANIFESTS=1 $(CARGO) test --locked --test chart -- config_is_what_the_chart_renders
 
 test-faults: ## Each fault there is, injected on a real control plane; some minutes. The table is in docs/faults.md
 	$(CARGO) test --locked --test transport --test memory
@@ -97,9 +107,10 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (60)
 control-plane: ## Build the control plane and print its directory, of the form KUBEBUILDER_ASSETS has
 	@$(CONTROL_PLANE)
 
-crd: ## Generate crds/ from src/api.rs
+crd: ## Generate crds/ from src/api.rs, and the chart's copy; `make manifests` has another
 	$(CARGO) run --locked --quiet --bin ukgpro-operator crd > crds/ukgproconnections.ukgpro.dev.yaml.new
 	mv crds/ukgproconnections.ukgpro.dev.yaml.new crds/ukgproconnections.ukgpro.dev.yaml
+	cp crds/ukgproconnections.ukgpro.dev.yaml charts/ukgpro-operator/files/crds/
 
 doc: ## Build the documentation; it opens on the map of the house
 	$(CARGO) doc --locked --no-deps --document-private-items

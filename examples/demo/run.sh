@@ -76,7 +76,8 @@ echo "It answers as *.ultipro.localhost on port $port."
 say "Installing the resource, and an operator with no more rights than it needs"
 k apply -f crds
 k wait --for=condition=Established crd/ukgproconnections.ukgpro.dev
-k apply -f examples/operator/rbac.yaml
+k create namespace ukgpro-system
+k apply -k config/rbac
 # The operator gets a kubeconfig of its own, with its ServiceAccount's token.
 (
 	umask 077

@@ -20,3 +20,4 @@ mod rules;
 mod secrets;
 mod states;
 mod verdicts;
+mod waiting;

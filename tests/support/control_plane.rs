@@ -121,6 +121,13 @@ impl ControlPlane {
         }
     }
 
+    /// The real kubectl, with all rights.
+    pub fn command(&self) -> Command {
+        let mut kubectl = Command::new(&self.kubectl);
+        kubectl.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        kubectl
+    }
+
     /// A client with all rights.
     pub async fn admin(&self) -> Client {
         Client::try_from(self.config().await).expect("a client")

@@ -58,6 +58,21 @@ impl Operator {
         Self { process }
     }
 
+    /// Starts one with exactly these arguments and variables.
+    pub fn start_as(kubeconfig: &Path, log: &Path, arguments: &[String], variables: &[(String, String)]) -> Self {
+        let file = File::options().create(true).append(true).open(log).expect("a log file");
+        let process = Command::new(OPERATOR)
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .envs(variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the operator starts");
+        Self { process }
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()

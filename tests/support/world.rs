@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -109,10 +108,10 @@ impl World {
         Api::namespaced(self.admin.clone(), name).create(&params, &ca).await.expect("a ConfigMap");
     }
 
-    /// A ServiceAccount with the rights of `examples/operator/rbac.yaml`, in this namespace only, and a kubeconfig with its token.
+    /// A ServiceAccount with the rights of `config/rbac`, in this namespace only, and a kubeconfig with its token.
     async fn grant_rights(&self) {
         self.create(&ServiceAccount { metadata: named(SERVICE_ACCOUNT), ..ServiceAccount::default() }).await;
-        let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/operator/rbac.yaml");
+        let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/config/rbac/rbac.yaml");
         let manifests = std::fs::read_to_string(manifests).expect("the rights");
         let document = |kind: &str| manifests.split("\n---\n").find(|document| document.contains(&format!("kind: {kind}\n")));
         let watched: ClusterRole = serde_saphyr::from_str(document("ClusterRole").expect("a role")).expect("a ClusterRole");
@@ -134,8 +133,14 @@ impl World {
             }]),
         })
         .await;
+        self.write_kubeconfig(&self.namespace, SERVICE_ACCOUNT, &self.kubeconfig).await;
+    }
+
+    /// A kubeconfig with a token of this ServiceAccount.
+    pub async fn write_kubeconfig(&self, namespace: &str, service_account: &str, path: &Path) {
         let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
-        let token = self.api::<ServiceAccount>().create_token_request(SERVICE_ACCOUNT, &PostParams::default(), &request).await;
+        let accounts = Api::<ServiceAccount>::namespaced(self.admin.clone(), namespace);
+        let token = accounts.create_token_request(service_account, &PostParams::default(), &request).await;
         let token = token.expect("a token").status.expect("a token").token;
         let admin = Kubeconfig::read_from(&self.control_plane.kubeconfig).expect("a kubeconfig");
         let cluster = admin.clusters[0].cluster.clone().expect("a cluster");
@@ -145,7 +150,7 @@ impl World {
             "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
             "users": [{"name": "x", "user": {"token": token}}],
         });
-        std::fs::write(&self.kubeconfig, kubeconfig.to_string()).expect("the kubeconfig is written");
+        std::fs::write(path, kubeconfig.to_string()).expect("the kubeconfig is written");
     }
 
     /// An operator for this world; more than one may run.
@@ -420,8 +425,8 @@ impl World {
 
     /// Runs the real kubectl in this namespace; its standard output, whether or not it succeeded.
     pub async fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
-        let mut command = Command::new(&self.control_plane.kubectl);
-        command.env("KUBECONFIG", &self.control_plane.kubeconfig).args(["--namespace", &self.namespace]).args(arguments);
+        let mut command = self.control_plane.command();
+        command.args(["--namespace", &self.namespace]).args(arguments);
         let run = tokio::task::spawn_blocking(move || command.output());
         let output = run.await.expect("kubectl ends").expect("kubectl runs");
         let text = [output.stdout, output.stderr].concat();
@@ -501,8 +506,13 @@ impl World {
 
     /// The operator's requests, as the API server has logged them; none with somebody's own cluster.
     pub fn audited(&self) -> Vec<Value> {
+        self.audited_of(&self.namespace, SERVICE_ACCOUNT)
+    }
+
+    /// The requests of a ServiceAccount.
+    pub fn audited_of(&self, namespace: &str, service_account: &str) -> Vec<Value> {
         let Some(audit_log) = &self.control_plane.audit_log else { return Vec::new() };
-        let user = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", self.namespace);
+        let user = format!("system:serviceaccount:{namespace}:{service_account}\"");
         let log = std::fs::read_to_string(audit_log).expect("the audit log");
         // The last line may be half written.
         log.lines().filter(|line| line.contains(&user)).filter_map(|line| serde_json::from_str(line).ok()).collect()

@@ -1,0 +1,27 @@
+//! The Helm chart, and what is made of it for Kustomize: with the real tools, on a real API server, and with the real operator under
+//! the chart's ServiceAccount.
+//!
+//! | file | about |
+//! |---|---|
+//! | `rendered` | the chart as text: lint, unit tests, documents, every flag and every value |
+//! | `kustomize` | `config/` is what the chart renders; `WRITE_MANIFESTS=1` writes it |
+//! | `schemas` | what the chart, `config/` and `examples/` give is what the API server knows |
+//! | `releases` | install, upgrade, uninstall, refusals |
+//! | `rights` | the operator under each mode's rights: nothing refused, nothing superfluous |
+//! | `policies` | the admission policies |
+//!
+//! There are no nodes here, so Pods stay Pending and helm does not wait for them; `make e2e-node` has them run.
+
+#![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "some of it is for other tests")]
+mod support;
+
+mod helm;
+mod kustomize;
+mod policies;
+mod releases;
+mod rendered;
+mod rights;
+mod schemas;
