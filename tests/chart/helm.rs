@@ -50,7 +50,12 @@ pub const MATRIX: [&[&str]; 9] = [
     &[],
     &["--set=watchNamespaces={hr,payroll}", "--set=crds.install=false", "--set=secrets.watch=labelled"],
     &["--set=secrets.watch=none", "--set=secrets.names={acme,globex}", "--set=crds.keep=false", "--set=watchNamespaces={hr}"],
-    &["--set=replicas=1", "--set=leaderElection.enabled=false", "--set=pod.runAsUser=null", "--set=networkPolicy.enabled=false"],
+    &[
+        "--set=replicas=1",
+        "--set=leaderElection.enabled=false",
+        "--set=pod.runAsUser=null",
+        "--set=networkPolicy.enabled=false",
+    ],
     &["--set=controllerClass=eu", "--set=selector=shard=a", "--set=fullnameOverride=shard-a", "--set=commonLabels.team=hr"],
     &[
         "--set=proxy.https=http://proxy.example.com:3128",
@@ -65,7 +70,12 @@ pub const MATRIX: [&[&str]; 9] = [
         "--set=admissionPolicies.secretReaders.enabled=true",
         "--set=watchNamespaces={hr}",
     ],
-    &["--set=serviceAccount.create=false", "--set=rbac.create=false", "--set=tests.enabled=false", "--set=service.enabled=false"],
+    &[
+        "--set=serviceAccount.create=false",
+        "--set=rbac.create=false",
+        "--set=tests.enabled=false",
+        "--set=service.enabled=false",
+    ],
     &[
         "--set=operator.kubeApiQps=30",
         "--set=operator.kubeApiBurst=60",
@@ -89,7 +99,8 @@ impl<'a> Helm<'a> {
 
     pub fn run(&self, arguments: &[&str]) -> (bool, String) {
         let mut helm = tool("helm");
-        for (variable, directory) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")] {
+        for (variable, directory) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
             helm.env(variable, self.home.join(directory));
         }
         output(helm.env("KUBECONFIG", &self.world.control_plane.kubeconfig).args(arguments))

@@ -40,7 +40,9 @@ fn by_template(values: &[&str]) -> BTreeMap<String, String> {
 
 fn kustomization(resources: &[&str]) -> String {
     let resources: String = resources.iter().map(|resource| format!("  - {resource}\n")).collect();
-    format!("# Generated from the chart by `make manifests`.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}")
+    format!(
+        "# Generated from the chart by `make manifests`.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"
+    )
 }
 
 /// All of `config/`, by its path.
@@ -66,7 +68,10 @@ fn config() -> BTreeMap<String, String> {
                 files.insert(format!("{part}/kustomization.yaml"), kustomization(&resources));
                 files.extend(contents.into_iter().map(|(file, text)| (format!("{part}/{file}"), text)));
             }
-            files.insert("default/kustomization.yaml".to_owned(), kustomization(&["../crd", "../namespace", "../rbac", "../manager"]));
+            files.insert(
+                "default/kustomization.yaml".to_owned(),
+                kustomization(&["../crd", "../namespace", "../rbac", "../manager"]),
+            );
             continue;
         }
         let (crd, namespace) = (format!("{up}/crd"), format!("{up}/namespace"));
@@ -112,7 +117,9 @@ fn config_is_what_the_chart_renders() {
 #[test]
 fn kustomize_gives_the_very_objects_of_the_chart() {
     for (name, values) in OVERLAYS {
-        let (done, built) = output(ControlPlane::shared().command().args(["kustomize", &format!("{}/config/{name}", env!("CARGO_MANIFEST_DIR"))]));
+        let (done, built) = output(
+            ControlPlane::shared().command().args(["kustomize", &format!("{}/config/{name}", env!("CARGO_MANIFEST_DIR"))]),
+        );
         assert!(done, "{name}: {built}");
         let sorted = |manifests: &str| {
             let mut objects = objects(manifests);

@@ -59,7 +59,9 @@ async fn only_allowed_hosts_may_be_named() {
     for (subdomain, domain) in [("service4", "ultipro.com:8443"), ("service4", "example.com"), ("ultipro", "ca.example.com")] {
         judge(&world.admin, &to(json!(subdomain), json!(domain))).await.expect_err("refused");
     }
-    for (subdomain, domain) in [(json!(null), json!("ultipro.com")), (json!("service4"), json!(null)), (json!(null), json!(null))] {
+    for (subdomain, domain) in
+        [(json!(null), json!("ultipro.com")), (json!("service4"), json!(null)), (json!(null), json!(null))]
+    {
         let said = judge(&world.admin, &to(subdomain, domain)).await.expect_err("refused");
         assert!(said.contains("have to stand in the connection here, not in its Secret"), "{said}");
     }
@@ -105,8 +107,10 @@ async fn only_who_may_get_a_secret_may_have_it_used() {
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
         ..PolicyRule::default()
     };
-    let rules =
-        vec![rule("ukgpro.dev", "ukgproconnections", None, &["get", "create", "patch"]), rule("", "secrets", Some(SECRET), &["get"])];
+    let rules = vec![
+        rule("ukgpro.dev", "ukgproconnections", None, &["get", "create", "patch"]),
+        rule("", "secrets", Some(SECRET), &["get"]),
+    ];
     let metadata = ObjectMeta { name: Some("author".to_owned()), ..ObjectMeta::default() };
     world.create(&Role { metadata: metadata.clone(), rules: Some(rules) }).await;
     let api_group = "rbac.authorization.k8s.io".to_owned();
@@ -131,7 +135,8 @@ async fn only_who_may_get_a_secret_may_have_it_used() {
     let mut theirs = own.clone();
     theirs["spec"]["secretRef"]["name"] = json!("theirs");
     let said = refused(&world, &author, &theirs).await;
-    let words = format!("author-{ns} may not get Secret theirs in {ns}, and so may not have a connection use it", ns = world.namespace);
+    let words =
+        format!("author-{ns} may not get Secret theirs in {ns}, and so may not have a connection use it", ns = world.namespace);
     assert!(said.contains(&words), "{said}");
     for field in ["candidateSecretRef", "caRef"] {
         let mut manifest = own.clone();

@@ -26,9 +26,11 @@ async fn a_release_is_installed_upgraded_and_uninstalled_and_connections_outlast
     let previous = helm.packed("0.0.9");
     let previous = previous.to_str().expect("a path");
     let release = ["ukgpro", "--namespace", "ukgpro-system"];
-    let installed =
-        helm.done(&[&["install"], &release[..1], &[previous], &release[1..], &["--create-namespace"]].concat());
-    assert!(installed.contains("kubectl rollout status deployment/ukgpro-ukgpro-operator --namespace ukgpro-system"), "{installed}");
+    let installed = helm.done(&[&["install"], &release[..1], &[previous], &release[1..], &["--create-namespace"]].concat());
+    assert!(
+        installed.contains("kubectl rollout status deployment/ukgpro-ukgpro-operator --namespace ukgpro-system"),
+        "{installed}"
+    );
     assert!(installed.contains("helm test ukgpro --namespace ukgpro-system"), "{installed}");
     let (established, said) =
         world.kubectl(&["wait", "--for=condition=Established", "crd/ukgproconnections.ukgpro.dev", "--timeout=30s"]).await;
@@ -41,7 +43,8 @@ async fn a_release_is_installed_upgraded_and_uninstalled_and_connections_outlast
     assert!(operator.stop().success());
     let before = world.stored(CONNECTION).await;
 
-    let version = |deployment: &Deployment| deployment.metadata.labels.as_ref().expect("labels")["app.kubernetes.io/version"].clone();
+    let version =
+        |deployment: &Deployment| deployment.metadata.labels.as_ref().expect("labels")["app.kubernetes.io/version"].clone();
     let deployments = Api::<Deployment>::namespaced(world.admin.clone(), "ukgpro-system");
     let old = deployments.get("ukgpro-ukgpro-operator").await.expect("there");
     assert_eq!(version(&old), "0.0.9");
@@ -57,7 +60,11 @@ async fn a_release_is_installed_upgraded_and_uninstalled_and_connections_outlast
     assert!(hooks.contains("name: ukgpro-ukgpro-operator-test-simulator"), "{hooks}");
 
     helm.done(&["uninstall", "ukgpro", "--namespace", "ukgpro-system"]);
-    world.wait_until("the end of the Deployment", async || deployments.get_opt("ukgpro-ukgpro-operator").await.expect("an answer").is_none()).await;
+    world
+        .wait_until("the end of the Deployment", async || {
+            deployments.get_opt("ukgpro-ukgpro-operator").await.expect("an answer").is_none()
+        })
+        .await;
     crds.get("ukgproconnections.ukgpro.dev").await.expect("the CRD is kept");
     let kept = Api::<UkgProConnection>::namespaced(world.admin.clone(), &world.namespace).get(CONNECTION).await.expect("kept");
     assert_eq!((kept.metadata.uid, kept.status), (judged.metadata.uid, judged.status));

@@ -72,7 +72,8 @@ fn every_flag_of_the_operator_has_its_place_in_the_chart() {
     let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
     let flags: Vec<_> = flags.map(|flag| flag.split([' ', '<']).next().expect("a name")).collect();
     assert!(flags.len() > 20, "{flags:?}");
-    let templates = ["deployment.yaml", "_operator.tpl"].map(|name| file(&format!("charts/ukgpro-operator/templates/{name}"))).concat();
+    let templates =
+        ["deployment.yaml", "_operator.tpl"].map(|name| file(&format!("charts/ukgpro-operator/templates/{name}"))).concat();
     for flag in flags {
         let variable = format!("UKGPRO_{}", flag.to_uppercase().replace('-', "_"));
         assert!(templates.contains(&format!("--{flag}")) || templates.contains(&variable), "the chart does not give --{flag}");

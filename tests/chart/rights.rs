@@ -32,7 +32,8 @@ struct Grant {
 
 impl Grant {
     fn of(role: &Value) -> Vec<Self> {
-        let namespace = (role["kind"] == "Role").then(|| role["metadata"]["namespace"].as_str().expect("a namespace").to_owned());
+        let namespace =
+            (role["kind"] == "Role").then(|| role["metadata"]["namespace"].as_str().expect("a namespace").to_owned());
         let rules: Vec<PolicyRule> = serde_json::from_value(role["rules"].clone()).expect("rules");
         let mut grants = Vec::new();
         for rule in rules {
@@ -112,7 +113,8 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
     let (system, elsewhere) = (world.elsewhere[1].as_str(), world.elsewhere[0].as_str());
     let namespaces = [world.namespace.as_str(), elsewhere];
     let scope = format!("watchNamespaces={{{}}}", namespaces[..watched].join(","));
-    let base = ["install", "shard", CHART, "--namespace", system, "--set", "crds.install=false", "--set", "rbac.aggregate=false"];
+    let base =
+        ["install", "shard", CHART, "--namespace", system, "--set", "crds.install=false", "--set", "rbac.aggregate=false"];
     let class = format!("controllerClass={mode}");
     let own = ["--set", &class, "--set", "operator.allowedDomains={ultipro.localhost}", "--set", &scope];
     let own = if watched == 0 { &own[..4] } else { &own[..] };
@@ -171,7 +173,8 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
 
     // Another takes over the ledger and the Lease, and sees the password changed and changed back.
     let operator = start();
-    let ask = async |when: &str| world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": when}}})).await;
+    let ask =
+        async |when: &str| world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": when}}})).await;
     world.edit_secret(json!({"stringData": {"password": "wrong"}})).await;
     ask("first").await;
     world.wait_for_reason("CredentialsRejected").await;
@@ -219,7 +222,16 @@ async fn the_whole_cluster_and_labelled_secrets() {
 
 #[tokio::test]
 async fn some_namespaces_and_all_secrets() {
-    exercise("rights-some", 2, &["secrets.watch=all", "operator.catalogue.profiles[0].name=Ours", "operator.catalogue.profiles[0].permissions[0].name=EmployeePersonDetails"]).await;
+    exercise(
+        "rights-some",
+        2,
+        &[
+            "secrets.watch=all",
+            "operator.catalogue.profiles[0].name=Ours",
+            "operator.catalogue.profiles[0].permissions[0].name=EmployeePersonDetails",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ fn strict(schema: &mut Value) {
                 *members = Map::from_iter([("type".to_owned(), json!(["integer", "string"]))]);
                 return;
             }
-            let open = members.contains_key("additionalProperties") || members.contains_key("x-kubernetes-preserve-unknown-fields");
+            let open =
+                members.contains_key("additionalProperties") || members.contains_key("x-kubernetes-preserve-unknown-fields");
             if members.get("properties").is_some_and(Value::is_object) && !open {
                 members.insert("additionalProperties".to_owned(), json!(false));
             }
@@ -103,13 +104,15 @@ async fn all_that_is_rendered_and_all_examples_conform() {
         })
         .collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ours = ["config/crd", "config/namespace", "config/rbac", "config/manager", "config/overlays"].map(|path| root.join(path));
+    let ours =
+        ["config/crd", "config/namespace", "config/rbac", "config/manager", "config/overlays"].map(|path| root.join(path));
     rendered.extend(ours);
     rendered.extend(["examples/connection.yaml", "examples/demo/connections.yaml"].map(|path| root.join(path)));
     let (done, said) = conforms(schemas.path(), &rendered, &["-skip", "Kustomization"]);
     assert!(done, "{said}");
     // Those of Flux, Argo CD and others are judged by tests/gitops.
-    let (done, said) = conforms(schemas.path(), &[root.join("examples/gitops")], &["-ignore-missing-schemas", "-skip", "Kustomization"]);
+    let (done, said) =
+        conforms(schemas.path(), &[root.join("examples/gitops")], &["-ignore-missing-schemas", "-skip", "Kustomization"]);
     assert!(done, "{said}");
 
     // And it can fail.
