@@ -182,6 +182,14 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
     ask("second").await;
     world.wait_for_reason("AllPermissionsGranted").await;
 
+    // Elsewhere too a verdict changes, which is told by an event.
+    for namespace in &everywhere[1..] {
+        let connections = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+        let patch = json!({"spec": {"permissions": [{"name": "NoSuchRow"}]}});
+        connections.patch(CONNECTION, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("edited");
+        world.wait_until("a verdict", async || state(namespace, CONNECTION).await.as_deref() == Some("Unknown")).await;
+    }
+
     // Its host fails for everybody.
     world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
     for number in 0..FLEET {
@@ -228,6 +236,7 @@ async fn some_namespaces_and_all_secrets() {
         &[
             "secrets.watch=all",
             "operator.catalogue.profiles[0].name=Ours",
+            "operator.catalogue.profiles[0].description=ours",
             "operator.catalogue.profiles[0].permissions[0].name=EmployeePersonDetails",
         ],
     )
