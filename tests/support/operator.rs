@@ -6,6 +6,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 pub const OPERATOR: &str = env!("CARGO_BIN_EXE_ukgpro-operator");
 
+/// The operator that is run: of this build, or another, such as a release, that `OPERATOR_BINARY` names.
+fn operator() -> String {
+    std::env::var("OPERATOR_BINARY").unwrap_or_else(|_| OPERATOR.to_owned())
+}
+
 /// The operator in a mount namespace of its own, where `/etc/hosts` is the file that `HOSTS` names.
 pub fn with_hosts() -> Vec<&'static str> {
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
@@ -34,7 +39,7 @@ impl Operator {
         variables: &[(&str, &str)],
     ) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let process = Command::new(program.first().copied().unwrap_or(OPERATOR))
+        let process = Command::new(program.first().map_or_else(operator, |&program| program.to_owned()))
             .args(program.iter().skip(1))
             .args([
                 "run",
@@ -61,7 +66,7 @@ impl Operator {
     /// Starts one with exactly these arguments and variables.
     pub fn start_as(kubeconfig: &Path, log: &Path, arguments: &[String], variables: &[(String, String)]) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let process = Command::new(OPERATOR)
+        let process = Command::new(operator())
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
             .envs(variables.iter().cloned())
