@@ -38,8 +38,8 @@ impl Operator {
         flags: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
-        let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let process = Command::new(program.first().map_or_else(operator, |&program| program.to_owned()))
+        let mut command = Command::new(program.first().map_or_else(operator, |&program| program.to_owned()));
+        command
             .args(program.iter().skip(1))
             .args([
                 "run",
@@ -53,29 +53,21 @@ impl Operator {
             // A test that is about it says otherwise.
             .env("UKGPRO_LEADER_ELECTION", "false")
             .args(flags)
-            .env("KUBECONFIG", kubeconfig)
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("the operator starts");
-        Self { process }
+            .envs(variables.iter().copied());
+        Self::spawn(command, kubeconfig, log)
     }
 
     /// Starts one with exactly these arguments and variables.
     pub fn start_as(kubeconfig: &Path, log: &Path, arguments: &[String], variables: &[(String, String)]) -> Self {
+        let mut command = Command::new(operator());
+        command.args(arguments).envs(variables.iter().cloned());
+        Self::spawn(command, kubeconfig, log)
+    }
+
+    fn spawn(mut command: Command, kubeconfig: &Path, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let process = Command::new(operator())
-            .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
-            .envs(variables.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("the operator starts");
-        Self { process }
+        command.env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Self { process: command.spawn().expect("the operator starts") }
     }
 
     /// Its process id.
