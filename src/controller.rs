@@ -22,6 +22,7 @@ use crate::hosts::{Admission, Hosts, Lane};
 use crate::ledger::{self, End, Intent, Ledger, Lend, RestEnd, SHARED_FOR, Subject};
 use crate::metrics::{LoginOutcome, Metrics, Stage};
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
+use crate::ukg::endpoint::AllowedDomain;
 use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::Transport;
@@ -82,7 +83,7 @@ pub struct Context {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The domains connections may name.
-    pub allowed_domains: Vec<String>,
+    pub allowed_domains: Vec<AllowedDomain>,
     /// Whether a host may resolve to a loopback, link-local or private address.
     pub allow_private_addresses: bool,
     /// How often it is written down that a connection was checked though nothing changed; never where `None`.

@@ -26,6 +26,7 @@ use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
+use ukgpro_operator::ukg::endpoint::AllowedDomain;
 use ukgpro_operator::ukg::transport::ProxySettings;
 use ukgpro_operator::wait::{self, Awaited};
 use ukgpro_operator::watchdog::deadlines::Deadlines;
@@ -164,15 +165,9 @@ struct GuardArgs {
 /// What connections may do, and what they may ask for.
 #[derive(Args)]
 struct PolicyArgs {
-    /// Domains that connections may speak to
-    #[arg(
-        long,
-        env = "UKGPRO_ALLOWED_DOMAINS",
-        value_delimiter = ',',
-        default_value = "ultipro.com,ultipro.ca,ukgpro.com",
-        value_parser = domain
-    )]
-    allowed_domains: Vec<String>,
+    /// Domains that connections may speak to, on port 443; another port as in example.com:8443, every port as in example.com:*
+    #[arg(long, env = "UKGPRO_ALLOWED_DOMAINS", value_delimiter = ',', default_value = "ultipro.com,ultipro.ca,ukgpro.com")]
+    allowed_domains: Vec<AllowedDomain>,
 
     /// File of permissions and profiles that are added to the built-in ones, or replace them by name
     #[arg(long, env = "UKGPRO_CONFIG")]
@@ -275,16 +270,6 @@ fn class(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("write lower-case letters, digits and hyphens, 63 at the most".to_owned())
-    }
-}
-
-/// A domain as connections write it, without a port.
-fn domain(text: &str) -> Result<String, String> {
-    // A domain that begins with its own subdomain is refused, so one that nobody has.
-    match ukgpro_operator::ukg::endpoint::Endpoint::from_parts("any-subdomain", text) {
-        Ok(endpoint) if endpoint.domain() == text => Ok(text.to_owned()),
-        Ok(_) => Err("write the domain without a port".to_owned()),
-        Err(found) => Err(format!("it {}", found.advice(None))),
     }
 }
 

@@ -149,8 +149,9 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             ("Subdomain and domain make no host: {detail}.", "Both are in the URLs on UKG Pro's page Web Services.")
         }
         Reason::DomainNotAllowed => (
-            "This operator may not speak to that domain: {detail}.",
-            "Check the domain. Whoever runs the operator can allow more by --allowed-domains.",
+            "This operator may not speak to that domain and port: {detail}, on port 443 where no other is named.",
+            "Check the domain, and leave the port out: UKG Pro answers on 443. Whoever runs the operator can allow more by \
+             --allowed-domains.",
         ),
         Reason::CaInvalid => (
             "spec.caRef gives no certificate authorities: {detail}.",

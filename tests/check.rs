@@ -90,7 +90,7 @@ impl Scene {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"))
             .arg("check")
             .args(files)
-            .args(["--allowed-domains", "ultipro.localhost", "--capture"])
+            .args(["--allowed-domains", "ultipro.localhost:*", "--capture"])
             .arg(&capture)
             .args(more)
             .stdin(Stdio::piped())

@@ -89,8 +89,11 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
     let data = data.into_iter().map(|(key, value)| (key, k8s_openapi::ByteString(value.as_str().expect("text").into())));
     let secret = k8s_openapi::api::core::v1::Secret { data: Some(data.collect()), ..Default::default() };
     let referents = Referents { secret: Some(secret), bundle: None };
-    let policy =
-        Policy { allowed_domains: vec!["ultipro.localhost".to_owned()], allow_private_addresses: false, heartbeat: None };
+    let policy = Policy {
+        allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
+        allow_private_addresses: false,
+        heartbeat: None,
+    };
     let Ok(target) = resolve(&connection, requirements.to_vec(), referents, &policy, &transport) else {
         panic!("it resolves");
     };

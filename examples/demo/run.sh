@@ -87,7 +87,7 @@ k apply -k config/rbac
 	"$ASSETS/kubectl" config set-credentials operator --token "$token" 3>&- >/dev/null
 	"$ASSETS/kubectl" config set-context --current --user operator 3>&- >/dev/null
 )
-KUBECONFIG=$state/operator.kubeconfig "$BIN/ukgpro-operator" run --allowed-domains ultipro.localhost \
+KUBECONFIG=$state/operator.kubeconfig "$BIN/ukgpro-operator" run --allowed-domains 'ultipro.localhost:*' \
 	--health-address 127.0.0.1:0 --metrics-address 127.0.0.1:0 --system-namespace ukgpro-system 2>"$state/operator.log" 3>&- &
 operator=$!
 

@@ -398,7 +398,10 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         Unresolved::EndpointInvalid(found, place, suggestion) => {
             (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.advice(suggestion.as_ref())))
         }
-        Unresolved::DomainNotAllowed(allowed) => (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", "))),
+        Unresolved::DomainNotAllowed(allowed) => {
+            let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+            (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", ")))
+        }
         Unresolved::CaInvalid(flaw) => (
             Reason::CaInvalid,
             match flaw {

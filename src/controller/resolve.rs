@@ -19,7 +19,7 @@ use crate::ledger::turn::Authority;
 use crate::ukg::capture::Recorder;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
-use crate::ukg::endpoint::{Endpoint, EndpointFlaw, Part, Suggestion};
+use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Part, Suggestion};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{self, Transport};
 
@@ -82,8 +82,8 @@ pub enum Unresolved {
     /// A part of the host that is written wrongly, where (`spec.domain`, or a key of the Secret), and what was meant, as far as the
     /// spec shows it.
     EndpointInvalid(EndpointFlaw, String, Option<Suggestion>),
-    /// The domain is not among these.
-    DomainNotAllowed(Vec<String>),
+    /// The domain, or the port, is not among these.
+    DomainNotAllowed(Vec<AllowedDomain>),
     /// The CA bundle, and what is wrong with it.
     CaInvalid(CaFlaw),
 }
@@ -253,7 +253,7 @@ impl Values {
 }
 
 /// The host from spec, or else from the Secret, if the operator may speak to it.
-fn endpoint(spec: &UkgProConnectionSpec, values: &Values, allowed: &[String]) -> Result<Endpoint, Unresolved> {
+fn endpoint(spec: &UkgProConnectionSpec, values: &Values, allowed: &[AllowedDomain]) -> Result<Endpoint, Unresolved> {
     let keys = &spec.secret_ref.keys;
     let part = |field: &Option<String>, key: &String| match field {
         Some(value) => Ok(Some((Sensitive::new(value.clone()), None))),
@@ -276,7 +276,7 @@ fn endpoint(spec: &UkgProConnectionSpec, values: &Values, allowed: &[String]) ->
         let suggestion = Suggestion::of(spec.subdomain.as_deref(), spec.domain.as_deref());
         Unresolved::EndpointInvalid(flaw, place, suggestion)
     })?;
-    if allowed.iter().any(|domain| domain == endpoint.domain()) {
+    if allowed.iter().any(|domain| domain.permits(&endpoint)) {
         Ok(endpoint)
     } else {
         Err(Unresolved::DomainNotAllowed(allowed.to_vec()))
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_host_comes_from_spec_first_and_from_the_secret_else() {
-        let allowed = ["ultipro.com".to_owned(), "ultipro.ca".to_owned()];
+        let allowed = ["ultipro.com", "ultipro.ca"].map(|domain| domain.parse().expect("a domain"));
         let mut connection = connection();
         connection.spec.domain = Some("ultipro.com".to_owned());
         connection.spec.subdomain = None;
@@ -375,6 +375,8 @@ mod tests {
         assert_eq!(of(&connection, &evil), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
         let suffix = [("domain", "notultipro.com"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &suffix), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
+        (connection.spec.domain, connection.spec.subdomain) = (Some("ultipro.com:22".to_owned()), Some("service4".to_owned()));
+        assert_eq!(of(&connection, &[]), Err(Unresolved::DomainNotAllowed(allowed.to_vec())), "no port but 443");
     }
 
     #[test]

@@ -7,10 +7,15 @@ use std::fmt;
 
 use url::{Host, Url};
 
+mod allowed;
 mod pasted;
 
+pub use allowed::AllowedDomain;
 use pasted::Pasted;
 pub use pasted::Suggestion;
+
+/// The port of HTTPS, where none is named.
+const HTTPS: u16 = 443;
 
 /// A DNS label's and a whole name's longest form (RFC 1035).
 const LABEL_MAX: usize = 63;
@@ -150,6 +155,8 @@ impl Endpoint {
         if pasted::is_whole_host(name, subdomain) {
             return Err(of(Part::Domain)(Flaw::WholeHost));
         }
+        // One host has one name, or what is kept by it (a refused login, a limit) would be kept twice.
+        let port = port.filter(|port| *port != HTTPS);
         let endpoint = Self { host: format!("{subdomain}.{name}"), domain: name.to_owned(), port };
         // The client may read a name otherwise: parts that are numbers as an address, parts that begin with xn-- as Unicode.
         let client = Url::parse(&endpoint.to_string());
@@ -168,6 +175,11 @@ impl Endpoint {
     /// The domain, without a port.
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(HTTPS)
     }
 
     /// Whether the subdomain is none that UKG Pro's web services are known to have: a hint for when the host does not work, never a
@@ -238,6 +250,7 @@ mod tests {
             ("service4", "ultipro.com", "https://service4.ultipro.com/services/LoginService"),
             ("service3", "ultipro.ca", "https://service3.ultipro.ca/services/LoginService"),
             ("service4", "ultipro.localhost:8443", "https://service4.ultipro.localhost:8443/services/LoginService"),
+            ("service4", "ultipro.com:443", "https://service4.ultipro.com/services/LoginService"),
         ] {
             let endpoint = Endpoint::from_parts(subdomain, domain).expect("a good host");
             assert_eq!(endpoint.url("/services/LoginService"), url);

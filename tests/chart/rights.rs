@@ -116,7 +116,7 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
     let base =
         ["install", "shard", CHART, "--namespace", system, "--set", "crds.install=false", "--set", "rbac.aggregate=false"];
     let class = format!("controllerClass={mode}");
-    let own = ["--set", &class, "--set", "operator.allowedDomains={ultipro.localhost}", "--set", &scope];
+    let own = ["--set", &class, "--set", "operator.allowedDomains={ultipro.localhost:*}", "--set", &scope];
     let own = if watched == 0 { &own[..4] } else { &own[..] };
     let values: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
     helm.done(&[&base[..], own, &values].concat());

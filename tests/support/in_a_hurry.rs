@@ -42,7 +42,7 @@ impl InAHurry {
             pace: Pace::default(),
             clock: clock.clone(),
             policy: Policy {
-                allowed_domains: vec!["ultipro.localhost".to_owned()],
+                allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
                 allow_private_addresses: false,
                 heartbeat: None,
             },

@@ -46,7 +46,7 @@ impl Operator {
                 "--system-namespace",
                 system_namespace,
                 "--allowed-domains",
-                "ultipro.localhost,ultipro.com,ultipro.invalid,ultipro.test",
+                "ultipro.localhost:*,ultipro.com:*,ultipro.invalid:*,ultipro.test:*",
             ])
             .args(["--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--log-format", "json"])
             .env("UKGPRO_LOG_LEVEL", "debug,hyper_util=info,h2=info")

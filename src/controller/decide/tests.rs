@@ -89,7 +89,9 @@ fn observation_of(reason: Reason) -> Observation {
             "spec.subdomain".to_owned(),
             None,
         )),
-        Reason::DomainNotAllowed => Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".to_owned()])),
+        Reason::DomainNotAllowed => {
+            Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".parse().expect("a domain")]))
+        }
         Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
         Reason::PermissionUnknown => {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))

@@ -100,8 +100,11 @@ impl Place {
     fn target(&self) -> Target {
         static TRANSPORT: OnceLock<Transport> = OnceLock::new();
         let transport = TRANSPORT.get_or_init(|| Transport::new(Trust::default()).expect("the platform trusts somebody"));
-        let policy =
-            Policy { allowed_domains: vec!["ultipro.com".to_owned()], allow_private_addresses: false, heartbeat: None };
+        let policy = Policy {
+            allowed_domains: vec!["ultipro.com".parse().expect("a domain")],
+            allow_private_addresses: false,
+            heartbeat: None,
+        };
         let referents = Referents { secret: Some(self.secret()), bundle: None };
         resolve(&self.connection, self.requirements(), referents, &policy, transport).expect("whole")
     }
