@@ -41,6 +41,7 @@ fn main() {
         connections,
         watchdog: Arc::new(Watchdog::new(Bounds::default())),
         ledger_entries: Box::new(|| 0),
+        connections_overdue: Box::new(|| 0),
         hosts_in_outage: Box::new(|| 0),
     });
     let text = metrics.encode();

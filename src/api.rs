@@ -23,7 +23,7 @@ use serde_json::json;
 pub mod coaching;
 pub mod reason;
 
-pub use reason::{Disposition, Reason, Verdict};
+pub use reason::{Delay, Disposition, Reason, Stall, Verdict};
 
 // Every enumeration here has a variant that stands for what is not known, as a newer operator or CRD may have written: an object
 // that cannot be read is not served, and was perhaps being served a moment ago.

@@ -16,11 +16,12 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use crate::agenda::Agenda;
-use crate::api::UkgProConnection;
+use crate::api::{Delay, Stall, UkgProConnection};
 use crate::clock::Clock;
-use crate::hosts::{Admission, Hosts, Lane};
-use crate::ledger::{self, End, Intent, Ledger, Lend, RestEnd, SHARED_FOR, Subject};
+use crate::hosts::{Admission, Cause, Hosts, Lane, Visitor};
+use crate::ledger::{self, Account, End, Intent, Ledger, Lend, RestEnd, SHARED_FOR, Subject};
 use crate::metrics::{LoginOutcome, Metrics, Stage};
+use crate::staleness::Staleness;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::endpoint::AllowedDomain;
 use crate::ukg::login::{LoginFailure, Refusal, Session};
@@ -65,6 +66,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Which connections were looked at.
     pub agenda: Agenda,
+    /// Which were not checked in time.
+    pub staleness: Arc<Staleness>,
     /// The time.
     pub clock: Clock,
     /// What was found and could not be written.
@@ -107,6 +110,18 @@ pub enum Error {
     Panicked,
 }
 
+impl Error {
+    /// What it keeps from being done.
+    pub fn stall(&self) -> Stall {
+        match self {
+            Error::Resolve(_) => Stall::Reading,
+            Error::Ledger(_) => Stall::Ledger,
+            Error::Publish(_) => Stall::Writing,
+            Error::Panicked => Stall::NoWorker,
+        }
+    }
+}
+
 /// A status is decided anew on another's write so often; each round waits for the watch to show that write.
 const PUBLISH_TRIES: usize = 5;
 
@@ -141,7 +156,10 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
                 context.metrics.took(Stage::Publish, published.elapsed());
                 let reason = decide::standing_reason(&decision.status).unwrap_or(observed.reason());
                 context.metrics.checked(reason, begun.elapsed());
-                return Ok(Next::Again(decision.requeue));
+                return Ok(match observed.is_delayed() {
+                    true => Next::Later(decision.requeue),
+                    false => Next::Again(decision.requeue),
+                });
             }
             Ok(Published::Gone) => return Ok(Next::Change),
             Ok(Published::Outdated) => {
@@ -199,7 +217,10 @@ async fn observe(
     // a pause, what can be told without it is told before.
     let visit = match hinted.map(|host| Visit::begin(context, connection, &uid(connection), host, lane)).transpose() {
         Ok(visit) => Ok(visit),
-        Err(Wait(wait)) if wait < LONG || decide::is_settled(connection) => return Ok(Step::Later(wait)),
+        // The values may have changed where a Secret has woken it, and somebody waits to hear of these.
+        Err(Wait(wait, _)) if wait < LONG || (decide::is_settled(connection) && !context.agenda.is_woken(&reference)) => {
+            return Ok(Step::Later(wait));
+        }
         Err(wait) => Err(wait),
     };
     context.agenda.begun(&reference);
@@ -225,10 +246,13 @@ async fn look(
     resolving.stop();
     let target = resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport);
     let mut asked = None;
+    let mut account = None;
+    let mut own_trust = false;
     let live = match target {
         Err(unresolved) => Observation::Unresolved(unresolved),
         Ok(target) => {
             let resolved = target.resolved();
+            own_trust = target.authority.is_some();
             // What was found and could not be written is not looked for again: that would be another login.
             if let Some(observed) = context.undelivered.take(connection, &resolved) {
                 return Ok(Step::Found(Box::new(observed)));
@@ -245,14 +269,28 @@ async fn look(
                 }
                 Err(wait) => Err(wait),
             };
-            match visit {
-                Err(Wait(wait)) => return Ok(Step::Later(wait)),
-                Ok(visit) => asked = Some(visit),
+            let (found, of) = match visit {
+                Err(wait) => (delayed(connection, &target, wait, context).await?, None),
+                Ok(visit) => {
+                    asked = Some(visit);
+                    let (found, account) = measured(connection, &target, context).await?;
+                    (found, Some(account))
+                }
+            };
+            account = of;
+            if let Observation::Held(resolved, Hold::Delayed(delay, until)) = found {
+                let wait = Duration::try_from(until.duration_since(context.clock.now())).unwrap_or_default();
+                let is_awaited = !decide::is_settled(connection) || !gate::is_about(connection, &resolved);
+                if wait < LONG || !is_awaited {
+                    return Ok(Step::Later(wait));
+                }
+                let observation = Observation::Held(resolved, Hold::Delayed(delay, until));
+                return Ok(Step::Found(Box::new(Observed::of(connection, observation, None))));
             }
-            measured(connection, &target, context).await?
+            found
         }
     };
-    tell_host(&uid(connection), &live, context).await;
+    tell_host(connection, &live, account, own_trust, context).await;
     // A host that gives no answer now gives none to the candidate either.
     let Some(promoted) = connection.promoted() else {
         context.hosts.forget(&candidate_of(&uid(connection)));
@@ -296,10 +334,11 @@ async fn rehearse(
             Err(_) => return Ok(None),
         },
     };
-    let observation = measured(promoted, &target, context).await?;
-    if let (Some(asked), Some(host)) = (observation.rate_limited(), observation.resolved()) {
-        context.hosts.pause(&host.endpoint, asked, context.clock.uptime());
+    let (observation, account) = measured(promoted, &target, context).await?;
+    if matches!(observation, Observation::Held(_, Hold::Delayed(..))) {
+        return Ok(None);
     }
+    limit(promoted, &observation, account, context);
     Ok(Some(observation))
 }
 
@@ -308,18 +347,66 @@ pub fn candidate_of(uid: &str) -> String {
     format!("{uid}/candidate")
 }
 
-/// Checks a target, and counts what was sent for it.
+/// Checks a target, and counts what was sent for it; gives the account too.
 async fn measured(
     connection: &UkgProConnection,
     target: &Target,
     context: &Context,
-) -> Result<Observation, ledger::store::Error> {
+) -> Result<(Observation, Account), ledger::store::Error> {
+    let Subject { account, .. } = context.ledger.subject(&target.endpoint, &target.credentials).await?;
+    if let Some(wait) = context.hosts.limited(&target.endpoint.to_string(), account, context.clock.uptime()) {
+        return Ok((held_back(connection, target, Delay::AccountLimited, wait, context).await?, account));
+    }
     let services = Measured { services: target, metrics: &context.metrics };
     let observation = check(connection, target, &services, &context.ledger, &context.clock).await?;
     if matches!(observation, Observation::Held(..)) {
         context.metrics.login(LoginOutcome::Held);
     }
-    Ok(observation)
+    Ok((observation, account))
+}
+
+/// What can be said of a target whose host is not to be asked yet.
+async fn delayed(
+    connection: &UkgProConnection,
+    target: &Target,
+    Wait(wait, cause): Wait,
+    context: &Context,
+) -> Result<Observation, ledger::store::Error> {
+    let delay = match cause {
+        Cause::Limited => Delay::HostLimited,
+        Cause::Busy => Delay::Busy,
+    };
+    held_back(connection, target, delay, wait, context).await
+}
+
+/// What needs no host comes before the delay: values that cannot be right, and values that would not be sent anyway.
+async fn held_back(
+    connection: &UkgProConnection,
+    target: &Target,
+    delay: Delay,
+    wait: Duration,
+    context: &Context,
+) -> Result<Observation, ledger::store::Error> {
+    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys);
+    let resolved = Resolved { suspicious, ..target.resolved() };
+    if !fatal.is_empty() {
+        return Ok(Observation::Malformed(resolved, fatal));
+    }
+    let Context { ledger, clock, .. } = context;
+    let subject = ledger.subject(&target.endpoint, &target.credentials).await?;
+    let request = match connection.open_request() {
+        Some(value) => Some(ledger.request(&uid(connection), value).await?),
+        None => None,
+    };
+    let now = clock.now();
+    let hold = match gate::gate(connection, &resolved, &ledger.known(subject, now), request, now) {
+        Gate::Held(hold) => hold,
+        Gate::Open | Gate::WithoutRest(_) => {
+            let wait = jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX);
+            Hold::Delayed(delay, now.saturating_add(wait).unwrap_or(jiff::Timestamp::MAX))
+        }
+    };
+    Ok(Observation::Held(resolved, hold))
 }
 
 /// Checks a target, from lint to the probes.
@@ -485,7 +572,9 @@ async fn pass(
 pub fn expect(connection: &UkgProConnection, context: &Context) {
     let told = connection.status.as_ref().and_then(|status| status.endpoint.clone());
     if let Some(host) = resolve::host(&connection.spec).or(told) {
-        context.hosts.expect(&uid(connection), &host, connection.spec.interval());
+        let (uid, namespace) = (uid(connection), connection.namespace().unwrap_or_default());
+        let visitor = Visitor { uid: &uid, namespace: &namespace, interval: connection.spec.interval() };
+        context.hosts.expect(visitor, &host);
     }
 }
 
@@ -501,40 +590,61 @@ fn lane(connection: &UkgProConnection, context: &Context) -> Lane {
     }
 }
 
-/// How long to wait.
-struct Wait(Duration);
+/// How long to wait, and why.
+struct Wait(Duration, Cause);
 
 /// A check at a host, counted until it is dropped.
 struct Visit<'a> {
     hosts: &'a Hosts,
     host: String,
+    namespace: String,
+    silent: bool,
 }
 
 impl<'a> Visit<'a> {
     fn begin(context: &'a Context, connection: &UkgProConnection, place: &str, host: String, lane: Lane) -> Result<Self, Wait> {
         let Context { hosts, clock, .. } = context;
-        match hosts.admit(place, &host, connection.spec.interval(), lane, clock.uptime()) {
-            Admission::Now => Ok(Self { hosts, host }),
-            Admission::After(wait) => Err(Wait(wait)),
+        let namespace = connection.namespace().unwrap_or_default();
+        let visitor = Visitor { uid: place, namespace: &namespace, interval: connection.spec.interval() };
+        match hosts.admit(visitor, &host, lane, clock.uptime()) {
+            Admission::Now { silent } => Ok(Self { hosts, host, namespace, silent }),
+            Admission::After(wait, cause) => Err(Wait(wait, cause)),
         }
     }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.hosts.left(&self.host);
+        self.hosts.left(&self.namespace, &self.host, self.silent);
     }
 }
 
 /// Tells the other connections of a host what this one has met.
-async fn tell_host(uid: &str, observation: &Observation, context: &Context) {
-    let host = observation.resolved().map(|resolved| &resolved.endpoint);
-    if let (Some(host), Some(asked)) = (host, observation.rate_limited()) {
-        context.hosts.pause(host, asked, context.clock.uptime());
+async fn tell_host(
+    connection: &UkgProConnection,
+    observation: &Observation,
+    account: Option<Account>,
+    own_trust: bool,
+    context: &Context,
+) {
+    if let Some(account) = account {
+        limit(connection, observation, account, context);
     }
-    let before = context.hosts.of(uid);
-    if let (Some(change), Some(host)) = (context.hosts.ended(uid, observation.is_unanswered()), host.cloned().or(before)) {
+    let uid = uid(connection);
+    let before = context.hosts.of(&uid);
+    // What one connection's own authorities make of a certificate is no trouble of the host.
+    let failing = observation.is_unanswered().filter(|_| !(own_trust && observation.is_about_trust()));
+    let host = observation.resolved().map(|resolved| resolved.endpoint.clone());
+    if let (Some(change), Some(host)) = (context.hosts.ended(&uid, failing, account), host.or(before)) {
         publish::signal(&host, change, context).await;
+    }
+}
+
+/// Notes that a host limits the requests of an account.
+fn limit(connection: &UkgProConnection, observation: &Observation, account: Account, context: &Context) {
+    if let (Some(asked), Some(resolved)) = (observation.rate_limited(), observation.resolved()) {
+        let namespace = connection.namespace().unwrap_or_default();
+        context.hosts.limit(&resolved.endpoint, &namespace, account, asked, context.clock.uptime());
     }
 }
 

@@ -4,13 +4,23 @@
 //! **Contract.** Checks of a host are never closer together than their lane's spacing. There are two lanes: what somebody waits for
 //! (a new connection, a changed Secret, a request) goes at the pace that is configured; the routine goes one and a half times as
 //! fast as the intervals of the host's connections demand together, so that no second sees much more than the mean.
-//! Nobody waits in memory: a check that is early is told for when its slot is, and keeps it.
+//! Nobody waits in memory: a check that is early is told for when its slot is, and comes again.
+//!
+//! **Fair shares.** Within a lane namespaces take turns: who comes first of its namespace goes before all that others have waiting but
+//! their first. Of the checks at once, one namespace has at most three times as many as are free. Hosts that were tried and have never
+//! answered, and those with an outage, share a pool of their own ([`SILENT_MAX`]), since each of their checks lasts until its timeout.
+//!
+//! **Pauses.** A host that limits requests limits an account first; the whole host is paused only when accounts of several namespaces
+//! meet the limit. An outage is counted by namespaces, each by most of its connections: what one user writes is no outage of others.
 //!
 //! **Bound.** A few hundred bytes per connection; hosts without connections are forgotten.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::ledger::Account;
+use crate::queue::fair_share;
 
 /// How fast a host may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +47,36 @@ pub enum Lane {
     Routine,
 }
 
+/// Who wants to ask a host.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'a> {
+    /// The connection, or its candidate.
+    pub uid: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// How often it comes.
+    pub interval: Duration,
+}
+
 /// Whether a check may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Now; [`Hosts::left`] must follow.
-    Now,
+    Now {
+        /// Whether it has a place among those at hosts that do not answer.
+        silent: bool,
+    },
     /// After this time.
-    After(Duration),
+    After(Duration, Cause),
+}
+
+/// Why a check does not begin yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The host limits requests.
+    Limited,
+    /// Other checks of the host come first.
+    Busy,
 }
 
 /// A change in how a host fares as a whole.
@@ -68,9 +101,17 @@ const ROUTINE_MIN: f64 = 0.2;
 pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// Where a host limits requests and does not say for how long. The limit is known to be over about one minute.
 pub const PAUSE_UNSAID: Duration = Duration::from_secs(60);
-/// After a full house, one asks again.
+/// The longest pause of a whole host: its accounts have limits of their own, and those who have met none must not wait for theirs.
+const HOST_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Accounts whose limits are remembered of one host; what meets more is the host's limit in any case.
+const LIMITED_MAX: usize = 1024;
+/// After a full host, one asks again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
-/// Fewer connections than these do not make an outage of the host.
+/// Checks at once at hosts that were tried and have never answered, or have an outage: a quarter of the default of all.
+const SILENT_MAX: usize = 16;
+/// After a full pool of those, one asks again; each lasts up to its timeout, 30 s by default.
+const SILENT_RETRY: Duration = Duration::from_secs(5);
+/// Fewer accounts than these do not make an outage of the host, nor fewer connections where the account is not known.
 const OUTAGE_OF: usize = 3;
 /// While a host has an outage, each of its connections is tried once in so long.
 const OUTAGE_ROUND: Duration = Duration::from_secs(600);
@@ -87,30 +128,107 @@ pub struct Hosts {
 struct All {
     by_host: HashMap<String, Host>,
     by_connection: HashMap<String, Place>,
+    /// Checks that run at hosts that do not answer, by namespace and in all.
+    silent: HashMap<Arc<str>, usize>,
+    silent_count: usize,
 }
 
 /// A connection.
 struct Place {
     host: String,
+    namespace: Arc<str>,
     interval: Duration,
     /// The slot it was given and has not come for.
     slot: Option<(Lane, Duration)>,
-    /// How its last check ended.
-    failing: Option<bool>,
+    /// How its last check ended, and with which account.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct End {
+    failing: bool,
+    account: Option<Account>,
 }
 
 #[derive(Default)]
 struct Host {
     connections: usize,
-    failing: usize,
-    known: usize,
     /// Checks a second that the intervals demand.
     demand: f64,
-    running: u32,
-    next_urgent: Duration,
-    next_routine: Duration,
+    running: usize,
+    urgent: Line,
+    routine: Line,
+    shares: HashMap<Arc<str>, Share>,
+    /// Namespaces whose connections' ends are known, and those of which most fail.
+    known: usize,
+    failing: usize,
+    /// The accounts that fail, and how many connections of each.
+    failing_accounts: HashMap<Account, usize>,
+    /// Connections that fail with an account that is not known.
+    failing_unnamed: usize,
+    /// The accounts whose requests the host limits, each with the namespace that met it, and until when.
+    limited: HashMap<Account, (Arc<str>, Duration)>,
     paused_until: Duration,
+    voice: Voice,
     outage: bool,
+}
+
+/// What was heard of a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Voice {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// It was asked and has never answered.
+    Silent,
+    /// It has answered.
+    Heard,
+}
+
+/// A lane of a host.
+#[derive(Default)]
+struct Line {
+    /// When the next check may begin.
+    free_at: Duration,
+    /// How many have a slot, by namespace.
+    waiting: HashMap<Arc<str>, usize>,
+}
+
+impl Line {
+    /// The slot of a further one of this namespace: behind those of its own, and as many of each other.
+    fn slot(&mut self, namespace: &Arc<str>, spacing: Duration, now: Duration) -> Duration {
+        let own = self.waiting.get(namespace).copied().unwrap_or(0);
+        let others = self.waiting.iter().filter(|(other, _)| *other != namespace);
+        let before: usize = own + others.map(|(_, waiting)| (*waiting).min(own + 1)).sum::<usize>();
+        self.free_at.max(now) + spacing * u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    fn enter(&mut self, namespace: &Arc<str>) {
+        *self.waiting.entry(namespace.clone()).or_default() += 1;
+    }
+
+    fn leave(&mut self, namespace: &Arc<str>) {
+        if let Some(waiting) = self.waiting.get_mut(namespace) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(namespace);
+            }
+        }
+    }
+}
+
+/// What a namespace has of a host.
+#[derive(Default)]
+struct Share {
+    connections: usize,
+    running: usize,
+    /// When the next of its own that has found its slot taken may come.
+    again_at: Duration,
+    /// Its connections whose last end is known, and those that fail.
+    known: usize,
+    failing: usize,
+    /// Whether most fail.
+    fails: bool,
 }
 
 impl Hosts {
@@ -125,81 +243,131 @@ impl Hosts {
     }
 
     /// Counts in a connection that will be checked, so that the pace is that of all from the beginning.
-    pub fn expect(&self, uid: &str, host: &str, interval: Duration) {
-        lock(&self.all).enter(uid, host, interval);
+    pub fn expect(&self, visitor: Visitor<'_>, host: &str) {
+        lock(&self.all).enter(visitor, host);
     }
 
     /// Whether this connection may be checked now.
-    pub fn admit(&self, uid: &str, host: &str, interval: Duration, lane: Lane, now: Duration) -> Admission {
+    pub fn admit(&self, visitor: Visitor<'_>, host: &str, lane: Lane, now: Duration) -> Admission {
         let mut all = lock(&self.all);
-        all.enter(uid, host, interval);
-        all.by_host.retain(|_, host| host.connections > 0 || host.running > 0 || host.paused_until > now);
-        let All { by_host, by_connection } = &mut *all;
-        let (Some(host), Some(place)) = (by_host.get_mut(host), by_connection.get_mut(uid)) else { return Admission::Now };
-        let spacing = match lane {
-            Lane::Urgent => Duration::from_secs(1) / self.pace.rate.max(1),
-            Lane::Routine => {
-                // The end of an outage is to be seen soon, however long the intervals.
-                let retries = if host.outage { host.connections as f64 / OUTAGE_ROUND.as_secs_f64() } else { 0.0 };
-                let rate = (host.demand.max(retries) * HEADROOM).clamp(ROUTINE_MIN, f64::from(self.pace.rate.max(1)));
-                Duration::from_secs_f64(1.0 / rate)
+        all.enter(visitor, host);
+        all.by_host.retain(|_, host| host.connections > 0 || host.running > 0 || host.is_limited(now));
+        let All { by_host, by_connection, silent, silent_count } = &mut *all;
+        let (Some(host), Some(place)) = (by_host.get_mut(host), by_connection.get_mut(visitor.uid)) else {
+            return Admission::Now { silent: false };
+        };
+        let namespace = place.namespace.clone();
+        let spacing = host.spacing(lane, self.pace);
+        let held = place.slot.take();
+        if let Some((of, _)) = held {
+            host.line(of).leave(&namespace);
+        }
+        let held = held.filter(|(of, at)| *of == lane && *at + SLOT_KEPT > now).map(|(_, at)| at);
+        let paused_until = host.paused_until;
+        let is_paused = paused_until > now;
+        let line = host.line(lane);
+        if is_paused {
+            line.free_at = line.free_at.max(paused_until);
+        }
+        let slot = match held {
+            // Another came first, or the host wants a pause: behind that.
+            Some(at) if at <= now && line.free_at > now || at < paused_until && is_paused => {
+                let free_at = line.free_at;
+                host.again(&namespace, free_at, spacing)
+            }
+            Some(at) => at,
+            None => line.slot(&namespace, spacing, now),
+        };
+        let wait = if slot > now {
+            Some((slot, if is_paused { Cause::Limited } else { Cause::Busy }))
+        } else {
+            let free = (self.pace.concurrency.max(1) as usize).saturating_sub(host.running);
+            let running = host.shares.get(&namespace).map_or(0, |share| share.running);
+            let is_silent = host.voice == Voice::Silent || host.outage;
+            if !fair_share(running, free) {
+                Some((host.again(&namespace, now + FULL_RETRY, spacing), Cause::Busy))
+            } else if is_silent
+                && !fair_share(silent.get(&namespace).copied().unwrap_or(0), SILENT_MAX.saturating_sub(*silent_count))
+            {
+                Some((host.again(&namespace, now + SILENT_RETRY, spacing), Cause::Busy))
+            } else {
+                if is_silent {
+                    *silent.entry(namespace.clone()).or_default() += 1;
+                    *silent_count += 1;
+                }
+                host.running += 1;
+                host.shares.entry(namespace.clone()).or_default().running += 1;
+                // From its slot on, or what timers are late by would add up.
+                let line = host.line(lane);
+                line.free_at = line.free_at.max(slot) + spacing;
+                return Admission::Now { silent: is_silent };
             }
         };
-        let given = place.slot.take().filter(|(for_lane, at)| *for_lane == lane && *at + SLOT_KEPT > now);
-        let next = match lane {
-            Lane::Urgent => &mut host.next_urgent,
-            Lane::Routine => &mut host.next_routine,
-        };
-        let slot = given.map_or_else(
-            || {
-                let slot = (*next).max(now);
-                *next = slot + spacing;
-                slot
-            },
-            |(_, slot)| slot,
-        );
-        if slot < host.paused_until {
-            // In line again behind the pause, in the order they come.
-            let slot = (*next).max(host.paused_until);
-            *next = slot + spacing;
-            place.slot = Some((lane, slot));
-            return Admission::After(slot.saturating_sub(now));
-        }
-        if slot > now {
-            place.slot = Some((lane, slot));
-            return Admission::After(slot - now);
-        }
-        if host.running >= self.pace.concurrency.max(1) {
-            let slot = (*next).max(now + FULL_RETRY);
-            *next = slot + spacing;
-            place.slot = Some((lane, slot));
-            return Admission::After(slot - now);
-        }
-        host.running += 1;
-        Admission::Now
+        let (slot, cause) = wait.unwrap_or((now, Cause::Busy));
+        host.line(lane).enter(&namespace);
+        place.slot = Some((lane, slot));
+        Admission::After(slot.saturating_sub(now), cause)
     }
 
     /// A check that was admitted has ended.
-    pub fn left(&self, host: &str) {
-        if let Some(host) = lock(&self.all).by_host.get_mut(host) {
-            host.running = host.running.saturating_sub(1);
+    pub fn left(&self, namespace: &str, host: &str, was_silent: bool) {
+        let mut all = lock(&self.all);
+        if was_silent {
+            all.silent_count = all.silent_count.saturating_sub(1);
+            let count = all.silent.get_mut(namespace).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if count == Some(0) {
+                all.silent.remove(namespace);
+            }
+        }
+        let Some(host) = all.by_host.get_mut(host) else { return };
+        host.running = host.running.saturating_sub(1);
+        if let Some(share) = host.shares.get_mut(namespace) {
+            share.running = share.running.saturating_sub(1);
+        }
+        host.tidy(namespace);
+    }
+
+    /// The host limits the requests of an account.
+    pub fn limit(&self, host: &str, namespace: &str, account: Account, asked: Option<Duration>, now: Duration) {
+        let mut all = lock(&self.all);
+        let Some(host) = all.by_host.get_mut(host) else { return };
+        host.limited.retain(|_, (_, until)| *until > now);
+        if host.limited.len() < LIMITED_MAX {
+            let until = now + asked.unwrap_or(PAUSE_UNSAID).min(PAUSE_MAX);
+            let limit = host.limited.entry(account).or_insert_with(|| (namespace.into(), until));
+            limit.1 = limit.1.max(until);
+        }
+        let namespaces: std::collections::HashSet<_> = host.limited.values().map(|(namespace, _)| namespace).collect();
+        let is_everybodys = namespaces.len() > 1 || host.shares.len() < 2;
+        if host.limited.len() > 1 && is_everybodys {
+            let first = host.limited.values().map(|(_, until)| *until).min().unwrap_or(now);
+            host.paused_until = host.paused_until.max(first.min(now + HOST_PAUSE_MAX));
         }
     }
 
-    /// The host has asked for a pause.
-    pub fn pause(&self, host: &str, asked: Option<Duration>, now: Duration) {
-        if let Some(host) = lock(&self.all).by_host.get_mut(host) {
-            host.paused_until = host.paused_until.max(now + asked.unwrap_or(PAUSE_UNSAID).min(PAUSE_MAX));
-        }
+    /// How long the host still limits the requests of an account, if it does.
+    pub fn limited(&self, host: &str, account: Account, now: Duration) -> Option<Duration> {
+        let all = lock(&self.all);
+        let (_, until) = all.by_host.get(host)?.limited.get(&account)?;
+        until.checked_sub(now).filter(|wait| !wait.is_zero())
     }
 
     /// Notes how a check ended, `None` where the host was not asked; gives what that says of the host as a whole, where it is news.
-    pub fn ended(&self, uid: &str, failing: Option<bool>) -> Option<Change> {
+    pub fn ended(&self, uid: &str, failing: Option<bool>, account: Option<Account>) -> Option<Change> {
         let mut all = lock(&self.all);
-        let All { by_host, by_connection } = &mut *all;
+        let All { by_host, by_connection, .. } = &mut *all;
         let place = by_connection.get_mut(uid)?;
         let host = by_host.get_mut(&place.host)?;
-        host.tell(std::mem::replace(&mut place.failing, failing), failing);
+        let end = failing.map(|failing| End { failing, account });
+        host.tell(&place.namespace, std::mem::replace(&mut place.end, end), end);
+        host.voice = match (host.voice, failing) {
+            (_, Some(false)) => Voice::Heard,
+            (Voice::Unknown, Some(true)) => Voice::Silent,
+            (voice, _) => voice,
+        };
         host.change()
     }
 
@@ -216,9 +384,11 @@ impl Hosts {
     /// Forgets how checks ended: another operator has made others since.
     pub fn forget_ends(&self) {
         let mut all = lock(&self.all);
-        all.by_connection.values_mut().for_each(|place| place.failing = None);
+        all.by_connection.values_mut().for_each(|place| place.end = None);
         for host in all.by_host.values_mut() {
-            (host.failing, host.known, host.outage) = (0, 0, false);
+            (host.failing, host.known, host.outage, host.failing_unnamed) = (0, 0, false, 0);
+            host.failing_accounts.clear();
+            host.shares.values_mut().for_each(|share| (share.known, share.failing, share.fails) = (0, 0, false));
         }
     }
 
@@ -229,7 +399,7 @@ impl Hosts {
 }
 
 impl All {
-    fn enter(&mut self, uid: &str, host: &str, interval: Duration) {
+    fn enter(&mut self, Visitor { uid, namespace, interval }: Visitor<'_>, host: &str) {
         if let Some(place) = self.by_connection.get_mut(uid).filter(|place| place.host == host) {
             if let Some(host) = self.by_host.get_mut(host) {
                 host.demand += demand(interval) - demand(place.interval);
@@ -241,33 +411,107 @@ impl All {
         let entry = self.by_host.entry(host.to_owned()).or_default();
         entry.connections += 1;
         entry.demand += demand(interval);
-        let place = Place { host: host.to_owned(), interval, slot: None, failing: None };
+        // One copy of a namespace's name for all its connections of a host.
+        let namespace = entry.shares.get_key_value(namespace).map_or_else(|| namespace.into(), |(known, _)| known.clone());
+        entry.shares.entry(namespace.clone()).or_default().connections += 1;
+        let place = Place { host: host.to_owned(), namespace, interval, slot: None, end: None };
         self.by_connection.insert(uid.to_owned(), place);
     }
 
     fn leave(&mut self, uid: &str) {
         let Some(place) = self.by_connection.remove(uid) else { return };
         let Some(host) = self.by_host.get_mut(&place.host) else { return };
-        host.tell(place.failing, None);
+        host.tell(&place.namespace, place.end, None);
+        if let Some((lane, _)) = place.slot {
+            host.line(lane).leave(&place.namespace);
+        }
         host.connections -= 1;
         host.demand = (host.demand - demand(place.interval)).max(0.0);
+        if let Some(share) = host.shares.get_mut(&place.namespace) {
+            share.connections -= 1;
+        }
+        host.tidy(&place.namespace);
+        // Those that made an outage may have gone with it.
+        host.change();
         // What is running will come to an end without it, and a pause holds for who comes next; then it is forgotten.
     }
 }
 
 impl Host {
-    fn tell(&mut self, before: Option<bool>, after: Option<bool>) {
-        let count = |state: Option<bool>| (usize::from(state.is_some()), usize::from(state == Some(true)));
-        let ((known, failing), (known_now, failing_now)) = (count(before), count(after));
-        self.known = self.known + known_now - known;
-        self.failing = self.failing + failing_now - failing;
+    fn line(&mut self, lane: Lane) -> &mut Line {
+        match lane {
+            Lane::Urgent => &mut self.urgent,
+            Lane::Routine => &mut self.routine,
+        }
     }
 
-    /// Begins when more than half fail and ends when less than a quarter do, so that it does not flicker in between.
+    fn spacing(&self, lane: Lane, pace: Pace) -> Duration {
+        match lane {
+            Lane::Urgent => Duration::from_secs(1) / pace.rate.max(1),
+            Lane::Routine => {
+                // The end of an outage is to be seen soon, however long the intervals.
+                let retries = if self.outage { self.connections as f64 / OUTAGE_ROUND.as_secs_f64() } else { 0.0 };
+                let rate = (self.demand.max(retries) * HEADROOM).clamp(ROUTINE_MIN, f64::from(pace.rate.max(1)));
+                Duration::from_secs_f64(1.0 / rate)
+            }
+        }
+    }
+
+    /// The slot of one of a namespace that has found its own taken: those of the namespace come one after another from this time on.
+    fn again(&mut self, namespace: &Arc<str>, from: Duration, spacing: Duration) -> Duration {
+        let share = self.shares.entry(namespace.clone()).or_default();
+        let slot = share.again_at.max(from);
+        share.again_at = slot + spacing;
+        slot
+    }
+
+    fn is_limited(&self, now: Duration) -> bool {
+        self.paused_until > now || self.limited.values().any(|(_, until)| *until > now)
+    }
+
+    /// Forgets a namespace that has nothing here any more.
+    fn tidy(&mut self, namespace: &str) {
+        if self.shares.get(namespace).is_some_and(|share| share.connections == 0 && share.running == 0) {
+            self.shares.remove(namespace);
+        }
+    }
+
+    fn tell(&mut self, namespace: &str, before: Option<End>, after: Option<End>) {
+        for (end, comes) in [(before, false), (after, true)] {
+            let Some(End { failing: true, account }) = end else { continue };
+            match account {
+                None if comes => self.failing_unnamed += 1,
+                None => self.failing_unnamed -= 1,
+                Some(account) if comes => *self.failing_accounts.entry(account).or_default() += 1,
+                Some(account) => {
+                    if let Some(count) = self.failing_accounts.get_mut(&account) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.failing_accounts.remove(&account);
+                        }
+                    }
+                }
+            }
+        }
+        let Some(share) = self.shares.get_mut(namespace) else { return };
+        let of = |end: Option<End>| (usize::from(end.is_some()), usize::from(end.is_some_and(|end| end.failing)));
+        let ((known, failing), (known_now, failing_now)) = (of(before), of(after));
+        let was = (usize::from(share.known > 0), usize::from(share.fails));
+        share.known = share.known + known_now - known;
+        share.failing = share.failing + failing_now - failing;
+        share.fails = if share.fails { share.failing * 4 >= share.known.max(1) } else { share.failing * 2 > share.known };
+        self.known = self.known + usize::from(share.known > 0) - was.0;
+        self.failing = self.failing + usize::from(share.fails) - was.1;
+    }
+
+    /// Begins when of more than half of the namespaces most fail, and ends when it is less than a quarter, so that it does not flicker
+    /// in between.
     fn change(&mut self) -> Option<Change> {
-        if !self.outage && self.known >= OUTAGE_OF && self.failing * 2 > self.known {
+        let several = self.failing_accounts.len() + self.failing_unnamed >= OUTAGE_OF;
+        if !self.outage && several && self.failing * 2 > self.known {
             self.outage = true;
-            return Some(Change::Outage { failing: self.failing, known: self.known });
+            let count = |of: fn(&Share) -> usize| self.shares.values().map(of).sum();
+            return Some(Change::Outage { failing: count(|share| share.failing), known: count(|share| share.known) });
         }
         if self.outage && self.failing * 4 < self.known.max(1) {
             self.outage = false;
@@ -288,155 +532,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::hash::Hasher as _;
-
-    use super::*;
-
-    const HOST: &str = "https://service4.ultipro.com";
-    const TEN_MINUTES: Duration = Duration::from_secs(600);
-
-    fn seconds(seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds)
-    }
-
-    /// When each of these connections is let in, coming at its time and whenever it is told to; each check takes no time.
-    fn run(hosts: &Hosts, lane: Lane, coming: impl Iterator<Item = (String, Duration)>) -> Vec<Duration> {
-        let mut queue: Vec<_> = coming.map(|(uid, at)| (at, uid)).collect();
-        let mut begun = Vec::new();
-        while !queue.is_empty() {
-            queue.sort();
-            let (now, uid) = queue.remove(0);
-            match hosts.admit(&uid, HOST, TEN_MINUTES, lane, now) {
-                Admission::Now => {
-                    begun.push(now);
-                    hosts.left(HOST);
-                }
-                Admission::After(wait) => queue.push((now + wait, uid)),
-            }
-        }
-        begun
-    }
-
-    fn most_in_a_second(begun: &[Duration]) -> usize {
-        begun
-            .iter()
-            .map(|at| begun.iter().filter(|other| (*at..*at + seconds(1.0)).contains(*other)).count())
-            .max()
-            .unwrap_or(0)
-    }
-
-    #[test]
-    fn a_thousand_that_come_at_once_go_one_after_the_other() {
-        let hosts = Hosts::new(Pace::default());
-        let begun = run(&hosts, Lane::Urgent, (0..1000).map(|n| (n.to_string(), Duration::ZERO)));
-        let whole = begun.last().expect("some").as_secs_f64();
-        assert!((19.0..21.0).contains(&whole), "{whole}");
-        let mean = 1000.0 / whole;
-        assert!(most_in_a_second(&begun) as f64 <= 2.0 * mean, "{} of {mean}", most_in_a_second(&begun));
-    }
-
-    #[test]
-    fn the_routine_of_a_thousand_never_has_twice_the_mean_in_a_second() {
-        let hosts = Hosts::new(Pace::default());
-        // All are known before, as after the listing at a start.
-        (0..1000).for_each(|n| hosts.expect(&n.to_string(), HOST, TEN_MINUTES));
-        let mean = 1000.0 / 600.0;
-        // By chance alone some second would see seven or more.
-        let chance = |n: u64| {
-            let mut hasher = std::hash::DefaultHasher::new();
-            hasher.write_u64(n);
-            seconds((hasher.finish() >> 11) as f64 / (1u64 << 53) as f64 * 600.0)
-        };
-        let coming: Vec<_> = (0..1000).map(|n| (n.to_string(), chance(n))).collect();
-        let by_chance: Vec<_> = coming.iter().map(|(_, at)| *at).collect();
-        assert!(most_in_a_second(&by_chance) as f64 > 2.0 * mean, "the test would show nothing");
-        let begun = run(&hosts, Lane::Routine, coming.into_iter());
-        assert!(most_in_a_second(&begun) as f64 <= 2.0 * mean, "{}", most_in_a_second(&begun));
-        assert!(*begun.last().expect("some") < seconds(620.0), "nobody waits long");
-    }
-
-    #[test]
-    fn a_pause_holds_the_whole_host_and_only_that() {
-        let hosts = Hosts::new(Pace::default());
-        assert_eq!(hosts.admit("a", HOST, TEN_MINUTES, Lane::Routine, seconds(1.0)), Admission::Now);
-        hosts.pause(HOST, Some(seconds(30.0)), seconds(1.0));
-        for (uid, lane) in [("b", Lane::Routine), ("c", Lane::Urgent)] {
-            let Admission::After(wait) = hosts.admit(uid, HOST, TEN_MINUTES, lane, seconds(2.0)) else { panic!("paused") };
-            assert!(wait >= seconds(29.0), "{wait:?}");
-            assert_eq!(hosts.admit(uid, HOST, TEN_MINUTES, lane, seconds(2.0) + wait), Admission::Now);
-        }
-        assert_eq!(hosts.admit("d", "https://service5.ultipro.com", TEN_MINUTES, Lane::Urgent, seconds(2.0)), Admission::Now);
-        hosts.pause(HOST, Some(seconds(1e9)), seconds(40.0));
-        hosts.pause(HOST, None, seconds(40.0));
-        let Admission::After(wait) = hosts.admit("a", HOST, TEN_MINUTES, Lane::Urgent, seconds(40.0)) else { panic!("paused") };
-        assert!(wait <= PAUSE_MAX + seconds(1.0), "{wait:?}");
-    }
-
-    #[test]
-    fn a_host_sees_so_many_at_once_and_each_gets_its_turn() {
-        let hosts = Hosts::new(Pace { rate: 1000, concurrency: 2 });
-        let admit = |uid, at| hosts.admit(uid, HOST, TEN_MINUTES, Lane::Urgent, seconds(at));
-        assert_eq!(admit("a", 1.0), Admission::Now);
-        assert_eq!(admit("b", 1.1), Admission::Now);
-        let Admission::After(wait) = admit("c", 1.2) else { panic!("full") };
-        hosts.left(HOST);
-        assert_eq!(admit("c", 1.2 + wait.as_secs_f64()), Admission::Now);
-        assert!(matches!(admit("d", 3.0), Admission::After(_)));
-        hosts.forget("a");
-        assert!(matches!(admit("d", 3.1), Admission::After(_)), "a deleted connection's check is still under way");
-    }
-
-    #[test]
-    fn who_becomes_urgent_does_not_wait_for_the_routine() {
-        let hosts = Hosts::new(Pace::default());
-        let admit = |uid: &str, lane, at| hosts.admit(uid, HOST, TEN_MINUTES, lane, seconds(at));
-        assert_eq!(admit("a", Lane::Routine, 1.0), Admission::Now);
-        assert!(matches!(admit("b", Lane::Routine, 1.1), Admission::After(_)), "in line");
-        assert_eq!(admit("b", Lane::Urgent, 1.2), Admission::Now);
-    }
-
-    #[test]
-    fn a_pause_outlasts_the_connection_that_met_it() {
-        let hosts = Hosts::new(Pace::default());
-        let admit = |uid: &str, at| hosts.admit(uid, HOST, TEN_MINUTES, Lane::Urgent, seconds(at));
-        assert_eq!(admit("a", 1.0), Admission::Now);
-        hosts.pause(HOST, Some(seconds(30.0)), seconds(1.0));
-        hosts.left(HOST);
-        hosts.forget("a");
-        assert!(matches!(admit("again", 2.0), Admission::After(_)));
-        hosts.forget("again");
-        assert_eq!(hosts.admit("b", "https://service5.ultipro.com", TEN_MINUTES, Lane::Urgent, seconds(40.0)), Admission::Now);
-        assert_eq!(lock(&hosts.all).by_host.len(), 1, "and is forgotten with the pause");
-    }
-
-    #[test]
-    fn an_outage_is_told_once_and_ends_once() {
-        let hosts = Hosts::new(Pace::default());
-        let names = ["a", "b", "c", "d"];
-        names.iter().for_each(|uid| hosts.expect(uid, HOST, TEN_MINUTES));
-        assert_eq!(hosts.ended("a", Some(true)), None, "one is not the host");
-        assert_eq!(hosts.ended("b", Some(true)), None);
-        assert_eq!(hosts.ended("c", Some(true)), Some(Change::Outage { failing: 3, known: 3 }));
-        assert_eq!(hosts.ended("d", Some(true)), None);
-        assert!(hosts.has_outage(HOST) && hosts.outages() == 1);
-        assert_eq!(hosts.ended("a", Some(false)), None);
-        assert_eq!(hosts.ended("b", Some(false)), None, "half is not well yet");
-        assert_eq!(hosts.ended("c", Some(false)), None);
-        assert_eq!(hosts.ended("d", Some(false)), Some(Change::Recovery));
-        hosts.ended("a", Some(true));
-        names.iter().for_each(|uid| hosts.forget(uid));
-        assert!(lock(&hosts.all).by_host.values().all(|host| host.connections == 0 && host.known == 0 && host.failing == 0));
-        assert!(lock(&hosts.all).by_connection.is_empty());
-
-        // Who is not asked any more is not counted as failing for ever.
-        let hosts = Hosts::new(Pace::default());
-        names.iter().for_each(|uid| hosts.expect(uid, HOST, TEN_MINUTES));
-        for uid in names {
-            hosts.ended(uid, Some(true));
-        }
-        assert!(hosts.has_outage(HOST));
-        let told: Vec<_> = names.iter().map(|uid| hosts.ended(uid, None)).collect();
-        assert_eq!((told, hosts.has_outage(HOST)), (vec![None; 4], false), "and nobody claims that it is well");
-    }
-}
+mod tests;

@@ -135,6 +135,8 @@ pub struct Sources {
     pub watchdog: Arc<Watchdog>,
     /// How many entries the login ledger has.
     pub ledger_entries: Reading,
+    /// How many connections were not checked in time.
+    pub connections_overdue: Reading,
     /// How many hosts are known to be down.
     pub hosts_in_outage: Reading,
 }
@@ -156,7 +158,7 @@ pub struct Metrics {
 impl Metrics {
     /// All metrics, at nothing.
     pub fn new(sources: Sources) -> Self {
-        let Sources { connections, watchdog, ledger_entries, hosts_in_outage } = sources;
+        let Sources { connections, watchdog, ledger_entries, connections_overdue, hosts_in_outage } = sources;
         let checks = Closed::new("reason", Reason::ALL.iter().map(|reason| reason.as_str()), Counter::default);
         let logins = Closed::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
         let stages = Closed::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
@@ -174,7 +176,12 @@ impl Metrics {
         let help = "REST reads sent; UKG Pro counts each as a login";
         registry.register("rest_reads", help, rest_reads.clone());
         registry.register_with_unit("queue_wait", "How long checks waited for their place", Unit::Seconds, waits.clone());
-        registry.register_collector(Box::new(levels::Levels { watchdog, ledger_entries, hosts_in_outage }));
+        registry.register_collector(Box::new(levels::Levels {
+            watchdog,
+            ledger_entries,
+            connections_overdue,
+            hosts_in_outage,
+        }));
         // Last, since there are most of it.
         registry.register_collector(Box::new(connections::Connections(connections)));
         Self { registry, checks, logins, rest_reads, stages, waits, leader, length: AtomicUsize::default() }

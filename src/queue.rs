@@ -1,7 +1,11 @@
 //! Which connections are to be checked, and when: a work queue with the rules of client-go's.
 //!
 //! **Contract.** A connection is in it once. It is checked by one worker at a time; what wakes it meanwhile has it checked again
-//! afterwards. Who is due first is served first. What comes in a burst (a Secret and its connection applied together) is one check.
+//! afterwards. What comes in a burst (a Secret and its connection applied together) is one check.
+//!
+//! Workers are shared by namespace: those with something due are served in turn, and within one, who is due first is served first. A
+//! namespace holds at most three times as many workers as are free ([`fair_share`]), so that however many checks of one namespace
+//! hang, another's next check finds a worker.
 //!
 //! It stands in for kube's `applier`, which polls every check that is queued or runs whenever any of them moves: with ten thousand
 //! connections that took six times the CPU of all the rest, and each that waited held the memory of one that runs.
@@ -21,10 +25,20 @@ use crate::watchdog::{Check, Watchdog};
 /// Events of a burst come within this time of the first; a Secret's rotation is seen so much later.
 const BURST: Duration = Duration::from_millis(25);
 
+/// A namespace that is alone has three quarters of what there is; the more want it, the smaller the share of each.
+const SHARE_OF_FREE: usize = 3;
+
+/// Whether one of those who share something may hold one more of it: those that `held` are its own, of the `free` it may have so many
+/// times as many ([`SHARE_OF_FREE`]). The rule of dynamic thresholds, by which switches share a buffer: no share is configured, one
+/// alone can use most of it, and some is left for who comes next.
+pub fn fair_share(held: usize, free: usize) -> bool {
+    free > 0 && (held == 0 || held < free.saturating_mul(SHARE_OF_FREE))
+}
+
 /// A work queue.
 pub struct Queue {
     line: Mutex<Line>,
-    /// As many permits as places are ready, or were when they were forgotten.
+    /// As many permits as places are ready, or were when they were forgotten; less those that wait for their namespace's share.
     ready: Semaphore,
     /// The first that is due has changed.
     sooner: Notify,
@@ -32,9 +46,10 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty one, whose waits this watchdog sees.
-    pub fn new(watchdog: Arc<Watchdog>) -> Self {
-        Self { line: Mutex::default(), ready: Semaphore::new(0), sooner: Notify::new(), watchdog }
+    /// An empty one for so many workers, whose waits this watchdog sees.
+    pub fn new(workers: usize, watchdog: Arc<Watchdog>) -> Self {
+        let line = Line { workers: workers.max(1), ..Line::default() };
+        Self { line: Mutex::new(line), ready: Semaphore::new(0), sooner: Notify::new(), watchdog }
     }
 
     /// Has a connection checked soon.
@@ -59,8 +74,15 @@ impl Queue {
         let now = Instant::now();
         // Far beyond any interval, so that no clock overflows.
         let next = next.map(|wait| now + wait.min(Duration::from_secs(7 * 86_400)));
-        if self.line().done(connection, next) {
+        let (is_first, released) = {
+            let mut line = self.line();
+            (line.done(connection, next), line.release())
+        };
+        if is_first {
             self.sooner.notify_one();
+        }
+        if released > 0 && !self.ready.is_closed() {
+            self.ready.add_permits(released);
         }
     }
 
@@ -110,7 +132,16 @@ type Due = (Instant, u64);
 struct Line {
     places: HashMap<ConnectionRef, Place>,
     later: BTreeMap<Due, ConnectionRef>,
-    ready: VecDeque<(ConnectionRef, u64, Check)>,
+    /// What is due, by namespace.
+    ready: HashMap<Arc<str>, VecDeque<(ConnectionRef, u64, Check)>>,
+    /// The namespaces in `ready`, the next to be served first.
+    turns: VecDeque<Arc<str>>,
+    /// How many checks run, by namespace and in all, and how many can.
+    running: HashMap<Arc<str>, usize>,
+    busy: usize,
+    workers: usize,
+    /// Workers that found nothing they may begin, since each namespace with something due has its share.
+    owed: usize,
     count: u64,
 }
 
@@ -154,15 +185,47 @@ impl Line {
         while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
             let ((_, number), key) = first.remove_entry();
             self.places.insert(key.clone(), Place::Ready(number));
-            self.ready.push_back((key, number, queued()));
+            let entry = (key, number, queued());
+            match self.ready.get_mut(entry.0.namespace()) {
+                Some(ready) => ready.push_back(entry),
+                None => {
+                    let namespace: Arc<str> = entry.0.namespace().into();
+                    self.turns.push_back(namespace.clone());
+                    self.ready.insert(namespace, VecDeque::from([entry]));
+                }
+            }
             moved += 1;
         }
         moved
     }
 
-    /// The first of those that wait, which is checked from now on.
+    /// The first that waits of the namespace whose turn it is, which is checked from now on.
     fn begin(&mut self) -> Option<(ConnectionRef, Check)> {
-        while let Some((key, number, check)) = self.ready.pop_front() {
+        // Each namespace once at the most: those with their share keep their turn.
+        for _ in 0..self.turns.len() {
+            let namespace = self.turns.pop_front()?;
+            let held = self.running.get(&namespace).copied().unwrap_or(0);
+            let found = fair_share(held, self.workers.saturating_sub(self.busy)).then(|| self.first_of(&namespace)).flatten();
+            if self.ready.get(&namespace).is_some_and(|ready| !ready.is_empty()) {
+                self.turns.push_back(namespace.clone());
+            } else {
+                self.ready.remove(&namespace);
+            }
+            if found.is_some() {
+                *self.running.entry(namespace).or_default() += 1;
+                self.busy += 1;
+                return found;
+            }
+        }
+        if !self.ready.is_empty() {
+            self.owed += 1;
+        }
+        None
+    }
+
+    fn first_of(&mut self, namespace: &str) -> Option<(ConnectionRef, Check)> {
+        let ready = self.ready.get_mut(namespace)?;
+        while let Some((key, number, check)) = ready.pop_front() {
             if let Some(place @ Place::Ready(_)) = self.places.get_mut(&key)
                 && matches!(place, Place::Ready(of) if *of == number)
             {
@@ -173,9 +236,21 @@ impl Line {
         None
     }
 
+    /// The workers that may look again, since one has become free.
+    fn release(&mut self) -> usize {
+        std::mem::take(&mut self.owed)
+    }
+
     /// Gives whether it is due before all others.
     fn done(&mut self, key: &ConnectionRef, next: Option<Instant>) -> bool {
         let Some(Place::Running { again, gone }) = self.places.remove(key) else { return false };
+        self.busy = self.busy.saturating_sub(1);
+        if let Some(running) = self.running.get_mut(key.namespace()) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(key.namespace());
+            }
+        }
         let next = next.filter(|_| !gone);
         match again.into_iter().chain(next).min() {
             Some(at) => self.add(key, at),
@@ -223,7 +298,11 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { line: Line::default(), began: Instant::now(), watchdog: Arc::new(Watchdog::new(Bounds::default())) }
+            Self {
+                line: Line { workers: 64, ..Line::default() },
+                began: Instant::now(),
+                watchdog: Arc::new(Watchdog::new(Bounds::default())),
+            }
         }
 
         fn at(&self, time: u64) -> Instant {
@@ -257,6 +336,57 @@ mod tests {
         assert_eq!(bench.begin(0), Vec::<String>::new());
         assert_eq!(bench.begin(2), ["a", "b"]);
         assert_eq!(bench.begin(9), ["c", "d"]);
+    }
+
+    #[test]
+    fn namespaces_are_served_in_turn() {
+        let mut bench = Bench::new();
+        for name in ["a/1", "a/2", "a/3", "b/1", "c/1", "c/2"] {
+            let (namespace, of) = name.split_once('/').expect("two parts");
+            let at = bench.at(0);
+            bench.line.add(&ConnectionRef::new(Some(namespace), Some(of)), at);
+        }
+        let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
+        bench.line.ripen(now, || watchdog.queued());
+        let order = std::iter::from_fn(|| bench.line.begin()).map(|(key, _)| format!("{}/{}", key.namespace(), key.name()));
+        assert_eq!(order.collect::<Vec<_>>(), ["a/1", "b/1", "c/1", "a/2", "c/2", "a/3"]);
+    }
+
+    #[test]
+    fn checks_of_one_namespace_that_hang_leave_workers_for_every_other() {
+        let mut bench = Bench::new();
+        let key = |namespace: &str, name: u32| ConnectionRef::new(Some(namespace), Some(&name.to_string()));
+        let ready = |bench: &mut Bench, namespace: &str, count: u32| {
+            let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
+            for name in 0..count {
+                bench.line.add(&key(namespace, name), now);
+            }
+            bench.line.ripen(now, || watchdog.queued());
+            std::iter::from_fn(|| bench.line.begin()).count()
+        };
+        assert_eq!(ready(&mut bench, "alone", 600), 48, "three quarters of 64");
+        assert_eq!(bench.line.release(), 1, "the worker that found nothing to begin looks again when one has ended");
+        let shares: Vec<_> = (0..8).map(|n| ready(&mut bench, &format!("other-{n}"), 600)).collect();
+        assert_eq!(shares, [12, 3, 1, 0, 0, 0, 0, 0], "all of 64 are given, the last to the fourth that comes");
+
+        // What one gives back, the others get.
+        for name in 0..4 {
+            bench.line.done(&key("alone", name), None);
+            let (next, _) = bench.line.begin().expect("a worker is free");
+            assert_ne!(next.namespace(), "alone");
+            assert!(bench.line.begin().is_none(), "all of 64 are given again");
+        }
+    }
+
+    #[test]
+    fn a_single_worker_serves_everybody() {
+        let mut bench = Bench::new();
+        bench.line.workers = 1;
+        bench.add("a", 0);
+        bench.add("b", 0);
+        assert_eq!(bench.begin(0), ["a"]);
+        bench.done("a", None);
+        assert_eq!(bench.begin(0), ["b"]);
     }
 
     #[test]
@@ -321,7 +451,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn workers_get_a_burst_as_one_and_nothing_after_the_end() {
-        let queue = Arc::new(Queue::new(Arc::new(Watchdog::new(Bounds::default()))));
+        let queue = Arc::new(Queue::new(4, Arc::new(Watchdog::new(Bounds::default()))));
         let running = tokio::spawn({
             let queue = queue.clone();
             async move { queue.run().await }

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agenda::Agenda;
+use crate::api::Stall;
 use crate::clock::Clock;
-use crate::controller::publish::Undelivered;
+use crate::controller::publish::{Published, Undelivered};
 use crate::controller::{self, Context, Error, Next, Policy, decide};
 use crate::health::Readiness;
 use crate::hosts::{Hosts, Pace};
@@ -27,6 +28,7 @@ use crate::ledger::store::SecretStore;
 use crate::ledger::{self, Ledger, Limits};
 use crate::metrics::{Metrics, Sources};
 use crate::queue::Queue;
+use crate::staleness::Staleness;
 use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{ProxySettings, Transport, Trust};
 use crate::watch::kept::Listed;
@@ -126,12 +128,17 @@ impl Operator {
         let ledger = SecretStore::new(kubernetes.clone(), &settings.system_namespace, &settings.ledger_secret);
         let ledger = Arc::new(Ledger::new(Box::new(ledger), settings.limits)?);
         let hosts = Arc::new(Hosts::new(settings.pace));
+        let staleness = Arc::<Staleness>::default();
         let sources = Sources {
             connections: connections.clone(),
             watchdog: watchdog.clone(),
             ledger_entries: Box::new({
                 let ledger = ledger.clone();
                 move || ledger.len()
+            }),
+            connections_overdue: Box::new({
+                let (staleness, clock) = (staleness.clone(), settings.clock.clone());
+                move || staleness.count(clock.uptime()).0
             }),
             hosts_in_outage: Box::new({
                 let hosts = hosts.clone();
@@ -143,6 +150,7 @@ impl Operator {
             ledger,
             hosts,
             agenda: Agenda::default(),
+            staleness,
             clock: settings.clock,
             metrics: Arc::new(Metrics::new(sources)),
             system_namespace: settings.system_namespace,
@@ -178,7 +186,7 @@ impl Operator {
             Some(_) => Mandate::None,
             None => Mandate::Always,
         }));
-        let queue = Arc::new(Queue::new(watchdog));
+        let queue = Arc::new(Queue::new(concurrency, watchdog));
         let (listed, until_listed) = watch::channel(false);
         // Ready is who knows what to check and what not to send.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
@@ -202,7 +210,8 @@ impl Operator {
             let connections = connections(&scope, &context, &checks, &queue, listed);
             let secrets = secrets(&scope, &context, &until_listed, &queue);
             let elections = take_over(elections, &context, &queue);
-            let endless = futures::future::join4(connections, secrets, elections, queue.run());
+            let stale = tell_of_stale(&context, &checks);
+            let endless = futures::future::join5(connections, secrets, elections, queue.run(), stale);
             pin_mut!(endless, shutdown);
             tokio::select! {
                 _ = endless => {}
@@ -251,6 +260,7 @@ async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks:
         // What is known of this process alone, or was read before, may be otherwise by now.
         context.ledger.distrust();
         context.undelivered.forget_all();
+        context.staleness.forget_all();
         context.hosts.forget_ends();
         checks.change_mandate(Mandate::Term(term.clone()));
         context.metrics.leads(true);
@@ -272,6 +282,35 @@ async fn take_over(mut elections: mpsc::Receiver<()>, context: &Context, queue: 
                 context.agenda.wake(&key);
             }
             queue.wake(&key);
+        }
+    }
+}
+
+/// How often it is looked for connections that are overdue: soon enough beside the least interval, and nothing beside a check.
+const STALE_ROUND: Duration = Duration::from_secs(30);
+
+/// Takes back that connections are Ready which could not be checked for several intervals. Never ends.
+async fn tell_of_stale(context: &Context, checks: &Checks) {
+    loop {
+        tokio::time::sleep(context.clock.real(STALE_ROUND)).await;
+        for (key, stall) in context.staleness.news(context.clock.uptime()) {
+            if matches!(checks.mandate(), Mandate::None) {
+                break;
+            }
+            let Some(connection) = context.connections.get(&key).map(|kept| kept.connection(&key)) else { continue };
+            let Some(decision) = decide::overdue(&connection, stall, context.clock.now()) else {
+                context.staleness.told(&key);
+                continue;
+            };
+            // One that another has written meanwhile, or that cannot be written now, comes in the next round.
+            match controller::publish::publish(&connection, &decision, context).await {
+                Ok(Published::Done) => context.staleness.told(&key),
+                Ok(Published::Gone | Published::Outdated) => {}
+                Err(error) => {
+                    let (namespace, name) = (key.namespace(), key.name());
+                    tracing::warn!(namespace, name, %error, "a connection that is overdue is still shown with its old verdict");
+                }
+            }
         }
     }
 }
@@ -313,13 +352,25 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
     let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first || is_read);
     let next = match put_off {
         Some(wait) => {
+            context.staleness.expected(&connection, latest.spec.interval(), context.clock.uptime());
             if is_read {
                 context.agenda.begun(&connection);
             }
             controller::expect(&latest, &context);
             Ok(Next::Again(wait))
         }
-        None => controller::reconcile(latest, &context).await,
+        None => {
+            let (interval, staleness) = (latest.spec.interval(), &context.staleness);
+            staleness.expected(&connection, interval, context.clock.uptime());
+            let next = controller::reconcile(latest, &context).await;
+            match &next {
+                Ok(Next::Again(_)) => staleness.checked(&connection, interval, context.clock.uptime()),
+                Ok(Next::Later(_)) => staleness.stalled(&connection, Stall::Host),
+                Ok(Next::Change) => {}
+                Err(error) => staleness.stalled(&connection, error.stall()),
+            }
+            next
+        }
     };
     // Of one that went meanwhile, or was made again, the check has perhaps entered something anew.
     let now = context.connections.get(&connection);
@@ -364,6 +415,7 @@ impl Checks {
     fn forget_name(&self, connection: &ConnectionRef, context: &Context) {
         self.succeeded(connection);
         context.agenda.forget(connection);
+        context.staleness.forget(connection);
     }
 
     /// The same by its uid, which another of the name has not.

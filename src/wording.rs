@@ -3,7 +3,9 @@
 //! **Invariant.** A text is fixed but for names that are the user's own Kubernetes vocabulary (Secret, keys, fields, permission
 //! titles) and the host. Nothing a server sent and no value of a Secret can get in: [`Facts`] has no room for it.
 
-use crate::api::{PermissionState, Reason};
+use jiff::Timestamp;
+
+use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
 use crate::ukg::catalogue::Row;
 
@@ -187,6 +189,15 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "Look at these rows on {page}. They are tested again at the interval.",
         ),
         Reason::Probing => ("No check has ended yet.", ""),
+        Reason::CheckDelayed => (
+            "These values were not tested yet: {detail}.",
+            "Nothing need be done; the check follows by itself. If it stays, use a longer spec.interval, or fewer clients with this \
+             account.",
+        ),
+        Reason::CheckOverdue => (
+            "This connection worked when it was last tested, but {detail}, so it is not known whether it works now.",
+            "Whoever runs the operator finds the cause in its log and under /readyz. The verdict follows with the next check.",
+        ),
         Reason::Suspended => {
             ("Checks are suspended by spec.suspend; the last verdict stays.", "Set spec.suspend to false to go on.")
         }
@@ -214,6 +225,27 @@ pub fn candidate(reason: Reason, facts: &Facts) -> String {
         }
         // What is to be corrected is the candidate's.
         _ => format!("Candidate: {}", message.replace("spec.secretRef", "spec.candidateSecretRef")),
+    }
+}
+
+/// Why a check waits, and until when.
+pub fn delay(delay: Delay, until: Timestamp) -> String {
+    let why = match delay {
+        Delay::AccountLimited => "the host limits the requests of this account",
+        Delay::HostLimited => "the host limits requests of several accounts",
+        Delay::Busy => "other checks of the host come first",
+    };
+    format!("{why}, so the login waits until {until}")
+}
+
+/// Why a connection is not checked.
+pub fn stall(stall: Stall) -> &'static str {
+    match stall {
+        Stall::NoWorker => "the operator has not come to it for several intervals",
+        Stall::Reading => "what spec refers to could not be read for several intervals",
+        Stall::Ledger => "the login ledger could not be read or written for several intervals, and without it no login is sent",
+        Stall::Writing => "no verdict could be written for several intervals",
+        Stall::Host => "its host was not to be asked for several intervals",
     }
 }
 

@@ -41,6 +41,33 @@ pub enum Disposition {
     Stalled,
 }
 
+/// Why a host is not to be asked yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// It limits requests of this account.
+    AccountLimited,
+    /// It limits requests of several.
+    HostLimited,
+    /// Other checks of it come first.
+    Busy,
+}
+
+/// Why a connection is not checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stall {
+    /// None of the operator's workers came to it.
+    #[default]
+    NoWorker,
+    /// What it refers to cannot be read.
+    Reading,
+    /// The login ledger cannot be read or written, and without it no login is sent.
+    Ledger,
+    /// Its verdict cannot be written.
+    Writing,
+    /// The host limits requests, or other checks of it come first.
+    Host,
+}
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident => $verdict:expr, $disposition:ident;)*) => {
         /// Why a connection is in the state it is in.
@@ -151,6 +178,10 @@ reasons! {
     PermissionsUndetermined => None, Retried;
     /// No check has ended yet.
     Probing => None, Retried;
+    /// The check waits until the host may be asked.
+    CheckDelayed => None, Retried;
+    /// It worked, and could not be checked for several intervals.
+    CheckOverdue => None, Retried;
     /// Checks are suspended.
     Suspended => None, Settled;
 }

@@ -16,7 +16,7 @@ use super::lint::{self, Finding};
 use super::probe::{self, Probed};
 use super::resolve::{CaFlaw, Resolved, Unresolved};
 use crate::api::{
-    Access, ApiKind, Binding, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, UkgProConnection,
+    Access, ApiKind, Binding, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, Stall, UkgProConnection,
     UkgProConnectionStatus, Verdict, Worked,
 };
 use crate::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
@@ -82,6 +82,11 @@ impl Observed {
         self.observation.reason()
     }
 
+    /// Whether nothing was looked at yet, since the host is not to be asked.
+    pub fn is_delayed(&self) -> bool {
+        matches!(self.observation, Observation::Held(_, Hold::Delayed(..)))
+    }
+
     /// Whether a login was sent for it.
     pub fn cost_a_login(&self) -> bool {
         self.observation.cost_a_login() || self.candidate.as_ref().is_some_and(Observation::cost_a_login)
@@ -131,6 +136,12 @@ pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], obser
     if observed.observation == Observation::Suspended {
         return suspended(connection, previous, now);
     }
+    if let Observation::Held(resolved, Hold::Delayed(_, until)) = &observed.observation
+        && is_of(previous, connection, resolved)
+        && is_verdict(previous)
+    {
+        return stands(connection, previous, observed, *until, now);
+    }
     let finding = Conclusion::of(connection, observed, previous);
     let candidate = Rehearsal::of(connection, requirements, observed, previous);
     let status = status(connection, requirements, previous, observed, &finding, candidate.as_ref(), now);
@@ -166,7 +177,13 @@ pub fn is_settled(connection: &UkgProConnection) -> bool {
     status.observed_generation == connection.metadata.generation
         && connection.open_request().is_none()
         && status.checked_spec.as_ref() == Some(&connection.spec.checked())
-        && standing_reason(status).is_some_and(|reason| reason != Reason::Probing)
+        && is_verdict(status)
+}
+
+/// Whether a status tells of a check that was made, and still vouches for it.
+fn is_verdict(status: &UkgProConnectionStatus) -> bool {
+    let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue];
+    standing_reason(status).is_some_and(|reason| !none.contains(&reason))
 }
 
 /// Whether the last check got no usable answer.
@@ -348,6 +365,11 @@ impl Observation {
         }
     }
 
+    /// Whether it is about the host's certificate.
+    pub fn is_about_trust(&self) -> bool {
+        matches!(self.reason(), Reason::TlsUntrusted | Reason::TlsFailed)
+    }
+
     /// Whether the host limits requests, and the longest wait that it asked for, if any.
     pub fn rate_limited(&self) -> Option<Option<Duration>> {
         let of = |unanswered: Unanswered| match unanswered {
@@ -439,6 +461,9 @@ fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
     let reason = match (hold, told) {
         (Hold::Uncertain(until), _) => return (Reason::LoginUncertain, conditions::whole_seconds(until).0.to_string()),
         (Hold::Limit(until), _) => return (Reason::LoginLimitReached, conditions::whole_seconds(until).0.to_string()),
+        (Hold::Delayed(delay, until), _) => {
+            return (Reason::CheckDelayed, wording::delay(delay, conditions::whole_seconds(until).0));
+        }
         (Hold::StatusStands, Some(told)) => told,
         (Hold::Refused(_), Some(Reason::LoginHeld)) => Reason::LoginHeld,
         // The values may have changed to others that were refused otherwise.
@@ -541,7 +566,11 @@ fn status(
         state: finding.reason.verdict().map_or("Unknown", Verdict::as_str).to_owned(),
         endpoint: resolved.map(|resolved| resolved.endpoint.clone()),
         binding: binding(connection, previous, observation),
-        last_handled_reconcile_at: connection.requested_at().map(str::to_owned),
+        // A request that waits is not answered yet.
+        last_handled_reconcile_at: match finding.reason {
+            Reason::CheckDelayed => previous.last_handled_reconcile_at.clone(),
+            _ => connection.requested_at().map(str::to_owned),
+        },
         checked_spec: Some(connection.spec.checked()),
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
@@ -598,7 +627,7 @@ fn ready(reason: Reason) -> Status {
     match (reason.verdict(), reason) {
         (Some(Verdict::Active), _) => Status::True,
         (None, Reason::Probing | Reason::LoginUndetermined | Reason::LoginUncertain | Reason::LoginLimitReached)
-        | (None, Reason::PermissionsUndetermined) => Status::Unknown,
+        | (None, Reason::PermissionsUndetermined | Reason::CheckDelayed | Reason::CheckOverdue) => Status::Unknown,
         _ => Status::False,
     }
 }
@@ -650,6 +679,64 @@ fn permissions(
     }
 }
 
+/// The verdict stays while a check that somebody waits for must wait for the host: `Reconciling` says for what and until when.
+fn stands(
+    connection: &UkgProConnection,
+    previous: &UkgProConnectionStatus,
+    observed: &Observed,
+    until: Timestamp,
+    now: Timestamp,
+) -> Decision {
+    let Conclusion { reason, message } = Conclusion::of(connection, observed, previous);
+    let kept = previous.conditions.iter().filter_map(|condition| {
+        let type_ = conditions::ALWAYS.into_iter().chain([CANDIDATE_READY]).find(|type_| *type_ == condition.type_)?;
+        Some(as_it_was(type_, condition))
+    });
+    let waits = Wanted { type_: RECONCILING, status: Status::True, reason: reason.as_str().to_owned(), message };
+    let generation = connection.metadata.generation;
+    let status = UkgProConnectionStatus {
+        observed_generation: generation,
+        next_check_time: Some(conditions::whole_seconds(until)),
+        conditions: conditions::renew(&previous.conditions, kept.chain([waits]).collect(), generation, now),
+        ..previous.clone()
+    };
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+    Decision { status, events: Vec::new(), requeue: spread(connection, wait, now) }
+}
+
+/// What an Active connection comes to that could not be checked for several intervals, and why; `None` where there is nothing to take
+/// back. What is known of its values stays, or a login would be spent on learning it again.
+pub fn overdue(connection: &UkgProConnection, why: Stall, now: Timestamp) -> Option<Decision> {
+    let previous = connection.status.as_ref()?;
+    let is_ready = standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active);
+    if !is_ready || connection.spec.suspend {
+        return None;
+    }
+    let facts = Facts { detail: wording::stall(why).to_owned(), ..Facts::default() };
+    let message = wording::message(Reason::CheckOverdue, &facts);
+    let mut wanted = conditions_of(&Conclusion { reason: Reason::CheckOverdue, message: message.clone() });
+    let candidate = conditions::find(&previous.conditions, CANDIDATE_READY);
+    wanted.extend(candidate.map(|candidate| as_it_was(CANDIDATE_READY, candidate)));
+    let unknown = |permission: &PermissionStatus| PermissionStatus {
+        state: PermissionState::Unknown,
+        reason: Some(Reason::CheckOverdue.as_str().to_owned()),
+        remedy: None,
+        since: conditions::whole_seconds(now),
+        ..permission.clone()
+    };
+    // The spec may have changed since without a check: then the generation of the verdict stays.
+    let status = UkgProConnectionStatus {
+        state: "Unknown".to_owned(),
+        missing: None,
+        failures: 0,
+        conditions: conditions::renew(&previous.conditions, wanted, previous.observed_generation, now),
+        permissions: previous.permissions.iter().map(unknown).collect(),
+        ..previous.clone()
+    };
+    let events = vec![Note { of_candidate: false, warning: true, reason: Reason::CheckOverdue, message }];
+    Some(Decision { status, events, requeue: Duration::ZERO })
+}
+
 /// The verdict stays; only `Ready` says that nobody looks. A verdict about other fields than the spec has now is no verdict about it.
 fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, now: Timestamp) -> Decision {
     let generation = connection.metadata.generation;
@@ -692,8 +779,9 @@ fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, fin
     let before = standing_reason(previous).unwrap_or(Reason::Probing);
     let good = finding.reason.verdict() == Some(Verdict::Active);
     let same = before == finding.reason && previous.missing == status.missing;
-    let was_good = matches!(before, Reason::Probing | Reason::Suspended) || before.verdict() == Some(Verdict::Active);
-    if same || (was_good && good) {
+    let neutral = [Reason::Probing, Reason::Suspended, Reason::CheckDelayed];
+    let was_good = neutral.contains(&before) || before.verdict() == Some(Verdict::Active);
+    if same || (was_good && good) || finding.reason == Reason::CheckDelayed {
         return None;
     }
     Some(Note { of_candidate: false, warning: !good, reason: finding.reason, message: finding.message.clone() })

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::decide::standing_reason;
 use super::resolve::Resolved;
-use crate::api::{Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict, Worked};
+use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict, Worked};
 use crate::conditions::{self, CANDIDATE_READY};
 use crate::ledger::book::a_day_after;
 use crate::ledger::{Entry, Known, Login, Request, Rest};
@@ -48,6 +48,8 @@ pub enum Hold {
     Uncertain(Timestamp),
     /// The account has seen enough until this time.
     Limit(Timestamp),
+    /// The host is not to be asked before this time.
+    Delayed(Delay, Timestamp),
 }
 
 impl Hold {
@@ -55,7 +57,7 @@ impl Hold {
     pub fn until(self) -> Option<Timestamp> {
         match self {
             Hold::Refused(_) | Hold::StatusStands => None,
-            Hold::Uncertain(until) | Hold::Limit(until) => Some(until),
+            Hold::Uncertain(until) | Hold::Limit(until) | Hold::Delayed(_, until) => Some(until),
         }
     }
 }
@@ -104,6 +106,11 @@ pub fn gate(
 pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Worked {
     let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
     status.map(|status| status.worked).unwrap_or_default()
+}
+
+/// Whether a connection's status is about these very values and the spec as it is.
+pub fn is_about(connection: &UkgProConnection, resolved: &Resolved) -> bool {
+    connection.status.as_ref().is_some_and(|status| is_of(status, connection, resolved))
 }
 
 /// Whether a status is about these very values and the spec as it is.

@@ -69,6 +69,14 @@ pub struct Entry {
     pub used: Timestamp,
 }
 
+#[cfg(test)]
+impl Account {
+    /// One of some that are told apart by a number.
+    pub(crate) fn of_test(number: u8) -> Self {
+        Self([number; 8])
+    }
+}
+
 impl Request {
     fn connection(&self) -> &[u8] {
         &self.0[..4]

@@ -15,6 +15,7 @@ use crate::watchdog::{Watchdog, Watched};
 pub(super) struct Levels {
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) ledger_entries: Reading,
+    pub(super) connections_overdue: Reading,
     pub(super) hosts_in_outage: Reading,
 }
 
@@ -28,6 +29,8 @@ impl Collector for Levels {
         let help = "How long the check has waited that has waited longest.";
         seconds(&mut encoder, "queue_longest_wait", help, &longest)?;
         gauge(&mut encoder, "ledger_entries", "Entries of the login ledger.", &(self.ledger_entries)())?;
+        let help = "Connections that could not be checked for several intervals.";
+        gauge(&mut encoder, "connections_overdue", help, &(self.connections_overdue)())?;
         gauge(&mut encoder, "hosts_in_outage", "Hosts that are known to be down.", &(self.hosts_in_outage)())?;
 
         let help = "Time since the API server was last heard of, by what is watched: an answer, an event or a bookmark.";

@@ -17,7 +17,13 @@ use crate::watchdog::{Bounds, Watched};
 /// Metrics over a store that the test writes.
 pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, Lists) {
     let connections = Arc::<Connections>::default();
-    let sources = Sources { connections: connections.clone(), watchdog, ledger_entries: Box::new(|| 7), hosts_in_outage };
+    let sources = Sources {
+        connections: connections.clone(),
+        watchdog,
+        ledger_entries: Box::new(|| 7),
+        connections_overdue: Box::new(|| 2),
+        hosts_in_outage,
+    };
     (Metrics::new(sources), Lists::new(connections, Arc::default(), &[], None))
 }
 
@@ -161,6 +167,7 @@ fn every_metric_is_there_from_the_start_at_nothing() {
         "ukgpro_check_duration_seconds_sum",
         "ukgpro_checks_running",
         "ukgpro_checks_total",
+        "ukgpro_connections_overdue",
         "ukgpro_hosts_in_outage",
         "ukgpro_leader",
         "ukgpro_ledger_entries",
@@ -173,7 +180,12 @@ fn every_metric_is_there_from_the_start_at_nothing() {
         "ukgpro_rest_reads_total",
     ];
     assert_eq!(names, expected.into());
-    let levels = [("ukgpro_build_info", 1.0), ("ukgpro_hosts_in_outage", 3.0), ("ukgpro_ledger_entries", 7.0)];
+    let levels = [
+        ("ukgpro_build_info", 1.0),
+        ("ukgpro_connections_overdue", 2.0),
+        ("ukgpro_hosts_in_outage", 3.0),
+        ("ukgpro_ledger_entries", 7.0),
+    ];
     for ((name, labels), value) in &samples {
         let expected = levels.iter().find(|(level, _)| level == name).map_or(0.0, |(_, value)| *value);
         assert_eq!(*value, expected, "{name} {labels:?}");

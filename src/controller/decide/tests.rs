@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::{SecretReference, UkgProConnectionSpec};
+use crate::api::{Delay, SecretReference, UkgProConnectionSpec};
 use crate::controller::lint::ValueFlaw;
 use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
@@ -102,12 +102,15 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),
         Reason::PermissionsUndetermined => probed([Outcome::Granted, Outcome::Undetermined]),
         Reason::Suspended => Observation::Suspended,
-        Reason::Degraded | Reason::Probing => unreachable!("no observation says that nothing was observed"),
+        Reason::CheckDelayed => Observation::Held(resolved(), Hold::Delayed(Delay::AccountLimited, at(600))),
+        Reason::Degraded | Reason::Probing | Reason::CheckOverdue => {
+            unreachable!("no observation says that nothing was observed")
+        }
     }
 }
 
 fn observable() -> impl Iterator<Item = Reason> {
-    Reason::ALL.iter().copied().filter(|reason| !matches!(reason, Reason::Probing | Reason::Degraded))
+    Reason::ALL.iter().copied().filter(|reason| !matches!(reason, Reason::Probing | Reason::Degraded | Reason::CheckOverdue))
 }
 
 /// A connection whose last check came down to this reason; `None` for one that was never checked.
@@ -260,11 +263,11 @@ fn from_every_state_to_every_other_the_invariants_hold_and_one_event_tells() {
                 let changed = earlier.is_none_or(|earlier| earlier.status != condition.status);
                 assert_eq!(moved, changed, "{what}: {}", condition.type_);
             }
-            // A hold repeats what was said before; a suspension is the user's own doing; the first success is no news.
+            // A hold repeats what was said before; a suspension is the user's own doing; the first success is no news, nor a delay.
             let told = standing_reason(&decision.status);
-            let good = matches!(before, None | Some(Reason::Suspended | Reason::AllPermissionsGranted));
-            let news =
-                told != standing_reason(previous) && after != Reason::Suspended && !(good && decision.status.state == "Active");
+            let good = matches!(before, None | Some(Reason::Suspended | Reason::AllPermissionsGranted | Reason::CheckDelayed));
+            let quiet = matches!(after, Reason::Suspended | Reason::CheckDelayed);
+            let news = told != standing_reason(previous) && !quiet && !(good && decision.status.state == "Active");
             assert_eq!(!decision.events.is_empty(), news, "{what}");
             assert!(decision.events.iter().all(|note| note.warning == (after != Reason::AllPermissionsGranted)));
         }
@@ -761,4 +764,79 @@ fn that_a_connection_is_checked_is_written_down_once_in_a_heartbeat() {
     assert_eq!(checked(&connection, observation_of(Reason::LoginHeld), hour, 9999), Some(at(10)), "nothing was asked");
     assert_eq!(checked(&connection, good(), hour, -9999), Some(at(-9999)), "the clock was set back");
     assert_eq!(checked(&connection, good(), None, 9999), None, "it is off");
+}
+
+#[test]
+fn a_check_that_waits_for_its_host_says_for_what_and_until_when() {
+    let delayed = |resolved| Observation::Held(resolved, Hold::Delayed(Delay::AccountLimited, at(3_600)));
+    // A new connection, and one whose Secret was changed after its verdict: nothing is known of these values.
+    for before in [None, Some(Reason::AllPermissionsGranted), Some(Reason::CredentialsRejected)] {
+        let mut connection = connection_with(before);
+        connection.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
+        let changed = Resolved { secret_version: "8".to_owned(), ..resolved() };
+        let decision = decide(&connection, &delayed(changed), at(60));
+        let status = &decision.status;
+        assert_eq!((status.state.as_str(), status_of(status, "Ready")), ("Unknown", "Unknown"), "{before:?}");
+        assert_eq!(status_of(status, "Reconciling"), "True");
+        let ready = conditions::find(&status.conditions, READY).expect("always there");
+        assert_eq!(ready.reason, "CheckDelayed");
+        assert!(ready.message.contains("this account") && ready.message.contains(&at(3_600).to_string()), "{}", ready.message);
+        assert_eq!(status.next_check_time.as_ref().map(|time| time.0), Some(at(3_600)));
+        assert_eq!(status.last_handled_reconcile_at, None, "the request is not answered yet");
+        assert_eq!(decision.events, [], "it is no news");
+        assert!(decision.requeue >= Duration::from_secs(600), "{:?}", decision.requeue);
+        assert!(!is_settled(&UkgProConnection { status: Some(status.clone()), ..connection.clone() }), "somebody waits");
+
+        // Nothing moves while it waits.
+        connection.status = Some(status.clone());
+        let again = decide(&connection, &delayed(Resolved { secret_version: "8".to_owned(), ..resolved() }), at(120));
+        assert_eq!(again.status, *status, "{before:?}");
+    }
+
+    // A verdict about these very values stands while a request waits.
+    let mut active = connection_with(Some(Reason::AllPermissionsGranted));
+    active.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
+    let decision = decide(&active, &delayed(resolved()), at(60));
+    let status = &decision.status;
+    assert_eq!((status.state.as_str(), status_of(status, "Ready")), ("Active", "True"));
+    let reconciling = conditions::find(&status.conditions, RECONCILING).expect("it waits");
+    assert_eq!(reconciling.reason, "CheckDelayed");
+    assert_eq!(status.last_handled_reconcile_at, None);
+    assert_eq!(status.worked, active.status.as_ref().expect("a status").worked);
+    active.status = Some(status.clone());
+    let checked = decide(&active, &probed([Outcome::Granted; 2]), at(3_700)).status;
+    assert_eq!((status_of(&checked, "Ready"), checked.last_handled_reconcile_at.as_deref()), ("True", Some("now")));
+    assert!(conditions::find(&checked.conditions, RECONCILING).is_none() && checked.next_check_time.is_none());
+}
+
+#[test]
+fn ready_is_taken_back_where_nothing_was_checked_for_several_intervals() {
+    for reason in observable() {
+        let mut connection = connection_with(Some(reason));
+        let decision = overdue(&connection, Stall::Ledger, at(2_000));
+        if reason.verdict() != Some(Verdict::Active) {
+            assert_eq!(decision, None, "{reason:?} claims nothing that works");
+            continue;
+        }
+        let decision = decision.expect("Ready is taken back");
+        let (status, before) = (&decision.status, connection.status.clone().expect("a status"));
+        assert_eq!(
+            (status.state.as_str(), status_of(status, "Ready"), status_of(status, "Active")),
+            ("Unknown", "Unknown", "Unknown")
+        );
+        let ready = conditions::find(&status.conditions, READY).expect("always there");
+        assert_eq!(ready.reason, "CheckOverdue");
+        assert!(ready.message.contains("ledger"), "{}", ready.message);
+        assert!(status.permissions.iter().all(|permission| permission.state == PermissionState::Unknown));
+        assert_eq!((status.worked, &status.secret_resource_version), (before.worked, &before.secret_resource_version));
+        assert_eq!(decision.events.len(), 1);
+        connection.status = Some(status.clone());
+        assert_eq!(overdue(&connection, Stall::Ledger, at(4_000)), None, "it is said once");
+        assert!(!is_settled(&connection));
+        let again = decide(&connection, &probed([Outcome::Granted; 2]), at(5_000));
+        assert_eq!((again.status.state.as_str(), again.events.len()), ("Active", 1), "that it works again is news");
+    }
+    let mut suspended = connection_with(Some(Reason::AllPermissionsGranted));
+    suspended.spec.suspend = true;
+    assert_eq!(overdue(&suspended, Stall::NoWorker, at(2_000)), None);
 }
