@@ -10,6 +10,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use ukgpro_operator::conditions::find;
 
+use crate::states::compare;
 use crate::support::World;
 use crate::support::world::CONNECTION;
 
@@ -97,6 +98,84 @@ async fn a_host_that_limits_requests_is_left_alone_by_all_its_connections() {
     world.finish().await;
 }
 
+/// A connection like that of the world, with another name and Secret.
+async fn apply_beside(world: &World, name: &str, secret: &str) {
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["metadata"]["name"] = json!(name);
+    manifest["spec"]["secretRef"]["name"] = json!(secret);
+    world.apply(&manifest).await.expect("accepted");
+}
+
+fn asked(value: &str) -> serde_json::Value {
+    json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": value}}})
+}
+
+#[tokio::test]
+async fn a_limit_is_one_accounts_and_who_waits_is_told_for_what_and_until_when() {
+    let world = World::new("delayed").await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    let an_hour = json!([{"operation": "*", "times": 1, "answer": {"status": 429, "headers": {"retry-after": "3600"}}}]);
+    world.simulator.faults(an_hour).await;
+    world.edit(asked("first")).await;
+    world.wait_for_reason("Degraded").await;
+    let attempts = world.simulator.logins(&world.account).await;
+
+    // Another account is not kept waiting by it.
+    let data = json!({"username": "another", "password": "p4ss!word", "customerApiKey": world.account.customer_api_key,
+        "userApiKey": "N0T1TE1THER1"});
+    world.put_secret_named("another", data).await;
+    apply_beside(&world, "another", "another").await;
+    world.wait_for_reason_of("another", "CredentialsRejected").await;
+
+    // A new connection of the account is told, and what it is told is the same for whoever reads statuses.
+    apply_beside(&world, "checkdelayed", crate::support::world::SECRET).await;
+    let told = world.wait_for_reason_of("checkdelayed", "CheckDelayed").await.status.expect("a status");
+    assert_eq!((told.state.as_str(), told.next_check_time.is_some()), ("Unknown", true));
+    let ready = &find(&told.conditions, "Ready").expect("always there").message;
+    assert!(ready.contains("limits the requests of this account"), "{ready}");
+    let mut stored = world.stored("checkdelayed").await;
+    stored.data["spec"]["secretRef"]["name"] = json!("checkdelayed");
+    compare("CheckDelayed", &stored);
+
+    // A request waits visibly, the verdict of these very values stands, and the receipt comes with the check.
+    world.edit(asked("second")).await;
+    let waits = world
+        .wait_for("the delay", |status| find(&status.conditions, "Reconciling").is_some_and(|c| c.reason == "CheckDelayed"));
+    let status = waits.await.status.expect("a status");
+    assert_eq!((status.state.as_str(), status.last_handled_reconcile_at.as_deref()), ("Active", Some("first")));
+
+    // Other values, and wrong ones: that the old ones worked says nothing of them.
+    world.edit_secret(json!({"stringData": {"password": "not-the-password"}})).await;
+    let status = world.wait_for_reason("CheckDelayed").await.status.expect("a status");
+    assert_eq!(status.state, "Unknown");
+    assert_eq!(world.simulator.logins(&world.account).await, attempts, "and nothing was sent meanwhile");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn ready_is_taken_back_where_a_connection_cannot_be_checked_for_several_intervals() {
+    let world = World::new("overdue").await;
+    let operator = world.operator_in_a_hurry(100).await;
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["metadata"]["name"] = json!("checkoverdue");
+    manifest["spec"]["interval"] = json!("1m");
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason_of("checkoverdue", "AllPermissionsGranted").await;
+    let an_hour = json!([{"operation": "*", "times": 1, "answer": {"status": 429, "headers": {"retry-after": "3600"}}}]);
+    world.simulator.faults(an_hour).await;
+    let status = world.wait_for_reason_of("checkoverdue", "CheckOverdue").await.status.expect("a status");
+    assert_eq!(status.state, "Unknown");
+    let mut stored = world.stored("checkoverdue").await;
+    stored.data["spec"]["secretRef"]["name"] = json!("checkoverdue");
+    compare("CheckOverdue", &stored);
+    // When the host may be asked again, it is, and what worked works.
+    world.wait_for_reason_of("checkoverdue", "AllPermissionsGranted").await;
+    operator.stop().await;
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_operator() {
     let world = World::new("outage").await;
@@ -104,8 +183,12 @@ async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_opera
     let _operator = world.operator();
     let names: Vec<_> = (0..6).map(|n| format!("c{n}")).collect();
     for name in &names {
+        // An account each: many connections of one are no more than that one.
+        let data = json!({"username": name, "password": "p4ss!word", "customerApiKey": "NOTIT", "userApiKey": "N0T1TE1THER1"});
+        world.put_secret_named(name, data).await;
         let mut manifest = world.connection(&["EmployeePersonDetails"]);
         manifest["metadata"]["name"] = json!(name);
+        manifest["spec"]["secretRef"]["name"] = json!(name);
         world.apply(&manifest).await.expect("accepted");
     }
     for name in &names {
@@ -127,7 +210,8 @@ async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_opera
     for name in &names {
         let asked = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}});
         world.edit_named(name, asked).await;
-        world.wait_for_reason_of(name, "AllPermissionsGranted").await;
+        // It answers again, whatever it answers.
+        world.wait_for_reason_of(name, "CustomerApiKeyRejected").await;
     }
     world.wait_until("the all-clear", async || signals().await.iter().any(|(reason, _)| reason == "HostRecovered")).await;
     world.finish().await;

@@ -34,6 +34,7 @@ mod control_plane;
 mod crowd;
 mod fleet;
 mod process;
+mod shares;
 mod upstream;
 
 use std::process::ExitCode;
@@ -117,6 +118,7 @@ const FAULTS: &[Fault] = &faults! {
     Shared, false, upstream::certificates_that_are_not_trusted;
     Shared, false, upstream::answers_that_are_none;
     Shared, false, upstream::storm_of_429;
+    Shared, true, shares::one_namespaces_hanging_checks_delay_no_other;
 };
 
 fn main() -> ExitCode {
