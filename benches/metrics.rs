@@ -42,6 +42,8 @@ fn main() {
         watchdog: Arc::new(Watchdog::new(Bounds::default())),
         ledger_entries: Box::new(|| 0),
         connections_overdue: Box::new(|| 0),
+        accounts_limited: Box::new(|| 0),
+        hosts_paused: Box::new(|| 0),
         hosts_in_outage: Box::new(|| 0),
     });
     let text = metrics.encode();

@@ -644,7 +644,10 @@ async fn tell_host(
 fn limit(connection: &UkgProConnection, observation: &Observation, account: Account, context: &Context) {
     if let (Some(asked), Some(resolved)) = (observation.rate_limited(), observation.resolved()) {
         let namespace = connection.namespace().unwrap_or_default();
-        context.hosts.limit(&resolved.endpoint, &namespace, account, asked, context.clock.uptime());
+        let (host, name) = (&resolved.endpoint, connection.name_any());
+        let asked_seconds = asked.map(|asked| asked.as_secs());
+        tracing::info!(namespace, name, host, asked_seconds, "the host limits requests; this account's checks wait");
+        context.hosts.limit(host, &namespace, account, asked, context.clock.uptime());
     }
 }
 

@@ -348,6 +348,13 @@ impl Hosts {
         }
     }
 
+    /// How many accounts are limited by their hosts, and how many hosts are paused.
+    pub fn limits(&self, now: Duration) -> (usize, usize) {
+        let all = lock(&self.all);
+        let accounts = all.by_host.values().flat_map(|host| host.limited.values()).filter(|(_, until)| *until > now);
+        (accounts.count(), all.by_host.values().filter(|host| host.paused_until > now).count())
+    }
+
     /// How long the host still limits the requests of an account, if it does.
     pub fn limited(&self, host: &str, account: Account, now: Duration) -> Option<Duration> {
         let all = lock(&self.all);

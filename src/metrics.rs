@@ -137,6 +137,10 @@ pub struct Sources {
     pub ledger_entries: Reading,
     /// How many connections were not checked in time.
     pub connections_overdue: Reading,
+    /// How many accounts are limited by their hosts (429).
+    pub accounts_limited: Reading,
+    /// How many hosts limit requests of several, and are paused for all.
+    pub hosts_paused: Reading,
     /// How many hosts are known to be down.
     pub hosts_in_outage: Reading,
 }
@@ -158,7 +162,15 @@ pub struct Metrics {
 impl Metrics {
     /// All metrics, at nothing.
     pub fn new(sources: Sources) -> Self {
-        let Sources { connections, watchdog, ledger_entries, connections_overdue, hosts_in_outage } = sources;
+        let Sources {
+            connections,
+            watchdog,
+            ledger_entries,
+            connections_overdue,
+            accounts_limited,
+            hosts_paused,
+            hosts_in_outage,
+        } = sources;
         let checks = Closed::new("reason", Reason::ALL.iter().map(|reason| reason.as_str()), Counter::default);
         let logins = Closed::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
         let stages = Closed::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
@@ -180,6 +192,8 @@ impl Metrics {
             watchdog,
             ledger_entries,
             connections_overdue,
+            accounts_limited,
+            hosts_paused,
             hosts_in_outage,
         }));
         // Last, since there are most of it.

@@ -140,6 +140,14 @@ impl Operator {
                 let (staleness, clock) = (staleness.clone(), settings.clock.clone());
                 move || staleness.count(clock.uptime()).0
             }),
+            accounts_limited: Box::new({
+                let (hosts, clock) = (hosts.clone(), settings.clock.clone());
+                move || hosts.limits(clock.uptime()).0
+            }),
+            hosts_paused: Box::new({
+                let (hosts, clock) = (hosts.clone(), settings.clock.clone());
+                move || hosts.limits(clock.uptime()).1
+            }),
             hosts_in_outage: Box::new({
                 let hosts = hosts.clone();
                 move || hosts.outages()

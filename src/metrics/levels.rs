@@ -16,6 +16,8 @@ pub(super) struct Levels {
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) ledger_entries: Reading,
     pub(super) connections_overdue: Reading,
+    pub(super) accounts_limited: Reading,
+    pub(super) hosts_paused: Reading,
     pub(super) hosts_in_outage: Reading,
 }
 
@@ -31,6 +33,10 @@ impl Collector for Levels {
         gauge(&mut encoder, "ledger_entries", "Entries of the login ledger.", &(self.ledger_entries)())?;
         let help = "Connections that could not be checked for several intervals.";
         gauge(&mut encoder, "connections_overdue", help, &(self.connections_overdue)())?;
+        let help = "Accounts whose requests their host limits (429); their checks wait.";
+        gauge(&mut encoder, "accounts_limited", help, &(self.accounts_limited)())?;
+        let help = "Hosts that limit requests of accounts of several namespaces; all their checks wait.";
+        gauge(&mut encoder, "hosts_paused", help, &(self.hosts_paused)())?;
         gauge(&mut encoder, "hosts_in_outage", "Hosts that are known to be down.", &(self.hosts_in_outage)())?;
 
         let help = "Time since the API server was last heard of, by what is watched: an answer, an event or a bookmark.";

@@ -22,6 +22,8 @@ pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Met
         watchdog,
         ledger_entries: Box::new(|| 7),
         connections_overdue: Box::new(|| 2),
+        accounts_limited: Box::new(|| 4),
+        hosts_paused: Box::new(|| 5),
         hosts_in_outage,
     };
     (Metrics::new(sources), Lists::new(connections, Arc::default(), &[], None))
@@ -169,6 +171,8 @@ fn every_metric_is_there_from_the_start_at_nothing() {
         "ukgpro_checks_total",
         "ukgpro_connections_overdue",
         "ukgpro_hosts_in_outage",
+        "ukgpro_hosts_paused",
+        "ukgpro_accounts_limited",
         "ukgpro_leader",
         "ukgpro_ledger_entries",
         "ukgpro_logins_total",
@@ -182,7 +186,9 @@ fn every_metric_is_there_from_the_start_at_nothing() {
     assert_eq!(names, expected.into());
     let levels = [
         ("ukgpro_build_info", 1.0),
+        ("ukgpro_accounts_limited", 4.0),
         ("ukgpro_connections_overdue", 2.0),
+        ("ukgpro_hosts_paused", 5.0),
         ("ukgpro_hosts_in_outage", 3.0),
         ("ukgpro_ledger_entries", 7.0),
     ];

@@ -49,6 +49,8 @@ var states = []struct {
 	{"an address that is not allowed may be DNS of the moment", "AddressNotAllowed", retried},
 	{"an unclear answer to the login is tried again", "LoginUndetermined", retried},
 	{"an unclear answer to a probe is tried again", "PermissionsUndetermined", retried},
+	{"a check that waits for its host is coming", "CheckDelayed", retried},
+	{"one that was not checked for long is not known to work", "CheckOverdue", retried},
 
 	{"refused credentials need a person", "CredentialsRejected", stalled},
 	{"a refused Customer API key needs a person", "CustomerApiKeyRejected", stalled},
