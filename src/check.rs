@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::run::StartError;
 use crate::ukg::capture::{Capture, Recorder};
 use crate::ukg::catalogue::{Api, Catalogue};
-use crate::ukg::transport::{Transport, Trust};
+use crate::ukg::transport::{ProxySettings, Transport};
 
 pub mod admission;
 pub mod manifests;
@@ -70,11 +70,12 @@ pub fn warning(connection: &UkgProConnection, catalogue: &Catalogue) -> Option<S
 pub async fn check(
     gathered: Gathered,
     policy: &Policy,
+    proxy: ProxySettings,
     catalogue: &Catalogue,
     recorder: Option<Arc<Recorder>>,
 ) -> Result<Checked, StartError> {
     let Gathered { mut connection, referents, .. } = gathered;
-    let transport = Transport::new(Trust { allow_private_addresses: policy.allow_private_addresses, ..Trust::default() })?;
+    let transport = Transport::new(policy.trust(proxy))?;
     let (ledger, clock) = (Ledger::in_memory()?, Clock::system());
     let requirements = resolve::requirements(&connection.spec, catalogue);
     let target = |requirements| resolve::resolve(&connection, requirements, referents, policy, &transport);

@@ -26,7 +26,7 @@ use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::endpoint::AllowedDomain;
 use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
-use crate::ukg::transport::Transport;
+use crate::ukg::transport::{ProxySettings, Transport, Trust};
 use crate::watch::{ConnectionRef, Connections, SecretIndex};
 
 pub mod authenticate;
@@ -91,6 +91,13 @@ pub struct Policy {
     pub allow_private_addresses: bool,
     /// How often it is written down that a connection was checked though nothing changed; never where `None`.
     pub heartbeat: Option<Duration>,
+}
+
+impl Policy {
+    /// Whom to trust on the way to UKG Pro, for an operator and for a single check alike.
+    pub fn trust(&self, proxy: ProxySettings) -> Trust {
+        Trust { extra_roots: Vec::new(), allow_private_addresses: self.allow_private_addresses, proxy }
+    }
 }
 
 /// Kubernetes could not be read or written.

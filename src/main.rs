@@ -32,6 +32,7 @@ use ukgpro_operator::wait::{self, Awaited};
 use ukgpro_operator::watchdog::deadlines::Deadlines;
 use ukgpro_operator::watchdog::listen::Listen;
 use ukgpro_operator::watchdog::{Bounds, Watchdog};
+use ukgpro_operator::wording;
 
 /// Checks, and keeps checking, connections to UKG Pro.
 #[derive(Parser)]
@@ -322,7 +323,7 @@ fn print(text: &str) -> Result<(), String> {
 fn catalogue(config: Option<&Path>) -> Result<Catalogue, String> {
     let Some(path) = config else { return Ok(Catalogue::built_in()) };
     let at = |what: String| format!("--config {}: {what}", path.display());
-    let yaml = std::fs::read_to_string(path).map_err(|error| at(error.kind().to_string()))?;
+    let yaml = std::fs::read_to_string(path).map_err(|error| at(wording::file(&error)))?;
     Catalogue::built_in().extended(&yaml).map_err(|error| at(error.to_string()))
 }
 
@@ -331,6 +332,7 @@ fn catalogue(config: Option<&Path>) -> Result<Catalogue, String> {
 async fn check_once(args: CheckArgs) -> Result<bool, String> {
     let catalogue = args.policy.catalogue()?;
     let policy = args.policy.policy(None);
+    let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let sources: Vec<_> =
         args.files.iter().map(|path| Source::read(path)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let gathered = check::gather(&sources, args.name.as_deref()).map_err(|error| error.to_string())?;
@@ -344,7 +346,8 @@ async fn check_once(args: CheckArgs) -> Result<bool, String> {
         eprintln!("ukgpro-operator: {warning}");
     }
     let recorder = file.is_some().then(Arc::<Recorder>::default);
-    let checked = check::check(gathered, &policy, &catalogue, recorder.clone()).await.map_err(|error| error.to_string())?;
+    let checked =
+        check::check(gathered, &policy, proxy, &catalogue, recorder.clone()).await.map_err(|error| error.to_string())?;
     print(&match args.output {
         Output::Text => checked.text(),
         Output::Yaml => checked.yaml().map_err(|error| error.to_string())?,
@@ -372,7 +375,7 @@ async fn wait_for(args: WaitArgs) -> Result<(), String> {
 }
 
 fn at_capture(path: &Path, error: &std::io::Error) -> String {
-    format!("--capture {}: {}", path.display(), error.kind())
+    format!("--capture {}: {}", path.display(), wording::file(error))
 }
 
 fn listing(catalogue: &Catalogue) -> String {

@@ -30,7 +30,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::queue::Queue;
 use crate::staleness::Staleness;
 use crate::ukg::catalogue::Catalogue;
-use crate::ukg::transport::{ProxySettings, Transport, Trust};
+use crate::ukg::transport::{ProxySettings, Transport};
 use crate::watch::kept::Listed;
 use crate::watch::store::{Lists, News};
 use crate::watch::{ConnectionRef, Connections};
@@ -123,8 +123,7 @@ impl Operator {
     /// Makes one, which does nothing yet.
     pub fn new(kubernetes: kube::Client, settings: Settings, watchdog: Arc<Watchdog>) -> Result<Self, StartError> {
         let connections = Arc::<Connections>::default();
-        let allow_private_addresses = settings.policy.allow_private_addresses;
-        let trust = Trust { extra_roots: Vec::new(), allow_private_addresses, proxy: settings.proxy };
+        let trust = settings.policy.trust(settings.proxy);
         let ledger = SecretStore::new(kubernetes.clone(), &settings.system_namespace, &settings.ledger_secret);
         let ledger = Arc::new(Ledger::new(Box::new(ledger), settings.limits)?);
         let hosts = Arc::new(Hosts::new(settings.pace));

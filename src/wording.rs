@@ -249,6 +249,16 @@ pub fn stall(stall: Stall) -> &'static str {
     }
 }
 
+/// Why a file cannot be read or written, in words of a shell rather than of a library.
+pub fn file(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "it may not be read or written by this user".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a directory; name a file".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
 /// What is told of a host as a whole, to whoever runs the operator.
 pub fn host(host: &str, change: Change) -> String {
     match change {

@@ -86,6 +86,11 @@ impl Scene {
 
     /// Runs a check with a capture; what is written is looked through for each secret of the account.
     fn check_into(&self, capture: &str, files: &[&PathBuf], more: &[&str], stdin: &str) -> Run {
+        self.check_with(&[], capture, files, more, stdin)
+    }
+
+    /// The same with these environment variables.
+    fn check_with(&self, variables: &[(&str, &str)], capture: &str, files: &[&PathBuf], more: &[&str], stdin: &str) -> Run {
         let capture = self.directory.path().join(capture);
         let mut process = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"))
             .arg("check")
@@ -93,6 +98,7 @@ impl Scene {
             .args(["--allowed-domains", "ultipro.localhost:*", "--capture"])
             .arg(&capture)
             .args(more)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -241,7 +247,7 @@ async fn bad_input_is_told_by_its_place_and_nothing_is_sent() {
     let number = scene.file("number.yaml", &[number]);
     for (what, files, said) in [
         ("no Secret", vec![&connection], "the files hold no ConfigMap simulator-ca"),
-        ("no file", vec![&PathBuf::from("nowhere.yaml")], "nowhere.yaml: entity not found"),
+        ("no file", vec![&PathBuf::from("nowhere.yaml")], "nowhere.yaml: there is no such file"),
         ("a field that does not exist", vec![&typo], "typo.yaml, document 2 (line "),
         ("a number in a Secret", vec![&connection, &number], "number.yaml, document 1 (line "),
         ("half a Secret", vec![&connection, &torn], "torn.yaml, document 1 (line "),
@@ -254,4 +260,23 @@ async fn bad_input_is_told_by_its_place_and_nothing_is_sent() {
     let run = scene.check_into("nowhere/capture.yaml", &[&scene.manifests(&[])], &[], "");
     assert_eq!(run.code, BAD_INPUT, "a capture that cannot be kept: {}", run.stderr);
     assert_eq!(scene.simulator.requests().await, 0);
+}
+
+#[tokio::test]
+async fn a_check_goes_by_the_proxy_that_the_environment_names() {
+    let scene = Scene::new("proxied");
+    let manifests = scene.manifests(&[]);
+    let run = |variables: &[(&str, &str)]| scene.check_with(variables, "capture.yaml", &[&manifests], &[], "");
+    let nobody = ("HTTPS_PROXY", "http://user:zq-canary@127.0.0.1:1");
+    let by_proxy = run(&[nobody]);
+    assert_eq!(by_proxy.code, NOT_ACTIVE, "{}", by_proxy.stderr);
+    assert!(by_proxy.stdout.starts_with("acme: Unreachable (ProxyFailed)"), "{}", by_proxy.stdout);
+    assert_eq!(scene.simulator.requests().await, 0, "nothing goes past the proxy");
+    let bad = run(&[("HTTPS_PROXY", "zq-canary://")]);
+    assert_eq!(bad.code, BAD_INPUT, "{}{}", bad.stdout, bad.stderr);
+    for run in [&by_proxy, &bad] {
+        assert!(!run.stdout.contains("zq-canary") && !run.stderr.contains("zq-canary"), "{}{}", run.stdout, run.stderr);
+    }
+    let direct = run(&[nobody, ("NO_PROXY", ".localhost")]);
+    assert_eq!(direct.code, ACTIVE, "{}{}", direct.stdout, direct.stderr);
 }

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::{Gathered, admission};
 use crate::api::{CaKind, CaReference, SecretKeys, UkgProConnection};
 use crate::controller::resolve::{CaFlaw, Referents};
+use crate::wording;
 
 /// A Secret has at most 1 MiB; with others beside it, and in base64, this is ample.
 const FILE_MAX: usize = 4 << 20;
@@ -36,11 +37,17 @@ pub struct Place {
     file: String,
     document: usize,
     line: usize,
+    /// Which item, where the document is a List.
+    item: Option<usize>,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, document {} (line {})", self.file, self.document, self.line)
+        write!(f, "{}, document {} (line {})", self.file, self.document, self.line)?;
+        match self.item {
+            Some(item) => write!(f, ", item {item}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -82,7 +89,7 @@ impl Source {
     pub fn read(path: &Path) -> Result<Self, BadInput> {
         let stdin = path == Path::new("-");
         let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
-        let unreadable = |error: std::io::Error| BadInput::Unreadable(name.clone(), error.kind().to_string());
+        let unreadable = |error: std::io::Error| BadInput::Unreadable(name.clone(), wording::file(&error));
         // All the room at once, so that the buffer does not move and leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
         let limit = FILE_MAX as u64 + 1;
@@ -101,7 +108,7 @@ impl Source {
 
     /// The documents, each with its place. A line `---` divides; nothing else at the beginning of a line can.
     fn documents(&self) -> Result<Vec<(Place, &str)>, BadInput> {
-        let place = |document, line| Place { file: self.name.clone(), document, line };
+        let place = |document, line| Place { file: self.name.clone(), document, line, item: None };
         let text = std::str::from_utf8(&self.text)
             .map_err(|_| BadInput::Document(place(1, 1), "the file is not text (UTF-8)".to_owned()))?;
         let text = text.trim_start_matches('\u{feff}');
@@ -186,6 +193,54 @@ impl<'de> Deserialize<'de> for Text {
         }
 
         deserializer.deserialize_any(Written)
+    }
+}
+
+/// What `kubectl get -o yaml` prints for several objects.
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+/// An object of a List, of whatever kind: what none of ours has is passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: serde_json::Value,
+    #[serde(default)]
+    data: Maybe<BTreeMap<String, Text>>,
+    #[serde(default)]
+    string_data: Maybe<BTreeMap<String, Text>>,
+    #[serde(default)]
+    binary_data: Maybe<BTreeMap<String, Text>>,
+}
+
+/// What is read if it has the form it should have.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Maybe<T> {
+    Is(Option<T>),
+    IsNot(de::IgnoredAny),
+}
+
+impl<T> Default for Maybe<T> {
+    fn default() -> Self {
+        Maybe::Is(None)
+    }
+}
+
+impl<T: Default> Maybe<T> {
+    fn or(self, place: &Place, what: &str) -> Result<T, BadInput> {
+        match self {
+            Maybe::Is(content) => Ok(content.unwrap_or_default()),
+            Maybe::IsNot(_) => Err(wrong(place, what)),
+        }
     }
 }
 
@@ -304,7 +359,48 @@ impl Objects {
                 content.extend(plain(data.unwrap_or_default()));
                 self.config_maps.push(Object { name, namespace, content });
             }
-            (_, "List") => return Err(wrong(&place, "it is a List; write each object as a document of its own")),
+            // `List` is what kubectl prints, `SecretList` and the like what the API answers.
+            (_, list) if list.ends_with("List") => {
+                let List { items } = read(&place, text, "it is not a List of manifests with apiVersion and kind each")?;
+                for (number, item) in items.into_iter().enumerate() {
+                    self.add_item(Place { item: Some(number + 1), ..place.clone() }, item)?;
+                }
+            }
+            _ => self.notes.push(format!("{place}: ignored, since it is no UkgProConnection, Secret or ConfigMap")),
+        }
+        Ok(())
+    }
+}
+
+impl Objects {
+    /// The same of an object of a List.
+    fn add_item(&mut self, place: Place, item: Item) -> Result<(), BadInput> {
+        let Item { api_version, kind, metadata, spec, data, string_data, binary_data } = item;
+        match (api_version.as_str(), kind.as_str()) {
+            ("ukgpro.dev/v1alpha1", "UkgProConnection") => {
+                let (name, namespace) = metadata.checked(&place)?;
+                let value = serde_json::json!({
+                    "apiVersion": api_version, "kind": kind, "spec": spec,
+                    "metadata": {"name": name, "namespace": namespace},
+                });
+                let content = admitted(&place, value)?;
+                self.connections.push(Object { name, namespace, content });
+            }
+            (_, "UkgProConnection") => return Err(wrong(&place, "apiVersion must be ukgpro.dev/v1alpha1")),
+            ("v1", "Secret") => {
+                let (name, namespace) = metadata.checked(&place)?;
+                let what = "it is not a Secret as Kubernetes takes it; a value that is not text must be quoted";
+                let mut content = decoded(&place, data.or(&place, what)?)?;
+                content.extend(plain(string_data.or(&place, what)?));
+                self.secrets.push(Object { name, namespace, content });
+            }
+            ("v1", "ConfigMap") => {
+                let (name, namespace) = metadata.checked(&place)?;
+                let what = "it is not a ConfigMap as Kubernetes takes it; a value that is not text must be quoted";
+                let mut content = decoded(&place, binary_data.or(&place, what)?)?;
+                content.extend(plain(data.or(&place, what)?));
+                self.config_maps.push(Object { name, namespace, content });
+            }
             _ => self.notes.push(format!("{place}: ignored, since it is no UkgProConnection, Secret or ConfigMap")),
         }
         Ok(())
@@ -343,6 +439,10 @@ fn connection(place: &Place, text: &str) -> Result<UkgProConnection, BadInput> {
     if let Some(object) = value.as_object_mut() {
         object.remove("status");
     }
+    admitted(place, value)
+}
+
+fn admitted(place: &Place, value: serde_json::Value) -> Result<UkgProConnection, BadInput> {
     let flaws = admission::flaws(&value);
     if !flaws.is_empty() {
         return Err(wrong(place, &flaws.join("; ")));

@@ -117,7 +117,7 @@ fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
             "a value under data is not",
         ),
         ("another version", vec![&CONNECTION.replace("v1alpha1", "v1"), SECRET], "apiVersion must be ukgpro.dev/v1alpha1"),
-        ("a List", vec!["{apiVersion: v1, kind: List, items: []}"], "it is a List"),
+        ("an empty List", vec!["{apiVersion: v1, kind: List, items: []}"], "hold no UkgProConnection"),
         ("a name", vec![&CONNECTION.replace("name: acme,", "name: zq_Canary,"), SECRET], "metadata.name is not a name"),
         ("a namespace", vec![&CONNECTION.replace("hr", "zq_Canary"), SECRET], "metadata.namespace is not a name"),
         (
@@ -144,4 +144,36 @@ fn a_file_is_read_up_to_a_bound() {
     std::fs::write(&file, vec![b'#'; FILE_MAX + 1]).expect("written");
     assert!(matches!(Source::read(&file), Err(BadInput::TooLarge(_))));
     assert!(matches!(Source::read(directory.path()), Err(BadInput::Unreadable(..))));
+}
+
+#[test]
+fn what_kubectl_prints_of_several_objects_is_taken_in_yaml_and_in_json() {
+    let items = r#"[
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-ukg-pro", "namespace": "hr"}, "type": "Opaque",
+         "data": {"username": "c3ZjLWFjbWU=", "password": "b2xk"}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "data": 7},
+        {"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection",
+         "metadata": {"name": "acme", "namespace": "hr", "uid": "0d9c", "resourceVersion": "7"},
+         "spec": {"secretRef": {"name": "acme-ukg-pro"}, "subdomain": "service4", "domain": "ultipro.com"},
+         "status": {"state": "Active", "conditions": []}}]"#;
+    for kind in ["List", "UkgProConnectionList"] {
+        let json =
+            format!(r#"{{"apiVersion": "v1", "kind": "{kind}", "metadata": {{"resourceVersion": ""}}, "items": {items}}}"#);
+        let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let pretty = serde_json::to_string_pretty(&value).expect("JSON");
+        let yaml = serde_saphyr::to_string(&value).expect("YAML");
+        for text in [json.as_str(), &pretty, &yaml, &format!("---\n{yaml}---\n")] {
+            let found = gathered(&[text]).unwrap_or_else(|error| panic!("{error}: {text}"));
+            assert_eq!(found.connection.metadata.name.as_deref(), Some("acme"));
+            assert_eq!((value_of(&found), found.connection.status), ("old".to_owned(), None));
+            assert_eq!(found.notes.len(), 1, "{:?}", found.notes);
+            assert!(found.notes[0].contains("item 2"), "{:?}", found.notes);
+        }
+    }
+    fn value_of(found: &Gathered) -> String {
+        value(found, "password")
+    }
+    let wrong = r#"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {password: 123456}}]}"#;
+    let told = refused(&[CONNECTION, wrong]);
+    assert!(told.contains("item 1") && told.contains("must be quoted") && !told.contains("123456"), "{told}");
 }
