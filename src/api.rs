@@ -82,7 +82,7 @@ pub const FIELD_MANAGER: &str = "ukgpro-operator";
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[x_kube(validation = Rule::new("duration(self.timeout) <= duration(self.interval)").message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
+#[x_kube(validation = Rule::new("[self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= duration(self.interval)").message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct UkgProConnectionSpec {
     /// The Secret, in the same namespace, that holds the service account's values.
@@ -121,13 +121,13 @@ pub struct UkgProConnectionSpec {
     /// How often the connection is tested while nothing changes: 1m to 24h.
     #[serde(default = "default_interval")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval is not a duration from 1m to 24h; write hours, minutes and seconds, such as 10m or 1h30m"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval is not a duration from 1m to 24h; write hours, minutes and seconds, such as 10m or 1h30m"))]
     pub interval: String,
 
     /// How long one test may take, from the first byte of the login to the last of the probes: 10s to 5m.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')").message("timeout is not a duration from 10s to 5m; write minutes and seconds, such as 30s"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')").message("timeout is not a duration from 10s to 5m; write minutes and seconds, such as 30s"))]
     pub timeout: String,
 
     /// After how many checks in a row without a usable answer an Active connection becomes Unreachable: 1 to 10. Before that it stays

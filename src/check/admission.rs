@@ -17,18 +17,22 @@ type Rule = (&'static str, fn(&Value) -> bool);
 
 const RULES: [Rule; 6] = [
     (
-        "self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')",
+        "self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')",
         |interval| seconds(interval).is_some_and(|seconds| (60..=86_400).contains(&seconds)),
     ),
     (
-        "self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')",
+        "self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')",
         |timeout| seconds(timeout).is_some_and(|seconds| (10..=300).contains(&seconds)),
     ),
-    ("duration(self.timeout) <= duration(self.interval)", |spec| {
-        let of = |field, default| spec.get(field).map_or(Some(default), seconds);
-        // A time that cannot be read is told of by its own rule.
-        of("timeout", 30).zip(of("interval", 600)).is_none_or(|(timeout, interval)| timeout <= interval)
-    }),
+    (
+        "[self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= \
+         duration(self.interval)",
+        |spec| {
+            let of = |field, default| spec.get(field).map_or(Some(default), seconds);
+            // A time that cannot be read is told of by its own rule.
+            of("timeout", 30).zip(of("interval", 600)).is_none_or(|(timeout, interval)| timeout <= interval)
+        },
+    ),
     ("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')", |name| name.as_str().is_some_and(api::is_object_name)),
     ("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')", |class| class.as_str().is_some_and(api::is_class)),
     ("self.matches('^[A-Z][A-Za-z0-9]*$')", |name| {
