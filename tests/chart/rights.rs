@@ -138,6 +138,8 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
         manifest["spec"]["controllerClass"] = json!(mode);
         if let Some(kind) = ca {
             manifest["spec"]["caRef"]["kind"] = json!(kind);
+            // An account each, in one Secret: an outage is one of several accounts.
+            manifest["spec"]["secretRef"]["keys"] = json!({"username": format!("username-{name}")});
         }
         let connections = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
         connections.patch(name, &params, &Patch::Apply(&manifest)).await.expect("applied");
@@ -191,6 +193,8 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
     }
 
     // Its host fails for everybody.
+    let usernames: Value = (0..FLEET).map(|number| (format!("username-c{number}"), json!(format!("svc-{number}")))).collect();
+    world.edit_secret(json!({"stringData": usernames})).await;
     world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
     for number in 0..FLEET {
         put(&world.namespace, &format!("c{number}"), Some(if number == 0 { "Secret" } else { "ConfigMap" })).await;
