@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn a_host_is_looked_up_absolute_and_a_proxy_as_it_is_written() {
-        for (written, absolute) in [("service4.ultipro.com", "service4.ultipro.com."), ("proxy.infra.svc.", "proxy.infra.svc.")] {
+        for (written, absolute) in [("service4.ultipro.com", "service4.ultipro.com."), ("proxy.infra.svc.", "proxy.infra.svc.")]
+        {
             assert_eq!(Form::Absolute.of(written.to_owned()), absolute);
             assert_eq!(Form::AsWritten.of(written.to_owned()), written);
         }
