@@ -225,7 +225,9 @@ async fn look(
     let resolving = context.metrics.stage(Stage::Resolve);
     let referents = resolve::fetch(connection, context).await?;
     resolving.stop();
-    let target = resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport);
+    let target = referents.and_then(|referents| {
+        resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport)
+    });
     let mut asked = None;
     let live = match target {
         Err(unresolved) => Observation::Unresolved(unresolved),
@@ -285,7 +287,9 @@ async fn rehearse(
     context: &Context,
 ) -> Result<Option<Observation>, Error> {
     let referents = resolve::fetch(promoted, context).await?;
-    let target = match resolve::resolve(promoted, requirements, referents, &context.policy, &context.transport) {
+    let target = referents
+        .and_then(|referents| resolve::resolve(promoted, requirements, referents, &context.policy, &context.transport));
+    let target = match target {
         Ok(target) => target,
         Err(unresolved) => return Ok(Some(Observation::Unresolved(unresolved))),
     };
