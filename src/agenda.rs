@@ -12,7 +12,10 @@ use crate::watch::ConnectionRef;
 
 /// The connections that were looked at, and why the next check of each is made.
 #[derive(Default)]
-pub struct Agenda(Mutex<HashMap<ConnectionRef, Why>>);
+pub struct Agenda(Mutex<HashMap<ConnectionRef, Why>>, Refusals);
+
+/// How often in a row what a connection refers to was refused; those that may be read are not in it.
+type Refusals = Mutex<HashMap<ConnectionRef, u32>>;
 
 /// Why the next check is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +67,34 @@ impl Agenda {
         self.all().insert(connection.clone(), Why::Routine);
     }
 
+    /// The API server refused what a connection refers to. Gives how often it has in a row.
+    pub fn refused(&self, connection: &ConnectionRef) -> u32 {
+        let mut refusals = self.refusals();
+        let count = refusals.entry(connection.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// What a connection refers to may be read.
+    pub fn admitted(&self, connection: &ConnectionRef) {
+        self.refusals().remove(connection);
+    }
+
     /// Forgets everything: another operator has acted meanwhile.
     pub fn forget_all(&self) {
         self.all().clear();
+        self.refusals().clear();
     }
 
     /// Forgets a connection.
     pub fn forget(&self, connection: &ConnectionRef) {
         self.all().remove(connection);
+        self.refusals().remove(connection);
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<ConnectionRef, u32>> {
+        // One insertion or removal at a time, so a poisoned lock holds good data.
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<ConnectionRef, Why>> {
@@ -95,6 +118,16 @@ mod tests {
         assert!(!agenda.is_woken(&b));
         agenda.forget(&b);
         assert!(agenda.is_first_sight(&b));
+    }
+
+    #[test]
+    fn refusals_are_counted_in_a_row() {
+        let (agenda, a) = (Agenda::default(), ConnectionRef::new(Some("hr"), Some("a")));
+        assert_eq!([agenda.refused(&a), agenda.refused(&a)], [1, 2]);
+        agenda.admitted(&a);
+        assert_eq!(agenda.refused(&a), 1);
+        agenda.forget(&a);
+        assert_eq!(agenda.refused(&a), 1);
     }
 
     #[test]

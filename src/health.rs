@@ -1,7 +1,8 @@
 //! `/livez` and `/readyz` for the kubelet, `/metrics` for Prometheus.
 //!
-//! Alive: nothing the [`Watchdog`] keeps is stuck. Ready: the first list of connections
-//! and the login ledger have been read, so that verdicts are kept up, or could be by a standby.
+//! Alive: nothing the [`Watchdog`] keeps is stuck. Ready: the first lists of connections, of each namespace that is named, and the login
+//! ledger have been read, and each watch has heard of the API server within the last minutes, so that verdicts are kept up, or could be
+//! by a standby. An API server that is away makes no operator ready, and restarts none.
 //!
 //! **Contract.** They are answered on a thread of its own with a runtime of its own: a main runtime with much to do is not taken for
 //! a dead one, and one that does not run any more is found out, since it is not the one that is asked. What answers the kubelet
@@ -31,22 +32,46 @@ use server::{Answer, Limits, answer};
 
 /// Whether the operator is ready, told by the watch and asked by the endpoint.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<watch::Sender<bool>>);
+pub struct Readiness(Arc<watch::Sender<Standing>>);
+
+/// **Bound.** The namespaces that `--namespace` names.
+#[derive(Debug, Default)]
+struct Standing {
+    /// It can do its work, as far as it can be listed.
+    works: bool,
+    /// The namespaces whose connections have never been listed.
+    lacks: Vec<String>,
+}
 
 impl Readiness {
-    /// The connections have been listed, and the login ledger has been read.
+    /// Connections have been listed, and the login ledger has been read: it can work, and stand for election.
     pub fn set(&self) {
-        self.0.send_replace(true);
+        self.0.send_modify(|standing| standing.works = true);
     }
 
-    /// Waits until it is so.
+    /// The connections of these namespaces, which it is to look after, have never been listed. The others are looked after all the same.
+    pub fn lacks(&self, namespaces: Vec<String>) {
+        self.0.send_modify(|standing| standing.lacks = namespaces);
+    }
+
+    /// Waits until it can work.
     pub async fn reached(&self) {
         // The sender is here, so the channel is open.
-        let _ = self.0.subscribe().wait_for(|ready| *ready).await;
+        let _ = self.0.subscribe().wait_for(|standing| standing.works).await;
     }
 
-    fn is_set(&self) -> bool {
-        *self.0.borrow()
+    /// What it waits for.
+    fn lacking(&self) -> Option<String> {
+        let standing = self.0.borrow();
+        match (&standing.lacks[..], standing.works) {
+            ([], true) => None,
+            ([first, rest @ ..], true) => Some(format!(
+                "the connections of namespace {first} cannot be listed{}; give the operator the right to list and watch \
+                 ukgproconnections there, or take it out of --namespace",
+                if rest.is_empty() { String::new() } else { format!(", nor those of {} more", rest.len()) }
+            )),
+            (_, false) => Some("the connections or the login ledger have not been read yet; the log says why".to_owned()),
+        }
     }
 }
 
@@ -148,7 +173,7 @@ impl Health {
         let answer = move |path: &str| {
             std::future::ready(match path {
                 "/livez" => livez(&watchdog, &spoken),
-                "/readyz" => readyz(&readiness),
+                "/readyz" => readyz(&readiness, &watchdog),
                 _ => not_found(),
             })
         };
@@ -199,15 +224,12 @@ fn livez(watchdog: &Watchdog, spoken: &AtomicBool) -> Answer {
     }
 }
 
-fn readyz(readiness: &Readiness) -> Answer {
-    if readiness.is_set() {
-        answer(StatusCode::OK, TEXT, "ok\n")
-    } else {
-        answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "the connections or the login ledger have not been read yet; the log says why\n",
-        )
+/// Ready is whose verdicts are kept up: it has read all it looks after, and hears of what changes.
+fn readyz(readiness: &Readiness, watchdog: &Watchdog) -> Answer {
+    let lacking = readiness.lacking().or_else(|| watchdog.deaf().map(|deaf| deaf.to_string()));
+    match lacking {
+        None => answer(StatusCode::OK, TEXT, "ok\n"),
+        Some(lacking) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{lacking}\n")),
     }
 }
 

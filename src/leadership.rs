@@ -15,8 +15,8 @@
 //! [`Term::is_leading`] turns false by the clock.
 //!
 //! **Limits.** A monotonic clock stands still while its machine is suspended, so a leader that wakes from that may be wrong until it
-//! next renews. So may one whose Lease a person edits or deletes: a candidate that has seen the Lease before waits for its leader to
-//! make it again, but one that has just started cannot know that there was one. What must not be done twice even then needs a
+//! next renews. So may one whose Lease a person edits or deletes: a candidate that has seen the Lease before waits, for the time of one
+//! Lease, for its leader to make it again, but one that has just started cannot know that there was one. What must not be done twice even then needs a
 //! condition of its own, such as the resource version of what is written.
 //!
 //! **Rights.** On `leases` of `coordination.k8s.io`, in the Lease's namespace: `get`, `create`, `update`. Not `watch`: a standby asks
@@ -38,7 +38,7 @@ mod tests;
 mod timing;
 
 use decide::{Heard, Now, Rules, State, Step};
-use lease::{Cluster, NotWritten, Store};
+use lease::{Cluster, NotWritten, Record, Store};
 use standing::Office;
 pub use standing::{Leadership, Term};
 pub use timing::{Timing, TimingError};
@@ -177,15 +177,27 @@ async fn take(step: Step, deadline: Duration, store: &impl Store) -> Heard {
     }
 }
 
-/// What is said of an election. Other holders are not named: what is in the Lease is a server's text.
+/// What is said of an election. Another holder is named where what the Lease has is the name of one: it is anybody's text who may write
+/// the Lease.
 #[derive(Default)]
 struct Log {
+    /// Whom this one waited for last; told once.
+    rival: Option<Record>,
     leading: bool,
     /// Whether the Lease was seen last to have another holder, or none.
     deposed: bool,
     /// The last failure, told once however often it comes in a row.
     failure: Option<(&'static str, String)>,
 }
+
+/// A holder as it may be shown: a pod's name with what makes it one's own, as this program and client-go write it.
+fn holder_name(holder: &str) -> &str {
+    let is_name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.' | b'_');
+    if holder.len() <= HOLDER_MAX && holder.bytes().all(is_name) { holder } else { "(no name of an operator)" }
+}
+
+/// A pod's name has 63 bytes at most where it is a host's name too; client-go adds a UUID of 36.
+const HOLDER_MAX: usize = 128;
 
 const UNREAD: &str = "Lease not read";
 const UNWRITTEN: &str = "Lease not written";
@@ -197,6 +209,7 @@ impl Log {
             Heard::Written { .. } => return self.failure = None,
             Heard::Found(_) | Heard::Absent => {
                 self.deposed = matches!(heard, Heard::Found(lease) if lease.record.holder != rules.identity);
+                self.rival(if let Heard::Found(lease) = heard { Some(&lease.record) } else { None }, rules);
                 // To read it is no sign that it can be written.
                 return self.failure = self.failure.take().filter(|(what, _)| *what == UNWRITTEN);
             }
@@ -208,6 +221,28 @@ impl Log {
             tracing::warn!(leading = self.leading, failure, "{what}");
         }
         self.failure = Some(failure);
+    }
+
+    fn rival(&mut self, record: Option<&Record>, rules: &Rules) {
+        let rival = record.filter(|record| !record.holder.is_empty() && record.holder != rules.identity);
+        let same = |before: &Record| rival.is_some_and(|now| now.holder == before.holder && now.lasts == before.lasts);
+        if let Some(record) = rival.filter(|_| !self.rival.as_ref().is_some_and(same)) {
+            let seconds = rules.leave_alone(record).as_secs();
+            tracing::info!(
+                holder = holder_name(&record.holder),
+                seconds,
+                "standing by; taking over when the Lease has not changed for that long"
+            );
+            if record.lasts.is_some_and(|lasts| lasts.as_secs() > seconds) {
+                tracing::warn!(
+                    seconds,
+                    "the Lease says that it lasts longer than any operator's; it is left alone no longer than that"
+                );
+            }
+        }
+        if record.is_some() {
+            self.rival = rival.cloned();
+        }
     }
 
     fn standing(&mut self, leading: bool, begun: bool) {

@@ -27,6 +27,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`access`] | the way to the API server, and another one when authorities or tokens have changed |
 //! | [`agenda`] | which connections were looked at, and who is waited for |
 //! | [`api`] | the custom resource and the closed vocabulary of reasons |
 //! | [`check`] | one check from manifests, without a cluster |
@@ -64,6 +65,7 @@
 //! 7. Every wait on the network has a deadline; every queue, body, document depth and level of concurrency has a bound.
 //! 8. What a user sees has one source: the CRD in `crds/` is generated from [`api`], and a test fails when it drifts.
 
+pub mod access;
 pub mod agenda;
 pub mod api;
 pub mod check;

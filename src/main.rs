@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower::limit::RateLimitLayer;
+use ukgpro_operator::access::Access;
 use ukgpro_operator::api;
 use ukgpro_operator::check::{self, Source};
 use ukgpro_operator::clock::Clock;
@@ -417,7 +418,8 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let config = kubernetes().await?;
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
-    let client = ClientBuilder::try_from(config).map_err(|_| NO_CLIENT)?;
+    let own_namespace = config.default_namespace.clone();
+    let client = ClientBuilder::new(Access::new(config, true).map_err(|_| NO_CLIENT)?, own_namespace);
     // In each time in which that many may come, so many; the leader election has a client of its own, which does not wait behind.
     let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;
     let rate = RateLimitLayer::new(args.kube_api_burst.into(), window);

@@ -9,11 +9,12 @@ use futures::{StreamExt, pin_mut, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agenda::Agenda;
@@ -32,6 +33,7 @@ use crate::staleness::Staleness;
 use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{ProxySettings, Transport};
 use crate::watch::kept::Listed;
+use crate::watch::retry::{self, Complaints};
 use crate::watch::store::{Lists, News};
 use crate::watch::{ConnectionRef, Connections};
 use crate::watchdog::Watchdog;
@@ -197,11 +199,11 @@ impl Operator {
         let (listed, until_listed) = watch::channel(false);
         // Ready is who knows what to check and what not to send.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
-            let (context, mut listed) = (context.clone(), until_listed.clone());
+            let (context, mut listed, works) = (context.clone(), until_listed.clone(), readiness.clone());
             async move {
                 context.ledger.open_in_time().await;
                 if listed.wait_for(|listed| *listed).await.is_ok() {
-                    readiness.set();
+                    works.set();
                 }
                 context.ledger.tidy().await
             }
@@ -214,7 +216,7 @@ impl Operator {
             workers.spawn(work(queue.clone(), context.clone(), checks.clone()));
         }
         {
-            let connections = connections(&scope, &context, &checks, &queue, listed);
+            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness);
             let secrets = secrets(&scope, &context, &until_listed, &queue);
             let elections = take_over(elections, &context, &queue);
             let stale = tell_of_stale(&context, &checks);
@@ -466,7 +468,14 @@ where
 }
 
 /// Follows the connections. Never ends.
-async fn connections(scope: &Scope, context: &Arc<Context>, checks: &Checks, queue: &Queue, listed: watch::Sender<bool>) {
+async fn connections(
+    scope: &Scope,
+    context: &Arc<Context>,
+    checks: &Checks,
+    queue: &Queue,
+    listed: watch::Sender<bool>,
+    readiness: &Readiness,
+) {
     let select = watcher::Config::default().page_size(PAGE);
     let select = match &scope.selector {
         Some(labels) => select.labels(labels),
@@ -475,20 +484,27 @@ async fn connections(scope: &Scope, context: &Arc<Context>, checks: &Checks, que
     let Scope { namespaces, controller_class, .. } = scope;
     let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
     let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
-    let watches = watches
-        .map(|(place, (_, api))| watcher(api, select.clone()).default_backoff().map(move |event| (place, event)).boxed());
+    let watches =
+        watches.map(|(place, (_, api))| retry::steady(watcher(api, select.clone())).map(move |event| (place, event)).boxed());
     let mut events = stream::select_all(watches);
+    let mut complaints = Complaints::default();
+    let mut lacking = lists.unlisted().len();
+    readiness.lacks(lists.unlisted());
     while let Some((place, event)) = events.next().await {
+        tell(&mut complaints, place, &event, "connections", namespaces.get(place));
         let news = match event {
             Ok(event) => lists.after(place, event),
             Err(error) => {
-                interrupted(&error, "connections");
                 if !is_refused(&error) {
                     continue;
                 }
                 lists.without(place)
             }
         };
+        if lists.unlisted().len() != lacking {
+            lacking = lists.unlisted().len();
+            readiness.lacks(lists.unlisted());
+        }
         let News { changed, gone, unreadable } = news;
         if let Some(unreadable) = unreadable {
             let (namespace, name) = (unreadable.namespace(), unreadable.name());
@@ -499,7 +515,7 @@ async fn connections(scope: &Scope, context: &Arc<Context>, checks: &Checks, que
             checks.forget_name(connection, context);
             queue.forget(connection);
         }
-        if lists.are_whole() {
+        if lists.are_of_use() {
             listed.send_if_modified(|listed| !std::mem::replace(listed, true));
         }
         changed.iter().for_each(|connection| queue.wake(connection));
@@ -525,18 +541,14 @@ async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool
         return;
     }
     let watches = scoped::<PartialObjectMeta<Secret>>(&context.kubernetes, &scope.namespaces).into_iter();
-    let watches = watches.map(|(namespace, api)| {
-        watcher(api, config.clone()).default_backoff().map(move |event| (namespace.clone(), event)).boxed()
+    let watches = watches.enumerate().map(|(place, (namespace, api))| {
+        retry::steady(watcher(api, config.clone())).map(move |event| (place, namespace.clone(), event)).boxed()
     });
     let mut events = stream::select_all(watches);
-    while let Some((namespace, event)) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                interrupted(&error, "Secrets");
-                continue;
-            }
-        };
+    let mut complaints = Complaints::default();
+    while let Some((place, namespace, event)) = events.next().await {
+        tell(&mut complaints, place, &event, "Secrets", namespace.as_ref());
+        let Ok(event) = event else { continue };
         // One that is not listed may be there without the label.
         if scope.secret_watch == SecretWatch::Labelled && matches!(event, Event::Init | Event::InitDone) {
             continue;
@@ -548,8 +560,27 @@ async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool
     }
 }
 
-/// A line in the log; each watch starts again by itself, with a back-off of its own.
-fn interrupted(error: &watcher::Error, what: &str) {
+/// A line in the log where a watch fails in a new way, or still does after twice as many failures, and where it works again. Each watch
+/// starts again by itself, with a back-off of its own.
+fn tell<K>(
+    complaints: &mut Complaints,
+    place: usize,
+    event: &watcher::Result<Event<K>>,
+    what: &str,
+    namespace: Option<&String>,
+) {
+    let namespace = namespace.map_or("(all)", String::as_str);
+    let error = match event {
+        // It says that it begins before it asks.
+        Ok(Event::Init) => return,
+        Ok(_) => {
+            if complaints.works(place) {
+                tracing::info!(what, namespace, "watch goes on");
+            }
+            return;
+        }
+        Err(error) => error,
+    };
     let failure = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
@@ -557,7 +588,9 @@ fn interrupted(error: &watcher::Error, what: &str) {
         watcher::Error::WatchError(status) => format!("the API server answered {} {}", status.code, status.reason),
         watcher::Error::NoResourceVersion => "the API server's list has no version".to_owned(),
     };
-    tracing::warn!(what, failure, "watch interrupted");
+    if let Some(times) = complaints.failed(place, &failure, Instant::now()) {
+        tracing::warn!(what, namespace, failure, times, "watch interrupted");
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | [`kept`] | a connection as it is read, and as it is kept |
+//! | [`retry`] | what comes after a watch that fails |
 //! | [`store`] | the connections, and what an event makes new |
 //! | [`secrets`] | which connections use which Secret |
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crate::api::UkgProConnection;
 
 pub mod kept;
+pub mod retry;
 pub mod secrets;
 pub mod store;
 

@@ -16,7 +16,7 @@
 //! How long a check waits for its place says nothing, since thousands of slow ones are ahead of it in an outage: that one of them
 //! ends within its bound does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub mod deadlines;
 pub mod listen;
 
 /// What is watched in Kubernetes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Watched {
     /// The connections.
     Connections,
@@ -58,6 +58,8 @@ pub struct Bounds {
     pub watch: Duration,
     /// A check, and with it the queue.
     pub check: Duration,
+    /// Of a watch, for how long nothing need be heard; beyond it the operator is not ready.
+    pub silence: Duration,
 }
 
 impl Default for Bounds {
@@ -67,8 +69,15 @@ impl Default for Bounds {
     /// - A check takes `spec.timeout` (5 m at most) once, and again where a lent session was of no use; the same for a candidate; four
     ///   reads of Kubernetes before and at most six writes after, of 15 s each; and its turns behind others with the same values.
     ///   An hour is above what some such turns take.
+    /// - Of a watch that is well something is heard within 95 s and the time that its successor takes to be answered. Three minutes is
+    ///   twice that, and with it one or two failures.
     fn default() -> Self {
-        Self { runtime: Duration::from_secs(30), watch: Duration::from_mins(10), check: Duration::from_mins(60) }
+        Self {
+            runtime: Duration::from_secs(30),
+            watch: Duration::from_mins(10),
+            check: Duration::from_mins(60),
+            silence: Duration::from_mins(3),
+        }
     }
 }
 
@@ -102,6 +111,19 @@ pub enum Stuck {
     Queue(Duration),
 }
 
+/// A watch that hears nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nothing has been heard of the watch of {}{} for {} s; the log says why", .watched.as_str(), in_namespace(.namespace.as_deref()), .silence.as_secs())]
+pub struct Deaf {
+    watched: Watched,
+    namespace: Option<Box<str>>,
+    silence: Duration,
+}
+
+fn in_namespace(namespace: Option<&str>) -> String {
+    namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default()
+}
+
 /// What is stuck, if anything is; the cause before what follows from it.
 pub fn verdict(ages: &Ages, bounds: &Bounds) -> Result<(), Stuck> {
     let beyond = |age: Option<Duration>, bound: Duration| age.filter(|age| *age > bound);
@@ -127,12 +149,14 @@ pub struct Watchdog {
     bounds: Bounds,
     clock: Box<dyn Fn() -> Duration + Send + Sync>,
     runtime: Moment,
-    watches: [Watch; Watched::ALL.len()],
+    /// **Bound.** One a kind and namespace that is watched.
+    watches: Mutex<BTreeMap<(Watched, Option<Box<str>>), Arc<Watch>>>,
     queue: Mutex<Queue>,
 }
 
-#[derive(Default)]
-struct Watch {
+/// A watch of one kind, of all namespaces or of one.
+#[derive(Debug, Default)]
+pub struct Watch {
     /// When something was heard; before that, when it was first asked for.
     heard: Moment,
     /// When something was asked or heard.
@@ -162,7 +186,7 @@ impl Watchdog {
     /// One that takes the time since it was made from `clock`.
     pub fn with_clock(bounds: Bounds, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         let clock = Box::new(clock);
-        Self { bounds, clock, runtime: Moment::default(), watches: Default::default(), queue: Mutex::default() }
+        Self { bounds, clock, runtime: Moment::default(), watches: Mutex::default(), queue: Mutex::default() }
     }
 
     /// Shows that the runtime it is spawned on runs. Never ends.
@@ -173,30 +197,44 @@ impl Watchdog {
         }
     }
 
+    /// The watch of this kind, of all namespaces or of one; made known if it is not.
+    pub fn watch(&self, watched: Watched, namespace: Option<&str>) -> Arc<Watch> {
+        self.watches().entry((watched, namespace.map(Into::into))).or_default().clone()
+    }
+
     /// A watch asks the API server for a list, or for what changes.
-    pub fn asked(&self, watched: Watched) {
-        let (watch, now) = (self.watch(watched), self.now());
+    pub fn asked(&self, watch: &Watch) {
+        let now = self.now();
         watch.moved.set(now);
         watch.heard.set_first(now);
     }
 
     /// A watch heard of the API server: an answer, an event, a bookmark.
-    pub fn beat(&self, watched: Watched) {
-        let (watch, now) = (self.watch(watched), self.now());
+    pub fn beat(&self, watch: &Watch) {
+        let now = self.now();
         watch.moved.set(now);
         watch.heard.set(now);
     }
 
-    /// A watch was ended on purpose and is not judged until it asks again.
-    pub fn rest(&self, watched: Watched) {
-        let watch = self.watch(watched);
-        watch.moved.clear();
-        watch.heard.clear();
+    /// How long nothing has been heard of each watch that has begun, by kind and namespace.
+    pub fn silences(&self, now: Duration) -> Vec<(Watched, Option<Box<str>>, Duration)> {
+        let watches = self.watches();
+        let of = |((watched, namespace), watch): (&(Watched, Option<Box<str>>), &Arc<Watch>)| {
+            Some((*watched, namespace.clone(), watch.heard.age(now)?))
+        };
+        watches.iter().filter_map(of).collect()
     }
 
-    /// How long nothing has been heard of a watch; `None` if it has not begun.
-    pub fn age(&self, watched: Watched, now: Duration) -> Option<Duration> {
-        self.watch(watched).heard.age(now)
+    /// The watch of which nothing has been heard for longest, if that is too long for verdicts to be kept up. A new process would mostly
+    /// fare no better, so it is not stuck.
+    pub fn deaf(&self) -> Option<Deaf> {
+        let silences = self.silences(self.now()).into_iter();
+        let longest = silences.max_by_key(|(_, _, silence)| *silence)?;
+        Some(longest).filter(|(_, _, silence)| *silence > self.bounds.silence).map(|(watched, namespace, silence)| Deaf {
+            watched,
+            namespace,
+            silence,
+        })
     }
 
     /// A check that waits for its place.
@@ -226,7 +264,11 @@ impl Watchdog {
         let age = |entries: &BTreeSet<Entry>| entries.first().map(|(since, _)| now.saturating_sub(*since));
         Ages {
             runtime: self.runtime.age(now),
-            watches: Watched::ALL.map(|watched| self.watch(watched).moved.age(now)),
+            watches: Watched::ALL.map(|watched| {
+                let watches = self.watches();
+                let of_it = watches.iter().filter(|((of, _), _)| *of == watched);
+                of_it.filter_map(|(_, watch)| watch.moved.age(now)).max()
+            }),
             check: age(&queue.running),
             // A check that has just come to an idle queue is not held up by how long that was idle.
             queue: age(&queue.waiting).map(|wait| wait.min(now.saturating_sub(queue.moved))),
@@ -243,12 +285,9 @@ impl Watchdog {
         (self.clock)()
     }
 
-    fn watch(&self, watched: Watched) -> &Watch {
-        let [connections, secrets] = &self.watches;
-        match watched {
-            Watched::Connections => connections,
-            Watched::Secrets => secrets,
-        }
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<(Watched, Option<Box<str>>), Arc<Watch>>> {
+        // Only inserted into, so a poisoned lock holds good data.
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -324,10 +363,6 @@ impl Moment {
     fn set_first(&self, now: Duration) {
         // One that is set already is what is wanted.
         let _ = self.0.compare_exchange(0, Self::mark(now), Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
     }
 
     fn age(&self, now: Duration) -> Option<Duration> {

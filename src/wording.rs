@@ -159,6 +159,11 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "spec.caRef gives no certificate authorities: {detail}.",
             "It must name a ConfigMap or Secret of this namespace and a key with one or more certificates in PEM.",
         ),
+        Reason::ReferenceForbidden => (
+            "The operator has no right to get {detail} in this namespace, so nothing can be said of this connection.",
+            "Whoever runs the operator gives its ServiceAccount that right; the chart's Role and RoleBinding do, unless rbac.create is \
+             off, this namespace is not in watchNamespaces, or resourceNames leave the object out. It is tried again every minute.",
+        ),
         Reason::PermissionUnknown => (
             "spec asks for permissions that the operator cannot test: {detail}.",
             "In spec.permissions, write a row's title without blanks, such as EmployeePersonDetails; 'ukgpro-operator catalogue' lists \

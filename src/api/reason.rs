@@ -164,6 +164,8 @@ reasons! {
     DomainNotAllowed => None, Stalled;
     /// The CA bundle is missing or unusable.
     CaInvalid => None, Stalled;
+    /// The operator has no right to read the Secret or the CA bundle.
+    ReferenceForbidden => None, Retried;
     /// A required permission is not in the catalogue.
     PermissionUnknown => None, Stalled;
     /// The login's answer was neither a success nor a known refusal.

@@ -186,6 +186,12 @@ fn is_verdict(status: &UkgProConnectionStatus) -> bool {
     standing_reason(status).is_some_and(|reason| !none.contains(&reason))
 }
 
+/// Whether a verdict about the connection as it is says that it is Active.
+pub fn is_active(connection: &UkgProConnection) -> bool {
+    let reason = connection.status.as_ref().and_then(standing_reason);
+    is_settled(connection) && reason.and_then(Reason::verdict) == Some(Verdict::Active)
+}
+
 /// Whether the last check got no usable answer.
 pub fn is_failing(connection: &UkgProConnection) -> bool {
     connection.status.as_ref().is_some_and(|status| {
@@ -415,6 +421,7 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         }
         Unresolved::TooManyPermissions => (Reason::PermissionUnknown, "together more than 128 permissions".to_owned()),
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
+        Unresolved::Forbidden(what) => (Reason::ReferenceForbidden, what.clone()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
         Unresolved::EndpointInvalid(found, place, suggestion) => {
@@ -627,7 +634,9 @@ fn ready(reason: Reason) -> Status {
     match (reason.verdict(), reason) {
         (Some(Verdict::Active), _) => Status::True,
         (None, Reason::Probing | Reason::LoginUndetermined | Reason::LoginUncertain | Reason::LoginLimitReached)
-        | (None, Reason::PermissionsUndetermined | Reason::CheckDelayed | Reason::CheckOverdue) => Status::Unknown,
+        | (None, Reason::PermissionsUndetermined | Reason::CheckDelayed | Reason::CheckOverdue | Reason::ReferenceForbidden) => {
+            Status::Unknown
+        }
         _ => Status::False,
     }
 }
@@ -823,6 +832,10 @@ fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatus, reason: 
     if reason == Reason::Degraded {
         let doubled = RETRY_MIN * 2_u32.pow(u32::try_from(status.failures.clamp(1, 10) - 1).unwrap_or(0));
         return doubled.min(longest);
+    }
+    if reason == Reason::ReferenceForbidden {
+        // A right that is given is not told of.
+        return interval.min(SOON);
     }
     if reason.verdict() != Some(Verdict::Unreachable) {
         return interval;

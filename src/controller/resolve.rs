@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use super::decide::is_active;
 use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
 use crate::api::{self, ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
@@ -22,6 +23,7 @@ use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Part, Suggestion};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{self, Transport};
+use crate::watch::ConnectionRef;
 
 /// Twice what a spec may name one by one; each is a request of a check.
 const REQUIREMENTS_MAX: usize = 128;
@@ -86,6 +88,8 @@ pub enum Unresolved {
     DomainNotAllowed(Vec<AllowedDomain>),
     /// The CA bundle, and what is wrong with it.
     CaInvalid(CaFlaw),
+    /// What the operator may not read, as `Secret acme`.
+    Forbidden(String),
 }
 
 /// What is wrong with a CA bundle.
@@ -108,6 +112,9 @@ pub enum Error {
     /// Reading the CA bundle.
     #[error("getting the CA bundle: {}", kubernetes_failure(.0))]
     Ca(#[source] kube::Error),
+    /// No right to it, where there was one a moment ago.
+    #[error("no right to get {0}")]
+    Forbidden(String),
     /// No answer in time.
     #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]
     Deadline,
@@ -171,8 +178,42 @@ pub struct Referents {
     pub bundle: Option<Result<Zeroizing<Vec<u8>>, CaFlaw>>,
 }
 
-/// Reads what a connection refers to.
-pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Referents, Error> {
+/// How many refusals in a row an Active connection outlasts: with the pauses between them some 15 s, in which a Role is put in place of
+/// another.
+const REFUSALS_OUTLASTED: u32 = 5;
+
+/// Reads what a connection refers to. What the operator has no right to is a finding about the connection, not trouble with Kubernetes;
+/// unless it is Active and may lack the right for a moment only.
+pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Result<Referents, Unresolved>, Error> {
+    let reference = ConnectionRef::of(connection);
+    let of = |error: Error, kind: &str, name: &str| match &error {
+        Error::Secret(kube::Error::Api(status)) | Error::Ca(kube::Error::Api(status)) if status.code == 403 => {
+            let what = format!("{kind} {name}");
+            match is_active(connection) && context.agenda.refused(&reference) < REFUSALS_OUTLASTED {
+                true => Err(Error::Forbidden(what)),
+                false => Ok(Err(Unresolved::Forbidden(what))),
+            }
+        }
+        _ => Err(error),
+    };
+    match read(connection, context).await {
+        Ok(referents) => {
+            context.agenda.admitted(&reference);
+            Ok(Ok(referents))
+        }
+        Err(error @ Error::Ca(_)) => {
+            let ca = connection.spec.ca_ref.as_ref();
+            let kind = match ca.map(|ca| ca.kind) {
+                Some(CaKind::Secret) => "Secret",
+                _ => "ConfigMap",
+            };
+            of(error, kind, ca.map_or("", |ca| &ca.name))
+        }
+        Err(error) => of(error, "Secret", &connection.spec.secret_ref.name),
+    }
+}
+
+async fn read(connection: &UkgProConnection, context: &Context) -> Result<Referents, Error> {
     let namespace = connection.namespace().unwrap_or_default();
     let secret_ref = &connection.spec.secret_ref;
     let secret = get::<Secret>(context, &namespace, &secret_ref.name).await?.map_err(Error::Secret)?;

@@ -104,6 +104,38 @@ fn readiness_is_the_first_list() {
 }
 
 #[test]
+fn a_namespace_that_is_not_listed_keeps_from_being_ready_and_not_from_working() {
+    let served = roomy();
+    served.readiness.lacks(vec!["b".to_owned(), "c".to_owned()]);
+    served.readiness.set();
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(served.readiness.reached());
+    let (status, body) = get(served.health, "/readyz");
+    assert_eq!(status, 503);
+    assert!(body.starts_with("the connections of namespace b cannot be listed, nor those of 1 more;"), "{body}");
+    served.readiness.lacks(Vec::new());
+    assert_eq!(get(served.health, "/readyz"), ok());
+}
+
+#[test]
+fn an_operator_whose_watch_fails_for_minutes_is_not_ready_and_lives() {
+    let served = roomy();
+    served.readiness.set();
+    let watch = served.watchdog.watch(crate::watchdog::Watched::Connections, None);
+    served.watchdog.beat(&watch);
+    (served.pass)(180);
+    assert_eq!(get(served.health, "/readyz"), ok());
+    served.watchdog.asked(&watch);
+    (served.pass)(1);
+    assert_eq!(
+        get(served.health, "/readyz"),
+        (503, "nothing has been heard of the watch of connections for 181 s; the log says why\n".to_owned())
+    );
+    assert_eq!(get(served.health, "/livez"), ok(), "a new process would fare no better");
+    served.watchdog.beat(&watch);
+    assert_eq!(get(served.health, "/readyz"), ok());
+}
+
+#[test]
 fn what_is_stuck_is_named_in_one_line() {
     let served = roomy();
     let mut check = served.watchdog.queued();

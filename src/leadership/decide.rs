@@ -9,6 +9,10 @@ use tokio::time::Instant;
 use super::lease::{Lease, Record};
 use super::timing::Timing;
 
+/// Of another's Lease no more is waited for than ten of one's own. A leader of another version may have other times, but not by an order of
+/// magnitude, and without a bound one record of 2,147,483,647 s keeps all from leading for 68 years.
+const FOREIGN_LEASES: u32 = 10;
+
 /// What stays as it is during an election.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
@@ -39,9 +43,15 @@ impl Rules {
         }
     }
 
-    /// How long the holder of a Lease that was deleted may lead on: as if it had renewed it in the last moment.
-    fn patience(&self, record: &Record) -> Duration {
-        record.lasts.unwrap_or_default().max(self.lease)
+    /// For how long a record is left alone after it was seen to change. What it says itself is anybody's text who may write the Lease.
+    pub(super) fn leave_alone(&self, record: &Record) -> Duration {
+        record.lasts.unwrap_or(self.lease).min(self.lease * FOREIGN_LEASES)
+    }
+
+    /// How long the holder of a Lease that was deleted may lead on, as if it had renewed it in the last moment. By the times of this
+    /// program, which gives up before they are over; what the record said has gone with it.
+    fn patience(&self) -> Duration {
+        self.lease
     }
 }
 
@@ -194,7 +204,7 @@ impl State {
                 since = *before;
             }
             if known.metadata.uid != lease.metadata.uid {
-                self.quiet = now + rules.patience(&known.record);
+                self.quiet = now + rules.patience();
             }
         }
         self.sight = Sight::There { since, lease };
@@ -204,7 +214,7 @@ impl State {
         self.sight = match std::mem::replace(&mut self.sight, Sight::Unseen) {
             Sight::Unseen | Sight::NeverMade => Sight::NeverMade,
             Sight::There { lease, .. } => {
-                self.quiet = now + rules.patience(&lease.record);
+                self.quiet = now + rules.patience();
                 // A leader makes it again at once.
                 self.write = now;
                 Sight::Gone(lease.record)
@@ -236,7 +246,7 @@ impl State {
             Sight::There { since, lease: Lease { record, .. } }
                 if !record.holder.is_empty() && record.holder != rules.identity =>
             {
-                *since + record.lasts.unwrap_or(rules.lease)
+                *since + rules.leave_alone(record)
             }
             _ => self.write,
         };

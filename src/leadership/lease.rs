@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
+use crate::access::Access;
 use crate::controller::kubernetes_failure;
 
 /// A Lease at one version.
@@ -63,9 +64,9 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// With a client of its own: the common one would try each request again for minutes. Needs a runtime.
-    pub(super) fn new(mut config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
-        config.default_retry = false;
-        Ok(Self { api: Api::namespaced(kube::Client::try_from(config)?, namespace), name })
+    pub(super) fn new(config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
+        let client = kube::Client::new(Access::new(config, false)?, namespace);
+        Ok(Self { api: Api::namespaced(client, namespace), name })
     }
 }
 

@@ -378,3 +378,48 @@ async fn a_process_that_starts_again_waits_for_what_it_was_before() {
     let taken = time(again.leadership.acquired()).await;
     assert!(13 * SECOND < taken && taken < 20 * SECOND, "{taken:?}");
 }
+
+/// What anybody may write who may write the Lease: 68 years.
+fn forever(lease: &mut lease::Lease) {
+    lease.record.holder = "thief".to_owned();
+    lease.record.lasts = Some(Duration::from_secs(u64::from(i32::MAX.unsigned_abs())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_68_years_keeps_nobody_from_leading_for_longer_than_ten_leases() {
+    let server = Server::default();
+    let (leader, term, standby) = leader_and_standby(&server).await;
+    server.edit(forever);
+    term.lost().await;
+    let idle = time(async {
+        tokio::select! {
+            _ = leader.leadership.acquired() => {}
+            _ = standby.leadership.acquired() => {}
+        }
+    });
+    let idle = idle.await;
+    assert!(140 * SECOND < idle && idle < 160 * SECOND, "{idle:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_person_deletes_is_made_again_whatever_it_said() {
+    let server = Server::default();
+    let (leader, term, standby) = leader_and_standby(&server).await;
+    leader.kill().await;
+    drop(term);
+    server.edit(forever);
+    pass(3 * SECOND).await;
+    server.delete();
+    let taken = time(standby.leadership.acquired()).await;
+    assert!(taken < 20 * SECOND, "{taken:?}");
+}
+
+#[test]
+fn a_holder_is_named_where_it_is_a_name_and_nothing_else_is_shown() {
+    for name in ["ukgpro-operator-7d9c5b6f4-x2x9z_0a1b2c3d", "host_6f1b2c3d-aaaa", "a"] {
+        assert_eq!(holder_name(name), name);
+    }
+    for other in ["password: hunter2", "a\nb", "ä", "A", &"a".repeat(129)] {
+        assert_eq!(holder_name(other), "(no name of an operator)", "{other}");
+    }
+}

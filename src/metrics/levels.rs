@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::Reading;
-use crate::watchdog::{Watchdog, Watched};
+use crate::watchdog::Watchdog;
 
 /// Reads the watchdog, the ledger and the outages.
 pub(super) struct Levels {
@@ -39,12 +39,16 @@ impl Collector for Levels {
         gauge(&mut encoder, "hosts_paused", help, &(self.hosts_paused)())?;
         gauge(&mut encoder, "hosts_in_outage", "Hosts that are known to be down.", &(self.hosts_in_outage)())?;
 
-        let help = "Time since the API server was last heard of, by what is watched: an answer, an event or a bookmark.";
+        let help =
+            "Time since the API server was last heard of, by what is watched and where: an answer, an event or a bookmark.";
         let unit = Unit::Seconds;
         let mut family = encoder.encode_descriptor("watch_age", help, Some(&unit), MetricType::Gauge)?;
-        for watched in Watched::ALL {
-            if let Some(age) = self.watchdog.age(watched, now) {
-                family.encode_family(&[("watch", watched.as_str())])?.encode_gauge(&age.as_secs_f64())?;
+        for (watched, namespace, age) in self.watchdog.silences(now) {
+            let (age, watched) = (age.as_secs_f64(), ("watch", watched.as_str()));
+            match &namespace {
+                None => family.encode_family(&[watched])?.encode_gauge(&age)?,
+                // Of those that --namespace names.
+                Some(namespace) => family.encode_family(&[watched, ("namespace", namespace)])?.encode_gauge(&age)?,
             }
         }
         Ok(())

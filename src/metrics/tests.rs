@@ -341,7 +341,7 @@ fn odd_names_are_escaped() {
 fn the_queue_and_the_watches_are_read_when_they_are_asked_for() {
     let (watchdog, pass) = by_hand();
     let (metrics, _store) = metrics(watchdog.clone(), Box::new(|| 0));
-    watchdog.beat(Watched::Connections);
+    watchdog.beat(&watchdog.watch(Watched::Connections, None));
     let _waiting = watchdog.queued();
     pass(40);
     let _other = watchdog.queued();
@@ -356,7 +356,12 @@ fn the_queue_and_the_watches_are_read_when_they_are_asked_for() {
     }
     assert_eq!(of(&samples, "ukgpro_watch_age_seconds"), [(vec!["connections"], 40.0)], "the other has not begun");
     pass(5);
-    watchdog.asked(Watched::Secrets);
-    let samples = read(&metrics.encode());
-    assert_eq!(of(&samples, "ukgpro_watch_age_seconds"), [(vec!["connections"], 45.0), (vec!["secrets"], 0.0)]);
+    watchdog.asked(&watchdog.watch(Watched::Secrets, Some("hr")));
+    let text = metrics.encode();
+    for line in [
+        "ukgpro_watch_age_seconds{watch=\"connections\"} 45.0\n",
+        "ukgpro_watch_age_seconds{watch=\"secrets\",namespace=\"hr\"} 0.0\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -2,10 +2,15 @@
 //!
 //! A connection's host is written by whoever may write the resource, so the operator must not become a way to reach inside the
 //! network it runs in: what a name resolves to is judged before anything is sent there.
+//!
+//! **Invariant.** A connection's host is looked up absolute, with a dot at its end: without one the system tries its search domains, in
+//! a Pod before the name itself (`ndots:5`), and whoever has a namespace `com` with a Service `ultipro`, or a search domain whose
+//! wildcard answers, would stand in for UKG Pro. The dot is the resolver's alone; TLS and HTTP have the name without.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+mod hosts_file;
 mod lookups;
 
 /// Longer than one try of the usual resolver configuration (5 s each), shorter than the connect deadline, so that a silent name
@@ -23,6 +28,24 @@ pub enum NameError {
     NotAllowed,
 }
 
+/// How a name is given to the system's resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Of the root, whatever search domains there are.
+    Absolute,
+    /// As it stands.
+    AsWritten,
+}
+
+impl Form {
+    fn of(self, name: String) -> String {
+        match self {
+            Form::Absolute if !name.ends_with('.') => format!("{name}."),
+            Form::Absolute | Form::AsWritten => name,
+        }
+    }
+}
+
 /// Resolves by the system's resolver and drops addresses outside the policy.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyResolver {
@@ -35,6 +58,15 @@ impl PolicyResolver {
     ///
     /// The host may be an address itself, in any of the forms a URL allows (`127.0.0.1`, `0x7f.0.0.1`, `[::1]`).
     pub async fn addresses(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
+        self.look_up(host, port, Form::Absolute).await
+    }
+
+    /// The same of a name that may want the search domains, as a proxy's does: `proxy.infra.svc`. It is chosen by whoever runs the operator.
+    pub async fn addresses_by_search(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
+        self.look_up(host, port, Form::AsWritten).await
+    }
+
+    async fn look_up(self, host: &str, port: u16, form: Form) -> Result<Vec<SocketAddr>, NameError> {
         let name = match url::Host::parse(host).map_err(|_| NameError::NotFound)? {
             url::Host::Ipv4(v4) => return self.pass(vec![(v4, port).into()]),
             url::Host::Ipv6(v6) => return self.pass(vec![(v6, port).into()]),
@@ -42,10 +74,11 @@ impl PolicyResolver {
         };
         // RFC 6761 reserves .localhost for loopback; that a connection may name such a host at all is for the operator's
         // allowed domains to say.
-        if name == "localhost" || name.ends_with(".localhost") {
+        let bare = name.strip_suffix('.').unwrap_or(&name);
+        if bare == "localhost" || bare.ends_with(".localhost") {
             return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
         }
-        let found = lookups::SYSTEM.addresses(&name, DEADLINE).await.ok_or(NameError::NotFound)?;
+        let found = lookups::SYSTEM.addresses(&form.of(name), DEADLINE).await.ok_or(NameError::NotFound)?;
         self.pass(found.iter().map(|address| (*address, port).into()).collect())
     }
 
@@ -174,9 +207,18 @@ mod tests {
     #[tokio::test]
     async fn localhost_names_are_loopback_without_a_lookup() {
         let resolver = PolicyResolver { allow_private: false };
-        for name in ["localhost", "service4.ultipro.localhost"] {
+        for name in ["localhost", "localhost.", "service4.ultipro.localhost"] {
             let found = resolver.addresses(name, 8443).await.expect("loopback");
             assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8443));
+        }
+    }
+
+    #[test]
+    fn a_host_is_looked_up_absolute_and_a_proxy_as_it_is_written() {
+        for (written, absolute) in [("service4.ultipro.com", "service4.ultipro.com."), ("proxy.infra.svc.", "proxy.infra.svc.")]
+        {
+            assert_eq!(Form::Absolute.of(written.to_owned()), absolute);
+            assert_eq!(Form::AsWritten.of(written.to_owned()), written);
         }
     }
 

@@ -132,14 +132,16 @@ struct Scope {
     namespace: Option<String>,
     /// What the list under way has shown so far.
     listing: Option<HashSet<ConnectionRef>>,
-    /// Whether its first list is whole.
+    /// Whether its first list is whole, or is not waited for.
     whole: bool,
+    /// Whether it has ever been listed to the end.
+    listed: bool,
 }
 
 impl Lists {
     /// Watches of these namespaces, told apart by their position; one of the whole cluster if there are none.
     pub fn new(connections: Arc<Connections>, secrets: Arc<SecretIndex>, namespaces: &[String], class: Option<String>) -> Self {
-        let scope = |namespace| Scope { namespace, listing: None, whole: false };
+        let scope = |namespace| Scope { namespace, listing: None, whole: false, listed: false };
         let scopes = match namespaces {
             [] => vec![scope(None)],
             some => some.iter().cloned().map(Some).map(scope).collect(),
@@ -150,6 +152,16 @@ impl Lists {
     /// Whether the first list of every watch is whole.
     pub fn are_whole(&self) -> bool {
         self.scopes.iter().all(|scope| scope.whole)
+    }
+
+    /// Whether there is something to look after: no list is waited for, and not all of them are refused.
+    pub fn are_of_use(&self) -> bool {
+        self.are_whole() && self.scopes.iter().any(|scope| scope.listed)
+    }
+
+    /// The namespaces that have never been listed.
+    pub fn unlisted(&self) -> Vec<String> {
+        self.scopes.iter().filter(|scope| !scope.listed).filter_map(|scope| scope.namespace.clone()).collect()
     }
 
     /// Applies an event of this watch.
@@ -173,6 +185,7 @@ impl Lists {
                 drop(known);
                 absent.iter().for_each(|key| self.remove(key, &mut news));
                 self.scopes[scope].whole = true;
+                self.scopes[scope].listed = true;
                 self.hand_on(&mut news);
             }
             Event::Apply(object) => {

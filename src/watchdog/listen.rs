@@ -45,13 +45,15 @@ impl Listen {
     }
 
     /// What a request lists or watches.
-    fn watched<B>(&self, request: &Request<B>) -> Option<Watched> {
+    fn watched<'r, B>(&self, request: &'r Request<B>) -> Option<(Watched, Option<&'r str>)> {
         if request.method() != Method::GET {
             return None;
         }
         let path = request.uri().path();
-        let is_it = |collection: &str| path == collection || of_all_namespaces(path).as_deref() == Some(collection);
-        self.collections.iter().find(|(_, collection)| is_it(collection)).map(|(watched, _)| *watched)
+        let (namespace, of_all) =
+            of_all_namespaces(path).map_or((None, path.to_owned()), |(name, of_all)| (Some(name), of_all));
+        let found = self.collections.iter().find(|(_, collection)| *collection == of_all);
+        found.map(|(watched, _)| (*watched, namespace))
     }
 }
 
@@ -65,11 +67,11 @@ impl Watched {
     }
 }
 
-/// The path without the namespace it is about.
-fn of_all_namespaces(path: &str) -> Option<String> {
+/// The namespace a path is about, and the path without it.
+fn of_all_namespaces(path: &str) -> Option<(&str, String)> {
     let (version, rest) = path.split_once("/namespaces/")?;
-    let (_, rest) = rest.split_once('/')?;
-    Some(format!("{version}/{rest}"))
+    let (namespace, rest) = rest.split_once('/')?;
+    Some((namespace, format!("{version}/{rest}")))
 }
 
 impl<S> Layer<S> for Listen {
@@ -98,19 +100,19 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let watched = self.listen.watched(&request);
         let watchdog = self.listen.watchdog.clone();
-        if let Some(watched) = watched {
-            watchdog.asked(watched);
+        let watch = self.listen.watched(&request).map(|(watched, namespace)| watchdog.watch(watched, namespace));
+        if let Some(watch) = &watch {
+            watchdog.asked(watch);
         }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            let note: Note = match watched.filter(|_| answer.status().is_success()) {
-                Some(watched) => {
-                    watchdog.beat(watched);
+            let note: Note = match watch.filter(|_| answer.status().is_success()) {
+                Some(watch) => {
+                    watchdog.beat(&watch);
                     Box::new(move |frame| {
-                        watchdog.beat(watched);
+                        watchdog.beat(&watch);
                         frame
                     })
                 }

@@ -19,7 +19,7 @@ const fn seconds(seconds: u64) -> Duration {
 
 #[test]
 fn what_is_beyond_its_bound_is_stuck_and_the_cause_is_named_first() {
-    let bounds = Bounds { runtime: seconds(30), watch: seconds(600), check: seconds(500) };
+    let bounds = Bounds { runtime: seconds(30), watch: seconds(600), check: seconds(500), ..Bounds::default() };
     let none = Ages::default();
     for (what, ages, expected) in [
         ("nothing has begun", none.clone(), Ok(())),
@@ -74,32 +74,41 @@ fn nothing_is_judged_before_it_begins() {
 #[test]
 fn a_watch_that_asks_moves_and_only_one_that_is_answered_is_fresh() {
     let (watchdog, pass) = by_hand();
-    let now = || watchdog.now();
-    watchdog.asked(Watched::Secrets);
+    let secrets = watchdog.watch(Watched::Secrets, None);
+    let silence = || watchdog.silences(watchdog.now()).first().map(|(_, _, silence)| *silence);
+    assert_eq!(silence(), None, "it has not begun");
+    watchdog.asked(&secrets);
     pass(400);
-    assert_eq!(watchdog.age(Watched::Secrets, now()), Some(seconds(400)), "since it was first asked for");
+    assert_eq!(silence(), Some(seconds(400)), "since it was first asked for");
     // An API server that is away is asked again and again: a new process could not do better.
-    watchdog.asked(Watched::Secrets);
+    watchdog.asked(&secrets);
     pass(400);
-    assert_eq!(watchdog.age(Watched::Secrets, now()), Some(seconds(800)));
+    assert_eq!(silence(), Some(seconds(800)));
     assert_eq!(watchdog.check(), Ok(()));
     pass(201);
     assert_eq!(watchdog.check(), Err(Stuck::Watch(Watched::Secrets, seconds(601))), "a request without end");
-    watchdog.beat(Watched::Secrets);
-    assert_eq!((watchdog.age(Watched::Secrets, now()), watchdog.check()), (Some(seconds(0)), Ok(())));
-    assert_eq!(watchdog.age(Watched::Connections, now()), None);
+    watchdog.beat(&secrets);
+    assert_eq!((silence(), watchdog.check()), (Some(seconds(0)), Ok(())));
 }
 
 #[test]
-fn a_watch_that_was_ended_on_purpose_is_not_stuck() {
+fn a_watch_that_fails_for_minutes_is_told_by_its_namespace_however_well_the_others_are() {
     let (watchdog, pass) = by_hand();
-    watchdog.beat(Watched::Connections);
-    watchdog.rest(Watched::Connections);
-    pass(10_000);
-    assert_eq!((watchdog.age(Watched::Connections, watchdog.now()), watchdog.check()), (None, Ok(())));
-    watchdog.asked(Watched::Connections);
-    pass(601);
-    assert_eq!(watchdog.check(), Err(Stuck::Watch(Watched::Connections, seconds(601))), "it has begun again");
+    let [good, bad] = ["good", "bad"].map(|namespace| watchdog.watch(Watched::Connections, Some(namespace)));
+    for _ in 0..3 {
+        watchdog.asked(&bad);
+        watchdog.beat(&good);
+        pass(60);
+    }
+    assert_eq!(watchdog.deaf(), None);
+    watchdog.asked(&bad);
+    watchdog.beat(&good);
+    pass(1);
+    let deaf = watchdog.deaf().expect("one is").to_string();
+    assert_eq!(deaf, "nothing has been heard of the watch of connections in namespace bad for 181 s; the log says why");
+    assert_eq!(watchdog.check(), Ok(()), "a new process would fare no better");
+    watchdog.beat(&bad);
+    assert_eq!(watchdog.deaf(), None);
 }
 
 #[test]

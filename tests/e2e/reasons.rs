@@ -44,6 +44,8 @@ enum Which {
     BehindAProxy,
     /// One that grants an account no second login a day.
     WithinALimit,
+    /// One without the right to ConfigMaps.
+    WithoutARight,
     None,
 }
 
@@ -136,6 +138,7 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::EndpointInvalid => Scenario { secret: json!({"subdomain": "https://x"}), ..spec(json!({"subdomain": null})) },
         Reason::DomainNotAllowed => spec(json!({"domain": "example.com"})),
         Reason::CaInvalid => spec(json!({"caRef": {"name": "not-there"}})),
+        Reason::ReferenceForbidden => Scenario { operator: Which::WithoutARight, ..Scenario::default() },
         Reason::PermissionUnknown => spec(json!({"permissions": [{"name": "EmployeeShoeSize"}]})),
         Reason::LoginUndetermined => faults(at_login(json!({"soapFault": {"status": 500, "code": "Receiver", "reason": "x"}}))),
         Reason::LoginFailedUnexplained => faults(at_login(json!({"loginFailed": "Nein."}))),
@@ -295,6 +298,35 @@ async fn an_account_sees_no_more_logins_than_the_operator_allows() {
     bring_about(&world, Which::WithinALimit, &broken).await;
     assert_eq!(world.simulator.logins(&world.account).await, (1, 0));
     world.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_operator_has_no_right_to_is_told_where_it_is_missed() {
+    let world = World::new("forbidden").await;
+    let broken = Broken { no_tls: ([127, 0, 0, 1], 1).into(), silent: ([127, 0, 0, 1], 1).into() };
+    let rules = world.set_rules(None).await;
+    let fewer = rules.iter().flatten().cloned().map(|mut rule| {
+        if let Some(resources) = &mut rule.resources {
+            resources.retain(|resource| resource != "configmaps");
+        }
+        rule
+    });
+    let fewer = fewer.filter(|rule| rule.resources.as_ref().is_none_or(|resources| !resources.is_empty())).collect();
+    world.set_rules(Some(fewer)).await;
+    let _operator = world.operator();
+    bring_about(&world, Which::WithoutARight, &broken).await;
+    let name = name(Reason::ReferenceForbidden);
+    // What is given back is found by itself, without an edit.
+    world.set_rules(rules).await;
+    world
+        .wait_longer("the right to be noticed", async || {
+            let found = world.connections().get(&name).await.expect("it is there");
+            is_true(&found.status.expect("a status").conditions, "Ready")
+        })
+        .await;
+    assert!(!world.operator_log().contains("check not finished"), "it is a condition of the connection, not a line in the log");
+    world.assert_nothing_got_out(&[&world.account]).await;
+    world.finish_without_operator().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
  * and other addresses, and nobody else does. No time namespace of Linux has a wall clock, and a name server's port takes root.
  *
  *   CLOCK_OFFSET   file with seconds to add to the wall clock, eight bytes of this machine's order; may be written at any time
- *   NAMES          file with lines `host answer`; an answer is `none`, an address, or `SECONDS:address` for one that comes late
+ *   NAMES          file with lines `host answer`, the host exactly as it is asked for, absolute; an answer is `none`, an address, or `SECONDS:address` for one that comes late
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

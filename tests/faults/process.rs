@@ -86,7 +86,7 @@ pub async fn names_fail_are_slow_and_change(given: Given) -> Recovery {
     let names = world.directory.path().join("names");
     let answer = |answer: &str| {
         let new = names.with_extension("new");
-        std::fs::write(&new, format!("{NAME} {answer}\n")).expect("written");
+        std::fs::write(&new, format!("{NAME}. {answer}\n")).expect("written");
         std::fs::rename(&new, &names).expect("moved");
     };
     answer("127.0.0.1");
@@ -139,8 +139,8 @@ pub async fn a_name_that_hangs_holds_up_no_other(given: Given) -> Recovery {
     let names = world.directory.path().join("names");
     let subdomains: Vec<_> = (0..OTHERS).map(|n| format!("other{n}")).collect();
     let hosts: Vec<_> = subdomains.iter().map(|subdomain| format!("{subdomain}.ultipro.test")).collect();
-    let answers: String = hosts.iter().map(|host| format!("{host} 127.0.0.1\n")).collect();
-    std::fs::write(&names, format!("hanging.ultipro.test 60:127.0.0.1\n{answers}")).expect("written");
+    let answers: String = hosts.iter().map(|host| format!("{host}. 127.0.0.1\n")).collect();
+    std::fs::write(&names, format!("hanging.ultipro.test. 60:127.0.0.1\n{answers}")).expect("written");
     let variables = [("LD_PRELOAD", text(&library)), ("NAMES", text(&names))];
     let operator = world.operator_with(&["--allow-private-addresses"], &variables);
     play(&world, [&world.account].into_iter(), &hosts.iter().map(String::as_str).collect::<Vec<_>>()).await;

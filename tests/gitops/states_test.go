@@ -35,6 +35,7 @@ var states = []struct {
 	{"one that was ready before an edit is waited for", "ActiveThenEdited", retried},
 	{"one that had failed before an edit is waited for", "UnauthorizedThenEdited", retried},
 	{"a Secret that is yet to come is waited for", "SecretNotFound", retried},
+	{"a right that is missing may be given", "ReferenceForbidden", retried},
 	{"a name that does not resolve may come to resolve", "HostNotFound", retried},
 	{"a connection that is not made in time is tried again", "ConnectTimeout", retried},
 	{"a connection that is refused is tried again", "ConnectRefused", retried},

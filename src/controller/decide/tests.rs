@@ -92,6 +92,7 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::DomainNotAllowed => {
             Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".parse().expect("a domain")]))
         }
+        Reason::ReferenceForbidden => Observation::Unresolved(Unresolved::Forbidden("Secret acme".to_owned())),
         Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
         Reason::PermissionUnknown => {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
@@ -327,7 +328,7 @@ fn a_workload_can_bind_while_the_secret_that_is_named_holds_a_login() {
     let without_a_login = |reason| matches!(reason, Reason::SecretNotFound | Reason::SecretKeyMissing);
     let not_looked_at = |reason| {
         use Reason::*;
-        matches!(reason, EndpointInvalid | DomainNotAllowed | CaInvalid | PermissionUnknown | Suspended)
+        matches!(reason, EndpointInvalid | DomainNotAllowed | CaInvalid | ReferenceForbidden | PermissionUnknown | Suspended)
     };
     for reason in observable() {
         let first = bound(&connection_with(None), observation_of(reason));

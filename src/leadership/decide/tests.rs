@@ -154,7 +154,7 @@ fn what_others_clocks_say_decides_nothing() {
 
 #[test]
 fn another_holders_own_times_count_and_ones_own_where_it_has_none() {
-    for (lasts, from) in [(Some(60), 60_000), (Some(3), 3_000), (None, 15_000)] {
+    for (lasts, from) in [(Some(60), 60_000), (Some(3), 3_000), (None, 15_000), (Some(2_147_483_647), 150_000)] {
         let mut theirs = lease(1, "b", 0);
         theirs.record.lasts = lasts.map(Duration::from_secs);
         let mut play = Play::new();

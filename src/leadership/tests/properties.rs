@@ -30,6 +30,8 @@ struct Play {
     parts: Vec<Part>,
     /// When the Lease is deleted.
     deletion: Option<u64>,
+    /// When somebody who is no candidate writes himself into it, for 68 years.
+    theft: Option<u64>,
 }
 
 fn part(restarts: bool) -> impl Strategy<Value = Part> {
@@ -55,7 +57,13 @@ fn play(restarts: bool) -> impl Strategy<Value = Play> {
     // The last with no more between the renew deadline and the lease than the rules ask for.
     let timing = select(vec![(15_000, 10_000, 2_000), (4_000, 3_000, 500), (4_000, 3_999, 500), (15_000, 14_999, 2_000)]);
     let deletion = if restarts { Just(None).boxed() } else { (0..100_000_u64).prop_map(Some).boxed() };
-    (timing, vec(part(restarts), 2..4), deletion).prop_map(|(timing, parts, deletion)| Play { timing, parts, deletion })
+    let theft = proptest::option::of(0..100_000_u64);
+    (timing, vec(part(restarts), 2..4), deletion, theft).prop_map(|(timing, parts, deletion, theft)| Play {
+        timing,
+        parts,
+        deletion,
+        theft,
+    })
 }
 
 /// All who stand or have stood, and what came of it.
@@ -153,6 +161,14 @@ async fn run(play: Play) -> usize {
     let stage = Stage::default();
     let parts = play.parts.len();
     let performance = play.parts.into_iter().enumerate().map(|(number, part)| stage.clone().perform(number, part, timing));
+    let theft = async {
+        if let Some(theft) = play.theft {
+            pass(milliseconds(theft)).await;
+            if stage.server.lease().is_some() {
+                stage.server.edit(forever);
+            }
+        }
+    };
     let troubled = async {
         if let Some(deletion) = play.deletion {
             pass(milliseconds(deletion)).await;
@@ -169,7 +185,7 @@ async fn run(play: Play) -> usize {
     };
     tokio::select! {
         _ = futures::future::join_all(performance) => unreachable!("they stand for good"),
-        () = troubled => {}
+        ((), ()) = futures::future::join(troubled, theft) => {}
     }
     let at_once = stage.at_once.lock().expect("counts");
     assert!(!at_once.is_empty(), "somebody led");

@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::hosts_file;
+
 /// A sixteenth of the threads there are.
 const OF_A_NAME_MAX: usize = 4;
 
@@ -26,6 +28,10 @@ type Resolver = dyn Fn(&str) -> Found + Send + Sync;
 /// Of the whole process, as its resolver and its threads are.
 pub(super) static SYSTEM: LazyLock<Lookups> = LazyLock::new(|| {
     Lookups::by(|name| {
+        let aliases = name.strip_suffix('.').map(hosts_file::look_up).unwrap_or_default();
+        if !aliases.is_empty() {
+            return Some(aliases.into());
+        }
         // Only the addresses are of interest; a port has to be given.
         let found = (name, 0).to_socket_addrs().ok()?;
         Some(found.map(|address| address.ip()).collect())

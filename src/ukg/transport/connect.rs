@@ -104,7 +104,7 @@ impl Connector {
         let host = proxy.uri().host()?;
         let by_tls = proxy.uri().scheme() == Some(&Scheme::HTTPS);
         let port = proxy.uri().port_u16().unwrap_or(if by_tls { 443 } else { 80 });
-        let addresses = PolicyResolver { allow_private: true }.addresses(host, port).await.ok()?;
+        let addresses = PolicyResolver { allow_private: true }.addresses_by_search(host, port).await.ok()?;
         let tcp = TokioIo::new(dial(addresses).await.ok()?);
         let hop = if by_tls {
             let stream = self.tls_to_proxy.connect(server_name(host)?, TokioIo::new(tcp)).await.ok()?;
