@@ -41,6 +41,8 @@ struct Standing {
     works: bool,
     /// The namespaces whose connections have never been listed.
     lacks: Vec<String>,
+    /// So many connections of so many are overdue.
+    overdue: (usize, usize),
 }
 
 impl Readiness {
@@ -54,6 +56,11 @@ impl Readiness {
         self.0.send_modify(|standing| standing.lacks = namespaces);
     }
 
+    /// So many connections, of so many, could not be checked for several intervals.
+    pub fn overdue(&self, overdue: (usize, usize)) {
+        self.0.send_modify(|standing| standing.overdue = overdue);
+    }
+
     /// Waits until it can work.
     pub async fn reached(&self) {
         // The sender is here, so the channel is open.
@@ -63,8 +70,11 @@ impl Readiness {
     /// What it waits for.
     fn lacking(&self) -> Option<String> {
         let standing = self.0.borrow();
+        let (overdue, all) = standing.overdue;
         match (&standing.lacks[..], standing.works) {
-            ([], true) => None,
+            // Fewer are one team's or one host's; most are the operator's own trouble, such as a ledger that cannot be written.
+            ([], true) => (overdue * 2 > all)
+                .then(|| format!("{overdue} of {all} connections could not be checked for several intervals; the log says why")),
             ([first, rest @ ..], true) => Some(format!(
                 "the connections of namespace {first} cannot be listed{}; give the operator the right to list and watch \
                  ukgproconnections there, or take it out of --namespace",

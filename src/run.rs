@@ -219,7 +219,7 @@ impl Operator {
             let connections = connections(&scope, &context, &checks, &queue, listed, &readiness);
             let secrets = secrets(&scope, &context, &until_listed, &queue);
             let elections = take_over(elections, &context, &queue);
-            let stale = tell_of_stale(&context, &checks);
+            let stale = tell_of_stale(&context, &checks, &readiness);
             let endless = futures::future::join5(connections, secrets, elections, queue.run(), stale);
             pin_mut!(endless, shutdown);
             tokio::select! {
@@ -299,9 +299,10 @@ async fn take_over(mut elections: mpsc::Receiver<()>, context: &Context, queue: 
 const STALE_ROUND: Duration = Duration::from_secs(30);
 
 /// Takes back that connections are Ready which could not be checked for several intervals. Never ends.
-async fn tell_of_stale(context: &Context, checks: &Checks) {
+async fn tell_of_stale(context: &Context, checks: &Checks, readiness: &Readiness) {
     loop {
         tokio::time::sleep(context.clock.real(STALE_ROUND)).await;
+        readiness.overdue(context.staleness.count(context.clock.uptime()));
         for (key, stall) in context.staleness.news(context.clock.uptime()) {
             if matches!(checks.mandate(), Mandate::None) {
                 break;
