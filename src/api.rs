@@ -162,8 +162,10 @@ pub struct SecretReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("this is not the name of a Secret; write lower-case letters, digits, hyphens and dots"))]
     pub name: String,
 
-    /// Other names of the keys, for Secrets made by other tools.
+    /// Other names of the keys, for Secrets made by other tools. Each value has a key of its own.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self.username != self.password && self.username != self.customerApiKey && self.username != self.userApiKey && self.password != self.customerApiKey && self.password != self.userApiKey && self.customerApiKey != self.userApiKey && self.domain != self.subdomain").message("two values have one key; give each a key of its own"))]
+    #[x_kube(validation = Rule::new("![self.domain, self.subdomain].exists(key, key in [self.username, self.password, self.customerApiKey, self.userApiKey, 'username', 'password', 'customerApiKey', 'userApiKey'])").message("domain and subdomain are shown in the status and may not have a credential's key; write them in spec.domain and spec.subdomain, or under keys of their own"))]
     pub keys: SecretKeys,
 
     /// What is dropped from the end of every value: nothing (`None`), or one line end (`Newline`), for Secrets whose maker adds

@@ -25,7 +25,7 @@ use crate::ledger::{self, Account, End, Intent, Ledger, Lend, RestEnd, SHARED_FO
 use crate::metrics::{LoginOutcome, Metrics, Stage};
 use crate::staleness::Staleness;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement};
-use crate::ukg::endpoint::AllowedDomain;
+use crate::ukg::endpoint::{AllowedDomain, SubdomainForm};
 use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::{ProxySettings, Transport, Trust};
@@ -90,6 +90,8 @@ pub struct Context {
 pub struct Policy {
     /// The domains connections may name.
     pub allowed_domains: Vec<AllowedDomain>,
+    /// The subdomains that may come from a Secret, besides UKG's own.
+    pub secret_subdomains: Vec<SubdomainForm>,
     /// Whether a host may resolve to a loopback, link-local or private address.
     pub allow_private_addresses: bool,
     /// How often it is written down that a connection was checked though nothing changed; never where `None`.

@@ -73,8 +73,9 @@ impl Readiness {
         let (overdue, all) = standing.overdue;
         match (&standing.lacks[..], standing.works) {
             // Fewer are one team's or one host's; most are the operator's own trouble, such as a ledger that cannot be written.
-            ([], true) => (overdue * 2 > all)
-                .then(|| format!("{overdue} of {all} connections could not be checked for several intervals; the log says why")),
+            ([], true) => (overdue * 2 > all).then(|| {
+                format!("{overdue} of {all} connections could not be checked for several intervals; the log says why")
+            }),
             ([first, rest @ ..], true) => Some(format!(
                 "the connections of namespace {first} cannot be listed{}; give the operator the right to list and watch \
                  ukgproconnections there, or take it out of --namespace",

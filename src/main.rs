@@ -27,7 +27,7 @@ use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
-use ukgpro_operator::ukg::endpoint::AllowedDomain;
+use ukgpro_operator::ukg::endpoint::{AllowedDomain, SubdomainForm};
 use ukgpro_operator::ukg::transport::ProxySettings;
 use ukgpro_operator::wait::{self, Awaited};
 use ukgpro_operator::watchdog::deadlines::Deadlines;
@@ -171,6 +171,11 @@ struct PolicyArgs {
     #[arg(long, env = "UKGPRO_ALLOWED_DOMAINS", value_delimiter = ',', default_value = "ultipro.com,ultipro.ca,ukgpro.com")]
     allowed_domains: Vec<AllowedDomain>,
 
+    /// Subdomains that may come from a Secret, besides UKG's own (service or rental with digits, servicet): what does is shown in the
+    /// connection's status. A name such as acme, or its beginning and # where digits follow, such as acme#
+    #[arg(long, env = "UKGPRO_SECRET_SUBDOMAINS", value_delimiter = ',')]
+    secret_subdomains: Vec<SubdomainForm>,
+
     /// File of permissions and profiles that are added to the built-in ones, or replace them by name
     #[arg(long, env = "UKGPRO_CONFIG")]
     config: Option<PathBuf>,
@@ -187,8 +192,8 @@ impl PolicyArgs {
     }
 
     fn policy(self, heartbeat: Option<Duration>) -> Policy {
-        let Self { allowed_domains, allow_private_addresses, .. } = self;
-        Policy { allowed_domains, allow_private_addresses, heartbeat }
+        let Self { allowed_domains, secret_subdomains, allow_private_addresses, .. } = self;
+        Policy { allowed_domains, secret_subdomains, allow_private_addresses, heartbeat }
     }
 }
 

@@ -233,6 +233,14 @@ pub fn candidate(reason: Reason, facts: &Facts) -> String {
     }
 }
 
+/// A key that serves more than it may.
+pub fn key_shared(key: &str) -> String {
+    format!(
+        "spec.secretRef.keys names {key} for two values, or for the domain or subdomain, which everybody may read, though it is a \
+         credential's; give each value a key of its own"
+    )
+}
+
 /// Why a check waits, and until when.
 pub fn delay(delay: Delay, until: Timestamp) -> String {
     let why = match delay {

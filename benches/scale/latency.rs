@@ -91,6 +91,7 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
     let referents = Referents { secret: Some(secret), bundle: None };
     let policy = Policy {
         allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
+        secret_subdomains: Vec::new(),
         allow_private_addresses: false,
         heartbeat: None,
     };

@@ -15,7 +15,7 @@ use crate::api;
 /// A rule of the definition, and what it says.
 type Rule = (&'static str, fn(&Value) -> bool);
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 8] = [
     (
         "self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')",
         |interval| seconds(interval).is_some_and(|seconds| (60..=86_400).contains(&seconds)),
@@ -33,6 +33,25 @@ const RULES: [Rule; 6] = [
             of("timeout", 30).zip(of("interval", 600)).is_none_or(|(timeout, interval)| timeout <= interval)
         },
     ),
+    (
+        "self.username != self.password && self.username != self.customerApiKey && self.username != self.userApiKey && self.password != \
+         self.customerApiKey && self.password != self.userApiKey && self.customerApiKey != self.userApiKey && self.domain != \
+         self.subdomain",
+        |keys| {
+            let [username, password, customer, user, domain, subdomain] = keys_of(keys);
+            let credentials = [&username, &password, &customer, &user];
+            credentials.iter().collect::<std::collections::BTreeSet<_>>().len() == credentials.len() && domain != subdomain
+        },
+    ),
+    (
+        "![self.domain, self.subdomain].exists(key, key in [self.username, self.password, self.customerApiKey, self.userApiKey, \
+         'username', 'password', 'customerApiKey', 'userApiKey'])",
+        |keys| {
+            let ([username, password, customer, user, domain, subdomain], standard) = (keys_of(keys), keys_of(&Value::Null));
+            let credentials = [&[username, password, customer, user][..], &standard[..4]].concat();
+            !credentials.contains(&domain) && !credentials.contains(&subdomain)
+        },
+    ),
     ("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')", |name| name.as_str().is_some_and(api::is_object_name)),
     ("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')", |class| class.as_str().is_some_and(api::is_class)),
     ("self.matches('^[A-Z][A-Za-z0-9]*$')", |name| {
@@ -40,6 +59,13 @@ const RULES: [Rule; 6] = [
         name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())
     }),
 ];
+
+/// The keys of a Secret, with the definition's defaults, credentials first.
+fn keys_of(keys: &Value) -> [String; 6] {
+    let api::SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } =
+        serde_json::from_value(keys.clone()).unwrap_or_default();
+    [username, password, customer_api_key, user_api_key, domain, subdomain]
+}
 
 /// A time as the definition takes it, in seconds.
 fn seconds(time: &Value) -> Option<u64> {

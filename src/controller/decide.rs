@@ -423,6 +423,7 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::Forbidden(what) => (Reason::ReferenceForbidden, what.clone()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
+        Unresolved::KeyShared(key) => (Reason::SecretValueMalformed, wording::key_shared(key)),
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
         Unresolved::EndpointInvalid(found, place, suggestion) => {
             (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.advice(suggestion.as_ref())))
@@ -597,7 +598,10 @@ fn binding(connection: &UkgProConnection, previous: &UkgProConnectionStatus, obs
     let binding = Binding { name: connection.spec.secret_ref.name.clone() };
     let is_there = match observation {
         Observation::Unresolved(
-            Unresolved::SecretNotFound | Unresolved::SecretKeysMissing(_) | Unresolved::SecretValueNotText(_),
+            Unresolved::SecretNotFound
+            | Unresolved::SecretKeysMissing(_)
+            | Unresolved::SecretValueNotText(_)
+            | Unresolved::KeyShared(_),
         ) => false,
         // Something else is wrong, and the Secret was not looked at or not to the end.
         Observation::Unresolved(_) | Observation::Suspended => previous.binding.as_ref() == Some(&binding),

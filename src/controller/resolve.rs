@@ -20,7 +20,7 @@ use crate::ledger::turn::Authority;
 use crate::ukg::capture::Recorder;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
-use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Part, Suggestion};
+use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{self, Transport};
 use crate::watch::ConnectionRef;
@@ -81,6 +81,8 @@ pub enum Unresolved {
     SecretKeysMissing(Vec<String>),
     /// A key whose value is no text.
     SecretValueNotText(String),
+    /// A key that two values have, or that the host's name has of a credential.
+    KeyShared(String),
     /// A part of the host that is written wrongly, where (`spec.domain`, or a key of the Secret), and what was meant, as far as the
     /// spec shows it.
     EndpointInvalid(EndpointFlaw, String, Option<Suggestion>),
@@ -238,7 +240,8 @@ pub fn resolve(
     let secret = referents.secret.ok_or(Unresolved::SecretNotFound)?;
     let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
     let values = Values::of(secret, spec.secret_ref.trim);
-    let endpoint = endpoint(spec, &values, &policy.allowed_domains)?;
+    check_keys(&spec.secret_ref.keys)?;
+    let endpoint = endpoint(spec, &values, policy)?;
     let keys = spec.secret_ref.keys.clone();
     // LoginService wants the user API key; only what is tested by REST alone does without.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
@@ -266,7 +269,7 @@ impl Values {
         Self { by_key: data.map(|(key, ByteString(bytes))| (key, Zeroizing::new(bytes))).collect(), trim }
     }
 
-    /// The value under this key, if there is one. One key may serve two values.
+    /// The value under this key, if there is one.
     fn get(&self, key: &str) -> Result<Option<Sensitive>, Unresolved> {
         let Some(bytes) = self.by_key.get(key) else { return Ok(None) };
         let mut text = std::str::from_utf8(bytes).map_err(|_| Unresolved::SecretValueNotText(key.to_owned()))?;
@@ -293,9 +296,25 @@ impl Values {
     }
 }
 
+/// No key serves two values, and none of a credential serves the host's name, which is shown: the CRD says so too, but may have been another
+/// when the connection was stored.
+fn check_keys(keys: &SecretKeys) -> Result<(), Unresolved> {
+    let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = keys;
+    let credentials = [username, password, customer_api_key, user_api_key];
+    let standard = SecretKeys::default();
+    let standard = [&standard.username, &standard.password, &standard.customer_api_key, &standard.user_api_key];
+    let twice = credentials.iter().enumerate().find(|(at, key)| credentials[..*at].contains(key)).map(|(_, key)| *key);
+    let shown = [domain, subdomain].into_iter().find(|key| credentials.contains(key) || standard.contains(key));
+    match twice.or(shown).or(Some(domain).filter(|domain| *domain == subdomain)) {
+        Some(key) => Err(Unresolved::KeyShared(key.clone())),
+        None => Ok(()),
+    }
+}
+
 /// The host from spec, or else from the Secret, if the operator may speak to it.
-fn endpoint(spec: &UkgProConnectionSpec, values: &Values, allowed: &[AllowedDomain]) -> Result<Endpoint, Unresolved> {
+fn endpoint(spec: &UkgProConnectionSpec, values: &Values, policy: &Policy) -> Result<Endpoint, Unresolved> {
     let keys = &spec.secret_ref.keys;
+    let allowed = &policy.allowed_domains;
     let part = |field: &Option<String>, key: &String| match field {
         Some(value) => Ok(Some((Sensitive::new(value.clone()), None))),
         None => Ok(values.get(key)?.map(|value| (value, Some(key.clone())))),
@@ -308,6 +327,16 @@ fn endpoint(spec: &UkgProConnectionSpec, values: &Values, allowed: &[AllowedDoma
             missing.into_iter().filter(|(is, _)| *is).map(|(_, key)| key.clone()).collect(),
         ));
     };
+    // Before anything else: of what is not taken from a Secret, not even what is wrong with it is told.
+    if domain_key.is_some() && !allowed.iter().any(|allowed| allowed.is_written_as(domain.expose())) {
+        return Err(Unresolved::DomainNotAllowed(allowed.clone()));
+    }
+    if let Some(key) = subdomain_key
+        && !may_come_from_a_secret(subdomain.expose(), &policy.secret_subdomains)
+    {
+        let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::UnknownForm };
+        return Err(Unresolved::EndpointInvalid(flaw, format!("key {key} of the Secret"), None));
+    }
     let endpoint = Endpoint::from_parts(subdomain.expose(), domain.expose()).map_err(|flaw| {
         let key = match flaw.part {
             Part::Subdomain => subdomain_key,
@@ -387,11 +416,18 @@ mod tests {
     #[test]
     fn the_host_comes_from_spec_first_and_from_the_secret_else() {
         let allowed = ["ultipro.com", "ultipro.ca"].map(|domain| domain.parse().expect("a domain"));
+        let policy = Policy {
+            allowed_domains: allowed.to_vec(),
+            secret_subdomains: vec!["sandbox".parse().expect("a form")],
+            allow_private_addresses: false,
+            heartbeat: None,
+        };
         let mut connection = connection();
         connection.spec.domain = Some("ultipro.com".to_owned());
         connection.spec.subdomain = None;
-        let of =
-            |connection: &UkgProConnection, pairs| endpoint(&connection.spec, &values(pairs), &allowed).map(|e| e.to_string());
+        let of = |connection: &UkgProConnection, pairs: &[(&str, &str)]| {
+            endpoint(&connection.spec, &values(pairs), &policy).map(|e| e.to_string())
+        };
 
         let both = [("domain", "ultipro.ca"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.com".to_owned()));
@@ -405,13 +441,24 @@ mod tests {
 
         (connection.spec.domain, connection.spec.subdomain) = (None, None);
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.ca".to_owned()));
-        let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::Characters };
-        let place = "key subdomain of the Secret".to_owned();
-        let newline = [("domain", "ultipro.ca"), ("subdomain", "service3\n")];
-        assert_eq!(of(&connection, &newline), Err(Unresolved::EndpointInvalid(flaw, place, None)));
-        let secret = [("domain", "https://hunter2.example/"), ("subdomain", "hunter2/")];
-        let Err(Unresolved::EndpointInvalid(_, _, suggestion)) = of(&connection, &secret) else { panic!("a path") };
-        assert_eq!(suggestion, None, "nothing of a Secret is told");
+        // Of a value in no known form nothing is told, not even what is wrong with it.
+        let unknown = || {
+            let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::UnknownForm };
+            Err(Unresolved::EndpointInvalid(flaw, "key subdomain of the Secret".to_owned(), None))
+        };
+        for subdomain in ["service3\n", "hunter2", "hunter2/", "https://service3.ultipro.ca", "Hunter2", "hunter.2", ""] {
+            assert_eq!(of(&connection, &[("domain", "ultipro.ca"), ("subdomain", subdomain)]), unknown(), "{subdomain}");
+        }
+        let added = [("domain", "ultipro.ca"), ("subdomain", "sandbox")];
+        assert_eq!(of(&connection, &added), Ok("https://sandbox.ultipro.ca".to_owned()));
+        for domain in ["https://hunter2.example/", "hunter2", "ultipro.ca\n", "ultipro.ca:8443", "ULTIPRO.CA", ""] {
+            let found = of(&connection, &[("domain", domain), ("subdomain", "service3")]);
+            assert_eq!(found, Err(Unresolved::DomainNotAllowed(allowed.to_vec())), "{domain}");
+        }
+        // What stands in the spec is everybody's to read already.
+        connection.spec.subdomain = Some("acme".to_owned());
+        assert_eq!(of(&connection, &[("domain", "ultipro.ca")]), Ok("https://acme.ultipro.ca".to_owned()));
+        connection.spec.subdomain = None;
         let evil = [("domain", "evil.example"), ("subdomain", "service3")];
         assert_eq!(of(&connection, &evil), Err(Unresolved::DomainNotAllowed(allowed.to_vec())));
         let suffix = [("domain", "notultipro.com"), ("subdomain", "service3")];
@@ -442,13 +489,29 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_used_need_be_text_and_one_key_may_serve_twice() {
+    fn no_key_serves_two_values_and_none_of_a_credential_the_hosts_name() {
+        let keys = |change: fn(&mut SecretKeys)| {
+            let mut keys = SecretKeys::default();
+            change(&mut keys);
+            check_keys(&keys)
+        };
+        let shared = |key: &str| Err(Unresolved::KeyShared(key.to_owned()));
+        assert_eq!(keys(|_| {}), Ok(()));
+        assert_eq!(keys(|keys| keys.subdomain = "password".to_owned()), shared("password"));
+        assert_eq!(keys(|keys| (keys.password, keys.domain) = ("pw".to_owned(), "pw".to_owned())), shared("pw"));
+        // Nor under the name that it has by default, where it was given another.
+        assert_eq!(keys(|keys| (keys.password, keys.subdomain) = ("pw".to_owned(), "password".to_owned())), shared("password"));
+        assert_eq!(keys(|keys| keys.user_api_key = "customerApiKey".to_owned()), shared("customerApiKey"));
+        assert_eq!(keys(|keys| keys.domain = "subdomain".to_owned()), shared("subdomain"));
+        assert_eq!(keys(|keys| keys.domain = "host-domain".to_owned()), Ok(()));
+        assert_eq!(keys(|keys| (keys.username, keys.user_api_key) = ("user".to_owned(), "username".to_owned())), Ok(()));
+    }
+
+    #[test]
+    fn only_what_is_used_need_be_text() {
         let mut found = values(&[("username", "u"), ("password", "p"), ("customerApiKey", "c"), ("userApiKey", "k")]);
         found.by_key.insert("keystore.jks".to_owned(), Zeroizing::new(vec![0xff]));
-        let same = SecretKeys { user_api_key: "password".to_owned(), ..Default::default() };
-        for keys in [SecretKeys::default(), same] {
-            assert!(found.credentials(&keys, false).is_ok());
-        }
+        assert!(found.credentials(&SecretKeys::default(), false).is_ok());
         found.by_key.insert("password".to_owned(), Zeroizing::new(vec![0xff]));
         let not_text = found.credentials(&SecretKeys::default(), false).err();
         assert_eq!(not_text, Some(Unresolved::SecretValueNotText("password".to_owned())));

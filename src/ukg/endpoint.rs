@@ -8,9 +8,11 @@ use std::fmt;
 use url::{Host, Url};
 
 mod allowed;
+mod forms;
 mod pasted;
 
 pub use allowed::AllowedDomain;
+pub use forms::{SubdomainForm, may_come_from_a_secret};
 use pasted::Pasted;
 pub use pasted::Suggestion;
 
@@ -70,6 +72,8 @@ pub enum Flaw {
     Port,
     /// A host that is known to have login pages and no web services.
     LoginSite,
+    /// It comes from a Secret and is in no form that web services are known under.
+    UnknownForm,
 }
 
 impl Flaw {
@@ -102,6 +106,11 @@ impl Flaw {
                  address is not a name",
             ),
             (Flaw::Port, _) => ("has a colon that no port from 1 to 65535 follows", "leave it out, UKG Pro answers on 443"),
+            (Flaw::UnknownForm, _) => (
+                "is in none of the forms that are taken from a Secret, where it would be shown to everybody who may read the connection",
+                "write it in spec.subdomain, without blanks, capital letters and dots; of a Secret only service or rental with digits, such \
+                 as service4, and servicet are taken, and what --secret-subdomains adds",
+            ),
             (Flaw::LoginSite, _) => ("is of a site where people log in, which has no web services", only),
         }
     }

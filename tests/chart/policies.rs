@@ -153,8 +153,62 @@ async fn only_who_may_get_a_secret_may_have_it_used() {
     world.apply(&theirs).await.expect("accepted");
     theirs["spec"]["interval"] = json!("20m");
     judge(&author, &theirs).await.expect("no Secret is named anew");
-    theirs["spec"]["subdomain"] = json!("service9");
-    judge(&author, &theirs).await.expect_err("the Secret would be sent elsewhere");
+    // Nor have other keys of it used, or in another way.
+    let keys = ["username", "password", "customerApiKey", "userApiKey", "domain", "subdomain"];
+    let mut changes: Vec<_> = keys.iter().map(|key| json!({"keys": {*key: "another"}})).collect();
+    changes.push(json!({"trim": "Newline"}));
+    for change in &changes {
+        let mut changed = theirs.clone();
+        for (field, value) in change.as_object().expect("a map") {
+            changed["spec"]["secretRef"][field] = value.clone();
+        }
+        judge(&author, &changed).await.expect_err(&change.to_string());
+        judge(&world.admin, &changed).await.expect("who may get it, may");
+    }
+    let mut candidate = theirs.clone();
+    candidate["spec"]["candidateSecretRef"] = json!({"name": "theirs-next"});
+    world.apply(&candidate).await.expect("accepted");
+    for change in &changes {
+        let mut changed = candidate.clone();
+        for (field, value) in change.as_object().expect("a map") {
+            changed["spec"]["candidateSecretRef"][field] = value.clone();
+        }
+        judge(&author, &changed).await.expect_err(&change.to_string());
+    }
+    // A promotion names nothing that was not named.
+    let mut promoted = candidate.clone();
+    promoted["spec"]["secretRef"] = candidate["spec"]["candidateSecretRef"].clone();
+    promoted["spec"].as_object_mut().expect("a map").remove("candidateSecretRef");
+    judge(&author, &promoted).await.expect("promoted");
+    candidate["spec"]["subdomain"] = json!("service9");
+    judge(&author, &candidate).await.expect_err("the Secret would be sent elsewhere");
+    helm.done(&["uninstall", "policies", "--namespace", &world.namespace]);
+    world.finish_without_operator().await;
+}
+
+#[tokio::test]
+async fn only_namespaces_that_a_class_is_bound_to_may_choose_it() {
+    let world = World::spread("policy-classes", 1).await;
+    let allowed = format!("admissionPolicies.controllerClasses.allowed.wide={{{}}}", world.elsewhere[0]);
+    // Of all namespaces that this test has.
+    let helm = Helm::new(&world);
+    let scope = format!("watchNamespaces={{{},{}}}", world.namespace, world.elsewhere[0]);
+    let values = ["crds.install=false", &scope, "admissionPolicies.controllerClasses.enabled=true", &allowed];
+    let base = ["install", "policies", CHART, "--namespace", &world.namespace];
+    let values: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
+    helm.done(&[&base[..], &values].concat());
+    let of = |class: Option<&str>, namespace: &str| {
+        let mut manifest = world.connection(&[]);
+        manifest["metadata"]["namespace"] = json!(namespace);
+        manifest["spec"]["controllerClass"] = json!(class);
+        manifest
+    };
+    let said = refused(&world, &world.admin, &of(Some("wide"), &world.namespace)).await;
+    let words = format!("controllerClass wide is not for connections of namespace {}", world.namespace);
+    assert!(said.contains(&words), "{said}");
+    judge(&world.admin, &of(Some("unknown"), &world.elsewhere[0])).await.expect_err("a class that nobody is bound to");
+    judge(&world.admin, &of(Some("wide"), &world.elsewhere[0])).await.expect("bound");
+    judge(&world.admin, &of(None, &world.namespace)).await.expect("no class is none of wider rights");
     helm.done(&["uninstall", "policies", "--namespace", &world.namespace]);
     world.finish_without_operator().await;
 }

@@ -43,6 +43,7 @@ impl InAHurry {
             clock: clock.clone(),
             policy: Policy {
                 allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
+                secret_subdomains: Vec::new(),
                 allow_private_addresses: false,
                 heartbeat: None,
             },

@@ -102,6 +102,7 @@ impl Place {
         let transport = TRANSPORT.get_or_init(|| Transport::new(Trust::default()).expect("the platform trusts somebody"));
         let policy = Policy {
             allowed_domains: vec!["ultipro.com".parse().expect("a domain")],
+            secret_subdomains: Vec::new(),
             allow_private_addresses: false,
             heartbeat: None,
         };

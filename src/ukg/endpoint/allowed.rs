@@ -32,6 +32,15 @@ impl AllowedDomain {
     }
 }
 
+impl AllowedDomain {
+    /// Whether a text is this domain, with a port that is allowed where it has one.
+    pub fn is_written_as(&self, text: &str) -> bool {
+        let (name, port) = text.split_once(':').map_or((text, Some(HTTPS)), |(name, port)| (name, parse_port(port)));
+        let is_allowed = |port| self.port == Port::Any || self.port == Port::Only(port);
+        name == self.name && port.is_some_and(is_allowed)
+    }
+}
+
 impl FromStr for AllowedDomain {
     type Err = String;
 
@@ -87,6 +96,7 @@ mod tests {
             let allowed: AllowedDomain = allowed.parse().expect("a domain");
             let endpoint = Endpoint::from_parts(subdomain, domain).expect("a host");
             assert_eq!(allowed.permits(&endpoint), permits, "{allowed} {endpoint}");
+            assert_eq!(allowed.is_written_as(domain), permits, "{allowed} {domain}");
         }
     }
 
