@@ -35,7 +35,7 @@ lint: ## Formatting, clippy and rustdoc, with warnings denied
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 unit: ## Tests that need no control plane, CRD drift among them
-	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test simulator --test states --test transport --test versions
+	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test names --test simulator --test states --test transport --test versions
 	$(CARGO) test --locked --doc
 
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG

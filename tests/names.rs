@@ -99,12 +99,18 @@ fn listener(address: (Ipv4Addr, u16)) -> TcpListener {
 
 /// What a check says.
 fn check() -> String {
+    check_of(MANIFESTS)
+}
+
+/// The same of other manifests, with what it says besides.
+fn check_of(manifests: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ukgpro-operator"));
-    command.args(["check", "--allowed-domains", "ultipro.test", "--allow-private-addresses", "-"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["check", "--allowed-domains", "ultipro.test:*", "--allow-private-addresses", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut check = command.spawn().expect("the binary starts");
-    check.stdin.take().expect("piped").write_all(MANIFESTS.as_bytes()).expect("read");
-    String::from_utf8(check.wait_with_output().expect("it ends").stdout).expect("text")
+    check.stdin.take().expect("piped").write_all(manifests.as_bytes()).expect("read");
+    let output = check.wait_with_output().expect("it ends");
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text")).concat()
 }
 
 #[test]
@@ -136,4 +142,34 @@ fn a_name_in_the_machines_own_list_is_found_there_and_not_asked_for() {
     let told = check();
     assert!(listed.accept().is_ok(), "{told}");
     assert!(asked.lock().expect("no panic").is_empty());
+}
+
+#[test]
+fn nothing_that_a_secret_gives_for_the_hosts_name_is_asked_for_or_told_unless_it_is_a_known_host() {
+    if !is_inside() {
+        return again_inside(
+            "nothing_that_a_secret_gives_for_the_hosts_name_is_asked_for_or_told_unless_it_is_a_known_host",
+            "127.0.0.1 localhost\n",
+        );
+    }
+    const CANARY: &str = "zq-canary-7";
+    let asked = name_server();
+    // Each key that there is, mapped onto each part of the host; the other part stands in the spec.
+    let keys = ["username", "password", "customerApiKey", "userApiKey", "token", "subdomain", "domain"];
+    for (part, other) in [("subdomain", "domain: 'ultipro.test:1'"), ("domain", "subdomain: service4")] {
+        for key in keys {
+            let values: String = keys.map(|key| format!("{key}: {CANARY}, ")).concat();
+            let mapped = if key == part { String::new() } else { format!("{part}: {key}") };
+            let manifests = format!(
+                "apiVersion: ukgpro.dev/v1alpha1\nkind: UkgProConnection\nmetadata: {{name: acme}}\nspec: {{secretRef: {{name: acme, keys: \
+                 {{{mapped}}}}}, {other}, timeout: 10s}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: acme}}\nstringData: {{{values}}}\n"
+            );
+            let told = check_of(&manifests);
+            assert!(!told.contains(CANARY), "{part} from {key}: {told}");
+            let says = ["EndpointInvalid", "DomainNotAllowed", "credential's key", "one key"];
+            assert!(says.iter().any(|says| told.contains(says)), "{part} from {key}: {told}");
+        }
+    }
+    let asked = asked.lock().expect("no panic").clone();
+    assert!(asked.is_empty(), "{asked:?}");
 }

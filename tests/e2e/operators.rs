@@ -124,6 +124,37 @@ async fn an_operator_says_that_it_lives_and_when_it_is_ready() {
 }
 
 #[tokio::test]
+async fn namespaces_that_may_not_be_listed_keep_from_being_ready_and_not_from_serving_the_others() {
+    let world = World::new("partly").await;
+    let refused: Vec<_> = (0..60).map(|n| format!("not-granted-{n}")).collect();
+    let operator = world.operator_with(&["--namespace", &refused.join(",")], &[]);
+    world.put_secret(&world.account).await;
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    let log = world.operator_log();
+    let started = log.lines().find(|line| line.contains("\"started\"")).expect("it has started");
+    let started: serde_json::Value = serde_json::from_str(started).expect("JSON");
+    let (health, metrics) = (started["health"].as_str().expect("an address"), started["metrics"].as_str().expect("an address"));
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let get = async |url: String| {
+        let answer = http.get(url).send().await.expect("answered");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let (status, body) = get(format!("http://{health}/readyz")).await;
+    assert_eq!(status, 503, "{body}");
+    assert!(body.starts_with("the connections of namespace not-granted-0 cannot be listed, nor those of 59 more;"), "{body}");
+    let (_, metrics) = get(format!("http://{metrics}/metrics")).await;
+    assert!(metrics.contains("ukgpro_watch_age_seconds{watch=\"connections\",namespace=\"not-granted-7\"}"), "{metrics}");
+    // Each is told by its name, and with what the API server said; how often is for the back-off to say.
+    for namespace in &refused {
+        let told = log.lines().filter(|line| line.contains(&format!("\"{namespace}\"")) && line.contains("403 Forbidden"));
+        assert!((1..=4).contains(&told.count()), "{namespace}: {log}");
+    }
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+}
+
+#[tokio::test]
 async fn copies_of_one_wrong_secret_cost_one_login_together() {
     let world = World::new("copies").await;
     let [username, _, customer_api_key, user_api_key] = world.account.secrets().map(str::to_owned);
