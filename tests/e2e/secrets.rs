@@ -100,3 +100,59 @@ async fn a_secret_of_another_tool_works_by_its_own_key_names() {
     world.wait_for_reason("DomainNotAllowed").await;
     world.finish().await;
 }
+
+/// Whoever may write a connection chooses which key of a Secret its host's name comes from; whoever may read it must not learn the value.
+#[tokio::test]
+async fn no_value_that_is_mapped_onto_the_hosts_name_is_shown() {
+    const CANARY: &str = "zq-canary-7";
+    let world = World::new("canary").await;
+    let [username, password, customer, user] = world.account.secrets();
+    let login = json!({"username": username, "password": password, "customerApiKey": customer, "userApiKey": user});
+    let with = |more: serde_json::Value| {
+        let mut data = login.clone();
+        for (key, value) in more.as_object().expect("a map") {
+            data[key] = value.clone();
+        }
+        data
+    };
+    world.put_secret_named("mapped", with(json!({"token": CANARY, "dotted": format!("{CANARY}.example")}))).await;
+    world.put_secret_named("by-default", with(json!({"subdomain": CANARY, "domain": format!("{CANARY}.example")}))).await;
+    world.put_secret_named("good", with(json!({"subdomain": "service4"}))).await;
+    let _operator = world.operator();
+    let cases = [
+        ("subdomain", json!({"name": "mapped", "keys": {"subdomain": "token"}}), "subdomain", "EndpointInvalid"),
+        ("domain", json!({"name": "mapped", "keys": {"domain": "dotted"}}), "domain", "DomainNotAllowed"),
+        ("default-subdomain", json!({"name": "by-default"}), "subdomain", "EndpointInvalid"),
+        ("default-domain", json!({"name": "by-default"}), "domain", "DomainNotAllowed"),
+    ];
+    for (name, secret_ref, from_secret, _) in &cases {
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["name"] = json!(name);
+        manifest["spec"]["secretRef"] = secret_ref.clone();
+        manifest["spec"].as_object_mut().expect("a map").remove(*from_secret);
+        world.apply(&manifest).await.expect("accepted");
+    }
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["spec"]["secretRef"] = json!({"name": "good"});
+    manifest["spec"]["candidateSecretRef"] = json!({"name": "mapped", "keys": {"subdomain": "token"}});
+    manifest["spec"].as_object_mut().expect("a map").remove("subdomain");
+    world.apply(&manifest).await.expect("accepted");
+    for (name, _, _, reason) in &cases {
+        world.wait_for_reason_of(name, reason).await;
+    }
+    let refused = |status: &ukgpro_operator::api::UkgProConnectionStatus| {
+        find(&status.conditions, "CandidateReady").is_some_and(|candidate| candidate.reason == "EndpointInvalid")
+    };
+    world.wait_for("the candidate's verdict", refused).await;
+
+    let (_, table) = world.kubectl(&["get", "ukg", "-o", "wide"]).await;
+    let (_, objects) = world.kubectl(&["get", "ukg,events", "-o", "yaml"]).await;
+    for (what, text) in
+        [("table", table), ("objects", objects), ("log", world.operator_log()), ("metrics", world.metrics().await)]
+    {
+        assert!(!text.contains(CANARY), "the {what} shows a value of a Secret");
+        assert!(text.len() > 100, "{what}");
+    }
+    assert!(world.simulator.logins(&world.account).await.0 == 1, "the good one's");
+    world.finish().await;
+}
