@@ -369,7 +369,7 @@ async fn measured(
     target: &Target,
     context: &Context,
 ) -> Result<(Observation, Account), ledger::store::Error> {
-    let Subject { account, .. } = context.ledger.subject(&target.endpoint, &target.credentials).await?;
+    let Subject { account, .. } = context.ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
     if let Some(wait) = context.hosts.limited(&target.endpoint.to_string(), account, context.clock.uptime()) {
         return Ok((held_back(connection, target, Delay::AccountLimited, wait, context).await?, account));
     }
@@ -409,7 +409,7 @@ async fn held_back(
         return Ok(Observation::Malformed(resolved, fatal));
     }
     let Context { ledger, clock, .. } = context;
-    let subject = ledger.subject(&target.endpoint, &target.credentials).await?;
+    let subject = ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
     let request = match connection.open_request() {
         Some(value) => Some(ledger.request(&uid(connection), value).await?),
         None => None,
@@ -438,7 +438,7 @@ pub async fn check(
     if !fatal.is_empty() {
         return Ok(Observation::Malformed(resolved, fatal));
     }
-    let subject = ledger.subject(&target.endpoint, &target.credentials).await?;
+    let subject = ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
     let vouched = gate::vouched(connection, &resolved);
     // Held until the login has ended, so that the next with the same values knows how.
     let mut turn = ledger.turn(subject.fingerprint).await;
@@ -667,6 +667,10 @@ fn limit(connection: &UkgProConnection, observation: &Observation, account: Acco
     }
 }
 
+fn namespace(connection: &UkgProConnection) -> String {
+    connection.namespace().unwrap_or_default()
+}
+
 fn uid(connection: &UkgProConnection) -> String {
     connection.uid().unwrap_or_default()
 }
@@ -734,4 +738,4 @@ fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

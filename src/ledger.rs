@@ -5,24 +5,27 @@
 //! all namespaces: copies of one account cost one refused login together, and one learns of another no more than that values it
 //! has itself were refused.
 //!
-//! **Where.** One Secret of the operator's own namespace ([`store`]), which outlives restarts, changes of leader and connections.
+//! **Where.** Secrets of the operator's own namespace ([`store`]), which outlive restarts, changes of leader and connections: one at first,
+//! and as many as are needed for none to be large, since each refusal writes one of them whole.
 //! **What.** Only logins that do not work or may not ([`book`]); working ones are known in memory alone, and nothing is written
 //! for them at rest.
 //!
 //! **Contract.** Before credentials are sent that are not known to work, an intent is stored. Only an end that was seen replaces it;
 //! what remains of a process that was killed in between counts as an attempt. All the intents of a moment are one write.
 //!
-//! **Bound.** [`book::ENTRIES_MAX`] entries, pruned after [`book::UNUSED_DAYS`] without use. **Limit.** Credentials that have worked in
+//! **Bound.** [`book::PARTS_MAX`] Secrets of [`PART_BYTES_MAX`], pruned after [`book::UNUSED_DAYS`] without use; what is too much goes from
+//! the namespace that has most. **Limit.** Credentials that have worked in
 //! this process are sent without an intent: where UKG Pro has come to refuse them and the process is killed between the answer
 //! and the write, the next sends them once more; and where the answers are lost as well, they are sent as often as a host is retried
 //! that does not answer. Logins in all are counted by each process for itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
@@ -41,7 +44,7 @@ pub mod store;
 pub mod turn;
 
 pub use book::{Account, Entry, Fingerprint, Login, Request, Rest};
-use book::{Book, Life, a_day_after};
+use book::{Book, Keyless, Life, Owner, PARTS_MAX, a_day_after};
 use store::{Error, Store, Stored, Written};
 use turn::Line;
 pub use turn::{Lend, Turn};
@@ -56,6 +59,14 @@ const LINES_KEPT: usize = 1024;
 pub const SHARED_FOR: Duration = Duration::from_secs(10);
 /// The least time between two writes, so that a start with thousands of connections is some hundred writes.
 const WRITE_SPACING: Duration = Duration::from_millis(50);
+/// And so much more for each KiB that the last one had: a ledger at its bound is written at some 30 KiB a second.
+const WRITE_SPACING_KIB: Duration = Duration::from_millis(25);
+/// The entries of one Secret in bytes. In base64, with the rest of the object, a write is below 16 KB.
+pub const PART_BYTES_MAX: usize = 11_000;
+/// However small a Secret must be for the API server to take it, some entries must fit.
+const PART_BYTES_MIN: usize = 1_024;
+/// Parts that are read at once.
+const READS_AT_ONCE: usize = 8;
 /// How long what need not be safe at once (an intent that is settled) may wait for a write that is.
 const TIDY_DELAY: Duration = Duration::from_millis(250);
 /// After a failed write of the background task.
@@ -97,6 +108,8 @@ pub struct Known {
     pub failed_until: Option<Timestamp>,
     /// The same with what requests have been granted besides: they too have an end.
     pub requests_failed_until: Option<Timestamp>,
+    /// Whether the same user name and password were refused, with a User API key where these values have none, or without.
+    pub refused_beside: bool,
 }
 
 /// An intent that is stored, with what was known before.
@@ -113,6 +126,11 @@ pub struct Subject {
     pub fingerprint: Fingerprint,
     /// The account.
     pub account: Account,
+    /// What the same would be without a User API key.
+    keyless: Fingerprint,
+    without_key: Keyless,
+    /// Whose connection it is.
+    owner: Owner,
 }
 
 /// How a check ended, as far as the ledger cares.
@@ -168,8 +186,26 @@ struct State {
     book: Book,
     proven: HashMap<Fingerprint, Proven>,
     logins: HashMap<Account, Day>,
+    /// User names and passwords that work, whatever they are sent with.
+    passwords: HashSet<Keyless>,
     /// Whether another may have written since this was read.
     outdated: bool,
+    /// Whether times have not been looked at since it was read.
+    is_fresh: bool,
+    /// Into how many Secrets it is divided, as a power of two; 0 stands for 1.
+    parts: u8,
+    /// What the API server was found to take of one, where that is less than it should be.
+    most: Option<usize>,
+}
+
+impl State {
+    fn parts(&self) -> u8 {
+        self.parts.clamp(1, PARTS_MAX)
+    }
+
+    fn most(&self) -> usize {
+        self.most.unwrap_or(PART_BYTES_MAX)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -186,11 +222,20 @@ struct Day {
 
 #[derive(Default)]
 struct Writing {
-    /// The version of the Secret to write onto.
-    onto: Option<String>,
+    /// The version of each Secret to write onto.
+    onto: HashMap<u8, String>,
     /// The version of the book that is stored.
     stored: u64,
-    last: Option<Instant>,
+    /// When the next write may begin.
+    next: Option<Instant>,
+}
+
+/// What became of writing a part.
+#[derive(PartialEq)]
+enum Progress {
+    Done,
+    /// What is stored, or how it is divided, is otherwise than it was taken to be.
+    Again,
 }
 
 impl Ledger {
@@ -219,17 +264,22 @@ impl Ledger {
         })
     }
 
-    /// What these credentials are in the ledger.
-    pub async fn subject(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<Subject, Error> {
+    /// What these credentials, of a connection of this namespace, are in the ledger.
+    pub async fn subject(&self, namespace: &str, endpoint: &Endpoint, credentials: &Credentials) -> Result<Subject, Error> {
         let key = self.key().await?;
         self.catch_up().await?;
         let Credentials { username, password, customer_api_key, user_api_key } = credentials;
         let host = endpoint.to_string();
         let (username, customer) = (username.expose(), customer_api_key.expose());
         let user_api_key = user_api_key.as_ref().map_or("", Sensitive::expose);
+        let of =
+            |user_api_key| Fingerprint(digest(key, "login", &[&host, username, password.expose(), customer, user_api_key]));
         Ok(Subject {
-            fingerprint: Fingerprint(digest(key, "login", &[&host, username, password.expose(), customer, user_api_key])),
+            fingerprint: of(user_api_key),
             account: Account(digest(key, "account", &[&host, username, customer])),
+            keyless: of(""),
+            without_key: Keyless(digest(key, "password", &[&host, username, password.expose(), customer])),
+            owner: Owner(digest(key, "namespace", &[namespace])),
         })
     }
 
@@ -246,6 +296,9 @@ impl Ledger {
     /// What is known of these credentials.
     pub fn known(&self, subject: Subject, now: Timestamp) -> Known {
         let mut state = lock(&self.state);
+        if std::mem::take(&mut state.is_fresh) {
+            state.book.count_from(whole_seconds(now).0);
+        }
         if state.book.note_use(subject.fingerprint, whole_seconds(now).0) {
             self.changed.notify_one();
         }
@@ -260,6 +313,7 @@ impl Ledger {
             spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
             failed_until: failed_until(limit),
             requests_failed_until: failed_until(limit.saturating_mul(2)),
+            refused_beside: !state.passwords.contains(&subject.without_key) && state.book.is_refused_beside(subject),
         }
     }
 
@@ -313,6 +367,8 @@ impl Ledger {
             granted: before.map(|entry| entry.granted.clone()).unwrap_or_default(),
             life: self.life,
             used: whole_seconds(now).0,
+            owner: before.map_or(subject.owner, |entry| entry.owner),
+            without_key: subject.without_key,
         }
     }
 
@@ -346,7 +402,7 @@ impl Ledger {
     /// Whether it was a refusal that was not known, or there is one no more.
     fn enter(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Worked, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
-        let State { book, proven, .. } = &mut *state;
+        let State { book, proven, passwords, .. } = &mut *state;
         let key = subject.fingerprint;
         let present = book.get(key).cloned();
         // An intent counts its login already.
@@ -366,6 +422,7 @@ impl Ledger {
         match end {
             End::LoginFailed(failure) if failure.spends_the_credentials() => {
                 proven.remove(&key);
+                passwords.remove(&subject.without_key);
                 book.set(key, Some(Entry { login: Some(Login::Refused(failure)), rest: known_rest, ..failed }));
                 true
             }
@@ -397,6 +454,10 @@ impl Ledger {
                     if proven.len() >= PROVEN_MAX {
                         proven.clear();
                     }
+                    if passwords.len() >= PROVEN_MAX {
+                        passwords.clear();
+                    }
+                    passwords.insert(subject.without_key);
                     proven.insert(key, works);
                 }
                 let login = known.as_ref().and_then(|entry| entry.login).filter(|_| !logged_in);
@@ -442,6 +503,7 @@ impl Ledger {
     pub fn distrust(&self) {
         let mut state = lock(&self.state);
         state.proven.clear();
+        state.passwords.clear();
         state.outdated = true;
     }
 
@@ -476,33 +538,131 @@ impl Ledger {
             if writing.stored >= wanted || !lock(&self.state).book.has_unsaved() {
                 return Ok(());
             }
-            if let Some(last) = writing.last {
-                tokio::time::sleep_until(last + WRITE_SPACING).await;
-            }
-            let (version, entries) = lock(&self.state).book.snapshot();
-            let stored = Stored { key: key.clone(), entries, version: writing.onto.clone() };
-            let snapshot = stored.entries.clone();
-            writing.last = Some(Instant::now());
-            let written = store.write(stored).await.inspect_err(|_| lock(&self.state).book.maybe_saved(&snapshot));
-            match written? {
-                Written::Done(onto) => {
-                    lock(&self.state).book.saved(&snapshot);
-                    (writing.onto, writing.stored) = (onto, version);
-                }
-                Written::Conflict => self.reread(store.as_ref(), &mut writing).await?,
+            if self.write_once(store.as_ref(), &key, &mut writing).await? == Progress::Done {
+                return Ok(());
             }
         }
         Err(Error::Contended)
     }
 
-    async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
-        match store.read().await? {
-            Some(stored) => {
-                lock(&self.state).book.rebase(&stored.entries);
-                writing.onto = stored.version;
+    /// Writes each part that has changed, onto what it is taken to be.
+    async fn write_once(&self, store: &dyn Store, key: &Zeroizing<Vec<u8>>, writing: &mut Writing) -> Result<Progress, Error> {
+        let (version, parts, most) = {
+            let state = lock(&self.state);
+            (state.book.version(), state.parts(), state.most())
+        };
+        let changed: Vec<_> = (0..parts).filter(|part| lock(&self.state).book.has_unsaved_of(*part, parts)).collect();
+        for part in changed {
+            if lock(&self.state).book.bytes_of(part, parts) > most {
+                if parts < PARTS_MAX {
+                    return self.divide(store, key, writing).await;
+                }
+                lock(&self.state).book.shrink(part, parts, most);
             }
-            // Somebody has deleted it: everything is written anew.
-            None => writing.onto = None,
+            if self.write_part(store, key, part, parts, writing).await? == Progress::Again {
+                return Ok(Progress::Again);
+            }
+        }
+        writing.stored = version;
+        Ok(Progress::Done)
+    }
+
+    /// Divides each part into two. The new ones are written first and count when part 0 says so: whoever reads in between finds all where
+    /// it was. What was moved is left out of the others then.
+    async fn divide(&self, store: &dyn Store, key: &Zeroizing<Vec<u8>>, writing: &mut Writing) -> Result<Progress, Error> {
+        let parts = lock(&self.state).parts();
+        for part in (parts..2 * parts).chain(0..parts) {
+            // Who was killed while dividing may have left some.
+            if !writing.onto.contains_key(&part)
+                && let Some(version) = store.read(part).await?.and_then(|stored| stored.version)
+            {
+                writing.onto.insert(part, version);
+            }
+            if self.write_part(store, key, part, 2 * parts, writing).await? == Progress::Again {
+                return Ok(Progress::Again);
+            }
+        }
+        lock(&self.state).parts = 2 * parts;
+        tracing::info!(secrets = 2 * parts, "the login ledger has grown and is kept in more Secrets");
+        Ok(Progress::Again)
+    }
+
+    async fn write_part(
+        &self,
+        store: &dyn Store,
+        key: &Zeroizing<Vec<u8>>,
+        part: u8,
+        parts: u8,
+        writing: &mut Writing,
+    ) -> Result<Progress, Error> {
+        if let Some(next) = writing.next {
+            tokio::time::sleep_until(next).await;
+        }
+        let (_, snapshot) = lock(&self.state).book.snapshot(part, parts);
+        let stored = Stored { key: key.clone(), entries: snapshot.clone(), parts, version: writing.onto.get(&part).cloned() };
+        let kib = u32::try_from(snapshot.len() / 1024).unwrap_or(u32::MAX);
+        writing.next = Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib));
+        let written = store.write(part, stored).await;
+        match written.inspect_err(|_| lock(&self.state).book.maybe_saved(part, parts, &snapshot))? {
+            Written::Done(onto) => {
+                lock(&self.state).book.saved(part, parts, &snapshot);
+                match onto {
+                    Some(onto) => writing.onto.insert(part, onto),
+                    None => writing.onto.remove(&part),
+                };
+                Ok(Progress::Done)
+            }
+            Written::Conflict => {
+                self.reread(store, writing).await?;
+                Ok(Progress::Again)
+            }
+            Written::TooLarge => {
+                let mut state = lock(&self.state);
+                let most = (snapshot.len().min(state.most()) / 2).max(PART_BYTES_MIN);
+                state.most = Some(most);
+                tracing::error!(
+                    bytes = snapshot.len(),
+                    now_at_most = most,
+                    "the login ledger is full: its Secret is not taken at this size"
+                );
+                Ok(Progress::Again)
+            }
+        }
+    }
+
+    async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
+        let first = store.read(0).await?;
+        self.take_over(store, first, writing).await
+    }
+
+    /// Takes over what is stored, given part 0.
+    async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
+        // An operator that does not know of parts writes none; they are there all the same.
+        let told = first.as_ref().map_or(1, |stored| stored.parts);
+        let parts = {
+            let mut state = lock(&self.state);
+            state.parts = state.parts().max(told.clamp(1, PARTS_MAX).next_power_of_two()).min(PARTS_MAX);
+            state.is_fresh = true;
+            state.parts()
+        };
+        let others = stream::iter(1..parts).map(|part| async move { Ok::<_, Error>((part, store.read(part).await?)) });
+        let others: Vec<_> = others.buffer_unordered(READS_AT_ONCE).try_collect().await?;
+        let mut unreadable = 0;
+        for (part, stored) in std::iter::once((0, first)).chain(others) {
+            match stored {
+                Some(stored) => {
+                    unreadable += lock(&self.state).book.rebase(part, parts, &stored.entries);
+                    match stored.version {
+                        Some(version) => writing.onto.insert(part, version),
+                        None => writing.onto.remove(&part),
+                    };
+                }
+                // Nothing was there yet, or somebody has deleted it: it is written anew.
+                None => drop(writing.onto.remove(&part)),
+            }
+        }
+        if unreadable > 0 {
+            tracing::error!(unreadable, "lines of the login ledger cannot be read and are left out; the others count");
         }
         Ok(())
     }
@@ -520,21 +680,21 @@ impl Ledger {
         let Some(store) = &self.store else { return new_key() };
         let mut writing = self.writing.lock().await;
         for _ in 0..WRITE_TRIES {
-            let found = store.read().await?;
+            let found = store.read(0).await?;
             let onto = found.as_ref().and_then(|stored| stored.version.clone());
             if let Some(stored) = found.filter(|stored| stored.key.len() == KEY_LENGTH) {
-                lock(&self.state).book.rebase(&stored.entries);
-                writing.onto = onto;
-                return Ok(key_of(stored.key));
+                let key = key_of(stored.key.clone());
+                self.take_over(store.as_ref(), Some(stored), &mut writing).await?;
+                return Ok(key);
             }
             if onto.is_some() {
                 tracing::error!("the login ledger's Secret holds no key of the operator's; it is begun anew");
             }
             let key = new_key()?;
-            let entries = lock(&self.state).book.snapshot().1;
-            let stored = Stored { key: key.1.clone(), entries, version: onto };
-            if let Written::Done(version) = store.write(stored).await? {
-                writing.onto = version;
+            let entries = lock(&self.state).book.snapshot(0, 1).1;
+            let stored = Stored { key: key.1.clone(), entries, parts: 1, version: onto };
+            if let Written::Done(Some(version)) = store.write(0, stored).await? {
+                writing.onto.insert(0, version);
                 return Ok(key);
             }
         }

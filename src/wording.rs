@@ -68,6 +68,13 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "Correct Secret {secret} by what {page} shows; a login follows at once when its values change. If they are right, because \
              the account was locked and is not any more, ask for one by the annotation reconcile.fluxcd.io/requestedAt.",
         ),
+        Reason::PasswordHeld => (
+            "No login was tried: {host} has refused this user name and password, sent with a User API key where this Secret has none, or \
+             without one.",
+            "Compare the user name, the password and the Customer API key in Secret {secret} with {page}; a login follows at once when they \
+             change. If they are right, because only the other's User API key was wrong, ask for one by the annotation \
+             reconcile.fluxcd.io/requestedAt.",
+        ),
         Reason::PermissionsMissing => (
             "The login to {host} works, but UKG Pro denies: {detail}.",
             "In UKG Pro, open {page}, edit this service account, tick View in these rows, and save. The next check will see it.",

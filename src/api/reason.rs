@@ -170,6 +170,8 @@ reasons! {
     PermissionUnknown => None, Stalled;
     /// The login's answer was neither a success nor a known refusal.
     LoginUndetermined => None, Retried;
+    /// The same user name and password were refused with another User API key, or without one.
+    PasswordHeld => None, Stalled;
     /// The login failed in words that are not known; it is not tried again until the values change.
     LoginFailedUnexplained => None, Stalled;
     /// A login with these values was sent and its end was not seen; it is not sent again by itself within a day.

@@ -472,6 +472,7 @@ fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
         (Hold::Delayed(delay, until), _) => {
             return (Reason::CheckDelayed, wording::delay(delay, conditions::whole_seconds(until).0));
         }
+        (Hold::PasswordRefused, _) => return (Reason::PasswordHeld, String::new()),
         (Hold::StatusStands, Some(told)) => told,
         (Hold::Refused(_), Some(Reason::LoginHeld)) => Reason::LoginHeld,
         // The values may have changed to others that were refused otherwise.

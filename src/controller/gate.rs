@@ -44,6 +44,8 @@ pub enum Hold {
     Refused(LoginFailure),
     /// The status says so of this very Secret and spec.
     StatusStands,
+    /// The same user name and password were refused with a User API key, and these values have none, or without one, and they have.
+    PasswordRefused,
     /// They were sent and nobody knows how that ended; held until this time.
     Uncertain(Timestamp),
     /// The account has seen enough until this time.
@@ -56,7 +58,7 @@ impl Hold {
     /// When it ends by itself.
     pub fn until(self) -> Option<Timestamp> {
         match self {
-            Hold::Refused(_) | Hold::StatusStands => None,
+            Hold::Refused(_) | Hold::StatusStands | Hold::PasswordRefused => None,
             Hold::Uncertain(until) | Hold::Limit(until) | Hold::Delayed(_, until) => Some(until),
         }
     }
@@ -90,6 +92,9 @@ pub fn gate(
             return Gate::Held(Hold::Uncertain(a_day_after(entry.at)));
         }
         _ => {}
+    }
+    if !(known.login_works || vouched.login) && known.refused_beside {
+        return Gate::Held(Hold::PasswordRefused);
     }
     if let (false, Some(until)) = (known.login_works || vouched.login, known.failed_until) {
         return Gate::Held(Hold::Limit(until));

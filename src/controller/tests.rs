@@ -23,7 +23,7 @@ mod upstream;
 mod world;
 
 /// What a future comes to; `None` if it is dropped before, after so many polls.
-async fn after_polls<F: Future>(future: F, polls: Option<usize>) -> Option<F::Output> {
+pub(crate) async fn after_polls<F: Future>(future: F, polls: Option<usize>) -> Option<F::Output> {
     let Some(mut left) = polls else { return Some(future.await) };
     let mut future = pin!(future);
     poll_fn(|context| {

@@ -4,7 +4,11 @@
 //! something else meanwhile, [`Book::rebase`] lets what was *seen* win: a refusal over anything, and what the other wrote over an
 //! intent that was made without knowing of it. Requests that either has granted are granted.
 //!
-//! **Bound.** [`ENTRIES_MAX`] entries, the longest unused dropped first; what nothing has asked for in [`UNUSED_DAYS`] is pruned.
+//! **Parts.** The entries are divided over so many parts by the first bits of their fingerprints, so that one write is of one part. A
+//! fingerprint is keyed: nobody chooses its part.
+//!
+//! **Bound.** A part has so many bytes. What is too much goes from the namespace that has most of the part, the longest unused first, so
+//! that nobody's refusals push out another's. What nothing has asked for in [`UNUSED_DAYS`] is pruned.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,10 +17,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 
+use super::Subject;
 use crate::ukg::login::{LoginFailure, Refusal, Unclear};
 
-/// About 100 bytes each; a Secret holds 1 MiB. More refused accounts than this means that most of ten thousand are.
-pub const ENTRIES_MAX: usize = 8_192;
+/// Into how many parts the entries may be divided, each a Secret: some 3,600 entries of 90 to 100 bytes.
+pub const PARTS_MAX: u8 = 32;
 /// A refusal is kept for as long as something asks for it, and so long after: the values are in no Secret any more.
 pub const UNUSED_DAYS: i64 = 90;
 /// Requests of so many connections are remembered of the same credentials: that more are under way at once, and none of them is
@@ -29,6 +34,8 @@ const USE_NOTED_DAYS: i64 = 30;
 const PREMISES_MAX: usize = 8;
 /// The first line of what is stored.
 const HEADER: &str = "v1";
+/// Before who brought an entry, and its values without a User API key. A full stop is in no request.
+const ORIGIN: &str = "o.";
 /// Before the word for a refusal, where the login was begun again.
 const BEGUN_AGAIN: &str = "begun-after-";
 
@@ -39,6 +46,15 @@ pub struct Fingerprint(pub(super) [u8; 16]);
 /// An account at a host, unreadable: what UKG Pro counts failed logins by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Account(pub(super) [u8; 8]);
+
+/// The namespace whose connection brought some credentials, unreadable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner(pub(super) [u8; 4]);
+
+/// User name, password and Customer API key at a host, unreadable: what REST logs in with, and LoginService besides a User API key. Of
+/// some account it tells enough.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Keyless(pub(super) [u8; 4]);
 
 /// A person's request for one more try, unreadable: four bytes for the connection it was made on, four for what it says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -67,6 +83,10 @@ pub struct Entry {
     pub life: Life,
     /// When something last asked for it, to some weeks.
     pub used: Timestamp,
+    /// Who brought it.
+    pub owner: Owner,
+    /// The same without a User API key.
+    pub without_key: Keyless,
 }
 
 #[cfg(test)]
@@ -176,8 +196,17 @@ pub struct Book {
     entries: HashMap<Fingerprint, Entry>,
     /// Those that differ from what is stored, or may, with what is.
     unsaved: HashMap<Fingerprint, Premise>,
+    /// When something last asked for an entry, in this process: what is stored is weeks behind.
+    asked: HashMap<Fingerprint, Timestamp>,
     /// Grows with each change.
     version: u64,
+}
+
+impl Fingerprint {
+    /// Its part, of so many.
+    pub fn part(self, parts: u8) -> u8 {
+        self.0[0] & (parts.max(1) - 1)
+    }
 }
 
 impl Book {
@@ -206,6 +235,11 @@ impl Book {
         !self.unsaved.is_empty()
     }
 
+    /// Whether something of a part is not stored yet.
+    pub fn has_unsaved_of(&self, part: u8, parts: u8) -> bool {
+        self.unsaved.keys().any(|fingerprint| fingerprint.part(parts) == part)
+    }
+
     /// Writes an entry, or strikes it out.
     pub fn set(&mut self, fingerprint: Fingerprint, entry: Option<Entry>) {
         let before = match entry {
@@ -225,6 +259,7 @@ impl Book {
     /// Notes that something asked for these credentials; gives whether that is to be stored.
     pub fn note_use(&mut self, fingerprint: Fingerprint, now: Timestamp) -> bool {
         let Some(entry) = self.entries.get(&fingerprint) else { return false };
+        self.asked.insert(fingerprint, now);
         let noted = now.duration_since(entry.used) > days(USE_NOTED_DAYS);
         if noted {
             self.set(fingerprint, Some(Entry { used: now, ..entry.clone() }));
@@ -249,24 +284,64 @@ impl Book {
         until
     }
 
-    /// Drops what nothing has asked for in a long time, and what is too much.
+    /// Whether the same user name and password were refused with a User API key, where these values have none, or without one where they have:
+    /// then another login would most likely be one more refusal. Another key than the one that was refused is another login.
+    pub fn is_refused_beside(&self, subject: Subject) -> bool {
+        // Of a Customer API key it is said by itself, and of a User API key too.
+        let is_refused = |entry: &Entry| entry.login == Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials)));
+        if subject.fingerprint != subject.keyless {
+            return self.get(subject.keyless).is_some_and(is_refused);
+        }
+        let is_kin = |(other, entry): &(&Fingerprint, &Entry)| {
+            **other != subject.fingerprint && entry.account == subject.account && entry.without_key == subject.without_key
+        };
+        self.entries.iter().filter(is_kin).any(|(_, entry)| is_refused(entry))
+    }
+
+    /// Drops what nothing has asked for in a long time.
     pub fn prune(&mut self, now: Timestamp) {
         let unused = |entry: &Entry| now.duration_since(entry.used) > days(UNUSED_DAYS);
-        let mut dropped: Vec<_> = self.entries.iter().filter(|(_, entry)| unused(entry)).map(|(key, _)| *key).collect();
-        if self.entries.len() - dropped.len() > ENTRIES_MAX {
-            let mut by_use: Vec<_> = self.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
-            by_use.sort_unstable();
-            let too_many = by_use.len() - ENTRIES_MAX;
-            dropped = by_use.into_iter().take(too_many).map(|(_, key)| key).collect();
-        }
+        let dropped: Vec<_> = self.entries.iter().filter(|(_, entry)| unused(entry)).map(|(key, _)| *key).collect();
         for fingerprint in dropped {
             self.set(fingerprint, None);
         }
     }
 
-    /// All entries as they are stored, and the version that this is.
-    pub fn snapshot(&self) -> (u64, String) {
-        let mut lines: Vec<_> = self.entries.iter().map(|(fingerprint, entry)| line(*fingerprint, entry)).collect();
+    /// How many bytes a part is when it is stored.
+    pub fn bytes_of(&self, part: u8, parts: u8) -> usize {
+        HEADER.len() + 1 + self.of(part, parts).map(|(fingerprint, entry)| line(*fingerprint, entry).len()).sum::<usize>()
+    }
+
+    /// Drops of a part what is too much: of the namespace that has most of it, the longest unused.
+    pub fn shrink(&mut self, part: u8, parts: u8, most: usize) {
+        let mut owners: HashMap<Owner, (usize, Vec<(Timestamp, Fingerprint, usize)>)> = HashMap::new();
+        let mut bytes = HEADER.len() + 1;
+        for (fingerprint, entry) in self.of(part, parts) {
+            let length = line(*fingerprint, entry).len();
+            let used = self.asked.get(fingerprint).map_or(entry.used, |asked| entry.used.max(*asked));
+            let (has, entries) = owners.entry(entry.owner).or_default();
+            *has += length;
+            entries.push((used, *fingerprint, length));
+            bytes += length;
+        }
+        owners.values_mut().for_each(|(_, entries)| entries.sort_unstable_by(|one, other| other.cmp(one)));
+        while bytes > most {
+            let Some((has, entries)) = owners.values_mut().max_by_key(|(has, _)| *has) else { return };
+            let Some((_, fingerprint, length)) = entries.pop() else { return };
+            *has -= length;
+            bytes -= length;
+            self.set(fingerprint, None);
+            self.asked.remove(&fingerprint);
+        }
+    }
+
+    fn of(&self, part: u8, parts: u8) -> impl Iterator<Item = (&Fingerprint, &Entry)> {
+        self.entries.iter().filter(move |(fingerprint, _)| fingerprint.part(parts) == part)
+    }
+
+    /// All entries of a part as they are stored, and the version that this is.
+    pub fn snapshot(&self, part: u8, parts: u8) -> (u64, String) {
+        let mut lines: Vec<_> = self.of(part, parts).map(|(fingerprint, entry)| line(*fingerprint, entry)).collect();
         lines.sort_unstable();
         let mut text = String::from(HEADER);
         text.push('\n');
@@ -274,28 +349,37 @@ impl Book {
         (self.version, text)
     }
 
-    /// The entries of this snapshot are stored.
-    pub fn saved(&mut self, snapshot: &str) {
-        let stored = parse(snapshot);
+    /// The entries of this snapshot of a part are stored.
+    pub fn saved(&mut self, part: u8, parts: u8, snapshot: &str) {
+        let stored = parse(snapshot).0;
         self.unsaved.retain(|fingerprint, premise| {
+            if fingerprint.part(parts) != part {
+                return true;
+            }
             let stored = stored.get(fingerprint);
             *premise = Premise(vec![stored.cloned()]);
             stored != self.entries.get(fingerprint)
         });
     }
 
-    /// The entries of this snapshot may be stored, or what was stored before.
-    pub fn maybe_saved(&mut self, snapshot: &str) {
-        let stored = parse(snapshot);
-        self.unsaved.iter_mut().for_each(|(fingerprint, premise)| premise.or(stored.get(fingerprint)));
+    /// The entries of this snapshot of a part may be stored, or what was stored before.
+    pub fn maybe_saved(&mut self, part: u8, parts: u8, snapshot: &str) {
+        let stored = parse(snapshot).0;
+        let of_part = self.unsaved.iter_mut().filter(|(fingerprint, _)| fingerprint.part(parts) == part);
+        of_part.for_each(|(fingerprint, premise)| premise.or(stored.get(fingerprint)));
     }
 
-    /// Takes over what is stored, which may be another's; what is not stored yet is kept where it still holds.
-    pub fn rebase(&mut self, stored: &str) {
-        let theirs = parse(stored);
+    /// Takes over what is stored of a part, which may be another's; what is not stored yet is kept where it still holds. Gives how many
+    /// lines cannot be read.
+    pub fn rebase(&mut self, part: u8, parts: u8, stored: &str) -> usize {
+        let (mut theirs, unreadable) = parse(stored);
+        // Of entries that were moved to another part since, a copy may have stayed.
+        theirs.retain(|fingerprint, _| fingerprint.part(parts) == part);
         let mut entries = theirs.clone();
         let mut unsaved = HashMap::new();
-        for (fingerprint, premise) in self.unsaved.drain() {
+        let (of_part, others) = std::mem::take(&mut self.unsaved).into_iter().partition(|(key, _)| key.part(parts) == part);
+        let of_part: HashMap<Fingerprint, Premise> = of_part;
+        for (fingerprint, premise) in of_part {
             let (mine, their) = (self.entries.get(&fingerprint), theirs.get(&fingerprint));
             let kept = match mine {
                 mine if premise.holds(their) => mine.cloned(),
@@ -311,9 +395,22 @@ impl Book {
             };
             unsaved.insert(fingerprint, Premise(vec![their.cloned()]));
         }
-        self.entries = entries;
-        self.unsaved = unsaved;
+        self.entries.retain(|fingerprint, _| fingerprint.part(parts) != part);
+        self.entries.extend(entries);
+        self.unsaved = others;
+        self.unsaved.extend(unsaved);
         self.version += 1;
+        unreadable
+    }
+
+    /// Has times that have not come yet count from now: a clock that was ahead when they were stored must not hold anybody for years.
+    pub fn count_from(&mut self, now: Timestamp) {
+        let is_ahead = |entry: &Entry| entry.at > now || entry.used > now;
+        let ahead: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| is_ahead(entry)).map(|(key, entry)| (*key, entry.clone())).collect();
+        for (fingerprint, entry) in ahead {
+            self.set(fingerprint, Some(Entry { at: entry.at.min(now), used: entry.used.min(now), ..entry }));
+        }
     }
 }
 
@@ -339,8 +436,10 @@ fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
         Some(Rest::Begun) => "begun",
         Some(Rest::Refused) => "refused",
     };
-    let granted = entry.granted.iter().map(|Request(request)| encode(request)).collect::<Vec<_>>().join(",");
-    let granted = if granted.is_empty() { "-" } else { &granted };
+    let granted = entry.granted.iter().map(|Request(request)| encode(request));
+    // Among the requests, where an operator that does not know it reads it as none.
+    let origin = format!("{ORIGIN}{}.{}", encode(&entry.owner.0), encode(&entry.without_key.0));
+    let granted = granted.chain([origin]).collect::<Vec<_>>().join(",");
     let mut line = String::new();
     let (at, used, times) = (entry.at.as_second(), entry.used.as_second(), entry.times);
     let (account, life) = (encode(&entry.account.0), encode(&entry.life.0));
@@ -367,9 +466,18 @@ fn failure(word: &str) -> LoginFailure {
     }
 }
 
-/// Lines that cannot be read are left out; a word that is not known stands for a refusal, as a newer operator may have told one.
-fn parse(text: &str) -> HashMap<Fingerprint, Entry> {
-    text.lines().filter(|line| *line != HEADER).filter_map(entry).collect()
+/// Lines that cannot be read are left out, and counted; a word that is not known stands for a refusal, as a newer operator may have told
+/// one.
+fn parse(text: &str) -> (HashMap<Fingerprint, Entry>, usize) {
+    let mut unreadable = 0;
+    let lines = text.lines().filter(|line| *line != HEADER && !line.is_empty());
+    let entries = lines.filter_map(|line| {
+        let entry = entry(line);
+        unreadable += usize::from(entry.is_none());
+        entry
+    });
+    let entries = entries.collect();
+    (entries, unreadable)
 }
 
 fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
@@ -387,6 +495,8 @@ fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         "begun" => Some(Rest::Begun),
         _ => Some(Rest::Refused),
     };
+    let origin = granted.split(',').find_map(|piece| piece.strip_prefix(ORIGIN)?.split_once('.'));
+    let (owner, without_key) = origin.and_then(|(owner, values)| bytes(owner).zip(bytes(values))).unwrap_or_default();
     let entry = Entry {
         account: Account(bytes(account)?),
         login,
@@ -396,6 +506,8 @@ fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         granted: granted.split(',').filter_map(bytes).map(Request).collect(),
         life: Life(bytes(life)?),
         used: second(used)?,
+        owner: Owner(owner),
+        without_key: Keyless(without_key),
     };
     Some((Fingerprint(bytes(fingerprint)?), entry))
 }

@@ -11,7 +11,11 @@ pub(crate) struct Shelf(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    stored: Option<Stored>,
+    stored: HashMap<u8, Stored>,
+    /// What of one is taken; all of it where this is 0.
+    most: usize,
+    /// The largest write.
+    largest: usize,
     version: u32,
     writes: u32,
     /// So many writes yet are stored, and their answer is lost.
@@ -48,15 +52,22 @@ impl Shelf {
     }
 }
 
+impl Kept {
+    /// The same once more, for another history.
+    fn copy(&self) -> Self {
+        Self { stored: self.stored.clone(), version: self.version, ..Self::default() }
+    }
+}
+
 impl Store for Shelf {
-    fn read(&self) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
-        Box::pin(async {
+    fn read(&self, part: u8) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
+        Box::pin(async move {
             tokio::task::yield_now().await;
-            Ok(lock(&self.0).stored.clone())
+            Ok(lock(&self.0).stored.get(&part).cloned())
         })
     }
 
-    fn write(&self, stored: Stored) -> BoxFuture<'_, Result<Written, Error>> {
+    fn write(&self, part: u8, stored: Stored) -> BoxFuture<'_, Result<Written, Error>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let written = {
@@ -66,14 +77,18 @@ impl Store for Shelf {
                     kept.failures += 1;
                     return Err(Error::Deadline);
                 }
-                let present = kept.stored.as_ref().and_then(|stored| stored.version.clone());
+                let present = kept.stored.get(&part).and_then(|stored| stored.version.clone());
                 if present != stored.version {
                     return Ok(Written::Conflict);
                 }
+                if kept.most > 0 && stored.entries.len() > kept.most {
+                    return Ok(Written::TooLarge);
+                }
+                kept.largest = kept.largest.max(stored.entries.len());
                 kept.version += 1;
                 kept.writes += 1;
                 let version = Some(kept.version.to_string());
-                kept.stored = Some(Stored { version: version.clone(), ..stored });
+                kept.stored.insert(part, Stored { version: version.clone(), ..stored });
                 if kept.lost > 0 {
                     kept.lost -= 1;
                     kept.failures += 1;
@@ -97,7 +112,7 @@ fn endpoint() -> Endpoint {
 }
 
 async fn subject(ledger: &Ledger, password: &str) -> Subject {
-    ledger.subject(&endpoint(), &credentials(["u", password, "c", "k"])).await.expect("stored")
+    ledger.subject("hr", &endpoint(), &credentials(["u", password, "c", "k"])).await.expect("stored")
 }
 
 fn at(second: i64) -> Timestamp {
@@ -120,7 +135,7 @@ fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
 async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
     let shelf = Shelf::default();
     let ledger = shelf.ledger();
-    let of = async |ledger: &Ledger, values| ledger.subject(&endpoint(), &credentials(values)).await.expect("stored");
+    let of = async |ledger: &Ledger, values| ledger.subject("hr", &endpoint(), &credentials(values)).await.expect("stored");
     let base = of(&ledger, ["u", "p", "c", "k"]).await;
     assert_eq!(base, of(&shelf.ledger(), ["u", "p", "c", "k"]).await, "a restart");
     for (other, same_account) in [
@@ -135,7 +150,7 @@ async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
         assert_eq!(base.account == other.account, same_account);
     }
     let elsewhere = Endpoint::from_parts("service5", "ultipro.com").expect("good");
-    let elsewhere = ledger.subject(&elsewhere, &credentials(["u", "p", "c", "k"])).await.expect("stored");
+    let elsewhere = ledger.subject("hr", &elsewhere, &credentials(["u", "p", "c", "k"])).await.expect("stored");
     assert!(base.fingerprint != elsewhere.fingerprint && base.account != elsewhere.account);
     let other = of(&Shelf::default().ledger(), ["u", "p", "c", "k"]).await;
     assert!(base.fingerprint != other.fingerprint && base.account != other.account, "another installation");
@@ -235,7 +250,7 @@ async fn an_intent_that_could_not_be_stored_is_taken_back() {
     shelf.lose(1);
     assert!(ledger.begin(subject, false, None, at(0)).await.is_err());
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun));
-    let other = ledger.subject(&endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
+    let other = ledger.subject("hr", &endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
     begin(&ledger, other).await;
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), None);
     begin(&ledger, subject).await;
@@ -307,7 +322,7 @@ async fn a_ledger_that_was_deleted_is_written_anew_whole() {
     let refused = subject(&ledger, "p").await;
     let intent = begin(&ledger, refused).await;
     ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
-    lock(&shelf.0).stored = None;
+    lock(&shelf.0).stored.clear();
     let other = subject(&ledger, "other").await;
     begin(&ledger, other).await;
     assert_eq!(login(&shelf.ledger_after(refused).await, refused), Some(Login::Refused(REFUSED)));
@@ -326,7 +341,7 @@ async fn an_account_has_a_limit_of_logins_and_of_refusals() {
     ledger.count(subject.account, 1, day);
     assert_eq!(ledger.known(subject, day).spent_until, None, "a new day");
     for (n, until) in [(1, None), (2, Some(day)), (3, Some(day))] {
-        let other = ledger.subject(&endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
+        let other = ledger.subject("hr", &endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
         let intent = begin(&ledger, other).await;
         ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(0)).await;
         assert_eq!(ledger.known(subject, at(1)).failed_until, until, "{n} refused");
@@ -380,4 +395,121 @@ async fn lines_in_which_nobody_waits_are_dropped() {
     }
     assert!(lock(&ledger.lines).all.len() <= LINES_KEPT + 1);
     assert!(Arc::ptr_eq(&held, &ledger.line(Fingerprint([0; 16]))), "one that is in use stays");
+}
+
+fn refused_now(ledger: &Ledger, subject: Subject) -> bool {
+    let known = ledger.known(subject, at(2));
+    matches!(known.entry.and_then(|entry| entry.login), Some(Login::Refused(_)))
+}
+
+async fn refuse(ledger: &Ledger, subject: Subject) {
+    let intent = begin(ledger, subject).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    for n in 0..600 {
+        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+    }
+    let (largest, secrets) = {
+        let kept = lock(&shelf.0);
+        (kept.largest, kept.stored.len())
+    };
+    assert!(largest <= PART_BYTES_MAX, "{largest}");
+    assert!((5..=32).contains(&secrets), "{secrets}");
+    let after = shelf.ledger();
+    for n in 0..600 {
+        let subject = subject(&after, &n.to_string()).await;
+        assert!(refused_now(&after, subject), "{n}");
+    }
+    // One of them is deleted: what it held is written anew with the next change of it, and the others are untouched.
+    lock(&shelf.0).stored.remove(&1);
+    for n in 600..700 {
+        refuse(&after, subject(&after, &n.to_string()).await).await;
+    }
+    let again = shelf.ledger();
+    let mut known = 0;
+    for n in 0..700 {
+        let subject = subject(&again, &n.to_string()).await;
+        known += usize::from(refused_now(&again, subject));
+    }
+    assert_eq!(known, 700);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_is_killed_while_it_is_divided_has_lost_nothing() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let mut n = 0;
+    // Until one more refusal divides it.
+    while lock(&shelf.0).stored.get(&0).is_none_or(|stored| stored.entries.len() < PART_BYTES_MAX - 200) {
+        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+        n += 1;
+    }
+    for killed_after in 0..40 {
+        let shelf = Shelf(Arc::new(Mutex::new(lock(&shelf.0).copy())));
+        let ledger = shelf.ledger();
+        let (one, two) = (subject(&ledger, "one more").await, subject(&ledger, "and one").await);
+        let dividing = async {
+            for subject in [one, two] {
+                refuse(&ledger, subject).await;
+            }
+        };
+        crate::controller::tests::after_polls(dividing, Some(killed_after)).await;
+        drop(ledger);
+        let after = shelf.ledger();
+        for n in 0..n {
+            let subject = subject(&after, &n.to_string()).await;
+            assert!(refused_now(&after, subject), "{n}, killed after {killed_after}");
+        }
+        refuse(&after, subject(&after, "later").await).await;
+        let later = shelf.ledger();
+        assert!(refused_now(&later, subject(&later, "later").await), "killed after {killed_after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never_stands_still() {
+    let shelf = Shelf::default();
+    lock(&shelf.0).most = 3_000;
+    let ledger = shelf.ledger();
+    for n in 0..2_000 {
+        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+    }
+    let last = subject(&ledger, "last").await;
+    let intent = ledger.begin(last, false, None, at(100)).await.expect("stored").expect("first");
+    ledger.end(last, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(101)).await;
+    let after = shelf.ledger();
+    let last = subject(&after, "last").await;
+    assert!(refused_now(&after, last), "what is new stays");
+    assert!(lock(&shelf.0).largest <= 3_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_password_with_and_without_a_user_api_key_is_one() {
+    let ledger = Shelf::default().ledger();
+    let of = async |password: &str, key: Option<&str>| {
+        let Credentials { username, password, customer_api_key, .. } = credentials(["u", password, "c", "k"]);
+        let user_api_key = key.map(|key| Sensitive::new(key.to_owned()));
+        let credentials = Credentials { username, password, customer_api_key, user_api_key };
+        ledger.subject("hr", &endpoint(), &credentials).await.expect("stored")
+    };
+    let beside = |subject| ledger.known(subject, at(2)).refused_beside;
+    let (with, without, other) = (of("p", Some("k")).await, of("p", None).await, of("p", Some("k2")).await);
+    assert_eq!(with.account, without.account);
+    refuse(&ledger, with).await;
+    assert_eq!((beside(without), beside(other)), (true, false), "another key is another login");
+    assert!(!beside(of("q", None).await), "and another password");
+    // The key was what was wrong.
+    let end = End::LoggedIn { rest: None };
+    let intent = begin(&ledger, other).await;
+    ledger.end(other, Some(intent), end, Worked::default(), at(3)).await;
+    assert!(!beside(without));
+
+    let (with, without) = (of("r", Some("k")).await, of("r", None).await);
+    refuse(&ledger, without).await;
+    assert!(beside(with));
 }

@@ -214,7 +214,10 @@ async fn exercise(mode: &str, watched: usize, values: &[&str]) {
         assert_ne!(request["responseStatus"]["code"], 403, "{} {}\n{log}", request["verb"], request["requestURI"]);
     }
     if world.control_plane.audit_log.is_some() {
-        let unused: Vec<_> = grants.iter().filter(|grant| !requests.iter().any(|request| grant.is_used_by(request))).collect();
+        // Those that continue the ledger are used when it grows (`tests/e2e/guard.rs`).
+        let continues = |grant: &&Grant| grant.name.as_ref().is_some_and(|name| name.contains("-ledger-"));
+        let unused = grants.iter().filter(|grant| !requests.iter().any(|request| grant.is_used_by(request)));
+        let unused: Vec<_> = unused.filter(|grant| !continues(grant)).collect();
         assert!(unused.is_empty(), "rights that nothing used: {unused:#?}\n{log}");
     }
     helm.done(&["uninstall", "shard", "--namespace", system]);

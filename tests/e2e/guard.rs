@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
@@ -248,5 +250,79 @@ async fn new_wrong_values_are_tried_so_often_a_day_and_then_on_request() {
     // A tool that asks all the time has an end too.
     assert_eq!(ask("3").await.state, "Unknown");
     assert_eq!(world.simulator.logins(&world.account).await, (4, 4));
+    world.finish().await;
+}
+
+const LEDGER: &str = "ukgpro-operator-ledger";
+
+/// A ledger as earlier refusals have left it: so many lines, and what else is in the Secret.
+async fn put_ledger(world: &World, lines: usize, more: &[u8], metadata: serde_json::Value) {
+    let now = jiff::Timestamp::now().as_second();
+    let mut entries = b"v1\n".to_vec();
+    for n in 0..lines {
+        // Fingerprints of all parts, each 16 bytes in base64 without padding.
+        let fingerprint = STANDARD.encode([&[n as u8][..], &[7; 7], &(n as u64).to_be_bytes()].concat());
+        let fingerprint = fingerprint.trim_end_matches('=').replace('+', "-").replace('/', "_");
+        entries.extend(format!("{fingerprint} BwcHBwcHBwc credentials - 1 {now} {now} - AQEBAQ\n").bytes());
+    }
+    entries.extend(more);
+    let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": LEDGER},
+        "data": {"key": STANDARD.encode([9; 32]), "entries": STANDARD.encode(entries)}});
+    for (field, value) in metadata.as_object().expect("a map") {
+        secret["metadata"][field] = value.clone();
+    }
+    let params = PatchParams::apply("tests").force();
+    world.secrets().patch(LEDGER, &params, &Patch::Apply(&secret)).await.expect("applied");
+}
+
+#[tokio::test]
+async fn a_ledger_that_grows_is_kept_in_more_secrets_and_what_others_wrote_on_it_stays() {
+    let world = World::new("grows").await;
+    rotate(&world).await;
+    // More than one Secret is to hold, and a line that is no text.
+    put_ledger(&world, 400, b"\xff\xfe not text\n", json!({"labels": {"team": "platform"}})).await;
+    let operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for("a refusal", is_refused).await;
+    let secrets = async || {
+        let all = world.secrets().list(&kube::api::ListParams::default()).await.expect("a list").items;
+        all.into_iter()
+            .filter(|secret| secret.metadata.name.as_deref().is_some_and(|name| name.starts_with(LEDGER)))
+            .collect::<Vec<_>>()
+    };
+    let found = secrets().await;
+    assert!(found.len() >= 4, "{} Secrets", found.len());
+    let mut lines = std::collections::BTreeSet::new();
+    for secret in &found {
+        let entries = &secret.data.as_ref().expect("data")["entries"].0;
+        assert!(entries.len() <= 11_000, "{}", entries.len());
+        lines
+            .extend(String::from_utf8_lossy(entries).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()));
+    }
+    // The header, the four hundred and the new one.
+    assert_eq!(lines.len(), 402);
+    let first = world.secrets().get(LEDGER).await.expect("there");
+    assert_eq!(first.metadata.labels.expect("labels")["team"], "platform");
+    assert!(world.operator_log().contains("lines of the login ledger cannot be read"), "{}", world.operator_log());
+    // It is known after a restart, wherever it is kept.
+    operator.kill();
+    let _operator = world.operator();
+    look_again(&world, 1).await;
+    world.wait_for("a refusal", is_refused).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_nobody_may_change_is_told_of_and_no_login_is_sent() {
+    let world = World::new("immutable").await;
+    put_ledger(&world, 1, b"", json!({})).await;
+    world.edit_secret_named(LEDGER, json!({"immutable": true})).await;
+    let _operator = world.operator();
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_until("the log", async || world.operator_log().contains("is immutable: delete it")).await;
+    assert_eq!(world.simulator.logins(&world.account).await, (0, 0));
+    world.secrets().delete(LEDGER, &DeleteParams::default()).await.expect("deleted");
+    world.wait_for_reason("AllPermissionsGranted").await;
     world.finish().await;
 }

@@ -96,6 +96,10 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
             ..Scenario::default()
         },
         Reason::CredentialsRejected | Reason::LoginHeld => secret(json!({"password": "not-the-password"})),
+        Reason::PasswordHeld => Scenario {
+            secret: json!({"password": "not-the-password", "userApiKey": null}),
+            ..spec(json!({"permissions": [{"name": "PtoPlanIntegration"}]}))
+        },
         Reason::CustomerApiKeyRejected => secret(json!({"customerApiKey": "NOTIT"})),
         Reason::UserApiKeyRejected => faults(at_login(json!({"loginFailed": "Invalid User API Key"}))),
         Reason::PermissionsMissing => faults(at("EmployeePerson/FindPeople", json!({"status": 403}))),
@@ -203,15 +207,19 @@ async fn bring_about(world: &World, which: Which, broken: &Broken) {
         let mut manifest = world.connection(&["EmployeePersonDetails"]);
         manifest["metadata"]["name"] = json!(name);
         manifest["spec"]["secretRef"]["name"] = json!(name);
-        // LoginHeld is what the second of two with the same refused values is told.
-        let host = if reason == Reason::LoginHeld { self::name(Reason::CredentialsRejected) } else { name };
+        // What the second of two with the same refused values is told, or with the same password.
+        let host = if matches!(reason, Reason::LoginHeld | Reason::PasswordHeld) {
+            self::name(Reason::CredentialsRejected)
+        } else {
+            name
+        };
         manifest["spec"]["subdomain"] = json!(host);
         merge(&mut manifest["spec"], &scenario.spec);
         manifests.push((reason, manifest));
     }
     world.simulator.faults(json!(laid_in)).await;
     for (reason, manifest) in &manifests {
-        if *reason == Reason::LoginHeld {
+        if matches!(*reason, Reason::LoginHeld | Reason::PasswordHeld) {
             world.wait_for_reason_of(&name(Reason::CredentialsRejected), "CredentialsRejected").await;
         }
         world.apply(manifest).await.expect("accepted");

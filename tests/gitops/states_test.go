@@ -57,6 +57,7 @@ var states = []struct {
 	{"a refused Customer API key needs a person", "CustomerApiKeyRejected", stalled},
 	{"a refused User API key needs a person", "UserApiKeyRejected", stalled},
 	{"credentials that were refused before need a person", "LoginHeld", stalled},
+	{"a password that was refused with another key needs a person", "PasswordHeld", stalled},
 	{"a missing permission needs a person", "PermissionsMissing", stalled},
 	{"a login that REST refuses needs a person", "RestLoginRefused", stalled},
 	{"a Secret without a key needs a person", "SecretKeyMissing", stalled},

@@ -98,6 +98,7 @@ fn observation_of(reason: Reason) -> Observation {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
         Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
+        Reason::PasswordHeld => Observation::Held(resolved(), Hold::PasswordRefused),
         Reason::LoginUncertain => Observation::Held(resolved(), Hold::Uncertain(at(86_400))),
         Reason::LoginLimitReached => Observation::Held(resolved(), Hold::Limit(at(86_400))),
         Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),

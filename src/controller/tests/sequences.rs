@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::in_paused_time;
-use super::upstream::{Fault, Faults, Interface};
+use super::upstream::{Fault, Faults, Interface, Values};
 use super::world::{Kind, REST, SOAP, World};
 
 /// Something that happens.
@@ -189,8 +189,9 @@ fn the_truth_is_told(world: &World) {
         };
         let expected: &[&str] = match place.kind {
             _ if !login_works => &["Unauthorized", "Unknown"],
-            // It may be held.
+            // It may be held, for itself or for the same password with or without a User API key.
             _ if world.costs.is_ever_refused(values) => continue,
+            _ if world.costs.is_ever_refused(Values { user_api_key: !values.user_api_key, ..values }) => continue,
             Kind::Both if denied || !rest_works => &["Forbidden"],
             _ if denied => &["Forbidden"],
             _ => &["Active"],

@@ -299,7 +299,7 @@ impl World {
             ..*place
         };
         let (ledger, target) = (self.shelf.ledger(), place.target());
-        let subject = ledger.subject(&target.endpoint, &target.credentials).await.ok()?;
+        let subject = ledger.subject("hr", &target.endpoint, &target.credentials).await.ok()?;
         ledger.known(subject, self.clock.now()).entry
     }
 

@@ -40,7 +40,7 @@ fn every_entry_is_read_as_it_was_written() {
         }
     }
     let mut read = Book::default();
-    read.rebase(&book.snapshot().1);
+    read.rebase(0, 1, &book.snapshot(0, 1).1);
     assert_eq!(read.entries, book.entries);
     assert_eq!(read.entries.len(), 30);
 }
@@ -49,7 +49,7 @@ fn every_entry_is_read_as_it_was_written() {
 fn what_cannot_be_read_is_left_out_and_an_unknown_word_is_a_refusal() {
     let mut book = Book::default();
     book.set(fingerprint(1), Some(entry(REFUSED, 0)));
-    let text = book.snapshot().1;
+    let text = book.snapshot(0, 1).1;
     for (what, text, entries, refused) in [
         ("a word of a newer operator", text.replace(" credentials ", " new-word "), 1, true),
         ("a field too few", text.replace(" credentials ", " "), 0, false),
@@ -58,7 +58,7 @@ fn what_cannot_be_read_is_left_out_and_an_unknown_word_is_a_refusal() {
         ("nothing", String::new(), 0, false),
     ] {
         let mut read = Book::default();
-        read.rebase(&text);
+        read.rebase(0, 1, &text);
         assert_eq!(read.len(), entries, "{what}");
         assert_eq!(
             read.get(fingerprint(1)).is_some_and(|entry| matches!(entry.login, Some(Login::Refused(_)))),
@@ -86,12 +86,12 @@ fn only_what_differs_from_what_is_stored_is_unsaved() {
     book.set(fingerprint(1), None);
     assert!(!book.has_unsaved(), "an intent that is settled before it was stored");
     book.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
-    let (_, snapshot) = book.snapshot();
+    let (_, snapshot) = book.snapshot(0, 1);
     book.set(fingerprint(1), Some(entry(REFUSED, 1)));
-    book.saved(&snapshot);
+    book.saved(0, 1, &snapshot);
     assert!(book.has_unsaved(), "it was changed while it was stored");
-    let (_, snapshot) = book.snapshot();
-    book.saved(&snapshot);
+    let (_, snapshot) = book.snapshot(0, 1);
+    book.saved(0, 1, &snapshot);
     assert!(!book.has_unsaved());
     let version = book.version();
     book.set(fingerprint(1), Some(entry(REFUSED, 1)));
@@ -115,13 +115,13 @@ fn what_was_seen_wins_and_an_intent_gives_way() {
     ] {
         let mut book = Book::default();
         book.set(fingerprint(1), premise);
-        let (_, snapshot) = book.snapshot();
-        book.saved(&snapshot);
+        let (_, snapshot) = book.snapshot(0, 1);
+        book.saved(0, 1, &snapshot);
         book.set(fingerprint(1), mine);
         let mut other = Book::default();
         other.set(fingerprint(1), theirs.clone());
         other.set(fingerprint(2), refused(2));
-        book.rebase(&other.snapshot().1);
+        book.rebase(0, 1, &other.snapshot(0, 1).1);
         assert_eq!(book.get(fingerprint(1)), expected.as_ref(), "{what}");
         assert_eq!(book.get(fingerprint(2)), refused(2).as_ref(), "{what}: what only the other knows");
         assert_eq!(book.has_unsaved(), expected != theirs, "{what}");
@@ -148,14 +148,14 @@ fn failures_of_an_account_are_counted_for_a_day() {
 #[test]
 fn the_book_is_bounded_and_what_nothing_asks_for_is_pruned() {
     let mut book = Book::default();
-    for n in 0..=ENTRIES_MAX {
+    for n in 0..=1_000 {
         book.set(fingerprint(n), Some(entry(REFUSED, i64::try_from(n).expect("small"))));
     }
-    book.prune(at(0));
-    assert_eq!(book.len(), ENTRIES_MAX);
-    assert!(book.get(fingerprint(0)).is_none() && book.get(fingerprint(ENTRIES_MAX)).is_some());
-    let text = book.snapshot().1;
-    assert!(text.len() < 1024 * 1024 * 3 / 4, "{} bytes do not fit into a Secret", text.len());
+    book.shrink(0, 1, 10_000);
+    assert!(book.bytes_of(0, 1) <= 10_000 && book.bytes_of(0, 1) > 9_800, "{}", book.bytes_of(0, 1));
+    assert_eq!(book.bytes_of(0, 1), book.snapshot(0, 1).1.len());
+    assert!(book.get(fingerprint(0)).is_none() && book.get(fingerprint(1_000)).is_some());
+    book.set(fingerprint(7), Some(entry(REFUSED, 7)));
 
     book.note_use(fingerprint(7), at(80 * DAY));
     let version = book.version();
@@ -164,4 +164,98 @@ fn the_book_is_bounded_and_what_nothing_asks_for_is_pruned() {
     book.prune(at(100 * DAY));
     assert_eq!(book.len(), 1);
     assert!(book.get(fingerprint(7)).is_some(), "it is still asked for");
+}
+
+/// Of a namespace; another for each number.
+fn owned(owner: u8, used: i64) -> Entry {
+    Entry { owner: Owner([owner; 4]), ..entry(REFUSED, used) }
+}
+
+/// Fingerprints are digests, so their first bits are anybody's.
+fn digest(n: u32) -> Fingerprint {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &n.to_be_bytes());
+    Fingerprint(hash.as_ref()[..16].try_into().expect("sixteen"))
+}
+
+#[test]
+fn a_hundred_thousand_refusals_of_one_namespace_push_out_none_of_the_others() {
+    let (mut book, most) = (Book::default(), super::super::PART_BYTES_MAX);
+    // Of forty other namespaces, ten each, refused long ago and asked for by nothing since.
+    for n in 0..400 {
+        book.set(digest(n), Some(owned(u8::try_from(n % 40).expect("small"), 0)));
+    }
+    for round in 0..100_u32 {
+        for n in 0..1_000 {
+            book.set(digest(1_000 + round * 1_000 + n), Some(owned(200, 1_000 + i64::from(round))));
+        }
+        (0..PARTS_MAX).for_each(|part| book.shrink(part, PARTS_MAX, most));
+    }
+    assert!((0..400).all(|n| book.get(digest(n)).is_some()), "one of another namespace is lost");
+    for part in 0..PARTS_MAX {
+        let bytes = book.snapshot(part, PARTS_MAX).1.len();
+        assert!(bytes <= most, "{bytes}");
+        // As it is sent: in base64, with the rest of the object.
+        assert!(bytes * 4 / 3 + 1_024 <= 16_000, "{bytes}");
+    }
+    assert!(book.len() > 3_500, "{}", book.len());
+}
+
+#[test]
+fn of_one_namespace_what_is_asked_for_stays_longest() {
+    let mut book = Book::default();
+    (0..100).for_each(|n| book.set(digest(n), Some(owned(1, i64::from(n)))));
+    // It was refused first, and a connection still has these values; that is not written down for weeks.
+    let version = book.version();
+    book.note_use(digest(0), at(1_000));
+    assert_eq!(book.version(), version);
+    book.shrink(0, 1, 2_000);
+    assert!(book.get(digest(0)).is_some() && book.get(digest(1)).is_none() && book.get(digest(99)).is_some());
+}
+
+#[test]
+fn what_is_divided_is_found_in_its_part_and_nowhere_else() {
+    let mut book = Book::default();
+    (0..100).for_each(|n| book.set(digest(n), Some(owned(1, 0))));
+    let mut read = Book::default();
+    for part in 0..4 {
+        read.rebase(part, 4, &book.snapshot(part, 4).1);
+    }
+    assert_eq!(read.len(), 100);
+    assert!((0..100).all(|n| read.get(digest(n)) == book.get(digest(n))));
+    // A copy that stayed behind when there was one part only does not count.
+    let whole = book.snapshot(0, 1).1;
+    book.set(digest(7), None);
+    read.rebase(0, 4, &whole);
+    assert_eq!(read.len(), 100);
+    read.rebase(digest(7).part(4), 4, &book.snapshot(digest(7).part(4), 4).1);
+    assert_eq!((read.len(), read.get(digest(7))), (99, None));
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_counted_and_the_others_count() {
+    let mut book = Book::default();
+    (0..3).for_each(|n| book.set(digest(n), Some(owned(1, 0))));
+    let text = book.snapshot(0, 1).1;
+    let broken = format!("{text}not a line\n{}", text.lines().nth(1).expect("a line").replace(' ', "\u{fffd} "));
+    let mut read = Book::default();
+    assert_eq!(read.rebase(0, 1, &broken), 2);
+    assert_eq!(read.len(), 3);
+    // As an operator wrote it that knew no owners.
+    let old = "AAAAAAAAAAAAAAAAAAAAAA BwcHBwcHBwc credentials - 1 1800000000 1800000000 - AQEBAQ\n";
+    assert_eq!(Book::default().rebase(0, 1, old), 0);
+}
+
+#[test]
+fn a_time_that_has_not_come_counts_from_now() {
+    let mut book = Book::default();
+    let years = 10 * 365 * DAY;
+    book.set(fingerprint(1), Some(Entry { times: 1, used: at(years), ..entry(REFUSED, years) }));
+    let mut read = Book::default();
+    read.rebase(0, 1, &book.snapshot(0, 1).1);
+    read.count_from(at(0));
+    let entry = read.get(fingerprint(1)).expect("kept");
+    assert_eq!((entry.uncertain_until(), entry.times_within_a_day(at(DAY))), (at(DAY), 0));
+    assert!(read.has_unsaved(), "and is stored so");
+    read.prune(at(100 * DAY));
+    assert!(read.is_empty(), "it is not kept for years either");
 }
