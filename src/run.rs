@@ -429,10 +429,10 @@ async fn connections(
         watches.map(|(place, (_, api))| retry::steady(watcher(api, select.clone())).map(move |event| (place, event)).boxed());
     let mut events = stream::select_all(watches);
     let mut complaints = Complaints::default();
-    let mut lacking = lists.unlisted().len();
     readiness.lacks(lists.unlisted());
     while let Some((place, event)) = events.next().await {
         tell(&mut complaints, place, &event, "connections", namespaces.get(place));
+        let is_listed = matches!(event, Ok(Event::InitDone));
         let news = match event {
             Ok(event) => lists.after(place, event),
             Err(error) => {
@@ -442,8 +442,7 @@ async fn connections(
                 lists.without(place)
             }
         };
-        if lists.unlisted().len() != lacking {
-            lacking = lists.unlisted().len();
+        if is_listed {
             readiness.lacks(lists.unlisted());
         }
         let News { changed, gone, unreadable } = news;
