@@ -249,7 +249,11 @@ async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks:
         return std::future::pending().await;
     };
     loop {
-        let term = leadership.acquired().await;
+        let term = tokio::select! {
+            term = leadership.acquired() => term,
+            () = leadership.patience(|patience| context.metrics.stands_by(patience)) => return,
+        };
+        context.metrics.stands_by(None);
         // What is known of this process alone, or was read before, may be otherwise by now.
         context.ledger.distrust();
         context.undelivered.forget_all();
