@@ -120,6 +120,7 @@ async fn stand(
     let mut heard = Heard::Nothing;
     loop {
         log.heard(&heard, rules);
+        office.waits(log.rival.as_ref().map(|record| rules.leave_alone(record)));
         let step = state.next(rules, heard, now());
         let until = state.leads_until();
         let begun = office.hold(until);

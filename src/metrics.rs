@@ -155,6 +155,7 @@ pub struct Metrics {
     stages: Closed<Histogram>,
     waits: Histogram,
     leader: Gauge,
+    lease_wait: Gauge,
     /// How long the last text was, to make room for the next at once.
     length: AtomicUsize,
 }
@@ -175,11 +176,14 @@ impl Metrics {
         let logins = Closed::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
         let stages = Closed::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
         let (rest_reads, waits, leader) = (Counter::default(), Histogram::new(WAIT_BUCKETS), Gauge::default());
+        let lease_wait = Gauge::default();
 
         // The registry ends each help text with a full stop, and adds units and `_total` to names.
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("build", "The operator that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("leader", "1 where this replica checks connections, 0 where it stands by", leader.clone());
+        let help = "For how long the Lease of another is left alone after its last change; 0 where there is none";
+        registry.register_with_unit("lease_wait", help, Unit::Seconds, lease_wait.clone());
         registry.register("checks", "Checks that ended with a verdict, by its reason", checks.clone());
         let help = "How long checks and their stages took, by stage";
         registry.register_with_unit("check_duration", help, Unit::Seconds, stages.clone());
@@ -198,7 +202,12 @@ impl Metrics {
         }));
         // Last, since there are most of it.
         registry.register_collector(Box::new(connections::Connections(connections)));
-        Self { registry, checks, logins, rest_reads, stages, waits, leader, length: AtomicUsize::default() }
+        Self { registry, checks, logins, rest_reads, stages, waits, leader, lease_wait, length: AtomicUsize::default() }
+    }
+
+    /// This replica waits for another, for so long after that one has renewed its Lease.
+    pub fn stands_by(&self, patience: Option<Duration>) {
+        self.lease_wait.set(patience.map_or(0, |patience| i64::try_from(patience.as_secs()).unwrap_or(i64::MAX)));
     }
 
     /// A check has ended with a verdict; how long it took, from its place in the queue on.

@@ -265,7 +265,11 @@ async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks:
         return std::future::pending().await;
     };
     loop {
-        let term = leadership.acquired().await;
+        let term = tokio::select! {
+            term = leadership.acquired() => term,
+            () = leadership.patience(|patience| context.metrics.stands_by(patience)) => return,
+        };
+        context.metrics.stands_by(None);
         // What is known of this process alone, or was read before, may be otherwise by now.
         context.ledger.distrust();
         context.undelivered.forget_all();
@@ -489,10 +493,10 @@ async fn connections(
         watches.map(|(place, (_, api))| retry::steady(watcher(api, select.clone())).map(move |event| (place, event)).boxed());
     let mut events = stream::select_all(watches);
     let mut complaints = Complaints::default();
-    let mut lacking = lists.unlisted().len();
     readiness.lacks(lists.unlisted());
     while let Some((place, event)) = events.next().await {
         tell(&mut complaints, place, &event, "connections", namespaces.get(place));
+        let is_listed = matches!(event, Ok(Event::InitDone));
         let news = match event {
             Ok(event) => lists.after(place, event),
             Err(error) => {
@@ -502,8 +506,7 @@ async fn connections(
                 lists.without(place)
             }
         };
-        if lists.unlisted().len() != lacking {
-            lacking = lists.unlisted().len();
+        if is_listed {
             readiness.lacks(lists.unlisted());
         }
         let News { changed, gone, unreadable } = news;

@@ -150,9 +150,13 @@ pub struct Watchdog {
     clock: Box<dyn Fn() -> Duration + Send + Sync>,
     runtime: Moment,
     /// **Bound.** One a kind and namespace that is watched.
-    watches: Mutex<BTreeMap<(Watched, Option<Box<str>>), Arc<Watch>>>,
+    watches: Mutex<Watches>,
     queue: Mutex<Queue>,
 }
+
+/// What is watched, and in which namespace; in all where it is `None`.
+type Place = (Watched, Option<Box<str>>);
+type Watches = BTreeMap<Place, Arc<Watch>>;
 
 /// A watch of one kind, of all namespaces or of one.
 #[derive(Debug, Default)]
@@ -219,9 +223,8 @@ impl Watchdog {
     /// How long nothing has been heard of each watch that has begun, by kind and namespace.
     pub fn silences(&self, now: Duration) -> Vec<(Watched, Option<Box<str>>, Duration)> {
         let watches = self.watches();
-        let of = |((watched, namespace), watch): (&(Watched, Option<Box<str>>), &Arc<Watch>)| {
-            Some((*watched, namespace.clone(), watch.heard.age(now)?))
-        };
+        let of =
+            |((watched, namespace), watch): (&Place, &Arc<Watch>)| Some((*watched, namespace.clone(), watch.heard.age(now)?));
         watches.iter().filter_map(of).collect()
     }
 
@@ -285,7 +288,7 @@ impl Watchdog {
         (self.clock)()
     }
 
-    fn watches(&self) -> MutexGuard<'_, BTreeMap<(Watched, Option<Box<str>>), Arc<Watch>>> {
+    fn watches(&self) -> MutexGuard<'_, Watches> {
         // Only inserted into, so a poisoned lock holds good data.
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,8 @@
 //!
 //! **Invariant.** The answer turns false by the clock when the time is over that was renewed last. Nothing has to run for that.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,12 +25,17 @@ impl Standing {
 
 /// The election's side: what it says is what everybody sees. Its end is the end of the term.
 #[derive(Debug, Default)]
-pub(super) struct Office(watch::Sender<Standing>);
+pub(super) struct Office(watch::Sender<Standing>, watch::Sender<Option<Duration>>);
 
 impl Office {
     /// A handle for those who ask.
     pub(super) fn leadership(&self) -> Leadership {
-        Leadership(self.0.subscribe())
+        Leadership(self.0.subscribe(), self.1.subscribe())
+    }
+
+    /// Tells for how long the Lease of another is left alone after it has changed; `None` where it is nobody's or one's own.
+    pub(super) fn waits(&self, patience: Option<Duration>) {
+        self.1.send_if_modified(|told| std::mem::replace(told, patience) != patience);
     }
 
     /// Prolongs the term until this instant, or begins one; or ends it. Gives whether one has begun.
@@ -52,9 +59,20 @@ impl Drop for Office {
 
 /// Tells whether this process leads.
 #[derive(Debug, Clone)]
-pub struct Leadership(watch::Receiver<Standing>);
+pub struct Leadership(watch::Receiver<Standing>, watch::Receiver<Option<Duration>>);
 
 impl Leadership {
+    /// Hands on for how long the Lease of another is left alone after it has changed, now and whenever that is otherwise. Never ends.
+    pub async fn patience(&self, tell: impl Fn(Option<Duration>)) {
+        let mut patience = self.1.clone();
+        loop {
+            tell(*patience.borrow_and_update());
+            if patience.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Whether this process leads at this instant.
     pub fn is_leading(&self) -> bool {
         self.0.borrow().leads_until().is_some()
@@ -109,8 +127,6 @@ impl Term {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn after(seconds: u64) -> Option<Instant> {

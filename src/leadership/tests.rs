@@ -391,6 +391,10 @@ async fn a_record_of_68_years_keeps_nobody_from_leading_for_longer_than_ten_leas
     let (leader, term, standby) = leader_and_standby(&server).await;
     server.edit(forever);
     term.lost().await;
+    let told = Mutex::new(Vec::new());
+    let telling = standby.leadership.patience(|patience| told.lock().expect("no panic").push(patience));
+    assert!(tokio::time::timeout(3 * SECOND, telling).await.is_err(), "it goes on telling");
+    assert_eq!(told.lock().expect("no panic").last(), Some(&Some(150 * SECOND)), "as in its metric");
     let idle = time(async {
         tokio::select! {
             _ = leader.leadership.acquired() => {}

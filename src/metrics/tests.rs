@@ -174,6 +174,7 @@ fn every_metric_is_there_from_the_start_at_nothing() {
         "ukgpro_hosts_paused",
         "ukgpro_accounts_limited",
         "ukgpro_leader",
+        "ukgpro_lease_wait_seconds",
         "ukgpro_ledger_entries",
         "ukgpro_logins_total",
         "ukgpro_queue_depth",

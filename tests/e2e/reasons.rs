@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use futures::future::join_all;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use ukgpro_operator::api::{Disposition, Reason, UkgProConnection, Verdict};
@@ -319,13 +320,13 @@ async fn what_the_operator_has_no_right_to_is_told_where_it_is_missed() {
         }
         rule
     });
-    let fewer = fewer.filter(|rule| rule.resources.as_ref().is_none_or(|resources| !resources.is_empty())).collect();
-    world.set_rules(Some(fewer)).await;
+    let fewer: Vec<_> = fewer.filter(|rule| rule.resources.as_ref().is_none_or(|resources| !resources.is_empty())).collect();
+    world.set_rules(Some(fewer.clone())).await;
     let _operator = world.operator();
     bring_about(&world, Which::WithoutARight, &broken).await;
     let name = name(Reason::ReferenceForbidden);
     // What is given back is found by itself, without an edit.
-    world.set_rules(rules).await;
+    world.set_rules(rules.clone()).await;
     world
         .wait_longer("the right to be noticed", async || {
             let found = world.connections().get(&name).await.expect("it is there");
@@ -333,6 +334,20 @@ async fn what_the_operator_has_no_right_to_is_told_where_it_is_missed() {
         })
         .await;
     assert!(!world.operator_log().contains("check not finished"), "it is a condition of the connection, not a line in the log");
+    // One that is Active outlasts a moment without the right.
+    let ready = async || {
+        let status = world.connections().get(&name).await.expect("it is there").status.expect("a status");
+        (find(&status.conditions, "Ready").expect("always there").clone(), status.secret_resource_version)
+    };
+    let before = ready().await;
+    world.set_rules(Some(fewer)).await;
+    let labelled = json!({"metadata": {"labels": {"touched": "yes"}}});
+    let secrets = world.secrets();
+    let labelled = secrets.patch(&name, &PatchParams::default(), &Patch::Merge(&labelled)).await.expect("labelled");
+    world.wait_until("a refused check", async || world.operator_log().contains("no right to get ConfigMap")).await;
+    world.set_rules(rules).await;
+    world.wait_until("the new version to be read", async || ready().await.1 == labelled.metadata.resource_version).await;
+    assert_eq!(ready().await.0.last_transition_time, before.0.last_transition_time, "it was Ready all the time");
     world.assert_nothing_got_out(&[&world.account]).await;
     world.finish_without_operator().await;
 }

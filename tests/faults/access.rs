@@ -108,14 +108,18 @@ pub async fn rights_on_secrets_taken_away(given: Given) -> Recovery {
     };
     world.wait_until("the rights to be gone", async || !may_read().await).await;
     fleet.touch().await;
-    world.wait_until("a refused check", async || world.operator_log().contains("check not finished")).await;
+    // Who asks is told why there is no answer, on the connection itself.
+    for name in [GOOD, WRONG, LACKING] {
+        world.wait_for_reason_of(name, "ReferenceForbidden").await;
+    }
     world.set_rules(rules).await;
     world.wait_until("the rights to be back", may_read).await;
+    // A right that is given is not told of, so it is tried again every minute.
     let recovered = fleet.caught_up(&world).await;
-    fleet.verify(&world, 0).await;
+    fleet.verify_refused(&world).await;
     assert!(operator.stop().success());
     world.finish_without_operator().await;
-    Recovery::within(recovered)
+    Recovery::within(recovered).noting("tried again every minute; told on each connection meanwhile")
 }
 
 /// A namespace goes while its connections are being checked; those of another notice nothing.

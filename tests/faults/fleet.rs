@@ -144,14 +144,20 @@ impl Fleet {
     ///
     /// `repeated` is how often a login of those that may have one was worth repeating besides, as after they were made anew.
     pub async fn verify(&self, world: &World, repeated: u64) {
-        self.verify_verdicts(world, false).await;
+        self.verify_verdicts(world, None).await;
         self.verify_logins(world, repeated).await;
+    }
+
+    /// The same where the operator had no right to the Secrets for a while: that nothing can be said may be said.
+    pub async fn verify_refused(&self, world: &World) {
+        self.verify_verdicts(world, Some("ReferenceForbidden")).await;
+        self.verify_logins(world, 0).await;
     }
 
     /// The same where the operator was killed again and again, and each of its lives found other wrong values: none of them was sent
     /// twice. Gives the logins with wrong values.
     pub async fn verify_killed(&self, world: &World, kills: u64) -> u64 {
-        self.verify_verdicts(world, true).await;
+        self.verify_verdicts(world, Some("LoginUncertain")).await;
         let touched = self.touched.load(Ordering::SeqCst);
         for (name, account) in &self.accounts {
             let (attempts, refused) = world.simulator.logins(account).await;
@@ -165,9 +171,8 @@ impl Fleet {
         world.simulator.logins(&self.accounts[WRONG]).await.0
     }
 
-    /// Whether each state and event that was ever seen is right; that it cannot be told may be said where logins were cut off.
-    async fn verify_verdicts(&self, world: &World, cut_off: bool) {
-        let uncertain = "LoginUncertain";
+    /// Whether each state and event that was ever seen is right; that it cannot be told may be said for this reason, where there is one.
+    async fn verify_verdicts(&self, world: &World, untold: Option<&str>) {
         let right = |name: &str| -> Option<(&str, &[&str])> {
             Some(match name {
                 GOOD => ("Active", &["AllPermissionsGranted"]),
@@ -179,7 +184,8 @@ impl Fleet {
         for (name, seen) in self.witness.states() {
             let Some((state, _)) = right(&name) else { continue };
             let is_right = |seen: &&String| {
-                *seen == "Unknown/Probing" || seen.starts_with(state) || (cut_off && seen.ends_with(uncertain))
+                let is_untold = untold.is_some_and(|untold| seen.ends_with(untold));
+                *seen == "Unknown/Probing" || seen.starts_with(state) || is_untold
             };
             let wrong: Vec<_> = seen.iter().filter(|seen| !is_right(seen)).collect();
             assert!(wrong.is_empty(), "wrong verdicts of {name}: {wrong:?}; the operator said\n{}", world.operator_log());
@@ -189,7 +195,7 @@ impl Fleet {
             let name = event.regarding.and_then(|about| about.name).unwrap_or_default();
             let Some((_, reasons)) = right(&name) else { continue };
             let reason = event.reason.unwrap_or_default();
-            let is_right = reasons.contains(&reason.as_str()) || (cut_off && reason == uncertain);
+            let is_right = reasons.contains(&reason.as_str()) || untold == Some(reason.as_str());
             assert!(is_right, "a wrong event of {name}: {reason}");
         }
         world.assert_nothing_got_out(&self.accounts.values().collect::<Vec<_>>()).await;

@@ -320,6 +320,18 @@ fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
 }
 
 #[test]
+fn what_may_not_be_read_makes_unknown_and_is_looked_at_again_within_a_minute_or_so() {
+    for before in [None, Some(Reason::AllPermissionsGranted), Some(Reason::CredentialsRejected)] {
+        let decided = decide(&connection_with(before), &observation_of(Reason::ReferenceForbidden), at(60));
+        assert_eq!(status_of(&decided.status, "Ready"), "Unknown", "{before:?}");
+        assert!(decided.requeue <= SOON + SOON / 10, "{before:?}: {:?}", decided.requeue);
+        assert!(is_settled(&UkgProConnection { status: Some(decided.status), ..connection_with(before) }));
+    }
+    assert!(is_active(&connection_with(Some(Reason::AllPermissionsGranted))));
+    assert!(!is_active(&connection_with(None)) && !is_active(&connection_with(Some(Reason::PermissionsMissing))));
+}
+
+#[test]
 fn a_workload_can_bind_while_the_secret_that_is_named_holds_a_login() {
     let bound = |connection: &UkgProConnection, observation| {
         let status = decide(connection, &observation, at(60)).status;

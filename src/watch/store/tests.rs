@@ -237,6 +237,8 @@ fn a_namespace_that_may_not_be_listed_does_not_hold_up_the_others() {
     assert_eq!(lists.after(0, Event::InitDone), News::default());
     assert_eq!(changed(lists.without(1)), ["a"]);
     assert_eq!(lists.without(1), News::default(), "once");
+    assert!(lists.are_of_use());
+    assert_eq!(lists.unlisted().len(), 1, "it is not listed for that");
     // It may come to be listed after all.
     lists.after(1, Event::Init);
     lists.after(1, Event::InitApply(in_namespace("gone", "b").into()));
@@ -266,4 +268,18 @@ fn a_connection_is_left_to_the_operator_of_its_class() {
 fn versions_are_compared_as_numbers() {
     assert!(is_at("10", "9") && is_at("9", "9") && !is_at("9", "10"));
     assert!(is_at("x", "x") && !is_at("x", "y"));
+}
+
+#[test]
+fn where_all_lists_are_refused_there_is_nothing_to_look_after() {
+    let namespaces = ["a", "b"].map(str::to_owned);
+    let mut lists = Lists::new(Arc::default(), Arc::default(), &namespaces, None);
+    lists.without(0);
+    lists.without(1);
+    assert!(lists.are_whole() && !lists.are_of_use());
+    assert_eq!(lists.unlisted(), namespaces);
+    lists.after(1, Event::Init);
+    lists.after(1, Event::InitDone);
+    assert!(lists.are_of_use());
+    assert_eq!(lists.unlisted(), ["a"]);
 }
