@@ -40,6 +40,7 @@
 //! | [`metrics`] | what Prometheus scrapes |
 //! | [`queue`] | which connections are checked next |
 //! | [`run`] | the tasks of a running operator |
+//! | [`sieve`] | what is left out of the API server's answers while they are read |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
 //! | [`wait`] | waiting for a connection, for what must not begin before it works |
@@ -76,6 +77,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod queue;
 pub mod run;
+pub mod sieve;
 pub mod telemetry;
 pub mod ukg;
 pub mod wait;
