@@ -42,6 +42,7 @@
 //! | [`queue`] | which connections are checked next |
 //! | [`run`] | the tasks of a running operator |
 //! | [`staleness`] | which connections were not checked in time |
+//! | [`sieve`] | what is left out of the API server's answers while they are read |
 //! | [`telemetry`] | logs |
 //! | [`ukg`] | the UKG Pro client, which knows no Kubernetes |
 //! | [`wait`] | waiting for a connection, for what must not begin before it works |
@@ -80,6 +81,7 @@ pub mod metrics;
 pub mod queue;
 pub mod run;
 pub mod staleness;
+pub mod sieve;
 pub mod telemetry;
 pub mod ukg;
 pub mod wait;

@@ -24,6 +24,7 @@ use ukgpro_operator::hosts::Pace;
 use ukgpro_operator::leadership::{self, Candidate, Timing};
 use ukgpro_operator::ledger::Limits;
 use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
+use ukgpro_operator::sieve::Sift;
 use ukgpro_operator::telemetry::{self, LogFormat};
 use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
@@ -428,7 +429,9 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     // In each time in which that many may come, so many; the leader election has a client of its own, which does not wait behind.
     let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;
     let rate = RateLimitLayer::new(args.kube_api_burst.into(), window);
-    let client = client.with_layer(&Deadlines::default()).with_layer(&Listen::new(watchdog.clone())).with_layer(&rate).build();
+    let client = client.with_layer(&Deadlines::default()).with_layer(&Listen::new(watchdog.clone())).with_layer(&rate);
+    // Outside of what listens: an answer of which nothing is kept has come all the same.
+    let client = client.with_layer(&Sift).build();
     let (health, health_address) = listen("--health-address", args.health_address)?;
     let (metrics, metrics_address) = listen("--metrics-address", args.metrics_address)?;
     let version = env!("CARGO_PKG_VERSION");

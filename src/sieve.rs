@@ -1,0 +1,454 @@
+//! What is left out of the API server's answers while they are read. A layer of the Kubernetes client, and a body for single requests.
+//!
+//! kube collects the whole of an answer before anything is decoded, so what a type does not keep is held all the same: a page of a list
+//! with the annotations of all its objects, a Secret of 1 MiB for the sake of one password. Here JSON is read byte by byte, and what no
+//! step needs goes no further than the frame it came in.
+//!
+//! **Contract.** What is kept is kept as it was written. An answer that is no JSON comes to nothing that could be decoded.
+//!
+//! **Bound.** Of an object's metadata: the keys of [`METADATA`], and the one annotation as far as [`ANNOTATION_MAX`]. Of a Secret or
+//! ConfigMap: the values that are wanted, each as far as its bound. A frame of the network, and a text that is being read.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use hyper::body::{Body, Bytes, Frame};
+use tower_layer::Layer;
+use tower_service::Service;
+use zeroize::Zeroizing;
+
+use crate::api::REQUESTED_AT;
+
+/// What is kept of the metadata of an object or a list. All else may be as long as its author likes.
+const METADATA: [&str; 8] =
+    ["name", "namespace", "uid", "resourceVersion", "generation", "annotations", "continue", "remainingItemCount"];
+/// Of the annotation in bytes of JSON; a request is its first 64 characters, each at most 12 of them.
+const ANNOTATION_MAX: usize = 1 << 10;
+/// Longer than any key that is kept.
+const KEY_MAX: usize = 512;
+/// Deeper than any object of ours by far; what is deeper is left out.
+const DEPTH_MAX: usize = 32;
+
+/// What is kept of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Whole objects, of their metadata what is needed.
+    Objects,
+    /// Of a Secret or ConfigMap: its version, and the values under these keys as far as so many bytes of JSON. `null` stands for one
+    /// that is longer.
+    Values(Vec<(String, usize)>),
+}
+
+/// Where in an answer a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// An object, or a list of them.
+    Object,
+    Metadata,
+    Annotations,
+    Data,
+    /// Nothing in it is left out.
+    Plain,
+}
+
+/// What is done with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept(Place),
+    /// A text, cut when it is longer.
+    Cut(usize),
+    /// A text; `null` when it is longer, or no text.
+    Bounded(usize),
+    Dropped,
+}
+
+impl Keep {
+    fn fate(&self, place: Place, key: &str) -> Fate {
+        match (place, key) {
+            (Place::Object, "metadata") => Fate::Kept(Place::Metadata),
+            (Place::Object, "items" | "object") => Fate::Kept(Place::Object),
+            (Place::Object, _) if *self == Self::Objects => Fate::Kept(Place::Plain),
+            (Place::Object, "data" | "binaryData") => Fate::Kept(Place::Data),
+            (Place::Metadata, "annotations") if *self == Self::Objects => Fate::Kept(Place::Annotations),
+            (Place::Metadata, "annotations") => Fate::Dropped,
+            (Place::Metadata, key) if METADATA.contains(&key) => Fate::Kept(Place::Plain),
+            (Place::Annotations, REQUESTED_AT) => Fate::Cut(ANNOTATION_MAX),
+            (Place::Data, key) => match self {
+                Self::Values(wanted) => wanted.iter().find(|(name, _)| name == key).map_or(Fate::Dropped, |(_, max)| Fate::Bounded(*max)),
+                Self::Objects => Fate::Dropped,
+            },
+            (Place::Plain, _) => Fate::Kept(Place::Plain),
+            (Place::Object | Place::Metadata | Place::Annotations, _) => Fate::Dropped,
+        }
+    }
+}
+
+/// An object or array that is kept.
+struct Container {
+    is_object: bool,
+    place: Place,
+    /// Whether something was written in it.
+    begun: bool,
+}
+
+enum State {
+    /// Before a value; at its end or after a comma it is the end of an array too.
+    Value(Fate),
+    /// Before a key, or the end of an object.
+    BeforeKey,
+    /// In a key, whose text is in `text`.
+    Key { escaped: bool },
+    Colon(Fate),
+    /// In a text that is kept as it comes.
+    Text { escaped: bool },
+    /// In a text of bounded length; `Some` where it is to be cut: the last place where that can be done.
+    Held { max: usize, cut: Option<usize>, escaped: bool },
+    /// In a number, `true`, `false` or `null`.
+    Word { kept: bool },
+    /// In what is left out: how deep, and whether in a text.
+    Skipped { depth: usize, in_text: bool, escaped: bool },
+    /// After a value.
+    After,
+    /// It is no JSON.
+    Broken,
+}
+
+/// Reads JSON and writes what is kept of it.
+pub struct Sieve {
+    keep: Keep,
+    state: State,
+    containers: Vec<Container>,
+    /// What is read and not yet judged.
+    text: Zeroizing<Vec<u8>>,
+}
+
+impl Sieve {
+    /// One that keeps this.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, state: State::Value(Fate::Kept(Place::Object)), containers: Vec::new(), text: Zeroizing::default() }
+    }
+
+    /// What is kept of the next bytes.
+    pub fn sift(&mut self, bytes: &[u8]) -> Vec<u8> {
+        // Never more than what comes in, besides what was held back.
+        let mut kept = Vec::new();
+        let mut rest = bytes;
+        while let Some((&byte, after)) = rest.split_first() {
+            // The long ways, a stretch at a time.
+            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\');
+            match &self.state {
+                State::Text { escaped: false } if plain(&byte) => {
+                    let length = rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
+                    kept.extend_from_slice(&rest[..length]);
+                    rest = &rest[length..];
+                    continue;
+                }
+                State::Skipped { in_text: true, escaped: false, .. } if plain(&byte) => {
+                    let length = rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
+                    rest = &rest[length..];
+                    continue;
+                }
+                State::Broken => break,
+                _ => {}
+            }
+            // A word ends with what comes after it, which is looked at again.
+            if self.take(byte, &mut kept) {
+                rest = after;
+            }
+        }
+        kept
+    }
+
+    /// Takes one byte; `false` where it is to be taken again.
+    fn take(&mut self, byte: u8, kept: &mut Vec<u8>) -> bool {
+        let is_blank = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        match &mut self.state {
+            State::Value(fate) => {
+                let fate = *fate;
+                if is_blank {
+                    // Between the events of a watch.
+                    if self.containers.is_empty() {
+                        kept.push(byte);
+                    }
+                } else if byte == b']' {
+                    self.close(false, byte, kept);
+                } else {
+                    self.begin(byte, fate, kept);
+                }
+            }
+            State::BeforeKey => match byte {
+                b'"' => {
+                    self.text.clear();
+                    self.state = State::Key { escaped: false };
+                }
+                b'}' => self.close(true, byte, kept),
+                b',' => {}
+                _ if is_blank => {}
+                _ => self.state = State::Broken,
+            },
+            State::Key { escaped } => {
+                if byte == b'"' && !*escaped {
+                    let place = self.containers.last().map_or(Place::Plain, |container| container.place);
+                    let fate = match std::str::from_utf8(&self.text) {
+                        Ok(key) if key.len() <= KEY_MAX => self.keep.fate(place, key),
+                        _ => Fate::Dropped,
+                    };
+                    self.state = State::Colon(fate);
+                } else {
+                    *escaped = byte == b'\\' && !*escaped;
+                    if self.text.len() <= KEY_MAX {
+                        self.text.push(byte);
+                    }
+                }
+            }
+            State::Colon(fate) => {
+                let fate = *fate;
+                if byte == b':' {
+                    if fate != Fate::Dropped {
+                        self.separate(kept);
+                        kept.push(b'"');
+                        kept.extend_from_slice(&self.text);
+                        kept.extend_from_slice(b"\":");
+                    }
+                    self.text.clear();
+                    self.state = State::Value(fate);
+                } else if !is_blank {
+                    self.state = State::Broken;
+                }
+            }
+            State::Text { escaped } => {
+                kept.push(byte);
+                if byte == b'"' && !*escaped {
+                    self.state = State::After;
+                } else {
+                    *escaped = byte == b'\\' && !*escaped;
+                }
+            }
+            State::Held { max, cut, escaped } => {
+                if byte == b'"' && !*escaped {
+                    kept.push(b'"');
+                    kept.extend_from_slice(&self.text);
+                    kept.push(b'"');
+                    self.text.clear();
+                    self.state = State::After;
+                } else if self.text.len() == *max {
+                    match *cut {
+                        Some(end) => {
+                            kept.push(b'"');
+                            kept.extend_from_slice(&self.text[..end]);
+                            kept.push(b'"');
+                        }
+                        None => kept.extend_from_slice(b"null"),
+                    }
+                    let escaped = byte == b'\\' && !*escaped;
+                    self.text.clear();
+                    self.state = State::Skipped { depth: 0, in_text: true, escaped };
+                } else {
+                    // Before a character, but not amid escapes, which may come in pairs.
+                    if let Some(end) = cut
+                        && !*escaped
+                        && byte != b'\\'
+                        && byte & 0xc0 != 0x80
+                    {
+                        *end = self.text.len();
+                    }
+                    *escaped = byte == b'\\' && !*escaped;
+                    self.text.push(byte);
+                }
+            }
+            State::Word { kept: is_kept } => {
+                if is_blank || matches!(byte, b',' | b'}' | b']') {
+                    self.state = State::After;
+                    return false;
+                }
+                if *is_kept {
+                    kept.push(byte);
+                }
+            }
+            State::Skipped { depth, in_text, escaped } => {
+                if *in_text {
+                    if byte == b'"' && !*escaped {
+                        *in_text = false;
+                    } else {
+                        *escaped = byte == b'\\' && !*escaped;
+                        return true;
+                    }
+                } else {
+                    match byte {
+                        b'"' => *in_text = true,
+                        b'{' | b'[' => *depth += 1,
+                        b'}' | b']' => *depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+                if *depth == 0 && !*in_text {
+                    self.state = State::After;
+                }
+            }
+            State::After => match (byte, self.containers.last()) {
+                (b',', Some(container)) => {
+                    self.state = if container.is_object { State::BeforeKey } else { State::Value(Fate::Kept(container.place)) };
+                }
+                (b'}', Some(_)) => self.close(true, byte, kept),
+                (b']', Some(_)) => self.close(false, byte, kept),
+                (_, None) => {
+                    self.state = State::Value(Fate::Kept(Place::Object));
+                    return false;
+                }
+                _ if is_blank => {}
+                _ => self.state = State::Broken,
+            },
+            State::Broken => {}
+        }
+        true
+    }
+
+    /// A value begins with this byte.
+    fn begin(&mut self, byte: u8, fate: Fate, kept: &mut Vec<u8>) {
+        let in_array = self.containers.last().is_some_and(|container| !container.is_object);
+        if in_array {
+            self.separate(kept);
+        }
+        let is_container = matches!(byte, b'{' | b'[');
+        self.state = match fate {
+            Fate::Kept(place) if is_container && self.containers.len() < DEPTH_MAX => {
+                kept.push(byte);
+                let is_object = byte == b'{';
+                self.containers.push(Container { is_object, place, begun: false });
+                if is_object { State::BeforeKey } else { State::Value(Fate::Kept(place)) }
+            }
+            Fate::Kept(_) if byte == b'"' => {
+                kept.push(byte);
+                State::Text { escaped: false }
+            }
+            Fate::Kept(_) if !is_container => {
+                kept.push(byte);
+                State::Word { kept: true }
+            }
+            Fate::Cut(max) if byte == b'"' => State::Held { max, cut: Some(0), escaped: false },
+            Fate::Bounded(max) if byte == b'"' => State::Held { max, cut: None, escaped: false },
+            Fate::Kept(_) | Fate::Cut(_) | Fate::Bounded(_) | Fate::Dropped => {
+                if fate != Fate::Dropped {
+                    kept.extend_from_slice(b"null");
+                }
+                match byte {
+                    b'"' => State::Skipped { depth: 0, in_text: true, escaped: false },
+                    b'{' | b'[' => State::Skipped { depth: 1, in_text: false, escaped: false },
+                    _ => State::Word { kept: false },
+                }
+            }
+        };
+    }
+
+    /// A comma, but before the first of a container.
+    fn separate(&mut self, kept: &mut Vec<u8>) {
+        if let Some(container) = self.containers.last_mut()
+            && std::mem::replace(&mut container.begun, true)
+        {
+            kept.push(b',');
+        }
+    }
+
+    fn close(&mut self, is_object: bool, byte: u8, kept: &mut Vec<u8>) {
+        self.state = match self.containers.pop() {
+            Some(container) if container.is_object == is_object => {
+                kept.push(byte);
+                State::After
+            }
+            _ => State::Broken,
+        };
+    }
+}
+
+/// An answer of which only some is kept.
+pub struct Sifted<B> {
+    body: B,
+    /// `None` where all is.
+    sieve: Option<Sieve>,
+}
+
+impl<B> Sifted<B> {
+    /// Of this answer, what is to be kept.
+    pub fn new(body: B, keep: Keep) -> Self {
+        Self { body, sieve: Some(Sieve::new(keep)) }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Sifted<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = &mut *self;
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)).transpose()? else {
+                return Poll::Ready(None);
+            };
+            let Some(sieve) = &mut this.sieve else { return Poll::Ready(Some(Ok(frame))) };
+            match frame.into_data() {
+                // It may hold a credential.
+                Ok(data) => match sieve.sift(&data) {
+                    kept if kept.is_empty() => {}
+                    kept => return Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Zeroizing::new(kept)))))),
+                },
+                Err(other) => return Poll::Ready(Some(Ok(other))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+/// The layer, for [`kube::client::ClientBuilder::with_layer`]: connections, in whichever answer, and lists of Secrets without what
+/// nobody reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sift;
+
+/// A client whose answers are sifted.
+#[derive(Debug, Clone)]
+pub struct Sifting<S>(S);
+
+impl<S> Layer<S> for Sift {
+    type Service = Sifting<S>;
+
+    fn layer(&self, inner: S) -> Sifting<S> {
+        Sifting(inner)
+    }
+}
+
+/// Whether what answers a request on this path may be sifted.
+fn is_sifted(path: &str) -> bool {
+    path.ends_with("/secrets") || path.split('/').any(|part| part == "ukgproconnections")
+}
+
+impl<S, A, B> Service<Request<A>> for Sifting<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Response = Response<Sifted<B>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let is_sifted = is_sifted(request.uri().path());
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            let sieve = (is_sifted && answer.status().is_success()).then(|| Sieve::new(Keep::Objects));
+            Ok(answer.map(|body| Sifted { body, sieve }))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
