@@ -20,7 +20,7 @@ use crate::api::{UkgProConnection, Verdict};
 use crate::clock::Clock;
 use crate::conditions::{self, READY};
 use crate::controller::decide::{self, Observation, Observed};
-use crate::controller::resolve::{self, Referents};
+use crate::controller::resolve::{self, Referents, Transports};
 use crate::controller::{self, Policy};
 use crate::ledger::Ledger;
 use crate::run::StartError;
@@ -75,10 +75,10 @@ pub async fn check(
     recorder: Option<Arc<Recorder>>,
 ) -> Result<Checked, StartError> {
     let Gathered { mut connection, referents, .. } = gathered;
-    let transport = Transport::new(policy.trust(proxy))?;
+    let transports = Transports::new(Transport::new(policy.trust(proxy))?);
     let (ledger, clock) = (Ledger::in_memory()?, Clock::system());
     let requirements = resolve::requirements(&connection.spec, catalogue);
-    let target = |requirements| resolve::resolve(&connection, requirements, referents, policy, &transport);
+    let target = |requirements| resolve::resolve(&connection, requirements, referents, policy, &transports);
     let observation = if connection.spec.suspend {
         Observation::Suspended
     } else {

@@ -28,7 +28,7 @@ use crate::ukg::catalogue::{Api, Catalogue, Requirement};
 use crate::ukg::endpoint::{AllowedDomain, SubdomainForm};
 use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
-use crate::ukg::transport::{ProxySettings, Transport, Trust};
+use crate::ukg::transport::{ProxySettings, Trust};
 use crate::watch::{ConnectionRef, Connections, SecretIndex};
 use crate::watchdog::deadlines::Late;
 
@@ -46,7 +46,7 @@ use gate::{Gate, Hold};
 use lint::Lint;
 use probe::{Basic, Probed};
 use publish::{Published, Undelivered};
-use resolve::{Resolved, Target, Unresolved};
+use resolve::{Resolved, Target, Transports, Unresolved};
 
 /// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
 pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
@@ -59,8 +59,8 @@ pub struct Context {
     pub policy: Policy,
     /// The permissions that can be required.
     pub catalogue: Catalogue,
-    /// The HTTPS client of all connections without a CA of their own.
-    pub transport: Transport,
+    /// The HTTPS clients.
+    pub transports: Transports,
     /// Which credentials must not be sent.
     pub ledger: Arc<Ledger>,
     /// What the connections of one host have in common.
@@ -257,7 +257,7 @@ async fn look(
     let referents = resolve::fetch(connection, context).await?;
     resolving.stop();
     let target = referents.and_then(|referents| {
-        resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transport)
+        resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transports)
     });
     let mut asked = None;
     let mut account = None;
@@ -336,7 +336,7 @@ async fn rehearse(
 ) -> Result<Option<Observation>, Error> {
     let referents = resolve::fetch(promoted, context).await?;
     let target = referents
-        .and_then(|referents| resolve::resolve(promoted, requirements, referents, &context.policy, &context.transport));
+        .and_then(|referents| resolve::resolve(promoted, requirements, referents, &context.policy, &context.transports));
     let target = match target {
         Ok(target) => target,
         Err(unresolved) => return Ok(Some(Observation::Unresolved(unresolved))),

@@ -21,6 +21,7 @@ use crate::agenda::Agenda;
 use crate::api::Stall;
 use crate::clock::Clock;
 use crate::controller::publish::{Published, Undelivered};
+use crate::controller::resolve::Transports;
 use crate::controller::{self, Context, Error, Next, Policy, decide};
 use crate::health::Readiness;
 use crate::hosts::{Hosts, Pace};
@@ -103,7 +104,7 @@ pub enum StartError {
 /// After failures to read or write Kubernetes: the first wait, and the longest.
 const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Objects of a page of a list: what is read at once is held at once, and one is some ten kB until it is kept.
-const PAGE: u32 = 200;
+pub const PAGE: u32 = 200;
 
 /// An operator that can be run.
 pub struct Operator {
@@ -155,7 +156,7 @@ impl Operator {
             }),
         };
         let context = Arc::new(Context {
-            transport: Transport::new(trust)?,
+            transports: Transports::new(Transport::new(trust)?),
             ledger,
             hosts,
             agenda: Agenda::default(),

@@ -76,7 +76,9 @@ impl Keep {
             (Place::Metadata, key) if METADATA.contains(&key) => Fate::Kept(Place::Plain),
             (Place::Annotations, REQUESTED_AT) => Fate::Cut(ANNOTATION_MAX),
             (Place::Data, key) => match self {
-                Self::Values(wanted) => wanted.iter().find(|(name, _)| name == key).map_or(Fate::Dropped, |(_, max)| Fate::Bounded(*max)),
+                Self::Values(wanted) => {
+                    wanted.iter().find(|(name, _)| name == key).map_or(Fate::Dropped, |(_, max)| Fate::Bounded(*max))
+                }
                 Self::Objects => Fate::Dropped,
             },
             (Place::Plain, _) => Fate::Kept(Place::Plain),
@@ -99,16 +101,30 @@ enum State {
     /// Before a key, or the end of an object.
     BeforeKey,
     /// In a key, whose text is in `text`.
-    Key { escaped: bool },
+    Key {
+        escaped: bool,
+    },
     Colon(Fate),
     /// In a text that is kept as it comes.
-    Text { escaped: bool },
+    Text {
+        escaped: bool,
+    },
     /// In a text of bounded length; `Some` where it is to be cut: the last place where that can be done.
-    Held { max: usize, cut: Option<usize>, escaped: bool },
+    Held {
+        max: usize,
+        cut: Option<usize>,
+        escaped: bool,
+    },
     /// In a number, `true`, `false` or `null`.
-    Word { kept: bool },
+    Word {
+        kept: bool,
+    },
     /// In what is left out: how deep, and whether in a text.
-    Skipped { depth: usize, in_text: bool, escaped: bool },
+    Skipped {
+        depth: usize,
+        in_text: bool,
+        escaped: bool,
+    },
     /// After a value.
     After,
     /// It is no JSON.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use ukgpro_operator::clock::Clock;
 use ukgpro_operator::controller::decide::Observation;
-use ukgpro_operator::controller::resolve::{Referents, resolve};
+use ukgpro_operator::controller::resolve::{Found, Referents, Transports, VALUE_MAX, resolve};
 use ukgpro_operator::controller::{self, Policy};
 use ukgpro_operator::ledger::Ledger;
 use ukgpro_operator::ukg::catalogue::Requirement;
@@ -88,14 +88,15 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
     let Value::Object(data) = fleet::data(0) else { unreachable!("it is an object") };
     let data = data.into_iter().map(|(key, value)| (key, k8s_openapi::ByteString(value.as_str().expect("text").into())));
     let secret = k8s_openapi::api::core::v1::Secret { data: Some(data.collect()), ..Default::default() };
-    let referents = Referents { secret: Some(secret), bundle: None };
+    let referents = Referents { secret: Some(Found::of(secret, VALUE_MAX)), bundle: None };
     let policy = Policy {
         allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
         secret_subdomains: Vec::new(),
         allow_private_addresses: false,
         heartbeat: None,
     };
-    let Ok(target) = resolve(&connection, requirements.to_vec(), referents, &policy, &transport) else {
+    let Ok(target) = resolve(&connection, requirements.to_vec(), referents, &policy, &Transports::new(transport.clone()))
+    else {
         panic!("it resolves");
     };
     let (ledger, clock) = (Ledger::in_memory().expect("a ledger"), Clock::system());

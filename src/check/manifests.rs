@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{Gathered, admission};
 use crate::api::{CaKind, CaReference, SecretKeys, UkgProConnection};
-use crate::controller::resolve::{CaFlaw, Referents};
+use crate::controller::resolve::{CaFlaw, Found, Referents, VALUE_MAX};
 use crate::wording;
 
 /// A Secret has at most 1 MiB; with others beside it, and in base64, this is ample.
@@ -288,7 +288,7 @@ pub fn gather(sources: &[Source], name: Option<&str>) -> Result<Gathered, BadInp
     // Moved, not copied; resolve takes them over in turn.
     let data = content.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value)))).collect();
     let metadata = ObjectMeta { name: Some(wanted), namespace: namespace.map(str::to_owned), ..ObjectMeta::default() };
-    let secret = Some(Secret { metadata, data: Some(data), ..Secret::default() });
+    let secret = Some(Found::of(Secret { metadata, data: Some(data), ..Secret::default() }, VALUE_MAX));
     Ok(Gathered { connection, referents: Referents { secret, bundle }, notes })
 }
 

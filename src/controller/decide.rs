@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::gate::{self, Hold, is_of, is_refusal, mark};
 use super::lint::{self, Finding};
 use super::probe::{self, Probed};
-use super::resolve::{CaFlaw, Resolved, Unresolved};
+use super::resolve::{CaFlaw, Resolved, Unresolved, VALUE_MAX};
 use crate::api::{
     Access, ApiKind, Binding, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, Stall, UkgProConnection,
     UkgProConnectionStatus, Verdict, Worked,
@@ -424,6 +424,9 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         Unresolved::Forbidden(what) => (Reason::ReferenceForbidden, what.clone()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::KeyShared(key) => (Reason::SecretValueMalformed, wording::key_shared(key)),
+        Unresolved::SecretValueTooLong(key) => {
+            (Reason::SecretValueMalformed, format!("{key} has more than {VALUE_MAX} bytes, which no value of UKG Pro has"))
+        }
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
         Unresolved::EndpointInvalid(found, place, suggestion) => {
             (Reason::EndpointInvalid, format!("{} ({place}) {}", found.part, found.advice(suggestion.as_ref())))
@@ -438,6 +441,7 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
                 CaFlaw::ObjectNotFound => "there is no such object",
                 CaFlaw::KeyMissing => "the object lacks the key",
                 CaFlaw::NotPem => "the key holds no certificate in PEM",
+                CaFlaw::TooLarge => "the key holds more than 128 KiB; leave out what the platform trusts already",
             }
             .to_owned(),
         ),
@@ -602,6 +606,7 @@ fn binding(connection: &UkgProConnection, previous: &UkgProConnectionStatus, obs
             Unresolved::SecretNotFound
             | Unresolved::SecretKeysMissing(_)
             | Unresolved::SecretValueNotText(_)
+            | Unresolved::SecretValueTooLong(_)
             | Unresolved::KeyShared(_),
         ) => false,
         // Something else is wrong, and the Secret was not looked at or not to the end.

@@ -3,19 +3,17 @@
 //!
 //! Secret values are read fresh for each check, never cached, and moved into the one type that holds them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
-use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::decide::is_active;
 use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
-use crate::api::{self, ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
+use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
 use crate::ledger::turn::Authority;
 use crate::ukg::capture::Recorder;
 use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
@@ -24,6 +22,19 @@ use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Su
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{self, Transport};
 use crate::watch::ConnectionRef;
+
+mod read;
+
+pub use read::Found;
+
+/// Of a credential, in bytes. Generated passwords have some tens; this is what a header could carry, and nothing that sixty-four checks at
+/// once could not hold.
+pub const VALUE_MAX: usize = 4 << 10;
+/// Of a bundle of certificate authorities, in bytes: some sixty certificates. A platform's whole bundle has twice that, and is trusted
+/// already.
+pub const BUNDLE_MAX: usize = 128 << 10;
+/// Clients that are kept for bundles that were used last; each holds the parsed authorities and a pool.
+pub const TRANSPORTS_KEPT: usize = 16;
 
 /// Twice what a spec may name one by one; each is a request of a check.
 const REQUIREMENTS_MAX: usize = 128;
@@ -81,6 +92,8 @@ pub enum Unresolved {
     SecretKeysMissing(Vec<String>),
     /// A key whose value is no text.
     SecretValueNotText(String),
+    /// A key whose value has more than [`VALUE_MAX`] bytes.
+    SecretValueTooLong(String),
     /// A key that two values have, or that the host's name has of a credential.
     KeyShared(String),
     /// A part of the host that is written wrongly, where (`spec.domain`, or a key of the Secret), and what was meant, as far as the
@@ -103,6 +116,8 @@ pub enum CaFlaw {
     KeyMissing,
     /// No certificate in PEM is in it, or one that cannot be read.
     NotPem,
+    /// It has more than [`BUNDLE_MAX`] bytes.
+    TooLarge,
 }
 
 /// Kubernetes could not be read.
@@ -174,8 +189,8 @@ pub fn requirements(spec: &UkgProConnectionSpec, catalogue: &Catalogue) -> Resul
 
 /// What a connection refers to.
 pub struct Referents {
-    /// The Secret, if it is there.
-    pub secret: Option<Secret>,
+    /// The Secret, if it is there: of it, what is wanted.
+    pub secret: Option<Found>,
     /// The CA bundle in PEM, if the connection names one.
     pub bundle: Option<Result<Zeroizing<Vec<u8>>, CaFlaw>>,
 }
@@ -218,8 +233,11 @@ pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<R
 async fn read(connection: &UkgProConnection, context: &Context) -> Result<Referents, Error> {
     let namespace = connection.namespace().unwrap_or_default();
     let secret_ref = &connection.spec.secret_ref;
-    let secret = get::<Secret>(context, &namespace, &secret_ref.name).await?.map_err(Error::Secret)?;
-    let version = secret.as_ref().and_then(|secret| secret.metadata.resource_version.as_deref());
+    let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = &secret_ref.keys;
+    let keys = [username, password, customer_api_key, user_api_key, domain, subdomain];
+    let wanted = keys.map(|key| (key.as_str(), VALUE_MAX));
+    let secret = values::<Secret>(context, &namespace, &secret_ref.name, &wanted).await?.map_err(Error::Secret)?;
+    let version = secret.as_ref().and_then(|secret| secret.version.as_deref());
     context.secrets.read(connection, &secret_ref.name, version);
     let bundle = match &connection.spec.ca_ref {
         None => None,
@@ -234,11 +252,11 @@ pub fn resolve(
     requirements: Vec<Requirement>,
     referents: Referents,
     policy: &Policy,
-    shared: &Transport,
+    transports: &Transports,
 ) -> Result<Target, Unresolved> {
     let spec = &connection.spec;
     let secret = referents.secret.ok_or(Unresolved::SecretNotFound)?;
-    let secret_version = secret.metadata.resource_version.clone().unwrap_or_default();
+    let secret_version = secret.version.clone().unwrap_or_default();
     let values = Values::of(secret, spec.secret_ref.trim);
     check_keys(&spec.secret_ref.keys)?;
     let endpoint = endpoint(spec, &values, policy)?;
@@ -247,11 +265,15 @@ pub fn resolve(
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
     let credentials = values.credentials(&keys, by_rest_alone)?;
     let (transport, authority) = match referents.bundle {
-        None => (shared.clone(), None),
+        None => (transports.shared.clone(), None),
         Some(pem) => {
             let pem = pem.map_err(Unresolved::CaInvalid)?;
+            if pem.len() > BUNDLE_MAX {
+                return Err(Unresolved::CaInvalid(CaFlaw::TooLarge));
+            }
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem);
-            (trust(&pem, shared).map_err(Unresolved::CaInvalid)?, digest.as_ref().try_into().ok())
+            let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| Unresolved::CaInvalid(CaFlaw::NotPem))?;
+            (transports.trusting(digest, &pem).map_err(Unresolved::CaInvalid)?, Some(digest))
         }
     };
     Ok(Target { endpoint, credentials, transport, authority, requirements, secret_version, keys, recorder: None })
@@ -259,19 +281,19 @@ pub fn resolve(
 
 /// A Secret's values, each wiped when dropped.
 struct Values {
-    by_key: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    by_key: BTreeMap<String, Option<Zeroizing<Vec<u8>>>>,
     trim: Trim,
 }
 
 impl Values {
-    fn of(secret: Secret, trim: Trim) -> Self {
-        let data = secret.data.unwrap_or_default().into_iter();
-        Self { by_key: data.map(|(key, ByteString(bytes))| (key, Zeroizing::new(bytes))).collect(), trim }
+    fn of(secret: Found, trim: Trim) -> Self {
+        Self { by_key: secret.values, trim }
     }
 
     /// The value under this key, if there is one.
     fn get(&self, key: &str) -> Result<Option<Sensitive>, Unresolved> {
-        let Some(bytes) = self.by_key.get(key) else { return Ok(None) };
+        let Some(value) = self.by_key.get(key) else { return Ok(None) };
+        let bytes = value.as_ref().ok_or_else(|| Unresolved::SecretValueTooLong(key.to_owned()))?;
         let mut text = std::str::from_utf8(bytes).map_err(|_| Unresolved::SecretValueNotText(key.to_owned()))?;
         if self.trim == Trim::Newline
             && let Some(line) = text.strip_suffix('\n')
@@ -359,46 +381,72 @@ async fn bundle(
     ca: &CaReference,
 ) -> Result<Result<Zeroizing<Vec<u8>>, CaFlaw>, Error> {
     let namespace = &connection.namespace().unwrap_or_default();
+    let wanted = [(ca.key.as_str(), BUNDLE_MAX)];
     let found = match ca.kind {
-        CaKind::ConfigMap => get::<ConfigMap>(context, namespace, &ca.name).await?.map_err(Error::Ca)?.map(|map| {
-            let text = map.data.and_then(|mut data| data.remove(&ca.key)).map(String::into_bytes);
-            text.or_else(|| map.binary_data.and_then(|mut data| data.remove(&ca.key)).map(|ByteString(bytes)| bytes))
-        }),
+        CaKind::ConfigMap => values::<ConfigMap>(context, namespace, &ca.name, &wanted).await?.map_err(Error::Ca)?,
         CaKind::Secret => {
-            let secret = get::<Secret>(context, namespace, &ca.name).await?.map_err(Error::Ca)?;
-            context.secrets.read(connection, &ca.name, secret.as_ref().and_then(|s| s.metadata.resource_version.as_deref()));
-            secret.map(|secret| secret.data.and_then(|mut data| data.remove(&ca.key)).map(|ByteString(bytes)| bytes))
+            let secret = values::<Secret>(context, namespace, &ca.name, &wanted).await?.map_err(Error::Ca)?;
+            context.secrets.read(connection, &ca.name, secret.as_ref().and_then(|found| found.version.as_deref()));
+            secret
         }
     };
-    Ok(match found {
+    Ok(match found.map(|mut found| found.values.remove(&ca.key)) {
         None => Err(CaFlaw::ObjectNotFound),
         Some(None) => Err(CaFlaw::KeyMissing),
-        Some(Some(pem)) => Ok(Zeroizing::new(pem)),
+        Some(Some(None)) => Err(CaFlaw::TooLarge),
+        Some(Some(Some(pem))) => Ok(pem),
     })
 }
 
-/// A client of its own for a connection with authorities of its own: its pool must not serve others.
-fn trust(pem: &[u8], shared: &Transport) -> Result<Transport, CaFlaw> {
-    let authorities = transport::authorities(pem).map_err(|_| CaFlaw::NotPem)?;
-    if authorities.is_empty() {
-        return Err(CaFlaw::NotPem);
-    }
-    shared.trusting(authorities).map_err(|_| CaFlaw::NotPem)
+async fn values<K>(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    wanted: &[(&str, usize)],
+) -> Result<Result<Option<Found>, kube::Error>, Error>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let reading = read::values::<K>(&context.kubernetes, namespace, name, wanted);
+    tokio::time::timeout(KUBERNETES_DEADLINE, reading).await.map_err(|_| Error::Deadline)
 }
 
-async fn get<K>(context: &Context, namespace: &str, name: &str) -> Result<Result<Option<K>, kube::Error>, Error>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    if !api::is_object_name(name) {
-        // It would change the request's path; nothing can have such a name.
-        return Ok(Ok(None));
+/// The HTTPS clients: one for all that trust the platform's authorities, and one for each bundle of others that was used last, so that a
+/// bundle is parsed once for all the connections that have it. Those with different ones share no pool.
+pub struct Transports {
+    /// For connections without authorities of their own.
+    pub shared: Transport,
+    /// By the digest of their bundle, the one used last in front. **Bound.** [`TRANSPORTS_KEPT`].
+    recent: Mutex<VecDeque<([u8; 32], Transport)>>,
+}
+
+impl Transports {
+    /// No bundle was used yet.
+    pub fn new(shared: Transport) -> Self {
+        Self { shared, recent: Mutex::default() }
     }
-    let api = kube::Api::<K>::namespaced(context.kubernetes.clone(), namespace);
-    tokio::time::timeout(KUBERNETES_DEADLINE, api.get_opt(name)).await.map_err(|_| Error::Deadline)
+
+    fn trusting(&self, digest: [u8; 32], pem: &[u8]) -> Result<Transport, CaFlaw> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut recent = recent();
+            if let Some(at) = recent.iter().position(|(of, _)| *of == digest)
+                && let Some(found) = recent.remove(at)
+            {
+                recent.push_front(found.clone());
+                return Ok(found.1);
+            }
+        }
+        let authorities = transport::authorities(pem).map_err(|_| CaFlaw::NotPem)?;
+        if authorities.is_empty() {
+            return Err(CaFlaw::NotPem);
+        }
+        let transport = self.shared.trusting(authorities).map_err(|_| CaFlaw::NotPem)?;
+        let mut recent = recent();
+        recent.push_front((digest, transport.clone()));
+        recent.truncate(TRANSPORTS_KEPT);
+        Ok(transport)
+    }
 }
 
 #[cfg(test)]
@@ -409,7 +457,7 @@ mod tests {
     use crate::ukg::endpoint::Flaw;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
-        let by_key = pairs.iter().map(|(k, v)| ((*k).to_owned(), Zeroizing::new(v.as_bytes().to_vec()))).collect();
+        let by_key = pairs.iter().map(|(k, v)| ((*k).to_owned(), Some(Zeroizing::new(v.as_bytes().to_vec())))).collect();
         Values { by_key, trim: Trim::None }
     }
 
@@ -479,8 +527,8 @@ mod tests {
             ("", "", ""),
         ] {
             for (trim, expected) in [(Trim::None, none), (Trim::Newline, newline)] {
-                let data = [("password".to_owned(), ByteString(value.as_bytes().to_vec()))].into();
-                let values = Values::of(Secret { data: Some(data), ..Secret::default() }, trim);
+                let password = Some(Zeroizing::new(value.as_bytes().to_vec()));
+                let values = Values::of(Found { version: None, values: [("password".to_owned(), password)].into() }, trim);
                 let found = values.get("password").expect("text").expect("there");
                 assert_eq!(found.expose(), expected, "{value:?} {trim:?}");
             }
@@ -510,11 +558,14 @@ mod tests {
     #[test]
     fn only_what_is_used_need_be_text() {
         let mut found = values(&[("username", "u"), ("password", "p"), ("customerApiKey", "c"), ("userApiKey", "k")]);
-        found.by_key.insert("keystore.jks".to_owned(), Zeroizing::new(vec![0xff]));
+        found.by_key.insert("keystore.jks".to_owned(), Some(Zeroizing::new(vec![0xff])));
         assert!(found.credentials(&SecretKeys::default(), false).is_ok());
-        found.by_key.insert("password".to_owned(), Zeroizing::new(vec![0xff]));
+        found.by_key.insert("password".to_owned(), Some(Zeroizing::new(vec![0xff])));
         let not_text = found.credentials(&SecretKeys::default(), false).err();
         assert_eq!(not_text, Some(Unresolved::SecretValueNotText("password".to_owned())));
+        found.by_key.insert("password".to_owned(), None);
+        let too_long = found.credentials(&SecretKeys::default(), false).err();
+        assert_eq!(too_long, Some(Unresolved::SecretValueTooLong("password".to_owned())));
     }
 
     #[test]

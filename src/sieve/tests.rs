@@ -66,7 +66,8 @@ fn of_a_secret_the_wanted_values_are_kept_and_null_stands_for_a_long_one() {
     let keep = Keep::Values(vec![("password".to_owned(), 8), ("username".to_owned(), 8), ("odd".to_owned(), 8)]);
     let secret = json!({"kind": "Secret", "immutable": true, "metadata": {"resourceVersion": "7", "annotations": {"a": "b"}},
         "data": {"username": "12345678", "password": "123456789\\\"", "keystore": "x".repeat(1 << 20), "odd": {"a": "}"}}});
-    let expected = json!({"metadata": {"resourceVersion": "7"}, "data": {"username": "12345678", "password": null, "odd": null}});
+    let expected =
+        json!({"metadata": {"resourceVersion": "7"}, "data": {"username": "12345678", "password": null, "odd": null}});
     assert_eq!(as_json(&keep, &secret.to_string()), expected);
     assert_eq!(as_json(&keep, r#"{"data":null,"metadata":{}}"#), json!({"data": null, "metadata": {}}));
 }
@@ -76,11 +77,15 @@ fn nothing_is_held_of_what_is_left_out() {
     let mut sieve = Sieve::new(Keep::Values(vec![("password".to_owned(), 4096)]));
     let mut most = 0;
     let text = format!(r#"{{"data":{{"password":"{0}","other":"{0}"}}}}"#, "A".repeat(1 << 20));
-    let kept: usize = text.as_bytes().chunks(1 << 14).map(|piece| {
-        let kept = sieve.sift(piece);
-        most = most.max(sieve.text.capacity() + kept.capacity());
-        kept.len()
-    }).sum();
+    let kept: usize = text
+        .as_bytes()
+        .chunks(1 << 14)
+        .map(|piece| {
+            let kept = sieve.sift(piece);
+            most = most.max(sieve.text.capacity() + kept.capacity());
+            kept.len()
+        })
+        .sum();
     assert!(most <= 2 * 4096 && kept < 100, "{most} bytes held, {kept} kept");
 }
 

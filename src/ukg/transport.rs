@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -41,11 +42,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The calls of one check follow each other, so one connection of those just used is enough.
 const IDLE_PER_HOST: usize = 1;
 /// A page of one, or an error, is a few KiB.
-pub const BODY_MAX: usize = 1 << 20;
+pub const BODY_MAX: usize = 128 << 10;
+/// An answer that is larger than this waits for one of [`LARGE_AT_ONCE`] places, and holds it until it has been read.
+pub const SMALL: usize = 16 << 10;
+/// Large answers at once, of all hosts.
+pub const LARGE_AT_ONCE: usize = 8;
+/// Requests under way at once, of all hosts; each may have a connection, which takes some 60 KiB.
+pub const EXCHANGES_MAX: usize = 256;
 /// Of status line and headers together; real ones have less than 2 KiB. HTTP/1.1 answers are read into a buffer of this size.
 const HEAD_MAX: u32 = 32 << 10;
 /// What an HTTP/2 host may send ahead of our reading: bounds memory per call, and holds any usual answer whole.
-const WINDOW: u32 = 256 << 10;
+const WINDOW: u32 = 64 << 10;
 /// A `Retry-After` beyond this is taken as this: no host may silence a connection for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -61,6 +68,8 @@ pub struct Answer {
     pub head: Head,
     /// The body: wiped on drop, since LoginService's holds a token.
     pub body: Zeroizing<Vec<u8>>,
+    /// A large one's place, until it has been read.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -77,6 +86,7 @@ impl Answer {
             retry_after: None,
             head: Head::default(),
             body: Zeroizing::new(body.to_vec()),
+            _place: None,
         }
     }
 }
@@ -186,6 +196,20 @@ struct Ground {
     platform: RootCertStore,
     resolver: PolicyResolver,
     proxy: ProxySettings,
+    room: Room,
+}
+
+/// What is held of all answers together.
+#[derive(Debug, Clone)]
+struct Room {
+    exchanges: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)), large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+    }
 }
 
 impl Transport {
@@ -195,7 +219,7 @@ impl Transport {
         // Files that cannot be read count as absent: what matters is whether any root is there.
         platform.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let resolver = PolicyResolver { allow_private: trust.allow_private_addresses };
-        Self::on(Arc::new(Ground { platform, resolver, proxy: trust.proxy }), trust.extra_roots)
+        Self::on(Arc::new(Ground { platform, resolver, proxy: trust.proxy, room: Room::default() }), trust.extra_roots)
     }
 
     /// A client with the same proxy and address policy that trusts these authorities beside the platform's, with a pool of its
@@ -243,13 +267,14 @@ impl Transport {
 
     fn request(&self, method: Method, url: String) -> RequestBuilder {
         let request = Request::builder().method(method).uri(url).header(USER_AGENT, AGENT);
-        RequestBuilder { client: self.client.clone(), request, body: Bytes::new() }
+        RequestBuilder { client: self.client.clone(), room: self.ground.room.clone(), request, body: Bytes::new() }
     }
 }
 
 /// A request to be sent.
 pub(super) struct RequestBuilder {
     client: Client<Connector, Full<Bytes>>,
+    room: Room,
     request: http::request::Builder,
     body: Bytes,
 }
@@ -288,12 +313,18 @@ impl RequestBuilder {
 
 /// Sends a request once and reads the whole answer, both before the deadline.
 pub(super) async fn send(request: RequestBuilder, deadline: Instant) -> Result<Answer, Unanswered> {
-    let RequestBuilder { client, request, body } = request;
+    let RequestBuilder { client, room, request, body } = request;
+    // The semaphores are never closed. Who waits for its turn until the deadline has sent nothing.
+    let Ok(turn) = tokio::time::timeout_at(deadline, room.exchanges.acquire_owned()).await else {
+        return Err(Unanswered::ConnectTimeout);
+    };
     // A URL or header that cannot be written was never one of a host.
     let mut request = request.body(Full::new(body)).map_err(|_| Unanswered::HostNotFound)?;
     request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     let connection = capture_connection(&mut request);
-    match tokio::time::timeout_at(deadline, exchange(client.request(request))).await {
+    let answer = tokio::time::timeout_at(deadline, exchange(client.request(request), room.large)).await;
+    drop(turn);
+    match answer {
         Ok(result) => result,
         // Not the connector's state but this request's own: it may have been given a connection that another one made.
         Err(_) if connection.connection_metadata().is_some() => Err(Unanswered::AnswerTimeout),
@@ -303,7 +334,7 @@ pub(super) async fn send(request: RequestBuilder, deadline: Instant) -> Result<A
 
 type Sending = hyper_util::client::legacy::ResponseFuture;
 
-async fn exchange(sending: Sending) -> Result<Answer, Unanswered> {
+async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Unanswered> {
     let response = sending.await.map_err(|error| stage(&error))?;
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     // No compression was offered, so an encoded body is a host that does not speak HTTP as UKG Pro does.
@@ -317,15 +348,19 @@ async fn exchange(sending: Sending) -> Result<Answer, Unanswered> {
     let head = Head::of(response.version(), response.headers());
     let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
+    let mut place = None;
     while let Some(frame) = incoming.frame().await {
         // Trailers are no data.
         let Ok(data) = frame.map_err(|error| stage_of_exchange(&error))?.into_data() else { continue };
         if body.len() + data.len() > BODY_MAX {
             return Err(Unanswered::NotUkgPro);
         }
+        if body.len() + data.len() > SMALL && place.is_none() {
+            place = large.clone().acquire_owned().await.ok();
+        }
         body.extend_from_slice(&data);
     }
-    Ok(Answer { status, content_type, retry_after, head, body })
+    Ok(Answer { status, content_type, retry_after, head, body, _place: place })
 }
 
 /// The stage at which a request failed: the connector's own word, or what became of the exchange.

@@ -33,6 +33,7 @@ mod access;
 mod control_plane;
 mod crowd;
 mod fleet;
+mod memory;
 mod process;
 mod shares;
 mod upstream;
@@ -118,6 +119,7 @@ const FAULTS: &[Fault] = &faults! {
     Shared, false, upstream::certificates_that_are_not_trusted;
     Shared, false, upstream::answers_that_are_none;
     Shared, false, upstream::storm_of_429;
+    Shared, true, memory::large_objects_under_the_charts_limit;
     Shared, true, shares::one_namespaces_hanging_checks_delay_no_other;
 };
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 pub const OPERATOR: &str = env!("CARGO_BIN_EXE_ukgpro-operator");
 
 /// The operator that is run: of this build, or another, such as a release, that `OPERATOR_BINARY` names.
-fn operator() -> String {
+pub fn operator() -> String {
     std::env::var("OPERATOR_BINARY").unwrap_or_else(|_| OPERATOR.to_owned())
 }
 
@@ -68,6 +68,11 @@ impl Operator {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         command.env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         Self { process: command.spawn().expect("the operator starts") }
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().is_ok_and(|ended| ended.is_none())
     }
 
     /// Its process id.

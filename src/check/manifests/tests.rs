@@ -31,8 +31,8 @@ fn refused(texts: &[&str]) -> String {
 }
 
 fn value(gathered: &Gathered, key: &str) -> String {
-    let data = gathered.referents.secret.as_ref().and_then(|secret| secret.data.as_ref()).expect("data");
-    String::from_utf8(data[key].0.clone()).expect("text")
+    let values = &gathered.referents.secret.as_ref().expect("a Secret").values;
+    String::from_utf8(values[key].as_ref().expect("not too long").to_vec()).expect("text")
 }
 
 #[test]

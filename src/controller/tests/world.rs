@@ -18,7 +18,7 @@ use crate::api::{ApiChoice, REQUESTED_AT, RequiredPermission, UkgProConnection, 
 use crate::clock::Clock;
 use crate::controller::decide::tests::connection_with;
 use crate::controller::decide::{Decision, Observation, Observed, decide};
-use crate::controller::resolve::{Referents, Target, requirements, resolve};
+use crate::controller::resolve::{Found, Referents, Target, Transports, VALUE_MAX, requirements, resolve};
 use crate::controller::{self, Policy};
 use crate::ledger::tests::Shelf;
 use crate::ledger::{Entry, Ledger};
@@ -98,16 +98,17 @@ impl Place {
     }
 
     fn target(&self) -> Target {
-        static TRANSPORT: OnceLock<Transport> = OnceLock::new();
-        let transport = TRANSPORT.get_or_init(|| Transport::new(Trust::default()).expect("the platform trusts somebody"));
+        static TRANSPORTS: OnceLock<Transports> = OnceLock::new();
+        let transports =
+            TRANSPORTS.get_or_init(|| Transports::new(Transport::new(Trust::default()).expect("the platform trusts somebody")));
         let policy = Policy {
             allowed_domains: vec!["ultipro.com".parse().expect("a domain")],
             secret_subdomains: Vec::new(),
             allow_private_addresses: false,
             heartbeat: None,
         };
-        let referents = Referents { secret: Some(self.secret()), bundle: None };
-        resolve(&self.connection, self.requirements(), referents, &policy, transport).expect("whole")
+        let referents = Referents { secret: Some(Found::of(self.secret(), VALUE_MAX)), bundle: None };
+        resolve(&self.connection, self.requirements(), referents, &policy, transports).expect("whole")
     }
 }
 

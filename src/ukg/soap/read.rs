@@ -14,7 +14,7 @@ use super::ENVELOPE;
 /// Deeper than any answer of UKG Pro (about ten) by far.
 pub const DEPTH_MAX: usize = 64;
 /// A page of one, or an error list, has well under a hundred.
-pub const ELEMENTS_MAX: usize = 4096;
+pub const ELEMENTS_MAX: usize = 2048;
 
 /// Each element keeps its namespace, so a long one would cost its length times the elements. UKG Pro's are under 80 bytes.
 pub const NAMESPACE_MAX: usize = 256;
