@@ -5,7 +5,7 @@
 //! not get through, or is answered 401, the configuration is read again, and the requests to come go by what it says.
 //!
 //! **Contract.** A request goes by one client, from beginning to end; nothing is sent twice. An API server that is away costs a look at
-//! the configuration in [`AGAIN`], and no more.
+//! the configuration in `AGAIN`, and no more.
 //!
 //! A token that stands in a file is read here as well, since kube takes it with the line end that a person's editor leaves at its end, of
 //! which no header can be made.

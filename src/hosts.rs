@@ -8,7 +8,7 @@
 //!
 //! **Fair shares.** Within a lane namespaces take turns: who comes first of its namespace goes before all that others have waiting but
 //! their first. Of the checks at once, one namespace has at most three times as many as are free. Hosts that were tried and have never
-//! answered, and those with an outage, share a pool of their own ([`SILENT_MAX`]), since each of their checks lasts until its timeout.
+//! answered, and those with an outage, share a pool of their own (`SILENT_MAX`), since each of their checks lasts until its timeout.
 //!
 //! **Pauses.** A host that limits requests limits an account first; the whole host is paused only when accounts of several namespaces
 //! meet the limit. An outage is counted by namespaces, each by most of its connections: what one user writes is no outage of others.

@@ -29,7 +29,7 @@ const BURST: Duration = Duration::from_millis(25);
 const SHARE_OF_FREE: usize = 3;
 
 /// Whether one of those who share something may hold one more of it: those that `held` are its own, of the `free` it may have so many
-/// times as many ([`SHARE_OF_FREE`]). The rule of dynamic thresholds, by which switches share a buffer: no share is configured, one
+/// times as many (`SHARE_OF_FREE`). The rule of dynamic thresholds, by which switches share a buffer: no share is configured, one
 /// alone can use most of it, and some is left for who comes next.
 pub fn fair_share(held: usize, free: usize) -> bool {
     free > 0 && (held == 0 || held < free.saturating_mul(SHARE_OF_FREE))

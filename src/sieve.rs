@@ -6,7 +6,7 @@
 //!
 //! **Contract.** What is kept is kept as it was written. An answer that is no JSON comes to nothing that could be decoded.
 //!
-//! **Bound.** Of an object's metadata: the keys of [`METADATA`], and the one annotation as far as [`ANNOTATION_MAX`]. Of a Secret or
+//! **Bound.** Of an object's metadata: the keys of `METADATA`, and the one annotation as far as `ANNOTATION_MAX`. Of a Secret or
 //! ConfigMap: the values that are wanted, each as far as its bound. A frame of the network, and a text that is being read.
 
 use std::future::Future;

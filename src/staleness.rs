@@ -1,7 +1,7 @@
 //! Which connections were not checked in time. Pure bookkeeping: time is a parameter, as the uptime of [`crate::clock::Clock`].
 //!
-//! **Contract.** `Ready` is never a guess, also not by standing still: a connection is overdue when [`INTERVALS`] of its intervals and
-//! [`SLACK`] have passed without a check that came to an end, whatever the cause. It is told of once, until it is checked again.
+//! **Contract.** `Ready` is never a guess, also not by standing still: a connection is overdue when `INTERVALS` of its intervals and
+//! `SLACK` have passed without a check that came to an end, whatever the cause. It is told of once, until it is checked again.
 //!
 //! **Bound.** An entry a connection; forgotten when it is deleted.
 

@@ -314,7 +314,9 @@ impl Book {
 
     /// Drops of a part what is too much: of the namespace that has most of it, the longest unused.
     pub fn shrink(&mut self, part: u8, parts: u8, most: usize) {
-        let mut owners: HashMap<Owner, (usize, Vec<(Timestamp, Fingerprint, usize)>)> = HashMap::new();
+        // The bytes of each, and when its entries were used, with their lengths.
+        type Share = (usize, Vec<(Timestamp, Fingerprint, usize)>);
+        let mut owners: HashMap<Owner, Share> = HashMap::new();
         let mut bytes = HEADER.len() + 1;
         for (fingerprint, entry) in self.of(part, parts) {
             let length = line(*fingerprint, entry).len();
