@@ -245,6 +245,8 @@ async fn observe(
 
 /// A wait for which it is worth while to look at what needs no host.
 const LONG: Duration = Duration::from_secs(5);
+/// A wait for a turn behind others that is told in the status: one more write for each connection of a large fleet's first start.
+const LONG_TURN: Duration = Duration::from_secs(300);
 
 async fn look(
     connection: &UkgProConnection,
@@ -295,7 +297,9 @@ async fn look(
             if let Observation::Held(resolved, Hold::Delayed(delay, until)) = found {
                 let wait = Duration::try_from(until.duration_since(context.clock.now())).unwrap_or_default();
                 let is_awaited = !decide::is_settled(connection) || !gate::is_about(connection, &resolved);
-                if wait < LONG || !is_awaited {
+                // At a start with thousands of connections each has its turn; that is told only where it takes long.
+                let worth_telling = if delay == Delay::Busy { LONG_TURN } else { LONG };
+                if wait < worth_telling || !is_awaited {
                     return Ok(Step::Later(wait));
                 }
                 let observation = Observation::Held(resolved, Hold::Delayed(delay, until));
