@@ -185,9 +185,8 @@ func TestComponentsHangCrashAndComeBackOnCommand(t *testing.T) {
 	u.kubectl("create", "namespace", "kept")
 
 	u.expectDone("stop kube-apiserver")
-	if err := u.healthy(); err == nil {
-		t.Error("a stopped API server answers")
-	}
+	// An answer that is under way may still come.
+	u.eventually("the API server to stand still", func() bool { return u.healthy() != nil })
 	u.expectDone("cont kube-apiserver")
 	u.eventually("the API server to go on", func() bool { return u.healthy() == nil })
 
