@@ -445,7 +445,7 @@ pub async fn check(
     let subject = ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
     let vouched = gate::vouched(connection, &resolved);
     // Held until the login has ended, so that the next with the same values knows how.
-    let mut turn = ledger.turn(subject.fingerprint).await;
+    let mut turn = ledger.turn(subject).await;
     if let Some(failure) = turn.failed_meanwhile(target.authority) {
         return Ok(Observation::LoginFailed(resolved, failure));
     }
@@ -495,7 +495,7 @@ pub async fn check(
             ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
             match &mut turn {
                 Some(turn) => turn.failed(failure, target.authority),
-                None => ledger.turn(subject.fingerprint).await.failed(failure, target.authority),
+                None => ledger.turn(subject).await.failed(failure, target.authority),
             }
             return Ok(Observation::LoginFailed(resolved, failure));
         }
@@ -509,7 +509,7 @@ pub async fn check(
     if is_lent && probed.iter().any(|found| by_soap(found) && !is_shown(found)) {
         let mut turn = match turn.take() {
             Some(turn) => turn,
-            None => ledger.turn(subject.fingerprint).await,
+            None => ledger.turn(subject).await,
         };
         if let Some(failure) = turn.failed_meanwhile(target.authority) {
             return Ok(Observation::LoginFailed(resolved, failure));

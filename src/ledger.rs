@@ -190,8 +190,6 @@ struct State {
     passwords: HashSet<Keyless>,
     /// Whether another may have written since this was read.
     outdated: bool,
-    /// Whether times have not been looked at since it was read.
-    is_fresh: bool,
     /// Into how many Secrets it is divided, as a power of two; 0 stands for 1.
     parts: u8,
     /// What the API server was found to take of one, where that is less than it should be.
@@ -228,6 +226,22 @@ struct Writing {
     stored: u64,
     /// When the next write may begin.
     next: Option<Instant>,
+}
+
+impl Writing {
+    /// Waits until the next write may begin.
+    async fn wait(&self) {
+        if let Some(next) = self.next {
+            tokio::time::sleep_until(next).await;
+        }
+    }
+}
+
+/// When what is written of a part counts.
+enum Counts<'a> {
+    AtOnce,
+    /// When part 0 says that it is there; kept here until then.
+    Later(&'a mut Vec<(u8, String)>),
 }
 
 /// What became of writing a part.
@@ -296,8 +310,9 @@ impl Ledger {
     /// What is known of these credentials.
     pub fn known(&self, subject: Subject, now: Timestamp) -> Known {
         let mut state = lock(&self.state);
-        if std::mem::take(&mut state.is_fresh) {
+        if state.book.is_ahead(whole_seconds(now).0) {
             state.book.count_from(whole_seconds(now).0);
+            self.changed.notify_one();
         }
         if state.book.note_use(subject.fingerprint, whole_seconds(now).0) {
             self.changed.notify_one();
@@ -313,7 +328,8 @@ impl Ledger {
             spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
             failed_until: failed_until(limit),
             requests_failed_until: failed_until(limit.saturating_mul(2)),
-            refused_beside: !state.passwords.contains(&subject.without_key) && state.book.is_refused_beside(subject),
+            refused_beside: (!state.passwords.contains(&subject.without_key) && state.book.is_refused_beside(subject))
+                || state.book.is_refused_by_rest_beside(subject),
         }
     }
 
@@ -473,10 +489,17 @@ impl Ledger {
         }
     }
 
-    /// Waits for the turn to log in with these values.
-    pub async fn turn(&self, fingerprint: Fingerprint) -> Turn {
+    /// Waits for the turn to log in with these values, and with this password whatever it is sent with.
+    pub async fn turn(&self, subject: Subject) -> Turn {
         let asked = Instant::now();
-        Turn { asked, last: self.line(fingerprint).lock_owned().await }
+        // From now on, so that what another's login came to meanwhile is kept.
+        let own = self.line(subject.fingerprint);
+        // Everybody takes these in this order, so nobody waits in a circle.
+        let keyless = match subject.fingerprint == subject.keyless {
+            true => None,
+            false => Some(self.line(subject.keyless).lock_owned().await),
+        };
+        Turn { asked, last: own.lock_owned().await, _keyless: keyless }
     }
 
     /// Reads the ledger, or begins it, however long that takes.
@@ -553,13 +576,12 @@ impl Ledger {
         };
         let changed: Vec<_> = (0..parts).filter(|part| lock(&self.state).book.has_unsaved_of(*part, parts)).collect();
         for part in changed {
-            if lock(&self.state).book.bytes_of(part, parts) > most {
-                if parts < PARTS_MAX {
-                    return self.divide(store, key, writing).await;
-                }
-                lock(&self.state).book.shrink(part, parts, most);
+            // First the wait, then the look at how much it is: more may be entered meanwhile.
+            writing.wait().await;
+            if parts < PARTS_MAX && lock(&self.state).book.bytes_of(part, parts) > most {
+                return self.divide(store, key, most, writing).await;
             }
-            if self.write_part(store, key, part, parts, writing).await? == Progress::Again {
+            if self.write_part(store, key, part, parts, Counts::AtOnce, writing).await? == Progress::Again {
                 return Ok(Progress::Again);
             }
         }
@@ -567,49 +589,85 @@ impl Ledger {
         Ok(Progress::Done)
     }
 
-    /// Divides each part into two. The new ones are written first and count when part 0 says so: whoever reads in between finds all where
-    /// it was. What was moved is left out of the others then.
-    async fn divide(&self, store: &dyn Store, key: &Zeroizing<Vec<u8>>, writing: &mut Writing) -> Result<Progress, Error> {
-        let parts = lock(&self.state).parts();
-        for part in (parts..2 * parts).chain(0..parts) {
+    /// Divides the parts so often that each is small. The new ones are written first and count when part 0 says so: whoever reads in
+    /// between finds all where it was, and until then nothing of them is taken to be stored. What was moved is left out of the others then.
+    async fn divide(
+        &self,
+        store: &dyn Store,
+        key: &Zeroizing<Vec<u8>>,
+        most: usize,
+        writing: &mut Writing,
+    ) -> Result<Progress, Error> {
+        let before = lock(&self.state).parts();
+        let is_small = |parts: u8| {
+            let state = lock(&self.state);
+            (0..parts).all(|part| state.book.bytes_of(part, parts) <= most)
+        };
+        let mut parts = 2 * before;
+        while parts < PARTS_MAX && !is_small(parts) {
+            parts *= 2;
+        }
+        let mut new = Vec::new();
+        for part in (before..parts).chain(0..before) {
             // Who was killed while dividing may have left some.
             if !writing.onto.contains_key(&part)
                 && let Some(version) = store.read(part).await?.and_then(|stored| stored.version)
             {
                 writing.onto.insert(part, version);
             }
-            if self.write_part(store, key, part, 2 * parts, writing).await? == Progress::Again {
+            // It is done once, and others wait for it: with the least time between two writes.
+            writing.next = writing.next.map(|next| next.min(Instant::now() + WRITE_SPACING));
+            writing.wait().await;
+            let counts = if part < before { Counts::AtOnce } else { Counts::Later(&mut new) };
+            if self.write_part(store, key, part, parts, counts, writing).await? == Progress::Again {
                 return Ok(Progress::Again);
             }
+            if part == 0 {
+                let mut state = lock(&self.state);
+                state.parts = parts;
+                new.iter().for_each(|(part, snapshot)| state.book.saved(*part, parts, snapshot));
+            }
         }
-        lock(&self.state).parts = 2 * parts;
-        tracing::info!(secrets = 2 * parts, "the login ledger has grown and is kept in more Secrets");
+        tracing::info!(secrets = parts, "the login ledger has grown and is kept in more Secrets");
         Ok(Progress::Again)
     }
 
+    /// Writes a part, whose time must have come.
     async fn write_part(
         &self,
         store: &dyn Store,
         key: &Zeroizing<Vec<u8>>,
         part: u8,
         parts: u8,
+        counts: Counts<'_>,
         writing: &mut Writing,
     ) -> Result<Progress, Error> {
-        if let Some(next) = writing.next {
-            tokio::time::sleep_until(next).await;
-        }
-        let (_, snapshot) = lock(&self.state).book.snapshot(part, parts);
+        let snapshot = {
+            let mut state = lock(&self.state);
+            let most = state.most();
+            if parts == PARTS_MAX {
+                state.book.shrink(part, parts, most);
+            }
+            state.book.snapshot(part, parts).1
+        };
         let stored = Stored { key: key.clone(), entries: snapshot.clone(), parts, version: writing.onto.get(&part).cloned() };
         let kib = u32::try_from(snapshot.len() / 1024).unwrap_or(u32::MAX);
         writing.next = Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib));
         let written = store.write(part, stored).await;
         match written.inspect_err(|_| lock(&self.state).book.maybe_saved(part, parts, &snapshot))? {
             Written::Done(onto) => {
-                lock(&self.state).book.saved(part, parts, &snapshot);
                 match onto {
                     Some(onto) => writing.onto.insert(part, onto),
                     None => writing.onto.remove(&part),
                 };
+                let mut state = lock(&self.state);
+                match counts {
+                    Counts::AtOnce => state.book.saved(part, parts, &snapshot),
+                    Counts::Later(new) => {
+                        state.book.maybe_saved(part, parts, &snapshot);
+                        new.push((part, snapshot));
+                    }
+                }
                 Ok(Progress::Done)
             }
             Written::Conflict => {
@@ -637,29 +695,35 @@ impl Ledger {
 
     /// Takes over what is stored, given part 0.
     async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
-        // An operator that does not know of parts writes none; they are there all the same.
-        let told = first.as_ref().map_or(1, |stored| stored.parts);
-        let parts = {
-            let mut state = lock(&self.state);
-            state.parts = state.parts().max(told.clamp(1, PARTS_MAX).next_power_of_two()).min(PARTS_MAX);
-            state.is_fresh = true;
-            state.parts()
-        };
-        let others = stream::iter(1..parts).map(|part| async move { Ok::<_, Error>((part, store.read(part).await?)) });
+        // An operator that does not know of parts says nothing of them; they are there all the same.
+        let is_told = first.as_ref().is_none_or(|stored| stored.parts > 0);
+        let told = first.as_ref().map_or(1, |stored| stored.parts.clamp(1, PARTS_MAX).next_power_of_two());
+        let known = lock(&self.state).parts().max(told);
+        let wanted = if is_told { known } else { PARTS_MAX };
+        let others = stream::iter(1..wanted).map(|part| async move { Ok::<_, Error>((part, store.read(part).await?)) });
         let others: Vec<_> = others.buffer_unordered(READS_AT_ONCE).try_collect().await?;
+        let there = others.iter().filter(|(_, stored)| stored.is_some()).map(|(part, _)| part + 1).max();
+        let parts = known.max(there.unwrap_or(1).next_power_of_two());
+        lock(&self.state).parts = parts;
         let mut unreadable = 0;
-        for (part, stored) in std::iter::once((0, first)).chain(others) {
+        let all: Vec<_> = std::iter::once((0, first)).chain(others).filter(|(part, _)| *part < parts).collect();
+        for (part, stored) in &all {
             match stored {
                 Some(stored) => {
-                    unreadable += lock(&self.state).book.rebase(part, parts, &stored.entries);
-                    match stored.version {
-                        Some(version) => writing.onto.insert(part, version),
-                        None => writing.onto.remove(&part),
+                    unreadable += lock(&self.state).book.rebase(*part, parts, &stored.entries);
+                    match stored.version.clone() {
+                        Some(version) => writing.onto.insert(*part, version),
+                        None => writing.onto.remove(part),
                     };
                 }
                 // Nothing was there yet, or somebody has deleted it: it is written anew.
-                None => drop(writing.onto.remove(&part)),
+                None => drop(writing.onto.remove(part)),
             }
+        }
+        if !is_told {
+            // How it was divided is not known, so each line counts wherever it stands.
+            let mut state = lock(&self.state);
+            all.iter().filter_map(|(_, stored)| stored.as_ref()).for_each(|stored| state.book.adopt(&stored.entries));
         }
         if unreadable > 0 {
             tracing::error!(unreadable, "lines of the login ledger cannot be read and are left out; the others count");

@@ -32,6 +32,8 @@ const USE_NOTED_DAYS: i64 = 30;
 /// After so many writes of one entry without an answer the earliest is not thought of any more; if it is that which came about, the
 /// entry stays as that says.
 const PREMISES_MAX: usize = 8;
+/// By so much the clocks of machines may differ whose operators take turns.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 /// The first line of what is stored.
 const HEADER: &str = "v1";
 /// Before who brought an entry, and its values without a User API key. A full stop is in no request.
@@ -210,6 +212,10 @@ impl Fingerprint {
 }
 
 impl Book {
+    #[cfg(test)]
+    pub(super) fn asked_len(&self) -> usize {
+        self.asked.len()
+    }
     /// What is known of these credentials.
     pub fn get(&self, fingerprint: Fingerprint) -> Option<&Entry> {
         self.entries.get(&fingerprint)
@@ -244,7 +250,10 @@ impl Book {
     pub fn set(&mut self, fingerprint: Fingerprint, entry: Option<Entry>) {
         let before = match entry {
             Some(entry) => self.entries.insert(fingerprint, entry),
-            None => self.entries.remove(&fingerprint),
+            None => {
+                self.asked.remove(&fingerprint);
+                self.entries.remove(&fingerprint)
+            }
         };
         if before.as_ref() == self.entries.get(&fingerprint) {
             return;
@@ -292,10 +301,20 @@ impl Book {
         if subject.fingerprint != subject.keyless {
             return self.get(subject.keyless).is_some_and(is_refused);
         }
-        let is_kin = |(other, entry): &(&Fingerprint, &Entry)| {
+        self.kin(subject).any(is_refused)
+    }
+
+    /// Whether REST has refused what these values without a User API key would log in to it with.
+    pub fn is_refused_by_rest_beside(&self, subject: Subject) -> bool {
+        subject.fingerprint == subject.keyless && self.kin(subject).any(|entry| entry.rest == Some(Rest::Refused))
+    }
+
+    /// The entries of the same password with a User API key.
+    fn kin(&self, subject: Subject) -> impl Iterator<Item = &Entry> {
+        let is_kin = move |(other, entry): &(&Fingerprint, &Entry)| {
             **other != subject.fingerprint && entry.account == subject.account && entry.without_key == subject.without_key
         };
-        self.entries.iter().filter(is_kin).any(|(_, entry)| is_refused(entry))
+        self.entries.iter().filter(is_kin).map(|(_, entry)| entry)
     }
 
     /// Drops what nothing has asked for in a long time.
@@ -333,7 +352,6 @@ impl Book {
             *has -= length;
             bytes -= length;
             self.set(fingerprint, None);
-            self.asked.remove(&fingerprint);
         }
     }
 
@@ -399,15 +417,30 @@ impl Book {
         }
         self.entries.retain(|fingerprint, _| fingerprint.part(parts) != part);
         self.entries.extend(entries);
+        self.asked.retain(|fingerprint, _| self.entries.contains_key(fingerprint));
         self.unsaved = others;
         self.unsaved.extend(unsaved);
         self.version += 1;
         unreadable
     }
 
+    /// Takes in lines of which nothing is known yet, wherever they stood.
+    pub fn adopt(&mut self, stored: &str) {
+        for (fingerprint, entry) in parse(stored).0 {
+            if !self.entries.contains_key(&fingerprint) && !self.unsaved.contains_key(&fingerprint) {
+                self.set(fingerprint, Some(entry));
+            }
+        }
+    }
+
+    /// Whether there are times that have not come yet, by more than clocks of two machines differ.
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        self.entries.values().any(|entry| entry.at.max(entry.used).duration_since(now) > CLOCKS_DIFFER)
+    }
+
     /// Has times that have not come yet count from now: a clock that was ahead when they were stored must not hold anybody for years.
     pub fn count_from(&mut self, now: Timestamp) {
-        let is_ahead = |entry: &Entry| entry.at > now || entry.used > now;
+        let is_ahead = |entry: &Entry| entry.at.max(entry.used) > now;
         let ahead: Vec<_> =
             self.entries.iter().filter(|(_, entry)| is_ahead(entry)).map(|(key, entry)| (*key, entry.clone())).collect();
         for (fingerprint, entry) in ahead {

@@ -37,7 +37,7 @@ pub struct Stored {
     pub key: Zeroizing<Vec<u8>>,
     /// The entries of the part.
     pub entries: String,
-    /// Of part 0: how many parts there are; 1 where nothing says so.
+    /// Of part 0: how many parts there are; 0 where nothing says so, as an operator leaves it that knows of none.
     pub parts: u8,
     /// The version that was read, to write onto; `None` where there was nothing.
     pub version: Option<String>,
@@ -156,7 +156,7 @@ impl SecretStore {
             let mut take = |key| data.remove(key).map(|ByteString(bytes)| bytes).unwrap_or_default();
             // A line with what is no text cannot be read; the others can.
             let entries = String::from_utf8_lossy(&take(ENTRIES)).into_owned();
-            let parts = String::from_utf8(take(PARTS)).ok().and_then(|parts| parts.parse().ok()).unwrap_or(1);
+            let parts = String::from_utf8(take(PARTS)).ok().and_then(|parts| parts.parse().ok()).unwrap_or(0);
             Stored { key: Zeroizing::new(take(KEY)), entries, parts, version: secret.metadata.resource_version }
         }))
     }

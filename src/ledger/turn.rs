@@ -28,6 +28,8 @@ pub struct Turn {
     /// When it was asked for.
     pub(super) asked: Instant,
     pub(super) last: OwnedMutexGuard<Last>,
+    /// The turn of the same password without a User API key, where these values have one: it is one password, and one is sent at a time.
+    pub(super) _keyless: Option<OwnedMutexGuard<Last>>,
 }
 
 /// Those who want to log in with some values, one after another.

@@ -215,3 +215,31 @@ fn an_active_connection_stays_active_wherever_the_process_ends_once() {
     );
     assert!(outcomes.len() > 8, "some await was not reached");
 }
+
+#[test]
+fn one_wrong_password_with_and_without_a_user_api_key_costs_one_login() {
+    let mut cost = Vec::new();
+    for at_once in [false, true] {
+        for refuses_rest in [false, true] {
+            for kinds in [[Kind::Soap, Kind::Rest], [Kind::Rest, Kind::Soap], [Kind::Both, Kind::Rest]] {
+                let refusals = in_paused_time(async {
+                    let mut world = World::with(&kinds, u8::from(!refuses_rest));
+                    world.upstream.state().refuses_rest = refuses_rest;
+                    if at_once {
+                        for found in world.check(&[0, 1], None).await {
+                            world.tell(found);
+                        }
+                    } else {
+                        world.check_and_tell(0).await;
+                        world.check_and_tell(1).await;
+                    }
+                    world.costs.refusals
+                });
+                if refusals > 1 {
+                    cost.push(format!("{kinds:?}, at once: {at_once}, REST takes no login: {refuses_rest}: {refusals}"));
+                }
+            }
+        }
+    }
+    assert!(cost.is_empty(), "{cost:#?}");
+}
