@@ -41,6 +41,7 @@ fn main() {
         connections,
         watchdog: Arc::new(Watchdog::new(Bounds::default())),
         ledger_entries: Box::new(|| 0),
+        ledger_failing_seconds: Box::new(|| 0),
         connections_overdue: Box::new(|| 0),
         accounts_limited: Box::new(|| 0),
         hosts_paused: Box::new(|| 0),

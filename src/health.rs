@@ -43,6 +43,8 @@ struct Standing {
     lacks: Vec<String>,
     /// So many connections of so many are overdue.
     overdue: (usize, usize),
+    /// How long the login ledger cannot be written, where that is long.
+    unwritten: Option<Duration>,
 }
 
 impl Readiness {
@@ -61,6 +63,11 @@ impl Readiness {
         self.0.send_modify(|standing| standing.overdue = overdue);
     }
 
+    /// The login ledger cannot be written for so long: no login is sent with values that are not known to work.
+    pub fn ledger_unwritten(&self, unwritten: Option<Duration>) {
+        self.0.send_modify(|standing| standing.unwritten = unwritten);
+    }
+
     /// Waits until it can work.
     pub async fn reached(&self) {
         // The sender is here, so the channel is open.
@@ -71,6 +78,9 @@ impl Readiness {
     fn lacking(&self) -> Option<String> {
         let standing = self.0.borrow();
         let (overdue, all) = standing.overdue;
+        if let (true, Some(unwritten)) = (standing.works, standing.unwritten) {
+            return Some(format!("the login ledger could not be written for {} s; the log says why", unwritten.as_secs()));
+        }
         match (&standing.lacks[..], standing.works) {
             // Fewer are one team's or one host's; most are the operator's own trouble, such as a ledger that cannot be written.
             ([], true) => (overdue * 2 > all).then(|| {

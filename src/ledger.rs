@@ -190,6 +190,8 @@ struct State {
     passwords: HashSet<Keyless>,
     /// Whether another may have written since this was read.
     outdated: bool,
+    /// Since when writes fail.
+    failing_since: Option<Instant>,
     /// Into how many Secrets it is divided, as a power of two; 0 stands for 1.
     parts: u8,
     /// What the API server was found to take of one, where that is less than it should be.
@@ -550,8 +552,24 @@ impl Ledger {
         lock(&self.state).book.is_empty()
     }
 
+    /// Since when nothing could be stored that was to be; `None` where the last write came about.
+    pub fn failing_for(&self) -> Option<Duration> {
+        lock(&self.state).failing_since.map(|since| since.elapsed())
+    }
+
     /// Stores everything that was entered before the call.
     pub async fn commit(&self) -> Result<(), Error> {
+        let stored = self.store_all().await;
+        let mut state = lock(&self.state);
+        state.failing_since = match &stored {
+            Ok(()) => None,
+            Err(_) => state.failing_since.or(Some(Instant::now())),
+        };
+        drop(state);
+        stored
+    }
+
+    async fn store_all(&self) -> Result<(), Error> {
         let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).book.has_unsaved()) else { return Ok(()) };
         let key = self.opened().await?.1.clone();
         let wanted = lock(&self.state).book.version();

@@ -135,6 +135,8 @@ pub struct Sources {
     pub watchdog: Arc<Watchdog>,
     /// How many entries the login ledger has.
     pub ledger_entries: Reading,
+    /// For how many seconds the login ledger could not be written; 0 where it can.
+    pub ledger_failing_seconds: Reading,
     /// How many connections were not checked in time.
     pub connections_overdue: Reading,
     /// How many accounts are limited by their hosts (429).
@@ -167,6 +169,7 @@ impl Metrics {
             connections,
             watchdog,
             ledger_entries,
+            ledger_failing_seconds,
             connections_overdue,
             accounts_limited,
             hosts_paused,
@@ -195,6 +198,7 @@ impl Metrics {
         registry.register_collector(Box::new(levels::Levels {
             watchdog,
             ledger_entries,
+            ledger_failing_seconds,
             connections_overdue,
             accounts_limited,
             hosts_paused,

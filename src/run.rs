@@ -138,6 +138,10 @@ impl Operator {
                 let ledger = ledger.clone();
                 move || ledger.len()
             }),
+            ledger_failing_seconds: Box::new({
+                let ledger = ledger.clone();
+                move || ledger.failing_for().map_or(0, |failing| usize::try_from(failing.as_secs()).unwrap_or(usize::MAX))
+            }),
             connections_overdue: Box::new({
                 let (staleness, clock) = (staleness.clone(), settings.clock.clone());
                 move || staleness.count(clock.uptime()).0
@@ -303,11 +307,15 @@ async fn take_over(mut elections: mpsc::Receiver<()>, context: &Context, queue: 
 /// How often it is looked for connections that are overdue: soon enough beside the least interval, and nothing beside a check.
 const STALE_ROUND: Duration = Duration::from_secs(30);
 
+/// A ledger that could not be written for longer than a restart of the API server takes is told under `/readyz`.
+const UNWRITTEN_MAX: Duration = Duration::from_secs(60);
+
 /// Takes back that connections are Ready which could not be checked for several intervals. Never ends.
 async fn tell_of_stale(context: &Context, checks: &Checks, readiness: &Readiness) {
     loop {
         tokio::time::sleep(context.clock.real(STALE_ROUND)).await;
         readiness.overdue(context.staleness.count(context.clock.uptime()));
+        readiness.ledger_unwritten(context.ledger.failing_for().filter(|failing| *failing > UNWRITTEN_MAX));
         for (key, stall) in context.staleness.news(context.clock.uptime()) {
             if matches!(checks.mandate(), Mandate::None) {
                 break;

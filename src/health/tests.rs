@@ -117,6 +117,23 @@ fn a_namespace_that_is_not_listed_keeps_from_being_ready_and_not_from_working() 
 }
 
 #[test]
+fn an_operator_that_cannot_check_most_connections_or_write_its_ledger_is_not_ready() {
+    let served = roomy();
+    served.readiness.set();
+    served.readiness.overdue((5, 10));
+    assert_eq!(get(served.health, "/readyz"), ok(), "half of them may be one team's trouble");
+    served.readiness.overdue((6, 10));
+    let most = "6 of 10 connections could not be checked for several intervals; the log says why\n".to_owned();
+    assert_eq!(get(served.health, "/readyz"), (503, most));
+    served.readiness.overdue((0, 10));
+    served.readiness.ledger_unwritten(Some(Duration::from_secs(61)));
+    let unwritten = "the login ledger could not be written for 61 s; the log says why\n".to_owned();
+    assert_eq!(get(served.health, "/readyz"), (503, unwritten));
+    served.readiness.ledger_unwritten(None);
+    assert_eq!(get(served.health, "/readyz"), ok());
+}
+
+#[test]
 fn an_operator_whose_watch_fails_for_minutes_is_not_ready_and_lives() {
     let served = roomy();
     served.readiness.set();

@@ -22,6 +22,8 @@ use crate::controller::{KUBERNETES_DEADLINE, kubernetes_failure};
 const KEY: &str = "key";
 /// The key under which the entries stand, a line each.
 const ENTRIES: &str = "entries";
+/// No API server takes less than this, so that a write of so many bytes of entries is refused for another reason than its size.
+const SMALL: usize = 4 << 10;
 /// The key under which the number of parts stands.
 const PARTS: &str = "parts";
 /// Says what the Secret is to whoever finds it.
@@ -111,6 +113,8 @@ pub struct SecretStore {
 #[derive(Default, Clone)]
 struct Found {
     metadata: ObjectMeta,
+    /// It cannot be changed.
+    type_: Option<String>,
     immutable: bool,
 }
 
@@ -137,7 +141,7 @@ impl SecretStore {
     fn note(&self, part: u8, secret: &Secret) {
         let ObjectMeta { labels, annotations, owner_references, finalizers, .. } = secret.metadata.clone();
         let metadata = ObjectMeta { labels, annotations, owner_references, finalizers, ..ObjectMeta::default() };
-        let found = Found { metadata, immutable: secret.immutable == Some(true) };
+        let found = Found { metadata, type_: secret.type_.clone(), immutable: secret.immutable == Some(true) };
         self.found().insert(part, found);
     }
 
@@ -162,7 +166,8 @@ impl SecretStore {
     }
 
     async fn put(&self, part: u8, Stored { key, entries, parts, version }: Stored) -> Result<Written, Error> {
-        let Found { mut metadata, immutable } = match version {
+        let size = entries.len();
+        let Found { mut metadata, type_, immutable } = match version {
             Some(_) => self.found().get(&part).cloned().unwrap_or_default(),
             None => Found::default(),
         };
@@ -182,6 +187,7 @@ impl SecretStore {
         let secret = Secret {
             metadata: ObjectMeta { name: Some(self.name(part)), resource_version: version.clone(), ..metadata },
             data: Some(data),
+            type_,
             ..Secret::default()
         };
         let params = PostParams::default();
@@ -201,7 +207,9 @@ impl SecretStore {
                 Some(_) if self.found().get(&part).is_some_and(|found| found.immutable) => {
                     Err(Error::Immutable(self.place(part)))
                 }
-                _ => Ok(Written::TooLarge),
+                _ if size > SMALL => Ok(Written::TooLarge),
+                // What is small is refused for something else, such as an admission policy.
+                _ => Err(Error::Write { source: kube::Error::Api(status), name: self.place(part) }),
             },
             Err(error) => Err(Error::Write { source: error, name: self.place(part) }),
         }

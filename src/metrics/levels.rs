@@ -15,6 +15,7 @@ use crate::watchdog::Watchdog;
 pub(super) struct Levels {
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) ledger_entries: Reading,
+    pub(super) ledger_failing_seconds: Reading,
     pub(super) connections_overdue: Reading,
     pub(super) accounts_limited: Reading,
     pub(super) hosts_paused: Reading,
@@ -31,6 +32,8 @@ impl Collector for Levels {
         let help = "How long the check has waited that has waited longest.";
         seconds(&mut encoder, "queue_longest_wait", help, &longest)?;
         gauge(&mut encoder, "ledger_entries", "Entries of the login ledger.", &(self.ledger_entries)())?;
+        let help = "For how long the login ledger could not be written; 0 where it can.";
+        seconds(&mut encoder, "ledger_write_failing", help, &((self.ledger_failing_seconds)() as f64))?;
         let help = "Connections that could not be checked for several intervals.";
         gauge(&mut encoder, "connections_overdue", help, &(self.connections_overdue)())?;
         let help = "Accounts whose requests their host limits (429); their checks wait.";
