@@ -59,8 +59,10 @@ const LINES_KEPT: usize = 1024;
 pub const SHARED_FOR: Duration = Duration::from_secs(10);
 /// The least time between two writes, so that a start with thousands of connections is some hundred writes.
 const WRITE_SPACING: Duration = Duration::from_millis(50);
-/// And so much more for each KiB that the last one had: a ledger at its bound is written at some 30 KiB a second.
-const WRITE_SPACING_KIB: Duration = Duration::from_millis(25);
+/// And so much more for each KiB of the last one beyond `WRITE_FREE_KIB`: a ledger at its bound is written at some 60 KiB a second.
+const WRITE_SPACING_KIB: Duration = Duration::from_millis(50);
+/// The intents of as many logins as are under way at once by default are that large, and no refusal should slow a start.
+const WRITE_FREE_KIB: u32 = 7;
 /// The entries of one Secret in bytes. In base64, with the rest of the object, a write is below 16 KB.
 pub const PART_BYTES_MAX: usize = 11_000;
 /// However small a Secret must be for the API server to take it, some entries must fit.
@@ -670,7 +672,8 @@ impl Ledger {
         };
         let stored = Stored { key: key.clone(), entries: snapshot.clone(), parts, version: writing.onto.get(&part).cloned() };
         let kib = u32::try_from(snapshot.len() / 1024).unwrap_or(u32::MAX);
-        writing.next = Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib));
+        writing.next =
+            Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib.saturating_sub(WRITE_FREE_KIB)));
         let written = store.write(part, stored).await;
         match written.inspect_err(|_| lock(&self.state).book.maybe_saved(part, parts, &snapshot))? {
             Written::Done(onto) => {
