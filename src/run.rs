@@ -104,7 +104,7 @@ pub enum StartError {
 /// After failures to read or write Kubernetes: the first wait, and the longest.
 const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Objects of a page of a list: what is read at once is held at once, and one is some ten kB until it is kept.
-pub const PAGE: u32 = 200;
+pub const PAGE: u32 = 100;
 
 /// An operator that can be run.
 pub struct Operator {

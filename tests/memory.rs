@@ -1,9 +1,10 @@
 //! What the largest answer that is accepted costs in memory, and all that is held together.
 
+use ukgpro_operator::controller::probe::{MORE_READS_MAX, READS_ALWAYS};
 use ukgpro_operator::controller::resolve::{BUNDLE_MAX, TRANSPORTS_KEPT, VALUE_MAX};
 use ukgpro_operator::run::PAGE;
 use ukgpro_operator::ukg::soap::read::{DEPTH_MAX, ELEMENTS_MAX, NAMESPACE_MAX, ReadError, envelope};
-use ukgpro_operator::ukg::transport::{BODY_MAX, EXCHANGES_MAX, LARGE_AT_ONCE, SMALL};
+use ukgpro_operator::ukg::transport::{BODY_MAX, LARGE_AT_ONCE, SMALL};
 
 /// Beside the body itself: two thousand elements, each with a place of its own, and texts that grow piece by piece.
 const MEMORY_MAX: u64 = 8 * BODY_MAX as u64;
@@ -57,13 +58,14 @@ fn all_that_is_held_at_once_fits_into_the_charts_limit() {
     // A value and a bundle each as JSON, as base64 and plain, for a moment.
     let secrets = checks * 6 * VALUE_MAX * 3;
     let bundles = checks * BUNDLE_MAX * 3;
-    // A client for each bundle: the authorities, which are smaller than their PEM, and the platform's.
-    let clients = TRANSPORTS_KEPT * (BUNDLE_MAX + 256 * KIB);
-    // A connection with TLS and its buffers, and an answer that needs no place of its own.
-    let exchanges = EXCHANGES_MAX * (60 * KIB + SMALL);
+    // A client for each bundle, of those kept and of those in use: the authorities, which are smaller than their PEM, and the platform's.
+    let clients = TRANSPORTS_KEPT.max(checks) * (BUNDLE_MAX * 3 / 4 + 100 * KIB);
+    // A connection with TLS and its buffers, and an answer that needs no place of its own; by SOAP and by REST side by side.
+    let exchanges = (MORE_READS_MAX + checks * 2 * READS_ALWAYS) * (60 * KIB + SMALL);
     let large = LARGE_AT_ONCE * (BODY_MAX + usize::try_from(MEMORY_MAX).expect("small"));
-    // A connection as it comes over the wire, without what is left out while it is read: 8 KB with every row of the catalogue.
-    let page = usize::try_from(PAGE).expect("small") * 16 * KIB;
+    // A connection as it comes over the wire, without what is left out while it is read: 8 KB with every row of the catalogue. As bytes,
+    // as text and decoded, for a moment.
+    let page = usize::try_from(PAGE).expect("small") * 3 * 16 * KIB;
     let whole = idle + kept + secrets + bundles + clients + exchanges + large + page;
     assert!(whole < limit, "{} MiB of {} MiB", whole / MIB, limit / MIB);
 }

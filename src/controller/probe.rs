@@ -7,8 +7,8 @@
 //! to be taken; if one is refused as a login (401) no other is sent, lest they lock the account; and none is repeated that was never
 //! seen to work.
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::{StreamExt as _, stream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::authenticate::WebServices;
@@ -52,6 +52,11 @@ impl Basic {
 const FIRST_SHARE: f64 = 2.0 / 3.0;
 /// A lost answer may be asked for so often more.
 const REPEATS: u32 = 2;
+/// Reads of one interface that a check makes at once however many others are under way.
+pub const READS_ALWAYS: usize = 2;
+/// Reads besides, of all checks: each may have a connection of its own, which takes some 60 KiB.
+pub const MORE_READS_MAX: usize = 192;
+static MORE_READS: Semaphore = Semaphore::const_new(MORE_READS_MAX);
 
 /// Probes every permission; the results are in the order of the requirements.
 pub async fn probe(
@@ -106,9 +111,12 @@ struct Probes<'a, S> {
 
 impl<S: WebServices> Probes<'_, S> {
     async fn side_by_side(&self, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
-        // Bounded by the number of permissions, which resolve bounds.
-        let running: FuturesUnordered<_> = requirements.iter().map(|requirement| self.one(*requirement)).collect();
-        running.collect().await
+        // Some at once in any case, and as many more as are to be had: nobody waits for another's reads.
+        let more = requirements.len().saturating_sub(READS_ALWAYS).min(MORE_READS.available_permits());
+        let more = MORE_READS.try_acquire_many(u32::try_from(more).unwrap_or(0)).ok();
+        let at_once = READS_ALWAYS + more.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let reads: Vec<_> = requirements.iter().map(|requirement| self.one(*requirement)).collect();
+        stream::iter(reads).buffer_unordered(at_once).collect().await
     }
 
     async fn one_ahead(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {

@@ -43,12 +43,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_PER_HOST: usize = 1;
 /// A page of one, or an error, is a few KiB.
 pub const BODY_MAX: usize = 128 << 10;
-/// An answer that is larger than this waits for one of [`LARGE_AT_ONCE`] places, and holds it until it has been read.
+/// An answer that is larger than this takes one of [`LARGE_AT_ONCE`] places until it has been read, and is given up where there is none:
+/// of a read that matches nobody, none should be.
 pub const SMALL: usize = 16 << 10;
 /// Large answers at once, of all hosts.
 pub const LARGE_AT_ONCE: usize = 8;
-/// Requests under way at once, of all hosts; each may have a connection, which takes some 60 KiB.
-pub const EXCHANGES_MAX: usize = 256;
 /// Of status line and headers together; real ones have less than 2 KiB. HTTP/1.1 answers are read into a buffer of this size.
 const HEAD_MAX: u32 = 32 << 10;
 /// What an HTTP/2 host may send ahead of our reading: bounds memory per call, and holds any usual answer whole.
@@ -199,16 +198,13 @@ struct Ground {
     room: Room,
 }
 
-/// What is held of all answers together.
+/// What is held of all large answers together.
 #[derive(Debug, Clone)]
-struct Room {
-    exchanges: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-}
+struct Room(Arc<Semaphore>);
 
 impl Default for Room {
     fn default() -> Self {
-        Self { exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)), large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+        Self(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
     }
 }
 
@@ -314,16 +310,11 @@ impl RequestBuilder {
 /// Sends a request once and reads the whole answer, both before the deadline.
 pub(super) async fn send(request: RequestBuilder, deadline: Instant) -> Result<Answer, Unanswered> {
     let RequestBuilder { client, room, request, body } = request;
-    // The semaphores are never closed. Who waits for its turn until the deadline has sent nothing.
-    let Ok(turn) = tokio::time::timeout_at(deadline, room.exchanges.acquire_owned()).await else {
-        return Err(Unanswered::ConnectTimeout);
-    };
     // A URL or header that cannot be written was never one of a host.
     let mut request = request.body(Full::new(body)).map_err(|_| Unanswered::HostNotFound)?;
     request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     let connection = capture_connection(&mut request);
-    let answer = tokio::time::timeout_at(deadline, exchange(client.request(request), room.large)).await;
-    drop(turn);
+    let answer = tokio::time::timeout_at(deadline, exchange(client.request(request), room.0)).await;
     match answer {
         Ok(result) => result,
         // Not the connector's state but this request's own: it may have been given a connection that another one made.
@@ -356,7 +347,8 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
             return Err(Unanswered::NotUkgPro);
         }
         if body.len() + data.len() > SMALL && place.is_none() {
-            place = large.clone().acquire_owned().await.ok();
+            // Not waited for: what has come of the others on an HTTP/2 connection would keep its window shut for those that have a place.
+            place = Some(large.clone().try_acquire_owned().map_err(|_| Unanswered::ServerError)?);
         }
         body.extend_from_slice(&data);
     }
