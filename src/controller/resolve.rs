@@ -559,6 +559,39 @@ mod tests {
         assert_eq!(keys(|keys| (keys.username, keys.user_api_key) = ("user".to_owned(), "username".to_owned())), Ok(()));
     }
 
+    /// The CRD refuses these, but may have been another when they were stored; the values are in a form that would be taken otherwise.
+    #[test]
+    fn nothing_is_used_of_a_connection_that_was_stored_with_a_key_for_two_values() {
+        const CANARY: &str = "service777";
+        let transports = Transports::new(Transport::new(transport::Trust::default()).expect("the platform trusts somebody"));
+        let policy = Policy {
+            allowed_domains: vec!["ultipro.com".parse().expect("a domain")],
+            secret_subdomains: Vec::new(),
+            allow_private_addresses: false,
+            heartbeat: None,
+        };
+        let resolved = |keys: serde_json::Value| {
+            let mut connection = connection();
+            (connection.spec.domain, connection.spec.subdomain) = (None, None);
+            connection.spec.secret_ref.keys = serde_json::from_value(keys).expect("keys");
+            let names = ["username", "password", "customerApiKey", "userApiKey", "moved"].map(|name| (name, CANARY));
+            let Values { by_key, .. } = values(&[&names[..], &[("domain", "ultipro.com"), ("subdomain", "service4")]].concat());
+            let referents = Referents { secret: Some(Found { version: None, values: by_key }), bundle: None };
+            resolve(&connection, Vec::new(), referents, &policy, &transports).map(|target| target.endpoint.to_string())
+        };
+        assert_eq!(resolved(serde_json::json!({})).as_deref(), Ok("https://service4.ultipro.com"));
+
+        let names = ["username", "password", "customerApiKey", "userApiKey", "domain", "subdomain"];
+        for (field, key) in names.iter().flat_map(|field| names.map(|key| (*field, key))).filter(|(field, key)| field != key) {
+            assert_eq!(resolved(serde_json::json!({field: key})), Err(Unresolved::KeyShared(key.to_owned())), "{field}: {key}");
+        }
+        // Nor under the name that a credential has by default, where it was given another.
+        for (field, key) in ["domain", "subdomain"].iter().flat_map(|field| names[..4].iter().map(move |key| (*field, *key))) {
+            let keys = serde_json::json!({key: "moved", field: key});
+            assert_eq!(resolved(keys), Err(Unresolved::KeyShared(key.to_owned())), "{field}: {key}");
+        }
+    }
+
     #[test]
     fn only_what_is_used_need_be_text() {
         let mut found = values(&[("username", "u"), ("password", "p"), ("customerApiKey", "c"), ("userApiKey", "k")]);
