@@ -13,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Bytes, Frame};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -114,6 +114,8 @@ enum State {
         max: usize,
         cut: Option<usize>,
         escaped: bool,
+        /// So many digits of an escape are to come.
+        digits: u8,
     },
     /// In a number, `true`, `false` or `null`.
     Word {
@@ -242,7 +244,7 @@ impl Sieve {
                     *escaped = byte == b'\\' && !*escaped;
                 }
             }
-            State::Held { max, cut, escaped } => {
+            State::Held { max, cut, escaped, digits } => {
                 if byte == b'"' && !*escaped {
                     kept.push(b'"');
                     kept.extend_from_slice(&self.text);
@@ -262,14 +264,16 @@ impl Sieve {
                     self.text.clear();
                     self.state = State::Skipped { depth: 0, in_text: true, escaped };
                 } else {
-                    // Before a character, but not amid escapes, which may come in pairs.
+                    // Before a character: not amid its bytes, nor amid an escape, nor between two that are one character.
                     if let Some(end) = cut
                         && !*escaped
-                        && byte != b'\\'
+                        && *digits == 0
                         && byte & 0xc0 != 0x80
+                        && !ends_amid_a_pair(&self.text)
                     {
                         *end = self.text.len();
                     }
+                    *digits = if *escaped && byte == b'u' { 4 } else { digits.saturating_sub(1) };
                     *escaped = byte == b'\\' && !*escaped;
                     self.text.push(byte);
                 }
@@ -343,8 +347,8 @@ impl Sieve {
                 kept.push(byte);
                 State::Word { kept: true }
             }
-            Fate::Cut(max) if byte == b'"' => State::Held { max, cut: Some(0), escaped: false },
-            Fate::Bounded(max) if byte == b'"' => State::Held { max, cut: None, escaped: false },
+            Fate::Cut(max) if byte == b'"' => State::Held { max, cut: Some(0), escaped: false, digits: 0 },
+            Fate::Bounded(max) if byte == b'"' => State::Held { max, cut: None, escaped: false, digits: 0 },
             Fate::Kept(_) | Fate::Cut(_) | Fate::Bounded(_) | Fate::Dropped => {
                 if fate != Fate::Dropped {
                     kept.extend_from_slice(b"null");
@@ -376,6 +380,11 @@ impl Sieve {
             _ => State::Broken,
         };
     }
+}
+
+/// Whether the first escape of two is the last of a text.
+fn ends_amid_a_pair(text: &[u8]) -> bool {
+    matches!(text, [.., b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', _, _])
 }
 
 /// An answer of which only some is kept.
@@ -420,7 +429,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sifted<B> {
 }
 
 /// The layer, for [`kube::client::ClientBuilder::with_layer`]: connections, in whichever answer, and lists of Secrets without what
-/// nobody reads.
+/// nobody reads. Of a watch's bookmarks the annotation that ends an initial list goes too, so a watch that streams its first list
+/// (`sendInitialEvents`) would never know of its end; ours list by pages.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sift;
 
@@ -436,9 +446,9 @@ impl<S> Layer<S> for Sift {
     }
 }
 
-/// Whether what answers a request on this path may be sifted.
-fn is_sifted(path: &str) -> bool {
-    path.ends_with("/secrets") || path.split('/').any(|part| part == "ukgproconnections")
+/// Whether what answers this request may be sifted. A Secret that is made is answered with what it has become, and all of that counts.
+fn is_sifted(method: &Method, path: &str) -> bool {
+    (method == Method::GET && path.ends_with("/secrets")) || path.split('/').any(|part| part == "ukgproconnections")
 }
 
 impl<S, A, B> Service<Request<A>> for Sifting<S>
@@ -456,7 +466,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let is_sifted = is_sifted(request.uri().path());
+        let is_sifted = is_sifted(request.method(), request.uri().path());
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
