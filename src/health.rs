@@ -41,7 +41,7 @@ struct Standing {
     works: bool,
     /// The namespaces whose connections have never been listed.
     lacks: Vec<String>,
-    /// So many connections of so many are overdue.
+    /// In so many namespaces of so many, most connections are overdue.
     overdue: (usize, usize),
     /// How long the login ledger cannot be written, where that is long.
     unwritten: Option<Duration>,
@@ -58,7 +58,7 @@ impl Readiness {
         self.0.send_modify(|standing| standing.lacks = namespaces);
     }
 
-    /// So many connections, of so many, could not be checked for several intervals.
+    /// In so many namespaces, of so many, most connections could not be checked for several intervals.
     pub fn overdue(&self, overdue: (usize, usize)) {
         self.0.send_modify(|standing| standing.overdue = overdue);
     }
@@ -84,7 +84,9 @@ impl Readiness {
         match (&standing.lacks[..], standing.works) {
             // Fewer are one team's or one host's; most are the operator's own trouble, such as a ledger that cannot be written.
             ([], true) => (overdue * 2 > all).then(|| {
-                format!("{overdue} of {all} connections could not be checked for several intervals; the log says why")
+                format!(
+                    "in {overdue} of {all} namespaces most connections could not be checked for several intervals; the log says why"
+                )
             }),
             ([first, rest @ ..], true) => Some(format!(
                 "the connections of namespace {first} cannot be listed{}; give the operator the right to list and watch \

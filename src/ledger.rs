@@ -67,6 +67,8 @@ const WRITE_FREE_KIB: u32 = 7;
 pub const PART_BYTES_MAX: usize = 11_000;
 /// However small a Secret must be for the API server to take it, some entries must fit.
 const PART_BYTES_MIN: usize = 1_024;
+/// For so long a size that was not taken is not tried again: it may have been refused for what has an end, such as an admission policy.
+const MOST_FOR: Duration = Duration::from_secs(3600);
 /// Parts that are read at once.
 const READS_AT_ONCE: usize = 8;
 /// How long what need not be safe at once (an intent that is settled) may wait for a write that is.
@@ -75,8 +77,8 @@ const TIDY_DELAY: Duration = Duration::from_millis(250);
 const WRITE_RETRY: Duration = Duration::from_secs(5);
 /// The HMAC key has the length of its digest.
 const KEY_LENGTH: usize = 32;
-/// A write is made anew on another's so often.
-const WRITE_TRIES: usize = 5;
+/// A write is made anew so often: on another's, in smaller Secrets where one is not taken at its size, and in more of them.
+const WRITE_TRIES: usize = 12;
 
 /// How many logins an account may see in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,8 +198,8 @@ struct State {
     failing_since: Option<Instant>,
     /// Into how many Secrets it is divided, as a power of two; 0 stands for 1.
     parts: u8,
-    /// What the API server was found to take of one, where that is less than it should be.
-    most: Option<usize>,
+    /// What the API server was found to take of one, where that is less than it should be, and when.
+    most: Option<(usize, Instant)>,
 }
 
 impl State {
@@ -206,7 +208,14 @@ impl State {
     }
 
     fn most(&self) -> usize {
-        self.most.unwrap_or(PART_BYTES_MAX)
+        self.most.filter(|(_, found)| found.elapsed() < MOST_FOR).map_or(PART_BYTES_MAX, |(most, _)| most)
+    }
+
+    /// The API server does not take a Secret of this size. Gives what it is hoped to take.
+    fn found_too_large(&mut self, bytes: usize) -> usize {
+        let most = (bytes.min(self.most()) / 2).max(PART_BYTES_MIN);
+        self.most = Some((most, Instant::now()));
+        most
     }
 }
 
@@ -531,6 +540,7 @@ impl Ledger {
         let mut state = lock(&self.state);
         state.proven.clear();
         state.passwords.clear();
+        state.most = None;
         state.outdated = true;
     }
 
@@ -692,13 +702,14 @@ impl Ledger {
                 Ok(Progress::Done)
             }
             Written::Conflict => {
+                // What it was written onto is not there. A part that does not count yet is not among those that are read.
+                writing.onto.remove(&part);
                 self.reread(store, writing).await?;
                 Ok(Progress::Again)
             }
             Written::TooLarge => {
                 let mut state = lock(&self.state);
-                let most = (snapshot.len().min(state.most()) / 2).max(PART_BYTES_MIN);
-                state.most = Some(most);
+                let most = state.found_too_large(snapshot.len());
                 tracing::error!(
                     bytes = snapshot.len(),
                     now_at_most = most,

@@ -144,7 +144,7 @@ impl Operator {
             }),
             connections_overdue: Box::new({
                 let (staleness, clock) = (staleness.clone(), settings.clock.clone());
-                move || staleness.count(clock.uptime()).0
+                move || staleness.count(clock.uptime())
             }),
             accounts_limited: Box::new({
                 let (hosts, clock) = (hosts.clone(), settings.clock.clone());
@@ -307,6 +307,9 @@ async fn take_over(mut elections: mpsc::Receiver<()>, context: &Context, queue: 
 /// How often it is looked for connections that are overdue: soon enough beside the least interval, and nothing beside a check.
 const STALE_ROUND: Duration = Duration::from_secs(30);
 
+/// After so many that could not be written the rest waits for the next round: each may last as long as a request may.
+const STALE_FAILURES: usize = 3;
+
 /// A ledger that could not be written for longer than a restart of the API server takes is told under `/readyz`.
 const UNWRITTEN_MAX: Duration = Duration::from_secs(60);
 
@@ -314,24 +317,31 @@ const UNWRITTEN_MAX: Duration = Duration::from_secs(60);
 async fn tell_of_stale(context: &Context, checks: &Checks, readiness: &Readiness) {
     loop {
         tokio::time::sleep(context.clock.real(STALE_ROUND)).await;
-        readiness.overdue(context.staleness.count(context.clock.uptime()));
+        readiness.overdue(context.staleness.namespaces(context.clock.uptime()));
         readiness.ledger_unwritten(context.ledger.failing_for().filter(|failing| *failing > UNWRITTEN_MAX));
+        let mut failures = 0;
         for (key, stall) in context.staleness.news(context.clock.uptime()) {
-            if matches!(checks.mandate(), Mandate::None) {
-                break;
+            // The ones before have taken their time.
+            if !context.staleness.is_overdue(&key, context.clock.uptime()) {
+                continue;
             }
             let Some(connection) = context.connections.get(&key).map(|kept| kept.connection(&key)) else { continue };
             let Some(decision) = decide::overdue(&connection, stall, context.clock.now()) else {
-                context.staleness.told(&key);
+                context.staleness.told(&key, context.clock.uptime());
                 continue;
             };
             // One that another has written meanwhile, or that cannot be written now, comes in the next round.
-            match controller::publish::publish(&connection, &decision, context).await {
-                Ok(Published::Done) => context.staleness.told(&key),
-                Ok(Published::Gone | Published::Outdated) => {}
-                Err(error) => {
+            match checks.mandated(controller::publish::publish(&connection, &decision, context)).await {
+                None => break,
+                Some(Ok(Published::Done)) => context.staleness.told(&key, context.clock.uptime()),
+                Some(Ok(Published::Gone | Published::Outdated)) => {}
+                Some(Err(error)) => {
                     let (namespace, name) = (key.namespace(), key.name());
                     tracing::warn!(namespace, name, %error, "a connection that is overdue is still shown with its old verdict");
+                    failures += 1;
+                    if failures == STALE_FAILURES {
+                        break;
+                    }
                 }
             }
         }
@@ -350,17 +360,8 @@ enum Mandate {
 }
 
 async fn check(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
-    match checks.mandate() {
-        // Who takes over later looks at all.
-        Mandate::None => Ok(Next::Change),
-        Mandate::Always => check_as_leader(connection, context, checks).await,
-        Mandate::Term(term) => tokio::select! {
-            biased;
-            // Another may begin before long. What was sent is in the ledger as begun.
-            () = term.lost() => Ok(Next::Change),
-            done = check_as_leader(connection, context, checks) => done,
-        },
-    }
+    // Who takes over looks at all. What was sent is in the ledger as begun.
+    checks.mandated(check_as_leader(connection, context, checks.clone())).await.unwrap_or(Ok(Next::Change))
 }
 
 async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
@@ -420,6 +421,19 @@ impl Checks {
 
     fn mandate(&self) -> Mandate {
         self.mandate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What this comes to while this operator may act; `None` where it may not, or not any more.
+    async fn mandated<T>(&self, act: impl Future<Output = T>) -> Option<T> {
+        match self.mandate() {
+            Mandate::None => None,
+            Mandate::Always => Some(act.await),
+            Mandate::Term(term) => tokio::select! {
+                biased;
+                () = term.lost() => None,
+                done = act => Some(done),
+            },
+        }
     }
 
     fn change_mandate(&self, mandate: Mandate) {

@@ -59,17 +59,35 @@ impl Staleness {
         news.map(|(connection, entry)| (connection.clone(), entry.stall)).collect()
     }
 
-    /// It was told of.
-    pub fn told(&self, connection: &ConnectionRef) {
-        if let Some(entry) = self.all().get_mut(connection) {
+    /// Whether it is overdue still: it may have been checked since it was found to be.
+    pub fn is_overdue(&self, connection: &ConnectionRef, now: Duration) -> bool {
+        self.all().get(connection).is_some_and(|entry| entry.due_by <= now)
+    }
+
+    /// It was told of, unless it was checked meanwhile: then the next time is to be told of too.
+    pub fn told(&self, connection: &ConnectionRef, now: Duration) {
+        if let Some(entry) = self.all().get_mut(connection)
+            && entry.due_by <= now
+        {
             entry.is_told = true;
         }
     }
 
-    /// How many are overdue, and how many there are.
-    pub fn count(&self, now: Duration) -> (usize, usize) {
-        let all = self.all();
-        (all.values().filter(|entry| entry.due_by <= now).count(), all.len())
+    /// How many are overdue.
+    pub fn count(&self, now: Duration) -> usize {
+        self.all().values().filter(|entry| entry.due_by <= now).count()
+    }
+
+    /// The namespaces with connections of which most are overdue, for another cause than their host, and all that have some: what one
+    /// tenant has is no trouble of the operator, however many they are.
+    pub fn namespaces(&self, now: Duration) -> (usize, usize) {
+        let mut counts = HashMap::<String, (usize, usize)>::new();
+        for (connection, entry) in self.all().iter() {
+            let (overdue, all) = counts.entry(connection.namespace().to_owned()).or_default();
+            *overdue += usize::from(entry.due_by <= now && entry.stall != Stall::Host);
+            *all += 1;
+        }
+        (counts.values().filter(|(overdue, all)| overdue * 2 > *all).count(), counts.len())
     }
 
     /// Forgets a connection.
@@ -106,13 +124,30 @@ mod tests {
         assert_eq!(staleness.news(minutes(31)), []);
         assert_eq!(staleness.news(minutes(32)), [(a.clone(), Stall::Ledger)]);
         assert_eq!(staleness.news(minutes(33)).len(), 1, "not told of yet");
-        staleness.told(&a);
+        staleness.told(&a, minutes(33));
         assert_eq!(staleness.news(minutes(600)), []);
-        assert_eq!(staleness.count(minutes(600)), (1, 1), "and overdue for as long as it is not checked");
+        assert_eq!(staleness.count(minutes(600)), 1, "and overdue for as long as it is not checked");
         staleness.checked(&a, minutes(10), minutes(601));
-        assert_eq!(staleness.count(minutes(601)), (0, 1));
+        assert_eq!((staleness.count(minutes(601)), staleness.is_overdue(&a, minutes(601))), (0, false));
+        // Who was about to tell of it comes too late.
+        staleness.told(&a, minutes(601));
         assert_eq!(staleness.news(minutes(633)), [(a.clone(), Stall::NoWorker)]);
         staleness.forget(&a);
-        assert_eq!(staleness.count(minutes(900)), (0, 0));
+        assert_eq!(staleness.count(minutes(900)), 0);
+    }
+
+    #[test]
+    fn what_one_tenant_has_is_no_trouble_of_the_operator() {
+        let staleness = Staleness::default();
+        let of = |namespace, name: &str| ConnectionRef::new(Some(namespace), Some(name));
+        for name in 0..100 {
+            staleness.checked(&of("busy", &name.to_string()), minutes(1), minutes(0));
+        }
+        staleness.checked(&of("hr", "a"), minutes(600), minutes(0));
+        assert_eq!((staleness.count(minutes(60)), staleness.namespaces(minutes(60))), (100, (1, 2)));
+        staleness.checked(&of("hr", "a"), minutes(1), minutes(0));
+        assert_eq!(staleness.namespaces(minutes(60)), (2, 2));
+        staleness.stalled(&of("hr", "a"), Stall::Host);
+        assert_eq!(staleness.namespaces(minutes(60)), (1, 2), "a host that limits requests is none either");
     }
 }

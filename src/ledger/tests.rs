@@ -497,6 +497,13 @@ async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never
     let last = subject(&after, "last").await;
     assert!(refused_now(&after, last), "what is new stays");
     assert!(lock(&shelf.0).largest <= 3_000);
+    // What refused it may be gone: it is tried again, by this process too.
+    assert!(lock(&ledger.state).most() <= 3_000);
+    tokio::time::advance(MOST_FOR).await;
+    assert_eq!(lock(&ledger.state).most(), PART_BYTES_MAX);
+    lock(&ledger.state).found_too_large(8_000);
+    ledger.distrust();
+    assert_eq!(lock(&ledger.state).most(), PART_BYTES_MAX);
 }
 
 #[tokio::test(start_paused = true)]
@@ -534,6 +541,8 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
         ("another's write of the first Secret", 0),
         ("a write that fails", 1),
         ("an answer that is lost", 2),
+        ("a write that fails, and the new Secret is deleted", 3),
+        ("a write that fails, and another writes the new Secret", 4),
     ] {
         for n in 0..3 {
             let shelf = Shelf::default();
@@ -561,7 +570,7 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
                     kept.stored.get_mut(&0).expect("stored").version = version;
                 }
                 // The write of the new Secret comes about, that of the first does not.
-                1 => lock(&shelf.0).fail_after = Some(1),
+                1 | 3 | 4 => lock(&shelf.0).fail_after = Some(1),
                 2 => shelf.lose(1),
                 _ => {}
             }
@@ -569,11 +578,16 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
                 ledger.enter(*one, Some(intent.clone()), End::LoginFailed(REFUSED), Worked::default(), at(1));
             }
             let first = ledger.commit().await;
-            assert_eq!(first.is_err(), matches!(fault, 1 | 2), "{what}");
+            assert_eq!(first.is_err(), matches!(fault, 1..=4), "{what}");
             divided += usize::from(lock(&shelf.0).stored.contains_key(&1));
+            match fault {
+                3 => drop(lock(&shelf.0).stored.remove(&1).expect("written")),
+                4 => lock(&shelf.0).stored.get_mut(&1).expect("written").version = Some("another's".to_owned()),
+                _ => {}
+            }
             let here = pending.iter().filter(|(one, _)| !refused_now(&ledger, *one)).count();
             // As the background task does.
-            ledger.commit().await.expect("stored");
+            ledger.commit().await.unwrap_or_else(|error| panic!("{what}: {error}"));
             let after = shelf.ledger();
             subject(&after, "opened").await;
             let next = pending.iter().filter(|(one, _)| !refused_now(&after, *one)).count();
