@@ -156,6 +156,10 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
         Step::Later(wait) => return Ok(Next::Later(wait)),
         Step::Found(observed) => *observed,
     };
+    if !observed.is_delayed() {
+        // It may have had a turn at its host that it does not need any more, as one that is suspended.
+        context.hosts.give_up(&uid(&connection));
+    }
     let requirements = requirements.unwrap_or_default();
     let mut current = connection;
     for _ in 0..PUBLISH_TRIES {
@@ -237,7 +241,8 @@ async fn observe(
     };
     context.agenda.begun(&reference);
     let step = look(connection, requirements, lane, visit, context).await;
-    if lane == Lane::Urgent && !matches!(step, Ok(Step::Found(_))) {
+    // What it has read has come to nothing, and is news as before, whether its event has come or comes yet.
+    if !matches!(step, Ok(Step::Found(_))) && (context.secrets.is_news(&reference, connection) || lane == Lane::Urgent) {
         context.agenda.wake(&reference);
     }
     step
@@ -315,12 +320,15 @@ async fn look(
         return Ok(Step::Found(Box::new(Observed::of(connection, live, None))));
     };
     let candidate = match live.is_unanswered() {
-        Some(true) => Ok(None),
+        Some(true) => Ok(Rehearsed::Later(None)),
         _ => rehearse(&promoted, requirements, lane, asked.as_ref(), context).await,
     };
     Ok(Step::Found(Box::new(match candidate {
-        Ok(None) => Observed::of(connection, live, None).again_soon(),
-        Ok(candidate) => Observed::of(connection, live, candidate),
+        Ok(Rehearsed::Later(wait)) => Observed::of(connection, live, None).again_in(wait.unwrap_or_default()),
+        Ok(Rehearsed::Found(candidate)) => {
+            context.hosts.give_up(&candidate_of(&uid(connection)));
+            Observed::of(connection, live, Some(candidate))
+        }
         // The live observation may have cost a login; the candidate's turn comes again.
         Err(error) => {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
@@ -330,20 +338,27 @@ async fn look(
     })))
 }
 
-/// What would be found if the candidate were the live one; `None` where its host must be waited for.
+/// What became of looking at the candidate.
+enum Rehearsed {
+    Found(Observation),
+    /// Its host must be waited for, for so long where that is known.
+    Later(Option<Duration>),
+}
+
+/// What would be found if the candidate were the live one.
 async fn rehearse(
     promoted: &UkgProConnection,
     requirements: Vec<Requirement>,
     lane: Lane,
     asked: Option<&Visit<'_>>,
     context: &Context,
-) -> Result<Option<Observation>, Error> {
+) -> Result<Rehearsed, Error> {
     let referents = resolve::fetch(promoted, context).await?;
     let target = referents
         .and_then(|referents| resolve::resolve(promoted, requirements, referents, &context.policy, &context.transports));
     let target = match target {
         Ok(target) => target,
-        Err(unresolved) => return Ok(Some(Observation::Unresolved(unresolved))),
+        Err(unresolved) => return Ok(Rehearsed::Found(Observation::Unresolved(unresolved))),
     };
     let key = candidate_of(&uid(promoted));
     let host = target.resolved().endpoint;
@@ -351,15 +366,15 @@ async fn rehearse(
         true => None,
         false => match Visit::begin(context, promoted, &key, host, lane) {
             Ok(visit) => Some(visit),
-            Err(_) => return Ok(None),
+            Err(Wait(wait, _)) => return Ok(Rehearsed::Later(Some(wait))),
         },
     };
     let (observation, account) = measured(promoted, &target, context).await?;
-    if matches!(observation, Observation::Held(_, Hold::Delayed(..))) {
-        return Ok(None);
+    if let Observation::Held(_, Hold::Delayed(_, until)) = &observation {
+        return Ok(Rehearsed::Later(Duration::try_from(until.duration_since(context.clock.now())).ok()));
     }
     limit(promoted, &observation, account, context);
-    Ok(Some(observation))
+    Ok(Rehearsed::Found(observation))
 }
 
 /// The place of a connection's candidate among the connections of a host.
@@ -652,8 +667,9 @@ async fn tell_host(
     }
     let uid = uid(connection);
     let before = context.hosts.of(&uid);
-    // What one connection's own authorities make of a certificate is no trouble of the host.
-    let failing = observation.is_unanswered().filter(|_| !(own_trust && observation.is_about_trust()));
+    // What one connection's own authorities make of a certificate is no trouble of the host, and a limit of requests is an account's.
+    let own_trouble = (own_trust && observation.is_about_trust()) || observation.rate_limited().is_some();
+    let failing = observation.is_unanswered().filter(|_| !own_trouble);
     let host = observation.resolved().map(|resolved| resolved.endpoint.clone());
     if let (Some(change), Some(host)) = (context.hosts.ended(&uid, failing, account), host.or(before)) {
         publish::signal(&host, change, context).await;

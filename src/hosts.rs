@@ -103,7 +103,7 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
 pub const PAUSE_UNSAID: Duration = Duration::from_secs(60);
 /// The longest pause of a whole host: its accounts have limits of their own, and those who have met none must not wait for theirs.
 const HOST_PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Accounts whose limits are remembered of one host; what meets more is the host's limit in any case.
+/// Accounts whose limits are remembered of one host; beyond, those of the namespace that has most are forgotten.
 const LIMITED_MAX: usize = 1024;
 /// After a full host, one asks again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -138,7 +138,7 @@ struct Place {
     host: String,
     namespace: Arc<str>,
     interval: Duration,
-    /// The slot it was given and has not come for.
+    /// The slot it was given and has not come for, in the host's own time.
     slot: Option<(Lane, Duration)>,
     /// How its last check ended, and with which account.
     end: Option<End>,
@@ -168,7 +168,11 @@ struct Host {
     failing_unnamed: usize,
     /// The accounts whose requests the host limits, each with the namespace that met it, and until when.
     limited: HashMap<Account, (Arc<str>, Duration)>,
+    /// The present pause, or the last.
+    paused_from: Duration,
     paused_until: Duration,
+    /// How long the pauses before it were.
+    paused_before: Duration,
     voice: Voice,
     outage: bool,
 }
@@ -188,7 +192,7 @@ enum Voice {
 /// A lane of a host.
 #[derive(Default)]
 struct Line {
-    /// When the next check may begin.
+    /// When the next check may begin, in the host's own time.
     free_at: Duration,
     /// How many have a slot, by namespace.
     waiting: HashMap<Arc<str>, usize>,
@@ -262,24 +266,22 @@ impl Hosts {
         if let Some((of, _)) = held {
             host.line(of).leave(&namespace);
         }
+        // All that follows is in the host's own time, which stands still while it is paused: so turns stay as they are.
+        let pause = host.paused_until.saturating_sub(now);
+        let now = host.time(now);
         let held = held.filter(|(of, at)| *of == lane && *at + SLOT_KEPT > now).map(|(_, at)| at);
-        let paused_until = host.paused_until;
-        let is_paused = paused_until > now;
         let line = host.line(lane);
-        if is_paused {
-            line.free_at = line.free_at.max(paused_until);
-        }
         let slot = match held {
-            // Another came first, or the host wants a pause: behind that.
-            Some(at) if at <= now && line.free_at > now || at < paused_until && is_paused => {
+            // Another came first: behind that.
+            Some(at) if at <= now && line.free_at > now => {
                 let free_at = line.free_at;
                 host.again(&namespace, free_at, spacing)
             }
             Some(at) => at,
             None => line.slot(&namespace, spacing, now),
         };
-        let wait = if slot > now {
-            Some((slot, if is_paused { Cause::Limited } else { Cause::Busy }))
+        let wait = if slot > now || !pause.is_zero() {
+            Some((slot, if pause.is_zero() { Cause::Busy } else { Cause::Limited }))
         } else {
             let free = (self.pace.concurrency.max(1) as usize).saturating_sub(host.running);
             let running = host.shares.get(&namespace).map_or(0, |share| share.running);
@@ -306,7 +308,7 @@ impl Hosts {
         let (slot, cause) = wait.unwrap_or((now, Cause::Busy));
         host.line(lane).enter(&namespace);
         place.slot = Some((lane, slot));
-        Admission::After(slot.saturating_sub(now), cause)
+        Admission::After(slot.saturating_sub(now) + pause, cause)
     }
 
     /// A check that was admitted has ended.
@@ -335,16 +337,17 @@ impl Hosts {
         let mut all = lock(&self.all);
         let Some(host) = all.by_host.get_mut(host) else { return };
         host.limited.retain(|_, (_, until)| *until > now);
-        if host.limited.len() < LIMITED_MAX {
-            let until = now + asked.unwrap_or(PAUSE_UNSAID).min(PAUSE_MAX);
-            let limit = host.limited.entry(account).or_insert_with(|| (namespace.into(), until));
-            limit.1 = limit.1.max(until);
+        if host.limited.len() >= LIMITED_MAX && !host.limited.contains_key(&account) {
+            host.forget_a_limit();
         }
+        let until = now + asked.unwrap_or(PAUSE_UNSAID).min(PAUSE_MAX);
+        let limit = host.limited.entry(account).or_insert_with(|| (namespace.into(), until));
+        limit.1 = limit.1.max(until);
         let namespaces: std::collections::HashSet<_> = host.limited.values().map(|(namespace, _)| namespace).collect();
         let is_everybodys = namespaces.len() > 1 || host.shares.len() < 2;
         if host.limited.len() > 1 && is_everybodys {
             let first = host.limited.values().map(|(_, until)| *until).min().unwrap_or(now);
-            host.paused_until = host.paused_until.max(first.min(now + HOST_PAUSE_MAX));
+            host.pause(first.min(now + HOST_PAUSE_MAX), now);
         }
     }
 
@@ -396,6 +399,16 @@ impl Hosts {
             (host.failing, host.known, host.outage, host.failing_unnamed) = (0, 0, false, 0);
             host.failing_accounts.clear();
             host.shares.values_mut().for_each(|share| (share.known, share.failing, share.fails) = (0, 0, false));
+        }
+    }
+
+    /// A connection does not come for its slot: it needs its host no more, for now.
+    pub fn give_up(&self, uid: &str) {
+        let mut all = lock(&self.all);
+        let All { by_host, by_connection, .. } = &mut *all;
+        let Some(place) = by_connection.get_mut(uid) else { return };
+        if let (Some((lane, _)), Some(host)) = (place.slot.take(), by_host.get_mut(&place.host)) {
+            host.line(lane).leave(&place.namespace);
         }
     }
 
@@ -464,12 +477,39 @@ impl Host {
         }
     }
 
+    fn pause(&mut self, until: Duration, now: Duration) {
+        if self.paused_until <= now {
+            self.paused_before += self.paused_until - self.paused_from;
+            (self.paused_from, self.paused_until) = (now, now);
+        }
+        self.paused_until = self.paused_until.max(until);
+    }
+
+    /// The time without pauses.
+    fn time(&self, now: Duration) -> Duration {
+        let paused = self.paused_before + self.paused_until.min(now).saturating_sub(self.paused_from);
+        now.saturating_sub(paused)
+    }
+
     /// The slot of one of a namespace that has found its own taken: those of the namespace come one after another from this time on.
     fn again(&mut self, namespace: &Arc<str>, from: Duration, spacing: Duration) -> Duration {
         let share = self.shares.entry(namespace.clone()).or_default();
         let slot = share.again_at.max(from);
         share.again_at = slot + spacing;
         slot
+    }
+
+    /// Forgets the limit that ends first, of the namespace that has most of them.
+    fn forget_a_limit(&mut self) {
+        let mut counts = HashMap::<Arc<str>, usize>::new();
+        for (namespace, _) in self.limited.values() {
+            *counts.entry(namespace.clone()).or_default() += 1;
+        }
+        let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return };
+        let of_it = self.limited.iter().filter(|(_, (namespace, _))| *namespace == most);
+        if let Some(first) = of_it.min_by_key(|(_, (_, until))| *until).map(|(account, _)| *account) {
+            self.limited.remove(&first);
+        }
     }
 
     fn is_limited(&self, now: Duration) -> bool {
@@ -512,15 +552,16 @@ impl Host {
     }
 
     /// Begins when of more than half of the namespaces most fail, and ends when it is less than a quarter, so that it does not flicker
-    /// in between.
+    /// in between; of several namespaces one alone makes none, whatever is known of the others.
     fn change(&mut self) -> Option<Change> {
         let several = self.failing_accounts.len() + self.failing_unnamed >= OUTAGE_OF;
-        if !self.outage && several && self.failing * 2 > self.known {
+        let is_everybodys = self.failing > 1 || self.shares.len() < 2;
+        if !self.outage && several && is_everybodys && self.failing * 2 > self.known {
             self.outage = true;
             let count = |of: fn(&Share) -> usize| self.shares.values().map(of).sum();
             return Some(Change::Outage { failing: count(|share| share.failing), known: count(|share| share.known) });
         }
-        if self.outage && self.failing * 4 < self.known.max(1) {
+        if self.outage && (!is_everybodys || self.failing * 4 < self.known.max(1)) {
             self.outage = false;
             // That nobody is known to fail is not that anybody is well.
             return (self.known > 0).then_some(Change::Recovery);

@@ -56,8 +56,8 @@ pub struct Observed {
     /// Which check in a row without a usable answer this is, as far as the status counts them; 0 if it got one. Counted when it is
     /// made, so that deciding on it again does not count again.
     failures: i32,
-    /// Whether something is left that should be looked at soon.
-    soon: bool,
+    /// After how long what was left out should be looked at, where something was.
+    again_in: Option<Duration>,
 }
 
 impl Observed {
@@ -69,12 +69,18 @@ impl Observed {
             _ => 0,
         };
         let failures = if is_transient(observation.reason()) { (before + 1).min(threshold) } else { 0 };
-        Self { observation, candidate, failures, soon: false }
+        Self { observation, candidate, failures, again_in: None }
     }
 
     /// The same, to be looked at again soon.
     pub fn again_soon(self) -> Self {
-        Self { soon: true, ..self }
+        self.again_in(SOON)
+    }
+
+    /// The same, to be looked at again after so long: each look is a check of the live values too, so not before that can be made which
+    /// was left out.
+    pub fn again_in(self, wait: Duration) -> Self {
+        Self { again_in: Some(wait.max(SOON)), ..self }
     }
 
     /// The reason it comes down to by itself.
@@ -824,8 +830,8 @@ fn requeue(
     if let Some(until) = &status.next_check_time {
         wait = wait.min(Duration::try_from(until.0.duration_since(now)).unwrap_or_default() + Duration::from_secs(1));
     }
-    if observed.soon {
-        wait = wait.min(SOON);
+    if let Some(again_in) = observed.again_in {
+        wait = wait.min(again_in);
     }
     let both = [Some(&observed.observation), observed.candidate.as_ref()];
     let asked = both.into_iter().flatten().filter_map(|observation| observation.rate_limited().flatten()).max();

@@ -123,7 +123,8 @@ fn an_operator_that_cannot_check_most_connections_or_write_its_ledger_is_not_rea
     served.readiness.overdue((5, 10));
     assert_eq!(get(served.health, "/readyz"), ok(), "half of them may be one team's trouble");
     served.readiness.overdue((6, 10));
-    let most = "in 6 of 10 namespaces most connections could not be checked for several intervals; the log says why\n".to_owned();
+    let most =
+        "in 6 of 10 namespaces most connections could not be checked for several intervals; the log says why\n".to_owned();
     assert_eq!(get(served.health, "/readyz"), (503, most));
     served.readiness.overdue((0, 10));
     served.readiness.ledger_unwritten(Some(Duration::from_secs(61)));

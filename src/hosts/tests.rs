@@ -16,7 +16,7 @@ fn limited_for_all(hosts: &Hosts, asked: Option<Duration>, now: Duration) {
     [1, 2].into_iter().for_each(|number| hosts.limit(HOST, "hr", account(number), asked, now));
 }
 
-fn account(number: u8) -> Account {
+fn account(number: usize) -> Account {
     Account::of_test(number)
 }
 
@@ -292,4 +292,78 @@ fn many_connections_of_one_account_are_one() {
     hosts.ended("e", Some(true), Some(account(2)));
     hosts.expect(visitor("f"), HOST);
     assert!(hosts.ended("f", Some(true), Some(account(3))).is_some());
+}
+
+#[test]
+fn one_namespace_makes_no_outage_while_nothing_is_known_of_another() {
+    let hosts = Hosts::new(Pace::default());
+    hosts.expect(visitor("pay/new"), HOST);
+    for (uid, number) in [("hr/a", 1), ("hr/b", 2), ("hr/c", 3)] {
+        hosts.expect(visitor(uid), HOST);
+        assert_eq!(hosts.ended(uid, Some(true), Some(account(number))), None);
+    }
+    assert_eq!(hosts.ended("pay/new", Some(true), Some(account(4))), Some(Change::Outage { failing: 4, known: 4 }));
+    assert_eq!(hosts.ended("pay/new", Some(false), Some(account(4))), Some(Change::Recovery), "it is well for one of the two");
+}
+
+#[test]
+fn after_a_pause_namespaces_take_turns_and_nobody_comes_in_vain_again_and_again() {
+    let hosts = Hosts::new(Pace::default());
+    let uids: Vec<_> = (0..200).map(|n| format!("{n}/a")).collect();
+    uids.iter().for_each(|uid| hosts.expect(visitor(uid), HOST));
+    let mut queue: Vec<_> = uids.iter().map(|uid| (Duration::ZERO, uid)).collect();
+    let (mut begun, mut attempts) = (Vec::new(), 0);
+    while !queue.is_empty() {
+        queue.sort();
+        let (now, uid) = queue.remove(0);
+        attempts += 1;
+        if begun.len() == 50 && attempts < 500 {
+            // Their slots are given, and the host wants a pause.
+            attempts = 500;
+            hosts.limit(HOST, "0", account(1), Some(seconds(30.0)), now);
+            hosts.limit(HOST, "1", account(2), Some(seconds(30.0)), now);
+        }
+        match hosts.admit(visitor(uid), HOST, Lane::Urgent, now) {
+            Admission::Now { silent } => {
+                begun.push(now);
+                hosts.left(visitor(uid).namespace, HOST, silent);
+            }
+            Admission::After(wait, _) => queue.push((now + wait, uid)),
+        }
+    }
+    assert_eq!(begun.len(), 200);
+    let after = attempts - 500;
+    assert!(after <= 3 * 150, "{after} attempts of 150");
+    let last = begun.last().expect("some");
+    assert!(*last < seconds(1.0 + 30.0 + 150.0 / 50.0 + 1.0), "{last:?}");
+}
+
+#[test]
+fn a_slot_that_nobody_comes_for_any_more_keeps_no_others_waiting() {
+    let hosts = Hosts::new(Pace::default());
+    let uids: Vec<_> = (0..500).map(|n| format!("hr/{n}")).collect();
+    let admit = |uid: &str, at| hosts.admit(visitor(uid), HOST, Lane::Urgent, seconds(at));
+    for uid in &uids {
+        admit(uid, 1.0);
+    }
+    // They are suspended.
+    uids.iter().for_each(|uid| hosts.give_up(uid));
+    let Admission::After(wait, _) = admit("hr/new", 1.0) else { panic!("right after the first") };
+    assert!(wait <= seconds(0.1), "{wait:?}");
+}
+
+#[test]
+fn one_namespaces_limits_push_out_no_others() {
+    let hosts = Hosts::new(Pace::default());
+    hosts.expect(visitor("pay/a"), HOST);
+    hosts.expect(visitor("hr/a"), HOST);
+    hosts.limit(HOST, "pay", account(255), Some(seconds(60.0)), seconds(1.0));
+    for number in 0..2 * LIMITED_MAX {
+        hosts.limit(HOST, "hr", account(1000 + number), Some(seconds(600.0)), seconds(1.0));
+    }
+    hosts.limit(HOST, "it", account(254), Some(seconds(60.0)), seconds(1.0));
+    for number in [254, 255] {
+        assert!(hosts.limited(HOST, account(number), seconds(2.0)).is_some(), "{number}");
+    }
+    assert!(hosts.limits(seconds(2.0)).0 <= LIMITED_MAX);
 }

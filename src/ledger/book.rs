@@ -94,8 +94,8 @@ pub struct Entry {
 #[cfg(test)]
 impl Account {
     /// One of some that are told apart by a number.
-    pub(crate) fn of_test(number: u8) -> Self {
-        Self([number; 8])
+    pub(crate) fn of_test(number: usize) -> Self {
+        Self((number as u64).to_be_bytes())
     }
 }
 

@@ -64,7 +64,9 @@ fn a_request_is_kept_as_far_as_it_counts() {
 #[test]
 fn an_annotation_is_never_cut_amid_an_escape() {
     // As Go's encoder writes `<`, a quotation mark, and what needs two escapes; at every offset.
-    for (unit, character) in [("\\u003c", "<"), ("\\\"", "\""), ("\\u2028", "\u{2028}"), ("\\ud83d\\ude00", "\u{1f600}"), ("\\\\", "\\")] {
+    for (unit, character) in
+        [("\\u003c", "<"), ("\\\"", "\""), ("\\u2028", "\u{2028}"), ("\\ud83d\\ude00", "\u{1f600}"), ("\\\\", "\\")]
+    {
         for offset in 0..12 {
             let value = format!("{}{}", "x".repeat(offset), unit.repeat(600));
             let text = format!(r#"{{"metadata":{{"annotations":{{"{REQUESTED_AT}":"{value}"}},"name":"n"}}}}"#);

@@ -97,6 +97,27 @@ fn a_new_leader_looks_at_what_no_other_has_read() {
 }
 
 #[test]
+fn what_a_check_read_that_was_not_made_is_news_whenever_its_event_comes() {
+    let settled = connection_with(Some(Reason::AllPermissionsGranted));
+    let key = ConnectionRef::of(&settled);
+    let changed = || Event::Apply(secret("acme-ukg-pro", "8"));
+    for event_comes_first in [true, false] {
+        let index = SecretIndex::default();
+        enter(&index, &settled);
+        index.after(None, &Event::Apply(secret("acme-ukg-pro", "7")));
+        index.read(&settled, "acme-ukg-pro", Some("8"));
+        if event_comes_first {
+            assert!(index.after(None, &changed()).is_empty(), "the check that has read it is under way");
+        }
+        // It came to nothing: its host is to be asked later.
+        let is_news = index.is_news(&key, &settled);
+        let woken = index.after(None, &changed());
+        assert!(is_news == event_comes_first && (is_news || !woken.is_empty()), "event first: {event_comes_first}");
+        assert!(!index.is_read(&key));
+    }
+}
+
+#[test]
 fn a_relist_of_secrets_finds_what_was_changed_or_deleted_meanwhile() {
     for (listed, read, woken) in [
         (Some("2"), Some("2"), vec!["b"]),
