@@ -20,6 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::ledger::Tried;
+
 pub mod coaching;
 pub mod reason;
 
@@ -340,6 +342,11 @@ pub struct UkgProConnectionStatus {
     #[serde(default, skip_serializing_if = "Worked::is_nothing")]
     pub worked: Worked,
 
+    /// Logins in a row that were answered neither with a session nor with a refusal, with the values of this very version of the Secret.
+    /// Each may have been a refusal, so the next has to wait: see `nextCheckTime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_attempts: Option<LoginAttempts>,
+
     /// What condition `CandidateReady` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateStatus>,
@@ -367,6 +374,36 @@ pub struct Binding {
     pub name: String,
 }
 
+/// Logins in a row whose answers do not show what became of them.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LoginAttempts {
+    /// How many. More than 24 count as 24.
+    #[schemars(range(min = 1, max = 24))]
+    pub count: i32,
+    /// When the last was.
+    pub last_time: Time,
+}
+
+impl From<Tried> for LoginAttempts {
+    fn from(tried: Tried) -> Self {
+        Self { count: tried.times.into(), last_time: Time(tried.at) }
+    }
+}
+
+impl LoginAttempts {
+    fn tried(&self) -> Option<Tried> {
+        u16::try_from(self.count).ok().filter(|times| *times > 0).map(|times| Tried { times, at: self.last_time.0 })
+    }
+}
+
+impl UkgProConnectionStatus {
+    /// The logins in a row that were answered neither with a session nor with a refusal.
+    pub fn tried(&self) -> Option<Tried> {
+        self.login_attempts.as_ref().and_then(LoginAttempts::tried)
+    }
+}
+
 /// What was checked of a candidate.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -380,6 +417,9 @@ pub struct CandidateStatus {
     /// What is known to have worked with its values.
     #[serde(default, skip_serializing_if = "Worked::is_nothing")]
     pub worked: Worked,
+    /// Logins in a row with its values that were answered neither with a session nor with a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_attempts: Option<LoginAttempts>,
 }
 
 /// What has worked.
@@ -554,6 +594,7 @@ impl UkgProConnection {
                 checked_spec: candidate.map(|_| spec.checked()),
                 secret_resource_version: candidate.map(|candidate| candidate.secret_resource_version.clone()),
                 worked: candidate.map(|candidate| candidate.worked).unwrap_or_default(),
+                login_attempts: candidate.and_then(|candidate| candidate.login_attempts.clone()),
                 ..UkgProConnectionStatus::default()
             }
         });

@@ -462,7 +462,7 @@ pub async fn check(
     // Held until the login has ended, so that the next with the same values knows how.
     let mut turn = ledger.turn(subject).await;
     if let Some(failure) = turn.failed_meanwhile(target.authority) {
-        return Ok(Observation::LoginFailed(resolved, failure));
+        return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
     }
     let (basic, mut intent) = match pass(connection, target, &resolved, ledger, subject, clock).await? {
         Pass::Go(basic, intent) => (basic, intent),
@@ -482,7 +482,7 @@ pub async fn check(
                 Ok(session) => session,
                 Err(failure) => {
                     ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
-                    return Ok(Observation::LoginFailed(resolved, failure));
+                    return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
                 }
             }
         }
@@ -512,7 +512,7 @@ pub async fn check(
                 Some(turn) => turn.failed(failure, target.authority),
                 None => ledger.turn(subject).await.failed(failure, target.authority),
             }
-            return Ok(Observation::LoginFailed(resolved, failure));
+            return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
         }
         let rest = if logged_in_by_rest { Some(RestEnd::Works) } else { rest };
         let end = if is_entered { End::Read { rest } } else { End::LoggedIn { rest } };
@@ -527,7 +527,7 @@ pub async fn check(
             None => ledger.turn(subject).await,
         };
         if let Some(failure) = turn.failed_meanwhile(target.authority) {
-            return Ok(Observation::LoginFailed(resolved, failure));
+            return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
         }
         // Another may have logged in since, for the same reason.
         let fresher = turn.shared(target.authority).filter(|other| !Arc::ptr_eq(other, &session));
@@ -546,7 +546,7 @@ pub async fn check(
                 ledger.end(subject, intent, end, vouched, clock.now()).await;
                 match result {
                     Ok(session) => session,
-                    Err(failure) => return Ok(Observation::LoginFailed(resolved, failure)),
+                    Err(failure) => return Ok(login_failed(connection, resolved, failure, subject, ledger, clock)),
                 }
             }
         };
@@ -556,6 +556,20 @@ pub async fn check(
     }
     drop(turn);
     Ok(Observation::Probed(resolved, probed))
+}
+
+/// A login that gave no session, with what is entered of those before it.
+fn login_failed(
+    connection: &UkgProConnection,
+    resolved: Resolved,
+    failure: LoginFailure,
+    subject: Subject,
+    ledger: &Ledger,
+    clock: &Clock,
+) -> Observation {
+    let now = clock.now();
+    let paused = gate::paused(connection, &resolved, &ledger.known(subject, now), now).filter(|_| failure.is_unclear());
+    Observation::LoginFailed(resolved, failure, paused)
 }
 
 /// What the gate comes to, when the ledger has it in writing.
@@ -587,7 +601,7 @@ async fn pass(
             Gate::Held(hold) => return Ok(Pass::Held(hold)),
             Gate::WithoutRest(hold) => Basic::Held(hold),
             Gate::Open if known.rest_works => Basic::Works,
-            Gate::Open if vouched.rest => Basic::Vouched,
+            Gate::Open if vouched.worked.rest => Basic::Vouched,
             Gate::Open => Basic::Untried,
         };
         let works = known.login_works && !(by_rest && basic.is_unsure());
@@ -596,7 +610,7 @@ async fn pass(
             return Ok(Pass::Go(basic, None));
         }
         let rest = by_rest && !matches!(basic, Basic::Held(_));
-        if let Some(intent) = ledger.begin(subject, rest, request, clock.now()).await? {
+        if let Some(intent) = ledger.begin(subject, rest, request, vouched, clock.now()).await? {
             return Ok(Pass::Go(basic, Some(intent)));
         }
     }

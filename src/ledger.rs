@@ -11,7 +11,8 @@
 //! for them at rest.
 //!
 //! **Contract.** Before credentials are sent that are not known to work, an intent is stored. Only an end that was seen replaces it;
-//! what remains of a process that was killed in between counts as an attempt. All the intents of a moment are one write.
+//! what remains of a process that was killed in between counts as an attempt. All the intents of a moment are one write. What is answered
+//! neither with a session nor with a refusal may be one, and is sent again only as often as [`tried`] says, whatever the answer was.
 //!
 //! **Bound.** [`book::PARTS_MAX`] Secrets of [`PART_BYTES_MAX`], pruned after [`book::UNUSED_DAYS`] without use; what is too much goes from
 //! the namespace that has most. **Limit.** Credentials that have worked in
@@ -41,11 +42,14 @@ use crate::ukg::transport::Unanswered;
 
 pub mod book;
 pub mod store;
+pub mod tried;
 pub mod turn;
 
 pub use book::{Account, Entry, Fingerprint, Login, Request, Rest};
 use book::{Book, Keyless, Life, Owner, PARTS_MAX, a_day_after};
 use store::{Error, Store, Stored, Written};
+pub use tried::Tried;
+use tried::{NEVER_WORKED_MAX, UNWRITTEN_MAX};
 use turn::Line;
 pub use turn::{Lend, Turn};
 
@@ -112,6 +116,8 @@ pub struct Known {
     pub failed_until: Option<Timestamp>,
     /// The same with what requests have been granted besides: they too have an end.
     pub requests_failed_until: Option<Timestamp>,
+    /// How often in a row they were answered neither with a session nor with a refusal.
+    pub tried: Option<Tried>,
     /// Whether the same user name and password were refused, with a User API key where these values have none, or without.
     pub refused_beside: bool,
 }
@@ -135,6 +141,15 @@ pub struct Subject {
     without_key: Keyless,
     /// Whose connection it is.
     owner: Owner,
+}
+
+/// What a connection's status says of its values, should all else be lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vouched {
+    /// What has worked.
+    pub worked: Worked,
+    /// How often in a row they were answered neither with a session nor with a refusal.
+    pub tried: Option<Tried>,
 }
 
 /// How a check ended, as far as the ledger cares.
@@ -192,6 +207,8 @@ struct State {
     logins: HashMap<Account, Day>,
     /// User names and passwords that work, whatever they are sent with.
     passwords: HashSet<Keyless>,
+    /// Of values that have worked: how often in a row they were answered neither with a session nor with a refusal.
+    tried: HashMap<Fingerprint, Tried>,
     /// Whether another may have written since this was read.
     outdated: bool,
     /// Since when writes fail.
@@ -205,6 +222,11 @@ struct State {
 impl State {
     fn parts(&self) -> u8 {
         self.parts.clamp(1, PARTS_MAX)
+    }
+
+    /// What is known of attempts with these values, which may have worked or not.
+    fn tried_with(&self, fingerprint: Fingerprint) -> Option<Tried> {
+        self.tried.get(&fingerprint).copied().max(self.book.get(fingerprint).and_then(Entry::tried))
     }
 
     fn most(&self) -> usize {
@@ -341,6 +363,7 @@ impl Ledger {
             spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
             failed_until: failed_until(limit),
             requests_failed_until: failed_until(limit.saturating_mul(2)),
+            tried: state.tried_with(subject.fingerprint),
             refused_beside: (!state.passwords.contains(&subject.without_key) && state.book.is_refused_beside(subject))
                 || state.book.is_refused_by_rest_beside(subject),
         }
@@ -353,6 +376,7 @@ impl Ledger {
         subject: Subject,
         rest: bool,
         granted: Option<Request>,
+        vouched: Vouched,
         now: Timestamp,
     ) -> Result<Option<Intent>, Error> {
         let (before, intended) = {
@@ -361,10 +385,10 @@ impl Ledger {
             let mut intended = Entry {
                 login: Some(match before.as_ref().and_then(|entry| entry.login) {
                     Some(Login::Refused(failure) | Login::BegunAgain(failure)) => Login::BegunAgain(failure),
-                    Some(Login::Begun) | None => Login::Begun,
+                    Some(Login::Begun | Login::Unclear { .. }) | None => Login::Begun,
                 }),
                 rest: before.as_ref().and_then(|entry| entry.rest).or(rest.then_some(Rest::Begun)),
-                ..self.failed(subject, before.as_ref(), now)
+                ..self.failed(subject, before.as_ref(), vouched, now)
             };
             granted.into_iter().for_each(|request| intended.grant(request));
             state.book.set(subject.fingerprint, Some(intended.clone()));
@@ -386,13 +410,20 @@ impl Ledger {
     }
 
     /// An entry for one more login that failed, or may have.
-    fn failed(&self, subject: Subject, before: Option<&Entry>, now: Timestamp) -> Entry {
+    fn failed(&self, subject: Subject, before: Option<&Entry>, vouched: Vouched, now: Timestamp) -> Entry {
+        // Of values that have worked they are counted by themselves.
+        let has_worked = vouched.worked.login || before.is_some_and(Entry::has_worked);
+        let tried = before.and_then(Entry::tried).max(vouched.tried).filter(|_| !has_worked);
+        let times = match tried {
+            Some(_) => Tried::after(tried, now).times.min(NEVER_WORKED_MAX),
+            None => before.map_or(0, |entry| entry.times_within_a_day(now)).saturating_add(1),
+        };
         Entry {
             account: subject.account,
             login: None,
             rest: None,
             at: whole_seconds(now).0,
-            times: before.map_or(0, |entry| entry.times_within_a_day(now)).saturating_add(1),
+            times,
             granted: before.map(|entry| entry.granted.clone()).unwrap_or_default(),
             life: self.life,
             used: whole_seconds(now).0,
@@ -418,7 +449,7 @@ impl Ledger {
     }
 
     /// Enters how a check ended. A refusal, or the end of one, is stored before this returns, or else as soon as it can be.
-    pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Worked, now: Timestamp) {
+    pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Vouched, now: Timestamp) {
         let urgent = self.enter(subject, intent, end, vouched, now);
         if urgent && let Err(error) = self.commit().await {
             tracing::warn!(%error, "a refusal is not stored yet; it is tried again");
@@ -429,15 +460,17 @@ impl Ledger {
     }
 
     /// Whether it was a refusal that was not known, or there is one no more.
-    fn enter(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Worked, now: Timestamp) -> bool {
+    fn enter(&self, subject: Subject, intent: Option<Intent>, end: End, vouched: Vouched, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
-        let State { book, proven, passwords, .. } = &mut *state;
+        let tried = state.tried_with(subject.fingerprint).max(vouched.tried);
+        let State { book, proven, passwords, tried: attempts, .. } = &mut *state;
         let key = subject.fingerprint;
+        let vouches = vouched.worked;
         let present = book.get(key).cloned();
         // An intent counts its login already.
         let failed = match (&intent, &present) {
             (Some(_), Some(intended)) => Entry { at: whole_seconds(now).0, ..intended.clone() },
-            _ => self.failed(subject, present.as_ref(), now),
+            _ => self.failed(subject, present.as_ref(), vouched, now),
         };
         let granted = present.as_ref().map(|entry| entry.granted.clone()).unwrap_or_default();
         let was_refused = matches!(present, Some(Entry { login: Some(Login::BegunAgain(_)), .. }));
@@ -452,12 +485,35 @@ impl Ledger {
             End::LoginFailed(failure) if failure.spends_the_credentials() => {
                 proven.remove(&key);
                 passwords.remove(&subject.without_key);
+                attempts.remove(&key);
                 book.set(key, Some(Entry { login: Some(Login::Refused(failure)), rest: known_rest, ..failed }));
                 true
             }
+            // It may have been a refusal.
+            End::LoginFailed(failure) if failure.is_unclear() => {
+                let is_refused = matches!(known.as_ref().and_then(|known| known.login), Some(Login::Refused(_)));
+                let worked = vouches.login || was.login || known.as_ref().is_some_and(Entry::has_worked);
+                let tried = Tried::after(tried, whole_seconds(now).0);
+                if worked || is_refused {
+                    if attempts.len() >= PROVEN_MAX {
+                        attempts.clear();
+                    }
+                    attempts.insert(key, tried);
+                }
+                if is_refused || (worked && tried.times <= UNWRITTEN_MAX) {
+                    // What was known before is known still.
+                    if intent.is_some() {
+                        book.set(key, known);
+                    }
+                } else {
+                    let times = if worked { tried.times } else { failed.times };
+                    book.set(key, Some(Entry { login: Some(Login::Unclear { worked }), rest: known_rest, times, ..failed }));
+                }
+                false
+            }
             // How it ended is not known, and for all that is known it never worked: the intent stands. REST was not tried.
             End::LoginFailed(LoginFailure::Unanswered(unanswered))
-                if may_have_been_judged(unanswered) && !(vouched.login || was.login) =>
+                if may_have_been_judged(unanswered) && !(vouches.login || was.login) =>
             {
                 book.set(key, present.map(|intended| Entry { rest: known_rest, ..intended }));
                 false
@@ -474,7 +530,7 @@ impl Ledger {
                 let news = match rest {
                     Some(RestEnd::Works) => Some(None),
                     Some(RestEnd::Refused) => Some(Some(Rest::Refused)),
-                    Some(RestEnd::Unanswered) if !(vouched.rest || was.rest) => Some(Some(Rest::Begun)),
+                    Some(RestEnd::Unanswered) if !(vouches.rest || was.rest) => Some(Some(Rest::Begun)),
                     Some(RestEnd::Unanswered) | None => None,
                 };
                 let now_rest = news.unwrap_or(known_rest);
@@ -487,6 +543,7 @@ impl Ledger {
                         passwords.clear();
                     }
                     passwords.insert(subject.without_key);
+                    attempts.remove(&key);
                     proven.insert(key, works);
                 }
                 let login = known.as_ref().and_then(|entry| entry.login).filter(|_| !logged_in);
@@ -540,6 +597,7 @@ impl Ledger {
         let mut state = lock(&self.state);
         state.proven.clear();
         state.passwords.clear();
+        state.tried.clear();
         state.most = None;
         state.outdated = true;
     }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
 use crate::ukg::catalogue::Row;
+use crate::ukg::transport::Oddity;
 
 /// Where a service account is looked after.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
@@ -120,16 +121,21 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "Nothing need be done if this passes. If it stays, look at proxies and firewalls that end connections.",
         ),
         Reason::NotUkgPro => (
-            "{host} answers, but not as a UKG Pro web service does: it sends a web page, a redirect or something else.",
+            "{host} answers, but not as a UKG Pro web service does: it sends a web page or a redirect.",
             "This is often the host of the login page. Take subdomain and domain from the URLs on UKG Pro's page Web Services, such \
              as service4 and ultipro.com.",
+        ),
+        Reason::AnswerUnreadable => (
+            "{host} answers in a form that the operator cannot read: {detail}.",
+            "Look for a proxy or firewall between the operator's pod and UKG Pro that changes answers, and compare subdomain and domain \
+             with the URLs on UKG Pro's page Web Services. 'ukgpro-operator check --capture' keeps the form of the answer, without values.",
         ),
         Reason::RateLimited => (
             "{host} limits requests at the moment.",
             "Nothing need be done if this passes. If it stays, use a longer spec.interval, or fewer clients with this account.",
         ),
         Reason::ServerError => (
-            "{host} has trouble of its own and did not judge the login.",
+            "{host} has trouble of its own and gave no usable answer.",
             "Nothing need be done if this passes. If it stays, ask UKG support about the tenant's web services.",
         ),
         Reason::AddressNotAllowed => (
@@ -178,7 +184,14 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::LoginUndetermined => (
             "{host} gave an answer to the login that shows neither a success nor a refusal.",
-            "It is tried again at the interval. If it stays, ask UKG support whether LoginService works for this tenant.",
+            "It is tried again at status.nextCheckTime, each time later, lest the account be locked. If it stays, ask UKG support whether \
+             LoginService works for this tenant.",
+        ),
+        Reason::LoginPaused => (
+            "{host} answered several logins in a row neither with a success nor with a refusal: {detail}.",
+            "Each of them may have been refused in a form that the operator does not know, so no more are sent for a while, lest the account \
+             be locked. Compare Secret {secret} with {page}; other values are tried at once, and a check can be asked for by the \
+             annotation reconcile.fluxcd.io/requestedAt. 'ukgpro-operator check --capture' keeps the form of the answer, without values.",
         ),
         Reason::LoginFailedUnexplained => (
             "UKG Pro at {host} failed the login in words the operator does not know; most likely it was refused.",
@@ -256,6 +269,28 @@ pub fn delay(delay: Delay, until: Timestamp) -> String {
         Delay::Busy => "other checks of the host come first",
     };
     format!("{why}, so the login waits until {until}")
+}
+
+/// How many logins were answered so, how the last was, and until when the next has to wait.
+pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
+    let last = last.map(|last| format!("the last by this: {last} ")).unwrap_or_default();
+    format!("{times} with these values, {last}and the next waits until {until}")
+}
+
+/// Why an answer cannot be read.
+pub fn oddity(oddity: Oddity) -> &'static str {
+    match oddity {
+        Oddity::Compressed => "it is compressed, though no compression was offered",
+        Oddity::Encoding => "its text is not in UTF-8",
+        Oddity::Multipart => "it is a multipart message (MTOM)",
+        Oddity::DocumentType => "it declares a document type, which SOAP forbids",
+        Oddity::Malformed => "its XML is not well-formed or is cut off",
+        Oddity::TooLarge => "it is larger than any answer to what was asked",
+        Oddity::NotHttp => "it is not HTTP",
+        Oddity::Empty => "there is nothing in it",
+        Oddity::NotFound => "it says that there is no LoginService at this address (404)",
+        Oddity::NotSoap => "it is no SOAP message",
+    }
 }
 
 /// Why a connection is not checked.

@@ -141,8 +141,10 @@ reasons! {
     AnswerTimeout => Some(Verdict::Unreachable), Retried;
     /// The connection broke before the whole answer.
     ConnectionLost => Some(Verdict::Unreachable), Retried;
-    /// A web page, a redirect, or no XML.
+    /// A web page or a redirect.
     NotUkgPro => Some(Verdict::Unreachable), Retried;
+    /// An answer that cannot be read.
+    AnswerUnreadable => Some(Verdict::Unreachable), Retried;
     /// The host limits requests.
     RateLimited => Some(Verdict::Unreachable), Retried;
     /// The host has trouble of its own.
@@ -170,6 +172,8 @@ reasons! {
     PermissionUnknown => None, Stalled;
     /// The login's answer was neither a success nor a known refusal.
     LoginUndetermined => None, Retried;
+    /// The answers to as many logins in a row as a day allows were neither a success nor a refusal.
+    LoginPaused => None, Retried;
     /// The same user name and password were refused with another User API key, or without one.
     PasswordHeld => None, Stalled;
     /// The login failed in words that are not known; it is not tried again until the values change.

@@ -11,13 +11,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::gate::{self, Hold, is_of, is_refusal, mark};
+use super::gate::{self, Hold, Paused, is_of, is_refusal, mark};
 use super::lint::{self, Finding};
 use super::probe::{self, Probed};
 use super::resolve::{CaFlaw, Resolved, Unresolved, VALUE_MAX};
 use crate::api::{
-    Access, ApiKind, Binding, CandidateStatus, Disposition, PermissionState, PermissionStatus, Reason, Stall, UkgProConnection,
-    UkgProConnectionStatus, Verdict, Worked,
+    Access, ApiKind, Binding, CandidateStatus, Disposition, LoginAttempts, PermissionState, PermissionStatus, Reason, Stall,
+    UkgProConnection, UkgProConnectionStatus, Verdict, Worked,
 };
 use crate::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
 use crate::hosts::PAUSE_MAX;
@@ -39,8 +39,8 @@ pub enum Observation {
     Malformed(Resolved, Vec<Finding>),
     /// A login that is not tried.
     Held(Resolved, Hold),
-    /// A login that gave no session.
-    LoginFailed(Resolved, LoginFailure),
+    /// A login that gave no session; and where its answer was no refusal either, how many there were of these in a row.
+    LoginFailed(Resolved, LoginFailure, Option<Paused>),
     /// A login that worked, and what each probe found.
     Probed(Resolved, Vec<Probed>),
     /// These very values were found to work, with these permissions, while they were the candidate.
@@ -56,6 +56,8 @@ pub struct Observed {
     /// Which check in a row without a usable answer this is, as far as the status counts them; 0 if it got one. Counted when it is
     /// made, so that deciding on it again does not count again.
     failures: i32,
+    /// Whether it tells nothing of the values that was not known, so that what is told of them stands.
+    stands: bool,
     /// After how long what was left out should be looked at, where something was.
     again_in: Option<Duration>,
 }
@@ -68,8 +70,17 @@ impl Observed {
             (Some(status), Some(resolved)) if is_of(status, connection, resolved) => status.failures.clamp(0, threshold),
             _ => 0,
         };
-        let failures = if is_transient(observation.reason()) { (before + 1).min(threshold) } else { 0 };
-        Self { observation, candidate, failures, again_in: None }
+        let stands = match &observation {
+            Observation::Held(_, Hold::Delayed(..)) => true,
+            // Unless another connection has tried the same values since.
+            Observation::Held(_, Hold::Paused(paused)) => {
+                connection.status.as_ref().is_some_and(|status| status.tried() >= Some(paused.tried))
+            }
+            _ => false,
+        };
+        let is_failure = is_transient(observation.reason()) || (observation.paused().is_some() && !stands);
+        let failures = if is_failure { (before + 1).min(threshold) } else { 0 };
+        Self { observation, candidate, failures, stands, again_in: None }
     }
 
     /// The same, to be looked at again soon.
@@ -142,11 +153,13 @@ pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], obser
     if observed.observation == Observation::Suspended {
         return suspended(connection, previous, now);
     }
-    if let Observation::Held(resolved, Hold::Delayed(_, until)) = &observed.observation
+    if let Observation::Held(resolved, hold) = &observed.observation
+        && observed.stands
+        && let Some(until) = hold.until()
         && is_of(previous, connection, resolved)
         && is_verdict(previous)
     {
-        return stands(connection, previous, observed, *until, now);
+        return stands(connection, previous, observed, until, now);
     }
     let finding = Conclusion::of(connection, observed, previous);
     let candidate = Rehearsal::of(connection, requirements, observed, previous);
@@ -234,7 +247,8 @@ impl Conclusion {
         let Observed { observation, failures, .. } = observed;
         let (reason, detail) = observation.finding(previous);
         let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name);
-        let stays = is_transient(reason)
+        // Another connection with the same values has met it, which is as good as to have met it oneself.
+        let stays = (is_transient(reason) || matches!(observation, Observation::Held(_, Hold::Paused(_))))
             && *failures < connection.spec.failure_threshold()
             && standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active)
             && observation.resolved().is_some_and(|resolved| is_of(previous, connection, resolved));
@@ -275,8 +289,13 @@ impl Rehearsal {
         let status = looked.as_ref().and_then(|(observation, _)| {
             let resolved = observation.resolved()?;
             let version = resolved.secret_version.clone();
-            let worked = observation.worked(gate::vouched(&promoted, resolved));
-            Some(CandidateStatus { checked_spec: mark.clone(), secret_resource_version: version, worked })
+            let worked = observation.worked(gate::vouched(&promoted, resolved).worked);
+            let before = previous
+                .candidate
+                .as_ref()
+                .filter(|before| before.checked_spec == mark && before.secret_resource_version == version);
+            let login_attempts = observation.attempts(before.and_then(|before| before.login_attempts.clone()));
+            Some(CandidateStatus { checked_spec: mark.clone(), secret_resource_version: version, worked, login_attempts })
         });
         let before = conditions::find(&previous.conditions, CANDIDATE_READY);
         let same = previous.candidate.as_ref().is_some_and(|before| {
@@ -286,6 +305,7 @@ impl Rehearsal {
         });
         // A hold without an end repeats what was said.
         let passes = looked.as_ref().is_none_or(|(observation, (reason, _))| match observation {
+            Observation::Held(_, Hold::Paused(_)) => true,
             Observation::Held(_, hold) => hold.until().is_none() && before.is_some_and(|before| before.status == "False"),
             _ => is_transient(*reason),
         });
@@ -293,7 +313,11 @@ impl Rehearsal {
             return Some(Self {
                 condition: as_it_was(CANDIDATE_READY, before),
                 reason: None,
-                status: previous.candidate.clone(),
+                // But for the attempts there were.
+                status: status.or_else(|| previous.candidate.clone()).map(|status| CandidateStatus {
+                    worked: previous.candidate.as_ref().map(|before| before.worked).unwrap_or_default(),
+                    ..status
+                }),
             });
         }
         let (reason, message) = match looked {
@@ -342,7 +366,7 @@ impl Observation {
             Self::Suspended | Self::Unresolved(_) => None,
             Self::Malformed(resolved, _)
             | Self::Held(resolved, _)
-            | Self::LoginFailed(resolved, _)
+            | Self::LoginFailed(resolved, ..)
             | Self::Probed(resolved, _)
             | Self::Promoted(resolved, _) => Some(resolved),
         }
@@ -362,16 +386,35 @@ impl Observation {
             Self::Promoted(_, granted) => {
                 Worked { login: true, rest: before.rest || granted.iter().any(|required| required.api == Api::Rest) }
             }
-            Self::LoginFailed(_, failure) if failure.spends_the_credentials() => Worked::default(),
+            Self::LoginFailed(_, failure, _) if failure.spends_the_credentials() => Worked::default(),
             Self::Held(_, hold) if hold.until().is_none() => Worked::default(),
             _ => before,
+        }
+    }
+
+    /// The logins in a row that were answered neither with a session nor with a refusal, where the last is one of them.
+    pub fn paused(&self) -> Option<Paused> {
+        match self {
+            Self::LoginFailed(_, _, paused) => *paused,
+            Self::Held(_, Hold::Paused(paused)) => Some(*paused),
+            _ => None,
+        }
+    }
+
+    /// What a status says of them.
+    fn attempts(&self, before: Option<LoginAttempts>) -> Option<LoginAttempts> {
+        match self {
+            Self::Probed(..) | Self::Promoted(..) => None,
+            Self::LoginFailed(_, failure, _) if failure.spends_the_credentials() => None,
+            Self::Held(_, Hold::Refused(_) | Hold::StatusStands) => None,
+            _ => self.paused().map(|paused| paused.tried.into()).or(before),
         }
     }
 
     /// Whether the host gave no usable answer; `None` where it was not asked.
     pub fn is_unanswered(&self) -> Option<bool> {
         match self {
-            Self::LoginFailed(_, failure) => Some(matches!(failure, LoginFailure::Unanswered(_))),
+            Self::LoginFailed(_, failure, _) => Some(matches!(failure, LoginFailure::Unanswered(_))),
             Self::Probed(_, probed) => Some(probed.iter().any(|found| matches!(found.outcome, Outcome::Error(_)))),
             _ => None,
         }
@@ -382,6 +425,25 @@ impl Observation {
         matches!(self.reason(), Reason::TlsUntrusted | Reason::TlsFailed)
     }
 
+    /// How long the host asked to be left alone, if it did.
+    fn asked_to_wait(&self) -> Option<Duration> {
+        let of = |unanswered: Unanswered| match unanswered {
+            Unanswered::RateLimited { retry_after } | Unanswered::Unavailable { retry_after } => retry_after,
+            _ => None,
+        };
+        match self {
+            Self::LoginFailed(_, LoginFailure::Unanswered(unanswered), _) => of(*unanswered),
+            Self::Probed(_, probed) => probed
+                .iter()
+                .filter_map(|found| match found.outcome {
+                    Outcome::Error(unanswered) => of(unanswered),
+                    _ => None,
+                })
+                .max(),
+            _ => None,
+        }
+    }
+
     /// Whether the host limits requests, and the longest wait that it asked for, if any.
     pub fn rate_limited(&self) -> Option<Option<Duration>> {
         let of = |unanswered: Unanswered| match unanswered {
@@ -389,7 +451,7 @@ impl Observation {
             _ => None,
         };
         match self {
-            Self::LoginFailed(_, LoginFailure::Unanswered(unanswered)) => of(*unanswered),
+            Self::LoginFailed(_, LoginFailure::Unanswered(unanswered), _) => of(*unanswered),
             Self::Probed(_, probed) => probed
                 .iter()
                 .filter_map(|found| match found.outcome {
@@ -412,7 +474,7 @@ impl Observation {
             Self::Unresolved(unresolved) => of_unresolved(unresolved),
             Self::Malformed(_, findings) => (lint::reason(findings), lint::text(findings)),
             Self::Held(_, hold) => of_hold(*hold, previous),
-            Self::LoginFailed(_, failure) => (of_failure(*failure), String::new()),
+            Self::LoginFailed(_, failure, paused) => of_login(*failure, *paused),
             Self::Probed(_, probed) => of_probes(probed),
             Self::Promoted(..) => (Reason::AllPermissionsGranted, String::new()),
         }
@@ -482,6 +544,10 @@ fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
         (Hold::Delayed(delay, until), _) => {
             return (Reason::CheckDelayed, wording::delay(delay, conditions::whole_seconds(until).0));
         }
+        (Hold::Paused(paused), _) => {
+            let until = conditions::whole_seconds(paused.until()).0;
+            return (Reason::LoginPaused, wording::paused(paused.tried.times, None, until));
+        }
         (Hold::PasswordRefused, _) => return (Reason::PasswordHeld, String::new()),
         (Hold::StatusStands, Some(told)) => told,
         (Hold::Refused(_), Some(Reason::LoginHeld)) => Reason::LoginHeld,
@@ -491,6 +557,33 @@ fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
         (Hold::Refused(_) | Hold::StatusStands, None) => Reason::LoginHeld,
     };
     (reason, String::new())
+}
+
+/// A login that gave no session: what its answer says, or, when there were too many of these, that.
+fn of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
+    let (reason, detail) = (of_failure(failure), of_detail(failure));
+    match paused.filter(|paused| paused.is_spent()) {
+        Some(paused) => {
+            let last = wording::what(reason, &Facts { detail, ..Facts::default() });
+            let until = conditions::whole_seconds(paused.until()).0;
+            (Reason::LoginPaused, wording::paused(paused.tried.times, Some(&last), until))
+        }
+        None => (reason, detail),
+    }
+}
+
+fn of_detail(failure: LoginFailure) -> String {
+    match failure {
+        LoginFailure::Unanswered(unanswered) => detail_of(unanswered),
+        LoginFailure::Refused(_) | LoginFailure::Undetermined(_) => String::new(),
+    }
+}
+
+fn detail_of(unanswered: Unanswered) -> String {
+    match unanswered {
+        Unanswered::Unreadable(oddity) => wording::oddity(oddity).to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn of_failure(failure: LoginFailure) -> Reason {
@@ -516,8 +609,9 @@ fn of_unanswered(unanswered: Unanswered) -> Reason {
         Unanswered::AnswerTimeout => Reason::AnswerTimeout,
         Unanswered::ConnectionLost => Reason::ConnectionLost,
         Unanswered::NotUkgPro => Reason::NotUkgPro,
+        Unanswered::Unreadable(_) => Reason::AnswerUnreadable,
         Unanswered::RateLimited { .. } => Reason::RateLimited,
-        Unanswered::ServerError => Reason::ServerError,
+        Unanswered::Unavailable { .. } | Unanswered::ServerError => Reason::ServerError,
     }
 }
 
@@ -529,14 +623,14 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
         (!found.is_empty()).then(|| found.join(", "))
     };
     let error = probed.iter().find_map(|found| match found.outcome {
-        Outcome::Error(unanswered) => Some(of_unanswered(unanswered)),
+        Outcome::Error(unanswered) => Some((of_unanswered(unanswered), detail_of(unanswered))),
         _ => None,
     });
     if let Some(denied) = titles(PermissionState::Denied) {
         let by_permission = probed.iter().any(|found| found.outcome == Outcome::Denied);
         (if by_permission { Reason::PermissionsMissing } else { Reason::RestLoginRefused }, denied)
-    } else if let Some(reason) = error {
-        (reason, String::new())
+    } else if let Some(error) = error {
+        error
     } else if probed.iter().any(|found| found.outcome == Outcome::Held) {
         (Reason::LoginUncertain, wording::WITHIN_A_DAY.to_owned())
     } else if let Some(unclear) = titles(PermissionState::Undetermined) {
@@ -576,8 +670,10 @@ fn status(
     let resolved = observation.resolved();
     let held_until = match observation {
         Observation::Held(_, hold) => hold.until(),
-        _ => None,
+        _ => observation.paused().map(Paused::until),
     };
+    let is_same = resolved.is_some_and(|resolved| is_of(previous, connection, resolved));
+    let attempts = observation.attempts(previous.login_attempts.clone().filter(|_| is_same));
     let mut wanted = conditions_of(finding);
     wanted.extend(candidate.map(|candidate| candidate.condition.clone()));
     UkgProConnectionStatus {
@@ -594,9 +690,10 @@ fn status(
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
         failures: if finding.reason == Reason::Degraded { *failures } else { 0 },
-        worked: resolved.map(|resolved| observation.worked(gate::vouched(connection, resolved))).unwrap_or_default(),
+        worked: resolved.map(|resolved| observation.worked(gate::vouched(connection, resolved).worked)).unwrap_or_default(),
         last_checked_time: previous.last_checked_time.clone(),
         next_check_time: held_until.map(conditions::whole_seconds),
+        login_attempts: attempts,
         candidate: candidate.and_then(|candidate| candidate.status.clone()),
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
         permissions,
@@ -650,6 +747,7 @@ fn ready(reason: Reason) -> Status {
     match (reason.verdict(), reason) {
         (Some(Verdict::Active), _) => Status::True,
         (None, Reason::Probing | Reason::LoginUndetermined | Reason::LoginUncertain | Reason::LoginLimitReached)
+        | (None, Reason::LoginPaused)
         | (None, Reason::PermissionsUndetermined | Reason::CheckDelayed | Reason::CheckOverdue | Reason::ReferenceForbidden) => {
             Status::Unknown
         }
@@ -722,6 +820,7 @@ fn stands(
     let status = UkgProConnectionStatus {
         observed_generation: generation,
         next_check_time: Some(conditions::whole_seconds(until)),
+        login_attempts: observed.observation.attempts(previous.login_attempts.clone()),
         conditions: conditions::renew(&previous.conditions, kept.chain([waits]).collect(), generation, now),
         ..previous.clone()
     };
@@ -827,14 +926,17 @@ fn requeue(
         // Connections that were made together do not stay together.
         wait = wait.mul_f64(0.5 + share(&(connection.metadata.uid.as_deref(), "second")) / 2.0);
     }
-    if let Some(until) = &status.next_check_time {
+    if let Some(paused) = observed.observation.paused() {
+        // Before that nothing can be learned.
+        wait = Duration::try_from(paused.until().duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+    } else if let Some(until) = &status.next_check_time {
         wait = wait.min(Duration::try_from(until.0.duration_since(now)).unwrap_or_default() + Duration::from_secs(1));
     }
     if let Some(again_in) = observed.again_in {
         wait = wait.min(again_in);
     }
     let both = [Some(&observed.observation), observed.candidate.as_ref()];
-    let asked = both.into_iter().flatten().filter_map(|observation| observation.rate_limited().flatten()).max();
+    let asked = both.into_iter().flatten().filter_map(Observation::asked_to_wait).max();
     let asked = asked.unwrap_or_default().min(PAUSE_MAX);
     spread(connection, wait.max(asked), now)
 }

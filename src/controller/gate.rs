@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use super::decide::standing_reason;
 use super::resolve::Resolved;
-use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict, Worked};
+use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 use crate::conditions::{self, CANDIDATE_READY};
 use crate::ledger::book::a_day_after;
-use crate::ledger::{Entry, Known, Login, Request, Rest};
+use crate::ledger::{Entry, Known, Login, Request, Rest, Tried, Vouched};
 use crate::ukg::catalogue::Requirement;
 use crate::ukg::login::LoginFailure;
 
@@ -37,6 +37,27 @@ pub enum RestHold {
     Uncertain,
 }
 
+/// Logins in a row that were answered neither with a session nor with a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paused {
+    /// How many, and since when.
+    pub tried: Tried,
+    /// Whether the values had worked before.
+    pub worked: bool,
+}
+
+impl Paused {
+    /// When the next is tried.
+    pub fn until(self) -> Timestamp {
+        self.tried.until(self.worked)
+    }
+
+    /// Whether as many were sent as a day allows of values that never worked.
+    pub fn is_spent(self) -> bool {
+        self.tried.is_spent(self.worked)
+    }
+}
+
 /// Why nothing is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -48,6 +69,8 @@ pub enum Hold {
     PasswordRefused,
     /// They were sent and nobody knows how that ended; held until this time.
     Uncertain(Timestamp),
+    /// They were answered neither with a session nor with a refusal, and the next try has its time.
+    Paused(Paused),
     /// The account has seen enough until this time.
     Limit(Timestamp),
     /// The host is not to be asked before this time.
@@ -60,6 +83,7 @@ impl Hold {
         match self {
             Hold::Refused(_) | Hold::StatusStands | Hold::PasswordRefused => None,
             Hold::Uncertain(until) | Hold::Limit(until) | Hold::Delayed(_, until) => Some(until),
+            Hold::Paused(paused) => Some(paused.until()),
         }
     }
 }
@@ -80,7 +104,7 @@ pub fn gate(
         return known.requests_failed_until.map_or(Gate::Open, |until| Gate::Held(Hold::Limit(until)));
     }
     let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
-    let vouched = vouched(connection, resolved);
+    let Vouched { worked: vouched, .. } = vouched(connection, resolved);
     let unknown = Entry::default();
     let entry = known.entry.as_ref().unwrap_or(&unknown);
     let uncertain = entry.times_within_a_day(now) > 0;
@@ -92,6 +116,9 @@ pub fn gate(
             return Gate::Held(Hold::Uncertain(a_day_after(entry.at)));
         }
         _ => {}
+    }
+    if let Some(paused) = paused(connection, resolved, known, now).filter(|paused| paused.until() > now) {
+        return Gate::Held(Hold::Paused(paused));
     }
     if !(known.login_works || vouched.login) && known.refused_beside {
         return Gate::Held(Hold::PasswordRefused);
@@ -107,10 +134,21 @@ pub fn gate(
     }
 }
 
-/// What this connection's status says has worked with these very values.
-pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Worked {
+/// What this connection's status says of these very values.
+pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Vouched {
     let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
-    status.map(|status| status.worked).unwrap_or_default()
+    status.map(|status| Vouched { worked: status.worked, tried: status.tried() }).unwrap_or_default()
+}
+
+/// How often in a row these values were answered neither with a session nor with a refusal, by whichever memory knows of the last: the
+/// process that has seen them work since knows better than a status.
+pub fn paused(connection: &UkgProConnection, resolved: &Resolved, known: &Known, now: Timestamp) -> Option<Paused> {
+    let Vouched { worked, tried } = vouched(connection, resolved);
+    let tried = known.tried.max(tried.filter(|_| !known.login_works))?;
+    // A clock that was ahead holds from now on, and not for as long as it was ahead.
+    let tried = Tried { at: tried.at.min(conditions::whole_seconds(now).0), ..tried };
+    let has_worked = known.entry.as_ref().is_some_and(Entry::has_worked);
+    Some(Paused { tried, worked: known.login_works || worked.login || has_worked })
 }
 
 /// Whether a connection's status is about these very values and the spec as it is.
@@ -254,6 +292,41 @@ mod tests {
             Gate::Held(Hold::StatusStands),
             "what was seen stands longer"
         );
+    }
+
+    #[test]
+    fn answers_that_are_neither_yes_nor_no_wait_for_the_next_login_whoever_remembers() {
+        let tried = |times| Some(Tried { times, at: at(0) });
+        let held = |times, worked| Gate::Held(Hold::Paused(Paused { tried: Tried { times, at: at(0) }, worked }));
+        let unclear = |worked| Known { tried: tried(2), ..known(Some(Login::Unclear { worked }), None) };
+        let works = Known { login_works: true, ..Known::default() };
+        let none = Known::default();
+        for (what, reason, told, known, second, expected) in [
+            ("the ledger knows", None, None, &unclear(false), 3_599, held(2, false)),
+            ("an hour later", None, None, &unclear(false), 3_600, Gate::Open),
+            ("the status knows", None, tried(4), &none, 86_399, held(4, false)),
+            ("a day later", None, tried(4), &none, 86_400, Gate::Open),
+            ("the status knows more", None, tried(3), &unclear(false), 3_600, held(3, false)),
+            ("it worked, says the status", Some(Reason::AllPermissionsGranted), tried(1), &none, 14, held(1, true)),
+            ("it worked, and 15 s have passed", Some(Reason::AllPermissionsGranted), tried(1), &none, 15, Gate::Open),
+            ("it worked, says the ledger", None, None, &unclear(true), 29, held(2, true)),
+            ("it worked since, as this process knows", None, tried(9), &works, 1, Gate::Open),
+            ("a clock that was set back", None, tried(4), &none, 0, held(4, false)),
+        ] {
+            let mut connection = connection_with(reason.or(Some(Reason::LoginUndetermined)));
+            if let Some(status) = &mut connection.status {
+                status.login_attempts = told.map(Into::into);
+            }
+            assert_eq!(gate(&connection, &resolved(), known, None, at(second)), expected, "{what}");
+            assert_eq!(gate(&connection, &resolved(), known, Some(request(1)), at(second)), Gate::Open, "{what}, asked for");
+        }
+        // Of other values the status says nothing.
+        let mut connection = connection_with(Some(Reason::LoginUndetermined));
+        if let Some(status) = &mut connection.status {
+            status.login_attempts = tried(4).map(Into::into);
+        }
+        let resolved = Resolved { secret_version: "8".to_owned(), ..resolved() };
+        assert_eq!(gate(&connection, &resolved, &none, None, at(1)), Gate::Open);
     }
 
     #[test]

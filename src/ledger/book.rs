@@ -18,6 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Subject;
+use super::tried::Tried;
 use crate::ukg::login::{LoginFailure, Refusal, Unclear};
 
 /// Into how many parts the entries may be divided, each a Secret: some 3,600 entries of 90 to 100 bytes.
@@ -110,6 +111,11 @@ impl Request {
 pub enum Login {
     /// It was begun, and how it ended is not known.
     Begun,
+    /// It was answered neither with a session nor with a refusal, as often in a row as the entry counts.
+    Unclear {
+        /// Whether the values had worked before.
+        worked: bool,
+    },
     /// It was refused.
     Refused(LoginFailure),
     /// It was refused, then begun once more because a person asked, and how that ended is not known. What was seen stands.
@@ -129,6 +135,16 @@ impl Entry {
     /// Until when a login whose end is not known is held.
     pub fn uncertain_until(&self) -> Timestamp {
         a_day_after(self.at)
+    }
+
+    /// The logins in a row that were answered neither with a session nor with a refusal.
+    pub fn tried(&self) -> Option<Tried> {
+        matches!(self.login, Some(Login::Unclear { .. })).then_some(Tried { at: self.at, times: self.times })
+    }
+
+    /// Whether the values had worked before that.
+    pub fn has_worked(&self) -> bool {
+        self.login == Some(Login::Unclear { worked: true })
     }
 
     /// The logins that failed within a day, or may have.
@@ -278,7 +294,8 @@ impl Book {
 
     /// Until when logins with this account have failed, or may have, this often within a day; `None` if they have not.
     pub fn failed_often_until(&self, account: Account, limit: u32, now: Timestamp) -> Option<Timestamp> {
-        let of = |entry: &&Entry| entry.account == account && entry.times_within_a_day(now) > 0;
+        // What has worked before and is in trouble now does not keep other values from being tried.
+        let of = |entry: &&Entry| entry.account == account && entry.times_within_a_day(now) > 0 && !entry.has_worked();
         let mut failures: Vec<_> = self.entries.values().filter(of).map(|entry| (entry.at, u32::from(entry.times))).collect();
         failures.sort_unstable();
         let mut failed: u32 = failures.iter().map(|(_, times)| times).sum();
@@ -339,7 +356,11 @@ impl Book {
         let mut bytes = HEADER.len() + 1;
         for (fingerprint, entry) in self.of(part, parts) {
             let length = line(*fingerprint, entry).len();
-            let used = self.asked.get(fingerprint).map_or(entry.used, |asked| entry.used.max(*asked));
+            let used = match entry.has_worked() {
+                // Statuses tell of it too, and in an outage there may be one of each account.
+                true => Timestamp::MIN,
+                false => self.asked.get(fingerprint).map_or(entry.used, |asked| entry.used.max(*asked)),
+            };
             let (has, entries) = owners.entry(entry.owner).or_default();
             *has += length;
             entries.push((used, *fingerprint, length));
@@ -463,6 +484,8 @@ fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
     let (login, how) = match entry.login {
         None => ("-", ""),
         Some(Login::Begun) => ("begun", ""),
+        Some(Login::Unclear { worked: false }) => ("unclear", ""),
+        Some(Login::Unclear { worked: true }) => ("unclear-worked", ""),
         Some(Login::Refused(failure)) => ("", word(failure)),
         Some(Login::BegunAgain(failure)) => (BEGUN_AGAIN, word(failure)),
     };
@@ -522,6 +545,8 @@ fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
     let login = match (*login, login.strip_prefix(BEGUN_AGAIN)) {
         ("-", _) => None,
         ("begun", _) => Some(Login::Begun),
+        ("unclear", _) => Some(Login::Unclear { worked: false }),
+        ("unclear-worked", _) => Some(Login::Unclear { worked: true }),
         (_, Some(word)) => Some(Login::BegunAgain(failure(word))),
         (word, None) => Some(Login::Refused(failure(word))),
     };

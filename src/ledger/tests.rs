@@ -49,6 +49,11 @@ impl Shelf {
         lock(&self.0).lost = answers;
     }
 
+    /// Somebody deletes its Secrets.
+    pub(crate) fn clear(&self) {
+        lock(&self.0).stored.clear();
+    }
+
     pub(crate) fn failures(&self) -> u32 {
         lock(&self.0).failures
     }
@@ -131,10 +136,13 @@ fn at(second: i64) -> Timestamp {
 
 const REFUSED: LoginFailure = LoginFailure::Refused(Refusal::Credentials);
 const LOST: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectionLost);
+const UNCLEAR: LoginFailure = LoginFailure::Undetermined(Unclear::Fault);
+const TROUBLE: LoginFailure = LoginFailure::Unanswered(Unanswered::ServerError);
+const UNAVAILABLE: LoginFailure = LoginFailure::Unanswered(Unanswered::Unavailable { retry_after: None });
 const NOT_SENT: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectRefused);
 
 async fn begin(ledger: &Ledger, subject: Subject) -> Intent {
-    ledger.begin(subject, false, None, at(0)).await.expect("stored").expect("nobody else")
+    ledger.begin(subject, false, None, Vouched::default(), at(0)).await.expect("stored").expect("nobody else")
 }
 
 fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
@@ -168,16 +176,19 @@ async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
 
 #[tokio::test(start_paused = true)]
 async fn what_each_end_leaves_for_the_next_process() {
-    let vouched = Worked { login: true, rest: true };
+    let vouched = Vouched { worked: Worked { login: true, rest: true }, tried: None };
     let logged_in = |rest| End::LoggedIn { rest };
-    let not_told = Worked::default();
+    let not_told = Vouched::default();
     for (what, end, vouched, left) in [
         ("refused", End::LoginFailed(REFUSED), not_told, (Some(Login::Refused(REFUSED)), None)),
         ("refused though it worked", End::LoginFailed(REFUSED), vouched, (Some(Login::Refused(REFUSED)), None)),
         ("no answer", End::LoginFailed(LOST), not_told, (Some(Login::Begun), None)),
         ("no answer, but it worked", End::LoginFailed(LOST), vouched, (None, None)),
         ("not sent", End::LoginFailed(NOT_SENT), not_told, (None, None)),
-        ("unclear", End::LoginFailed(LoginFailure::Undetermined(Unclear::Fault)), not_told, (None, None)),
+        ("unclear", End::LoginFailed(UNCLEAR), not_told, (Some(Login::Unclear { worked: false }), None)),
+        ("trouble of the host", End::LoginFailed(TROUBLE), not_told, (Some(Login::Unclear { worked: false }), None)),
+        ("unclear, but it worked", End::LoginFailed(UNCLEAR), vouched, (None, None)),
+        ("a host that takes no requests", End::LoginFailed(UNAVAILABLE), not_told, (None, None)),
         ("works", logged_in(None), not_told, (None, None)),
         ("works with REST", logged_in(Some(RestEnd::Works)), not_told, (None, None)),
         ("REST refuses", logged_in(Some(RestEnd::Refused)), not_told, (None, Some(Rest::Refused))),
@@ -213,8 +224,50 @@ async fn a_refusal_is_stored_before_it_is_told() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Refused(REFUSED)), "without a commit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    let subject = subject(&ledger, "p").await;
+    let tried = |ledger: &Ledger| ledger.known(subject, at(9)).tried.map(|tried| tried.times);
+    let attempt = async |ledger: &Ledger, vouched: Vouched, end: End| {
+        let intent = ledger.begin(subject, false, None, vouched, at(0)).await.expect("stored");
+        ledger.end(subject, intent, end, vouched, at(0)).await;
+    };
+    for times in 1..=6 {
+        attempt(&ledger, Vouched::default(), End::LoginFailed(if times % 2 == 0 { UNCLEAR } else { TROUBLE })).await;
+        assert_eq!(tried(&ledger), Some(times.min(NEVER_WORKED_MAX)));
+    }
+    ledger.commit().await.expect("stored");
+    assert_eq!(tried(&shelf.ledger_after(subject).await), Some(NEVER_WORKED_MAX), "the next process knows");
+    // The ledger is lost, and the status is not.
+    let told = Vouched { tried: Some(Tried { at: at(0), times: 3 }), ..Vouched::default() };
+    ledger.commit().await.expect("stored");
+    lock(&shelf.0).stored.get_mut(&0).expect("stored").entries.clear();
+    let anew = shelf.ledger_after(subject).await;
+    attempt(&anew, told, End::LoginFailed(UNCLEAR)).await;
+    assert_eq!(tried(&anew), Some(4));
+    // Of values that have worked trouble of a minute is not written.
+    let works = Vouched { worked: Worked { login: true, rest: false }, tried: None };
+    let ledger = anew;
+    ledger.end(subject, None, End::LoggedIn { rest: None }, Vouched::default(), at(0)).await;
+    for times in 1..=6 {
+        ledger.end(subject, None, End::LoginFailed(TROUBLE), works, at(0)).await;
+        assert_eq!(tried(&ledger), Some(times));
+        ledger.commit().await.expect("stored");
+        let next = shelf.ledger_after(subject).await;
+        assert_eq!(tried(&next), Some(times).filter(|times| *times > UNWRITTEN_MAX));
+        assert!(!next.known(subject, at(9)).entry.is_some_and(|entry| !entry.has_worked()));
+    }
+    assert_eq!(ledger.known(subject, at(9)).failed_until, None, "other values of the account are tried");
+    ledger.end(subject, None, End::LoggedIn { rest: None }, works, at(0)).await;
+    assert_eq!(tried(&ledger), None);
+    ledger.distrust();
+    assert_eq!(tried(&ledger), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,17 +276,19 @@ async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
     let asked = Request([1; 8]);
-    let intent = ledger.begin(subject, false, Some(asked), at(2)).await.expect("stored").expect("nobody else");
+    let intent =
+        ledger.begin(subject, false, Some(asked), Vouched::default(), at(2)).await.expect("stored").expect("nobody else");
     let begun_again = Some(Login::BegunAgain(REFUSED));
     assert_eq!(login(&ledger, subject), begun_again);
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), begun_again, "killed in between");
-    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), Worked::default(), at(3)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), Vouched::default(), at(3)).await;
     assert_eq!(login(&ledger, subject), Some(Login::Refused(REFUSED)));
     let asked = Request([2; 8]);
-    let intent = ledger.begin(subject, false, Some(asked), at(4)).await.expect("stored").expect("nobody else");
-    ledger.end(subject, Some(intent), End::LoggedIn { rest: None }, Worked::default(), at(5)).await;
+    let intent =
+        ledger.begin(subject, false, Some(asked), Vouched::default(), at(4)).await.expect("stored").expect("nobody else");
+    ledger.end(subject, Some(intent), End::LoggedIn { rest: None }, Vouched::default(), at(5)).await;
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), None, "that it works is stored at once");
 }
 
@@ -243,7 +298,7 @@ async fn a_request_is_granted_once_whatever_happens_after() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let asked = Request([1; 8]);
-    ledger.begin(subject, false, Some(asked), at(2)).await.expect("stored").expect("nobody else");
+    ledger.begin(subject, false, Some(asked), Vouched::default(), at(2)).await.expect("stored").expect("nobody else");
     let next = shelf.ledger_after(subject).await;
     assert_eq!(next.known(subject, at(3)).entry.map(|entry| entry.granted), Some(vec![asked]));
 }
@@ -254,11 +309,11 @@ async fn an_intent_that_could_not_be_stored_is_taken_back() {
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     shelf.fail(1);
-    assert!(ledger.begin(subject, false, None, at(0)).await.is_err());
+    assert!(ledger.begin(subject, false, None, Vouched::default(), at(0)).await.is_err());
     assert_eq!(ledger.known(subject, at(1)).entry, None);
     // One that was stored, though the answer was lost, is struck out by the next write.
     shelf.lose(1);
-    assert!(ledger.begin(subject, false, None, at(0)).await.is_err());
+    assert!(ledger.begin(subject, false, None, Vouched::default(), at(0)).await.is_err());
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun));
     let other = ledger.subject("hr", &endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
     begin(&ledger, other).await;
@@ -272,7 +327,10 @@ async fn of_two_operators_one_begins() {
     let (first, second) = (shelf.ledger(), shelf.ledger());
     let subject = subject(&first, "p").await;
     subject_of(&second).await;
-    let both = futures::join!(first.begin(subject, false, None, at(0)), second.begin(subject, false, None, at(0)));
+    let both = futures::join!(
+        first.begin(subject, false, None, Vouched::default(), at(0)),
+        second.begin(subject, false, None, Vouched::default(), at(0))
+    );
     let begun = [both.0.expect("stored"), both.1.expect("stored")];
     assert_eq!(begun.iter().flatten().count(), 1, "{begun:?}");
     assert!(second.known(subject, at(1)).entry.is_some() && first.known(subject, at(1)).entry.is_some());
@@ -313,13 +371,13 @@ async fn what_works_moves_nothing_once_it_is_tidy() {
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
     let end = End::LoggedIn { rest: None };
-    ledger.end(subject, Some(intent), end, Worked::default(), at(1)).await;
+    ledger.end(subject, Some(intent), end, Vouched::default(), at(1)).await;
     tokio::time::sleep(2 * TIDY_DELAY).await;
     assert_eq!(shelf.ledger_after(subject).await.known(subject, at(1)).entry, None, "the intent is struck out");
     let writes = shelf.writes();
     for _ in 0..100 {
         assert!(ledger.known(subject, at(2)).login_works);
-        ledger.end(subject, None, end, Worked::default(), at(2)).await;
+        ledger.end(subject, None, end, Vouched::default(), at(2)).await;
         tokio::time::sleep(2 * TIDY_DELAY).await;
     }
     assert_eq!(shelf.writes(), writes);
@@ -332,7 +390,7 @@ async fn a_ledger_that_was_deleted_is_written_anew_whole() {
     let ledger = shelf.ledger();
     let refused = subject(&ledger, "p").await;
     let intent = begin(&ledger, refused).await;
-    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
+    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
     lock(&shelf.0).stored.clear();
     let other = subject(&ledger, "other").await;
     begin(&ledger, other).await;
@@ -354,7 +412,7 @@ async fn an_account_has_a_limit_of_logins_and_of_refusals() {
     for (n, until) in [(1, None), (2, Some(day)), (3, Some(day))] {
         let other = ledger.subject("hr", &endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
         let intent = begin(&ledger, other).await;
-        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(0)).await;
+        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(0)).await;
         assert_eq!(ledger.known(subject, at(1)).failed_until, until, "{n} refused");
     }
     assert_eq!(ledger.known(subject, at(1)).requests_failed_until, None);
@@ -415,7 +473,7 @@ fn refused_now(ledger: &Ledger, subject: Subject) -> bool {
 
 async fn refuse(ledger: &Ledger, subject: Subject) {
     let intent = begin(ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -491,8 +549,8 @@ async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never
         refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
     }
     let last = subject(&ledger, "last").await;
-    let intent = ledger.begin(last, false, None, at(100)).await.expect("stored").expect("first");
-    ledger.end(last, Some(intent), End::LoginFailed(REFUSED), Worked::default(), at(101)).await;
+    let intent = ledger.begin(last, false, None, Vouched::default(), at(100)).await.expect("stored").expect("first");
+    ledger.end(last, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(101)).await;
     let after = shelf.ledger();
     let last = subject(&after, "last").await;
     assert!(refused_now(&after, last), "what is new stays");
@@ -524,7 +582,7 @@ async fn one_password_with_and_without_a_user_api_key_is_one() {
     // The key was what was wrong.
     let end = End::LoggedIn { rest: None };
     let intent = begin(&ledger, other).await;
-    ledger.end(other, Some(intent), end, Worked::default(), at(3)).await;
+    ledger.end(other, Some(intent), end, Vouched::default(), at(3)).await;
     assert!(!beside(without));
 
     let (with, without) = (of("r", Some("k")).await, of("r", None).await);
@@ -575,7 +633,7 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
                 _ => {}
             }
             for (one, intent) in &pending {
-                ledger.enter(*one, Some(intent.clone()), End::LoginFailed(REFUSED), Worked::default(), at(1));
+                ledger.enter(*one, Some(intent.clone()), End::LoginFailed(REFUSED), Vouched::default(), at(1));
             }
             let first = ledger.commit().await;
             assert_eq!(first.is_err(), matches!(fault, 1..=4), "{what}");
@@ -661,7 +719,8 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
             let one =
                 ledger.subject("flood", &endpoint(), &credentials([&flood.to_string(), "p", "c", "k"])).await.expect("open");
             let mut state = lock(&ledger.state);
-            let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, at(10 + round)) };
+            let entry =
+                Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, Vouched::default(), at(10 + round)) };
             state.book.set(one.fingerprint, Some(entry));
         }
         while let Err(error) = ledger.commit().await {
@@ -682,7 +741,7 @@ async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
     let ledger = shelf.ledger();
     for n in 0..5_900 {
         let one = subject(&ledger, &format!("before {n}")).await;
-        let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, at(0)) };
+        let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, Vouched::default(), at(0)) };
         lock(&ledger.state).book.set(one.fingerprint, Some(entry));
     }
     let entries = lock(&ledger.state).book.snapshot(0, 1).1;
@@ -691,7 +750,7 @@ async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
     let begun = Instant::now();
     let mut failed = 0;
     let one = subject(&ledger, "new").await;
-    while ledger.begin(one, false, None, at(1)).await.is_err() {
+    while ledger.begin(one, false, None, Vouched::default(), at(1)).await.is_err() {
         failed += 1;
     }
     let took = begun.elapsed();
@@ -721,7 +780,7 @@ async fn a_clock_that_was_ahead_while_this_process_ran_holds_nobody_for_years() 
     let ledger = Shelf::default().ledger();
     let one = subject(&ledger, "p").await;
     let ahead = at(3 * 365 * 86_400);
-    ledger.begin(one, false, None, ahead).await.expect("stored").expect("nobody else");
+    ledger.begin(one, false, None, Vouched::default(), ahead).await.expect("stored").expect("nobody else");
     // The clock is right again.
     let entry = ledger.known(one, at(0)).entry.expect("begun");
     let until = a_day_after(entry.at);
@@ -735,7 +794,7 @@ async fn nothing_is_kept_of_entries_that_are_gone() {
         let one = subject(&ledger, &n.to_string()).await;
         let intent = begin(&ledger, one).await;
         ledger.known(one, at(1));
-        ledger.end(one, Some(intent), End::LoggedIn { rest: None }, Worked::default(), at(1)).await;
+        ledger.end(one, Some(intent), End::LoggedIn { rest: None }, Vouched::default(), at(1)).await;
     }
     let asked = lock(&ledger.state).book.asked_len();
     assert_eq!((lock(&ledger.state).book.len(), asked), (0, 0));

@@ -16,7 +16,7 @@ use http::header::{HeaderMap, LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE};
 use serde::{Serialize, Serializer};
 
 use crate::ukg::soap::read::{self, ReadError};
-use crate::ukg::transport::{Answer, Unanswered};
+use crate::ukg::transport::{Answer, Unanswered, http_date};
 
 pub mod structure;
 pub mod vocabulary;
@@ -270,8 +270,8 @@ impl Head {
 fn wait(value: &str) -> &'static str {
     match value.trim().parse::<u64>() {
         Ok(seconds) => WAITS.iter().find(|(limit, _)| seconds <= *limit).map_or("more than 1 h", |(_, said)| said),
-        // An HTTP date is the other form there is.
-        Err(_) if value.trim_end().ends_with("GMT") => "a date",
+        // The other form there is.
+        Err(_) if http_date(value).is_some() => "a date",
         Err(_) => OTHER,
     }
 }

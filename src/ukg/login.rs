@@ -6,8 +6,8 @@
 
 use crate::ukg::outcome::speaks_of_permission;
 use crate::ukg::sensitive::Sensitive;
-use crate::ukg::soap::read::{self, Element, Fault};
-use crate::ukg::transport::{Answer, Unanswered};
+use crate::ukg::soap::read::{self, Element, Fault, ReadError};
+use crate::ukg::transport::{Answer, Oddity, Unanswered};
 
 /// A login that worked.
 pub enum Session {
@@ -57,6 +57,29 @@ pub enum Unclear {
 }
 
 impl LoginFailure {
+    /// Whether an answer came that may be a refusal, for all that is known, and may be something else: it counts as an attempt.
+    pub fn is_unclear(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Undetermined(Unclear::Failed) => false,
+            Self::Undetermined(Unclear::NoToken | Unclear::Fault | Unclear::Other) => true,
+            Self::Unanswered(unanswered) => match unanswered {
+                Unanswered::ServerError | Unanswered::Unreadable(_) => true,
+                // Not sent.
+                Unanswered::HostNotFound
+                | Unanswered::AddressNotAllowed
+                | Unanswered::ConnectTimeout
+                | Unanswered::ConnectRefused
+                | Unanswered::ProxyFailed
+                | Unanswered::TlsUntrusted
+                | Unanswered::TlsFailed => false,
+                // Not judged by LoginService: what stands before it has answered.
+                Unanswered::RateLimited { .. } | Unanswered::Unavailable { .. } | Unanswered::NotUkgPro => false,
+                // There is no answer: what may have become of it the ledger knows.
+                Unanswered::AnswerTimeout | Unanswered::ConnectionLost => false,
+            },
+        }
+    }
+
     /// Whether the same values must not be sent again by themselves.
     pub fn spends_the_credentials(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Undetermined(Unclear::Failed))
@@ -66,13 +89,24 @@ impl LoginFailure {
 /// Reads the answer to `Authenticate`.
 pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
     let envelope = read::envelope(&answer.body);
+    // Neither the status nor the envelope alone decides: a `TokenResponse` is read whatever came with it.
+    if let Some(response) = envelope.as_ref().ok().and_then(token_response) {
+        return match (answer.status, read_response(response)) {
+            (200, read) => read,
+            // A session that comes with an error is a contradiction.
+            (_, Ok(_)) => Err(LoginFailure::Undetermined(Unclear::Other)),
+            (_, Err(failure)) => Err(failure),
+        };
+    }
     match answer.status {
         // A firewall's page, perhaps, or a gateway's refusal: no verdict, and not sent again either.
         403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
         401 | 403 => Err(LoginFailure::Refused(Refusal::Credentials)),
         200..=299 => match envelope {
-            Ok(envelope) => read_envelope(&envelope),
-            Err(_) => Err(Unanswered::NotUkgPro.into()),
+            Ok(envelope) => {
+                Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |fault| read_fault(&fault)))
+            }
+            Err(error) => Err(strange(answer, error).into()),
         },
         status => {
             if let Some(unanswered) = Unanswered::from_status(answer) {
@@ -87,7 +121,8 @@ pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
                     Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |f| read_fault(&f)))
                 }
                 // Every UKG Pro web-service host has LoginService, whatever else it refuses.
-                Err(_) if matches!(status, 404 | 410) || answer.is_html() => Err(Unanswered::NotUkgPro.into()),
+                Err(_) if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
+                Err(_) if matches!(status, 404 | 410) => Err(Unanswered::Unreadable(Oddity::NotFound).into()),
                 Err(_) => Err(LoginFailure::Undetermined(Unclear::Other)),
             }
         }
@@ -105,13 +140,30 @@ pub fn read_basic(answer: &Answer) -> Result<Session, LoginFailure> {
     }
 }
 
-fn read_envelope(envelope: &Element) -> Result<Session, LoginFailure> {
-    if let Some(fault) = read::fault(envelope) {
-        return Err(read_fault(&fault));
+/// Why an answer that is no envelope cannot be read.
+pub(super) fn strange(answer: &Answer, error: ReadError) -> Unanswered {
+    if answer.is_html() {
+        return Unanswered::NotUkgPro;
     }
-    let Some(response) = read::body(envelope).filter(|e| e.name == "TokenResponse" && e.is_ukg()) else {
-        return Err(LoginFailure::Undetermined(Unclear::Other));
-    };
+    let of_type = |part: &str| answer.content_type.contains(part);
+    Unanswered::Unreadable(match error {
+        _ if answer.body.trim_ascii().is_empty() => Oddity::Empty,
+        _ if of_type("multipart/") => Oddity::Multipart,
+        _ if of_type("charset=") && !of_type("utf-8") && !of_type("ascii") => Oddity::Encoding,
+        ReadError::NotUtf8 => Oddity::Encoding,
+        ReadError::Entities => Oddity::DocumentType,
+        ReadError::TooLarge => Oddity::TooLarge,
+        ReadError::NotXml if answer.body.trim_ascii_start().starts_with(b"<") => Oddity::Malformed,
+        ReadError::NotXml | ReadError::NotSoap => Oddity::NotSoap,
+    })
+}
+
+/// The answer of `Authenticate`, if an envelope holds it.
+fn token_response(envelope: &Element) -> Option<&Element> {
+    read::body(envelope).filter(|e| e.name == "TokenResponse" && e.is_ukg())
+}
+
+fn read_response(response: &Element) -> Result<Session, LoginFailure> {
     match response.child_text("Status") {
         Some("Ok") => match response.child_text("Token") {
             Some(token) => Ok(Session::Token(Sensitive::new(token.to_owned()))),
@@ -229,6 +281,7 @@ mod tests {
     fn each_failure_is_told_apart_or_said_to_be_unclear() {
         let refused = |refusal| F::Refused(refusal);
         let unclear = |unclear| F::Undetermined(unclear);
+        let odd = |oddity| F::Unanswered(Unanswered::Unreadable(oddity));
         let html = "<html><body>Sign in</body></html>";
         let cases: &[(&str, u16, &str, String, F)] = &[
             ("user side", 200, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
@@ -276,20 +329,36 @@ mod tests {
                 unclear(Unclear::Fault),
             ),
             ("500 without a fault", 500, "text/html", html.to_owned(), F::Unanswered(Unanswered::ServerError)),
-            ("503 with a fault", 503, SOAP, fault("x", "y"), F::Unanswered(Unanswered::ServerError)),
+            ("503 with a fault", 503, SOAP, fault("x", "y"), F::Unanswered(Unanswered::Unavailable { retry_after: None })),
+            ("502", 502, "", String::new(), F::Unanswered(Unanswered::Unavailable { retry_after: None })),
+            ("refused with 500", 500, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
+            ("refused with 404", 404, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
+            ("refused with 503", 503, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
+            ("a session with 206", 206, SOAP, response("<l:Status>Ok</l:Status><l:Token>T</l:Token>"), unclear(Unclear::Other)),
+            ("a session with 500", 500, SOAP, response("<l:Status>Ok</l:Status><l:Token>T</l:Token>"), unclear(Unclear::Other)),
             ("405", 405, "", String::new(), F::Unanswered(Unanswered::ServerError)),
             ("429", 429, "", String::new(), F::Unanswered(Unanswered::RateLimited { retry_after: None })),
             ("redirect", 302, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
             ("HTML", 200, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
-            ("JSON", 200, "application/json", "{}".to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            ("JSON", 200, "application/json", "{}".to_owned(), odd(Oddity::NotSoap)),
+            ("nothing", 200, SOAP, String::new(), odd(Oddity::Empty)),
             (
-                "truncated",
+                "MTOM",
+                200,
+                "multipart/related; type=\"application/xop+xml\"",
+                "--b\r\n\r\n<s/>".to_owned(),
+                odd(Oddity::Multipart),
+            ),
+            (
+                "a document type",
                 200,
                 SOAP,
-                failed("User authentication failed")[..200].to_owned(),
-                F::Unanswered(Unanswered::NotUkgPro),
+                format!("<!DOCTYPE x []>{}", failed("User authentication failed")),
+                odd(Oddity::DocumentType),
             ),
-            ("404", 404, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            ("truncated", 200, SOAP, failed("User authentication failed")[..200].to_owned(), odd(Oddity::Malformed)),
+            ("404 with a page", 404, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
+            ("404", 404, "", String::new(), odd(Oddity::NotFound)),
             ("415 without a body", 415, "", String::new(), unclear(Unclear::Other)),
         ];
         for (what, status, content_type, body, expected) in cases {
@@ -305,5 +374,40 @@ mod tests {
         assert!(F::Undetermined(Unclear::Failed).spends_the_credentials());
         assert!(!F::Undetermined(Unclear::Fault).spends_the_credentials());
         assert!(!F::Unanswered(Unanswered::ServerError).spends_the_credentials());
+    }
+
+    #[test]
+    fn an_encoding_that_is_not_utf_8_is_said() {
+        let utf_16: Vec<u8> = failed("User authentication failed").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let answer = Answer::new(200, "application/soap+xml; charset=utf-16", &utf_16);
+        // Its zero bytes are UTF-8, and no XML.
+        assert_eq!(read_answer(&answer).err(), Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding))));
+        let latin = failed("M\u{fc}ller").replace('\u{fc}', "?").into_bytes();
+        let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'?' { 0xfc } else { byte }).collect();
+        let answer = Answer::new(200, "text/xml; charset=iso-8859-1", &latin);
+        assert_eq!(read_answer(&answer).err(), Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding))));
+    }
+
+    #[test]
+    fn every_answer_is_a_success_a_refusal_not_judged_or_an_attempt() {
+        let unclear = |failure: F| failure.is_unclear();
+        for failure in [Unclear::NoToken, Unclear::Fault, Unclear::Other] {
+            assert!(unclear(F::Undetermined(failure)));
+        }
+        assert!(
+            unclear(F::Unanswered(Unanswered::ServerError)) && unclear(F::Unanswered(Unanswered::Unreadable(Oddity::Empty)))
+        );
+        for unanswered in [
+            Unanswered::HostNotFound,
+            Unanswered::ConnectRefused,
+            Unanswered::ConnectTimeout,
+            Unanswered::TlsUntrusted,
+            Unanswered::Unavailable { retry_after: None },
+            Unanswered::NotUkgPro,
+            Unanswered::RateLimited { retry_after: None },
+        ] {
+            assert!(!unclear(F::Unanswered(unanswered)), "{unanswered:?} costs nothing");
+        }
+        assert!(!unclear(F::Undetermined(Unclear::Failed)) && !unclear(F::Refused(Refusal::Credentials)), "they cost more");
     }
 }

@@ -3,6 +3,7 @@
 //! How UKG Pro shows a missing permission is recorded nowhere, so a denial needs a sign of one (a status, a security fault, or
 //! permission words) and a grant needs a success. All else is "cannot tell".
 
+use crate::ukg::login::strange;
 use crate::ukg::soap::read::{self, Element};
 use crate::ukg::transport::{Answer, Unanswered};
 
@@ -54,7 +55,7 @@ pub fn read_soap(answer: &Answer, disputed: bool) -> Outcome {
     }
     match (answer.status, envelope) {
         (200..=299, Ok(envelope)) => read_result(&envelope),
-        (200..=299, Err(_)) => Outcome::Error(Unanswered::NotUkgPro),
+        (200..=299, Err(error)) => Outcome::Error(strange(answer, error)),
         _ => Unanswered::from_status(answer).map_or(Outcome::Undetermined, Outcome::Error),
     }
 }
@@ -96,6 +97,7 @@ pub fn read_rest(answer: &Answer) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ukg::transport::Oddity;
     use Outcome::*;
 
     const SOAP: &str = "application/soap+xml; charset=utf-8";
@@ -140,7 +142,7 @@ mod tests {
             ("security fault as 400", 400, fault("InvalidSecurity", "x"), Denied),
             ("fault in permission words", 500, fault("Other", "Not authorized to use this service"), Denied),
             ("another fault", 500, fault("DeserializationFailed", "bad form"), Undetermined),
-            ("fault behind 503", 503, fault("x", "y"), Error(Unanswered::ServerError)),
+            ("fault behind 503", 503, fault("x", "y"), Error(Unanswered::Unavailable { retry_after: None })),
             ("401", 401, String::new(), Denied),
             ("403", 403, String::new(), Denied),
             ("404", 404, String::new(), Undetermined),
@@ -148,7 +150,7 @@ mod tests {
             ("429", 429, String::new(), Error(Unanswered::RateLimited { retry_after: None })),
             ("500 without a fault", 500, "oops".to_owned(), Error(Unanswered::ServerError)),
             ("redirect", 302, String::new(), Error(Unanswered::NotUkgPro)),
-            ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::NotUkgPro)),
+            ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::Unreadable(Oddity::Malformed))),
         ];
         for (what, status, body, expected) in cases {
             assert_eq!(read_soap(&Answer::new(*status, SOAP, body.as_bytes()), false), *expected, "{what}");

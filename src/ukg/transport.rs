@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -61,7 +62,7 @@ pub struct Answer {
     pub status: u16,
     /// `Content-Type`, in lower case; empty if absent.
     pub content_type: String,
-    /// `Retry-After` in seconds, bounded; `None` if absent or a date.
+    /// What `Retry-After` asks for, bounded; `None` if it is absent or cannot be read.
     pub retry_after: Option<Duration>,
     /// What a capture keeps of the other headers.
     pub head: Head,
@@ -74,7 +75,7 @@ pub struct Answer {
 impl Answer {
     /// Whether it says it is a page for people.
     pub fn is_html(&self) -> bool {
-        self.content_type.starts_with("text/html") || self.content_type.starts_with("application/xhtml")
+        is_page(&self.content_type)
     }
 
     /// An answer with no headers but this.
@@ -88,6 +89,23 @@ impl Answer {
             _place: None,
         }
     }
+}
+
+/// What `Retry-After` asks for: seconds, or a date, which is measured by the clock of this machine. A date that has passed asks for nothing.
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let seconds = value.trim().parse().map(Duration::from_secs).ok();
+    let asked = seconds.or_else(|| Some(Duration::try_from(http_date(value)?.duration_since(now)).unwrap_or_default()))?;
+    Some(asked.min(RETRY_AFTER_MAX))
+}
+
+/// A date as HTTP writes it (RFC 9110, 5.6.7, the form that is not obsolete).
+pub fn http_date(value: &str) -> Option<Timestamp> {
+    let value = value.trim();
+    value.ends_with(" GMT").then(|| jiff::fmt::rfc2822::parse(value).ok().map(|date| date.timestamp()))?
+}
+
+fn is_page(content_type: &str) -> bool {
+    content_type.starts_with("text/html") || content_type.starts_with("application/xhtml")
 }
 
 /// The stage at which no usable answer came.
@@ -120,18 +138,52 @@ pub enum Unanswered {
     /// The connection broke before the whole answer.
     #[error("the connection broke off")]
     ConnectionLost,
-    /// An answer that no UKG Pro web service gives: a web page, a redirect, not XML, or beyond all bounds.
+    /// What no UKG Pro web service gives: a web page or a redirect. What stands before the service has answered, or another host.
     #[error("the answer is not one of a UKG Pro web service")]
     NotUkgPro,
+    /// An answer that cannot be read; whether the service has judged the request cannot be told.
+    #[error("the answer cannot be read: {0:?}")]
+    Unreadable(Oddity),
     /// 429.
     #[error("the host limits requests")]
     RateLimited {
         /// How long to wait, if it said.
         retry_after: Option<Duration>,
     },
-    /// 5xx, 405 and 408: trouble on their side.
+    /// 502, 503 and 504: what stands before the service does not reach it, or it takes no requests.
+    #[error("the host takes no requests at the moment")]
+    Unavailable {
+        /// How long to wait, if it said.
+        retry_after: Option<Duration>,
+    },
+    /// Another 5xx, 405 and 408: trouble on their side.
     #[error("the host has trouble of its own")]
     ServerError,
+}
+
+/// Why an answer cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Oddity {
+    /// It is compressed, which was not offered.
+    Compressed,
+    /// It is text in another encoding than UTF-8.
+    Encoding,
+    /// It is a multipart message, as MTOM's.
+    Multipart,
+    /// It declares a document type or an entity.
+    DocumentType,
+    /// It begins as XML and is not well-formed, or is cut off.
+    Malformed,
+    /// It is longer than any answer to what was asked, or deeper.
+    TooLarge,
+    /// It is not HTTP.
+    NotHttp,
+    /// There is nothing in it.
+    Empty,
+    /// There is no such service at this host (404, 410).
+    NotFound,
+    /// It is something else than SOAP.
+    NotSoap,
 }
 
 impl Unanswered {
@@ -140,6 +192,7 @@ impl Unanswered {
         match answer.status {
             300..=399 => Some(Self::NotUkgPro),
             429 => Some(Self::RateLimited { retry_after: answer.retry_after }),
+            502..=504 => Some(Self::Unavailable { retry_after: answer.retry_after }),
             // UKG Pro answers 405 now and then to a request that is right.
             405 | 408 | 500..=599 => Some(Self::ServerError),
             _ => None,
@@ -329,13 +382,19 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
     let response = sending.await.map_err(|error| stage(&error))?;
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     // No compression was offered, so an encoded body is a host that does not speak HTTP as UKG Pro does.
-    if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return Err(Unanswered::NotUkgPro);
-    }
+    let is_encoded = text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-    let retry_after =
-        text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX));
+    let retry_after = text(RETRY_AFTER).and_then(|value| retry_after(value, Timestamp::now()));
     let status = response.status().as_u16();
+    let strange = |oddity| match is_page(&content_type) {
+        true => Unanswered::NotUkgPro,
+        false => Unanswered::Unreadable(oddity),
+    };
+    if is_encoded {
+        // What a status says by itself it says of an encoded answer too.
+        let answer = Answer { retry_after, ..Answer::new(status, &content_type, &[]) };
+        return Err(Unanswered::from_status(&answer).unwrap_or(strange(Oddity::Compressed)));
+    }
     let head = Head::of(response.version(), response.headers());
     let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
@@ -344,7 +403,7 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
         // Trailers are no data.
         let Ok(data) = frame.map_err(|error| stage_of_exchange(&error))?.into_data() else { continue };
         if body.len() + data.len() > BODY_MAX {
-            return Err(Unanswered::NotUkgPro);
+            return Err(strange(Oddity::TooLarge));
         }
         if body.len() + data.len() > SMALL && place.is_none() {
             // Not waited for: what has come of the others on an HTTP/2 connection would keep its window shut for those that have a place.
@@ -366,5 +425,30 @@ fn stage(error: &hyper_util::client::legacy::Error) -> Unanswered {
 
 /// What became of the exchange on a connection: an answer that is not HTTP, or none.
 fn stage_of_exchange(error: &hyper::Error) -> Unanswered {
-    if error.is_parse() { Unanswered::NotUkgPro } else { Unanswered::ConnectionLost }
+    if error.is_parse() { Unanswered::Unreadable(Oddity::NotHttp) } else { Unanswered::ConnectionLost }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_seconds_or_as_a_date() {
+        let now = "2026-11-27T12:00:00Z".parse().expect("a time");
+        for (value, expected) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("0", Some(0)),
+            ("Fri, 27 Nov 2026 12:01:30 GMT", Some(90)),
+            ("Fri, 27 Nov 2026 11:00:00 GMT", Some(0)),
+            ("Sat, 28 Nov 2026 12:00:00 GMT", Some(3600)),
+            ("999999", Some(3600)),
+            ("-1", None),
+            ("soon GMT", None),
+            ("Fri, 27 Nov 2026 12:01:30 +0200", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(value, now).map(|wait| wait.as_secs()), expected, "{value}");
+        }
+    }
 }

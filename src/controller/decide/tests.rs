@@ -1,8 +1,10 @@
 use super::*;
 use crate::api::{Delay, SecretReference, UkgProConnectionSpec};
 use crate::controller::lint::ValueFlaw;
+use crate::ledger::Tried;
 use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
+use crate::ukg::transport::Oddity;
 
 pub(crate) fn connection() -> UkgProConnection {
     let spec = UkgProConnectionSpec {
@@ -55,9 +57,13 @@ fn probed(outcomes: [Outcome; 2]) -> Observation {
     Observation::Probed(resolved(), found.map(|(requirement, outcome)| Probed { requirement, outcome }).collect())
 }
 
+fn paused(times: u16, at: Timestamp, worked: bool) -> Paused {
+    Paused { tried: Tried { times, at }, worked }
+}
+
 /// An observation that comes down to this reason.
 fn observation_of(reason: Reason) -> Observation {
-    let failed = |failure| Observation::LoginFailed(resolved(), failure);
+    let failed = |failure| Observation::LoginFailed(resolved(), failure, None);
     let unanswered = |unanswered| failed(LoginFailure::Unanswered(unanswered));
     let finding = |flaw| Observation::Malformed(resolved(), vec![Finding { key: "password".to_owned(), flaw }]);
     match reason {
@@ -77,6 +83,7 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::AnswerTimeout => unanswered(Unanswered::AnswerTimeout),
         Reason::ConnectionLost => unanswered(Unanswered::ConnectionLost),
         Reason::NotUkgPro => unanswered(Unanswered::NotUkgPro),
+        Reason::AnswerUnreadable => unanswered(Unanswered::Unreadable(Oddity::Compressed)),
         Reason::RateLimited => unanswered(Unanswered::RateLimited { retry_after: None }),
         Reason::ServerError => unanswered(Unanswered::ServerError),
         Reason::AddressNotAllowed => unanswered(Unanswered::AddressNotAllowed),
@@ -98,6 +105,7 @@ fn observation_of(reason: Reason) -> Observation {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
         Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
+        Reason::LoginPaused => Observation::Held(resolved(), Hold::Paused(paused(4, at(0), false))),
         Reason::PasswordHeld => Observation::Held(resolved(), Hold::PasswordRefused),
         Reason::LoginUncertain => Observation::Held(resolved(), Hold::Uncertain(at(86_400))),
         Reason::LoginLimitReached => Observation::Held(resolved(), Hold::Limit(at(86_400))),
@@ -178,18 +186,20 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
         Unanswered::AnswerTimeout,
         Unanswered::ConnectionLost,
         Unanswered::NotUkgPro,
+        Unanswered::Unreadable(Oddity::Encoding),
+        Unanswered::Unavailable { retry_after: None },
         Unanswered::RateLimited { retry_after: None },
         Unanswered::ServerError,
     ];
     let verdict = |observation| decide(&connection_with(None), &observation, at(0)).status.state;
     for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
-        assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Refused(refusal))), "Unauthorized");
+        assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Refused(refusal), None)), "Unauthorized");
     }
     for unclear in [Unclear::Failed, Unclear::NoToken, Unclear::Fault, Unclear::Other] {
-        assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Undetermined(unclear))), "Unknown");
+        assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Undetermined(unclear), None)), "Unknown");
     }
     for unanswered in transient {
-        assert_eq!(verdict(Observation::LoginFailed(resolved(), unanswered.into())), "Unreachable");
+        assert_eq!(verdict(Observation::LoginFailed(resolved(), unanswered.into(), None)), "Unreachable");
     }
 
     let mut outcomes = vec![Outcome::Granted, Outcome::Denied, Outcome::LoginRefused, Outcome::Undetermined, Outcome::Held];
@@ -391,9 +401,9 @@ fn what_has_worked_outlasts_trouble_on_the_way() {
         let last = course(connection.clone(), &checks).pop().expect("some");
         assert_eq!(last.worked, Worked { login, rest }, "{course_of:?}");
         let mut after = UkgProConnection { status: Some(last), ..connection };
-        assert_eq!(gate::vouched(&after, &resolved()), Worked { login, rest }, "{course_of:?}");
+        assert_eq!(gate::vouched(&after, &resolved()).worked, Worked { login, rest }, "{course_of:?}");
         after.spec.subdomain = Some("service5".to_owned());
-        assert_eq!(gate::vouched(&after, &resolved()), Worked::default(), "another host");
+        assert_eq!(gate::vouched(&after, &resolved()).worked, Worked::default(), "another host");
     }
 }
 
@@ -439,7 +449,10 @@ fn a_transient_failure_is_retried_ever_later_up_to_the_interval() {
         assert!((low..=high).contains(&waited), "after {lasted} s: {waited} s");
     }
     let limited = LoginFailure::Unanswered(Unanswered::RateLimited { retry_after: Some(Duration::from_secs(120)) });
-    let told = decide(&connection, &Observation::LoginFailed(resolved(), limited), at(1)).requeue.as_secs();
+    let told = decide(&connection, &Observation::LoginFailed(resolved(), limited, None), at(1)).requeue.as_secs();
+    let unavailable = LoginFailure::Unanswered(Unanswered::Unavailable { retry_after: Some(Duration::from_secs(2_000)) });
+    let said = decide(&connection, &Observation::LoginFailed(resolved(), unavailable, None), at(1)).requeue.as_secs();
+    assert!((2_000..=2_200).contains(&said), "{said}");
     assert!((120..=132).contains(&told), "as told: {told}");
     let active = decide(&connection, &observation_of(Reason::AllPermissionsGranted), at(1)).requeue.as_secs();
     assert!((600..=660).contains(&active));
@@ -481,7 +494,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
         let status = decide(&connection_with(None), observation, at(0)).status;
         conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
     };
-    let failed = |resolved: &Resolved, failure| message(&Observation::LoginFailed(resolved.clone(), failure));
+    let failed = |resolved: &Resolved, failure| message(&Observation::LoginFailed(resolved.clone(), failure, None));
     let swapped = "Suspicious in the Secret: userApiKey and customerApiKey look swapped.";
     for (failure, hint) in [
         (LoginFailure::Refused(Refusal::Credentials), Some(swapped)),
@@ -509,7 +522,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
 
     // A hold says word for word what the refusal said, or the status would move while nothing changes.
     let mut connection = connection_with(None);
-    connection.status = Some(decide(&connection, &Observation::LoginFailed(odd.clone(), refused), at(0)).status);
+    connection.status = Some(decide(&connection, &Observation::LoginFailed(odd.clone(), refused, None), at(0)).status);
     let again = decide(&connection, &Observation::Held(odd, Hold::StatusStands), at(60));
     assert_eq!((Some(again.status), again.events), (connection.status, Vec::new()));
 }
@@ -592,7 +605,7 @@ fn a_verdict_about_other_values_does_not_carry_over_a_failure() {
         let mut connection = connection_with(Some(Reason::AllPermissionsGranted));
         connection.spec.subdomain = Some(subdomain.to_owned());
         let resolved = Resolved { secret_version: version.to_owned(), ..resolved() };
-        let failed = Observation::LoginFailed(resolved, LoginFailure::Unanswered(Unanswered::ConnectTimeout));
+        let failed = Observation::LoginFailed(resolved, LoginFailure::Unanswered(Unanswered::ConnectTimeout), None);
         assert_eq!(decide(&connection, &failed, at(60)).status.state, "Unreachable", "{what}");
     }
 }
@@ -714,11 +727,15 @@ mod candidate {
         connection.status =
             Some(check(&connection, Reason::CredentialsRejected, Some(Reason::AllPermissionsGranted), 0).status);
         let promoted = connection.promoted().expect("a candidate");
-        assert_eq!(gate::vouched(&promoted, &resolved()), Worked { login: true, rest: true });
+        assert_eq!(gate::vouched(&promoted, &resolved()).worked, Worked { login: true, rest: true });
         connection.status = Some(check(&connection, Reason::CredentialsRejected, Some(Reason::ConnectTimeout), 60).status);
         let promoted = connection.promoted().expect("a candidate");
-        assert_eq!(gate::vouched(&promoted, &resolved()), Worked { login: true, rest: true }, "after trouble on the way");
-        assert_eq!(gate::vouched(&connection, &resolved()), Worked::default(), "the live one was refused");
+        assert_eq!(
+            gate::vouched(&promoted, &resolved()).worked,
+            Worked { login: true, rest: true },
+            "after trouble on the way"
+        );
+        assert_eq!(gate::vouched(&connection, &resolved()).worked, Worked::default(), "the live one was refused");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::upstream::{Interface, Presented, Values};
 use super::world::{Place, Process};
+use crate::ledger::tried::{NEVER_WORKED_MAX, UNWRITTEN_MAX, WORKED_MAX};
 use crate::ledger::{Entry, Limits, Login, Rest};
 
 /// Values at an interface.
@@ -41,6 +42,14 @@ struct Pending {
     vouched: bool,
 }
 
+/// Logins whose answers were no success and no refusal.
+#[derive(Debug, Default)]
+struct Unclear {
+    logins: Vec<Timestamp>,
+    /// How often a process ended that may not have written down the last of them.
+    forgotten: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Costs {
     refused: BTreeMap<What, Refused>,
@@ -58,6 +67,10 @@ pub(super) struct Costs {
     first_refusals: Vec<Timestamp>,
     /// What was ever refused: only a person or other values can release it.
     ever_refused: BTreeSet<Values>,
+    /// Logins of a day whose answers were no success and no refusal, by their values: not asked for, and without one that worked since.
+    unclear: BTreeMap<Values, Unclear>,
+    /// How many such logins there were, in all.
+    pub(super) unclear_logins: u32,
     /// How often UKG Pro has refused a password, in all.
     pub(super) refusals: u32,
     /// How often it has taken one.
@@ -103,7 +116,18 @@ impl Costs {
                 let is_granted = asked_for && (presented.answered || !(works || vouched));
                 place.granted.extend(is_granted.then_some(what));
             }
-            None => return,
+            None => {
+                if presented.is_login && presented.is_unclear {
+                    self.unclear_logins += 1;
+                    if !asked_for {
+                        self.an_unclear_answer_is_an_attempt(presented, works || vouched);
+                    }
+                }
+                return;
+            }
+        }
+        if presented.is_login && presented.answered {
+            self.unclear.remove(&presented.values);
         }
         self.pending.push(Pending { presented: *presented, works, vouched });
     }
@@ -136,6 +160,22 @@ impl Costs {
         );
     }
 
+    fn an_unclear_answer_is_an_attempt(&mut self, presented: &Presented, worked: bool) {
+        let unclear = self.unclear.entry(presented.values).or_default();
+        unclear.logins.retain(|before| *before + A_DAY > presented.at);
+        unclear.logins.push(presented.at);
+        let (most, forgotten): (usize, usize) = match worked {
+            true => (WORKED_MAX.into(), unclear.forgotten * usize::from(UNWRITTEN_MAX + 1)),
+            // An intent stands before each.
+            false => (NEVER_WORKED_MAX.into(), 0),
+        };
+        let sent = unclear.logins.len();
+        assert!(
+            sent <= most + forgotten,
+            "{sent} logins in a day that were answered with no success: {presented:?}, worked: {worked}"
+        );
+    }
+
     fn an_account_sees_so_many_refusals_a_day(&mut self, at: Timestamp) {
         self.first_refusals.push(at);
         let of_the_day = self.first_refusals.iter().filter(|before| **before + A_DAY > at).count();
@@ -145,6 +185,7 @@ impl Costs {
     /// The wall clock was set: what was later happened now, as far as a day is concerned that begins anew with each try.
     pub(super) fn clock_is_set(&mut self, now: Timestamp) {
         let times = self.unknown.values_mut().map(|unknown| &mut unknown.at);
+        let times = times.chain(self.unclear.values_mut().flat_map(|unclear| &mut unclear.logins));
         times.chain(&mut self.first_refusals).for_each(|at| *at = now.min(*at));
     }
 
@@ -177,6 +218,11 @@ impl Costs {
                 }
             }
         }
+    }
+
+    /// A process has ended that may not have written down the last of what it knew.
+    pub(super) fn is_forgotten(&mut self) {
+        self.unclear.values_mut().for_each(|unclear| unclear.forgotten += 1);
     }
 
     /// The values of which the ledger's Secret may say something else than the process knew.

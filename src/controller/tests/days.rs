@@ -73,6 +73,64 @@ fn nor_do_twenty_restarts_and_five_fail_overs_cost_another() {
     }
 }
 
+/// What happens each hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hourly {
+    Nothing,
+    Restart,
+    FailOver,
+    LedgerIsLost,
+}
+
+#[test]
+fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_has_worked() {
+    for fault in [Fault::ServerError, Fault::Unclear] {
+        for hourly in [Hourly::Nothing, Hourly::Restart, Hourly::FailOver, Hourly::LedgerIsLost] {
+            for worked in [false, true] {
+                in_paused_time(async {
+                    // Without the ledger each connection knows of its own logins.
+                    let count = if hourly == Hourly::LedgerIsLost { 1 } else { 2 };
+                    let mut world = World::with(&[Kind::Soap, Kind::Both][..count], u8::from(!worked));
+                    for place in &mut world.places {
+                        place.connection.spec.interval = "1m".to_owned();
+                    }
+                    for place in (0..count).filter(|_| worked) {
+                        world.check_and_tell(place).await;
+                    }
+                    world.upstream.state().faults = Some(Faults { fault, every: 1, first: 0 });
+                    for _ in 0..24 {
+                        Schedule::of(&world).run(&mut world, HOUR - Duration::from_secs(15), |_, _| {}).await;
+                        match hourly {
+                            Hourly::Nothing => world.pass(Duration::from_secs(15)).await,
+                            Hourly::Restart => world.restart().await,
+                            Hourly::FailOver => world.fail_over(true).await,
+                            Hourly::LedgerIsLost => {
+                                world.shelf.clear();
+                                world.restart().await;
+                            }
+                        }
+                    }
+                    let (sent, most) = (world.costs.unclear_logins, if worked { 24 } else { 4 });
+                    assert!((most / 2..=most).contains(&sent), "{sent} for {fault:?}, worked {worked}, each hour {hourly:?}");
+                    let reasons: Vec<_> = world.places.iter().map(|place| standing_reason(place.status())).collect();
+                    let is_told = |reason: &Option<Reason>| match (worked, fault) {
+                        (true, Fault::ServerError) => matches!(reason, Some(Reason::ServerError | Reason::LoginPaused)),
+                        (true, _) => matches!(reason, Some(Reason::LoginUndetermined | Reason::LoginPaused)),
+                        (false, _) => *reason == Some(Reason::LoginPaused),
+                    };
+                    assert!(reasons.iter().all(is_told), "{reasons:?}, worked {worked}, {fault:?}, each hour {hourly:?}");
+                    // And it is seen to end.
+                    world.upstream.state().faults = None;
+                    Schedule::of(&world).run(&mut world, 25 * HOUR, |_, _| {}).await;
+                    let expected = if worked { Verdict::Active } else { Verdict::Unauthorized };
+                    assert!(world.places.iter().all(|place| place.status().state == expected.as_str()));
+                    assert!(world.costs.refusals <= 1);
+                });
+            }
+        }
+    }
+}
+
 /// So many rows by SOAP and by REST.
 fn rows(soap: usize, rest: usize) -> Vec<RequiredPermission> {
     let by_soap = catalogue().rows().filter(|row| row.soap.is_some()).take(soap).map(|row| (row, ApiChoice::Soap));
@@ -126,7 +184,7 @@ fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anythin
 
 #[test]
 fn a_dead_host_is_unreachable_after_as_many_checks_as_the_threshold_says_and_soon() {
-    for fault in [Fault::NotSent, Fault::Lost, Fault::Late, Fault::ServerError] {
+    for fault in [Fault::NotSent, Fault::Lost, Fault::Late, Fault::Unavailable] {
         for threshold in [1, 3, 10] {
             in_paused_time(async {
                 let mut world = active(3, 2).await;

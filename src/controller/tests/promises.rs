@@ -7,6 +7,7 @@ use super::world::{Place, World};
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::conditions::{self, READY};
 use crate::controller::decide::{Decision, Observation, standing_reason};
+use crate::controller::gate::Hold;
 use crate::controller::probe::rest_end;
 use crate::ledger::RestEnd;
 use crate::ukg::outcome::Outcome;
@@ -43,7 +44,7 @@ impl Told {
         observation: &Observation,
         status: &UkgProConnectionStatus,
     ) -> Self {
-        if *observation == Observation::Suspended {
+        if *observation == Observation::Suspended || stands(world.places[place].status(), observation) {
             return self.clone();
         }
         let place = &world.places[place];
@@ -55,7 +56,7 @@ impl Told {
                 Some(RestEnd::Refused) => (true, false),
                 Some(RestEnd::Unanswered) | None => (true, before.rest_works),
             },
-            Observation::LoginFailed(_, failure) if failure.spends_the_credentials() => (false, false),
+            Observation::LoginFailed(_, failure, _) if failure.spends_the_credentials() => (false, false),
             Observation::Held(_, hold) if hold.until().is_none() => (false, false),
             _ => (before.login_works, before.rest_works),
         };
@@ -107,11 +108,19 @@ pub(super) fn hold(
     a_time_moves_with_its_status_alone(before, after);
     deciding_again_changes_nothing(after, again);
     it_is_looked_at_again_within_a_day(decision);
-    if *observation != Observation::Suspended {
+    if stands(before, observation) {
+        assert_eq!((standing_reason(before), &before.permissions), (standing_reason(after), &after.permissions));
+    } else if *observation != Observation::Suspended {
         active_was_seen_with_these_very_values_and_this_spec(world, place, after);
         what_is_granted_was_granted_by_ukg_pro(world, place, after);
         unauthorized_was_said_by_ukg_pro(world, place, after);
     }
+}
+
+/// Whether the next login has to wait, and nothing was sent with these values since what the status tells of.
+fn stands(before: &UkgProConnectionStatus, observation: &Observation) -> bool {
+    observation.resolved().is_some_and(|resolved| before.secret_resource_version.as_ref() == Some(&resolved.secret_version))
+        && matches!(observation, Observation::Held(_, Hold::Paused(paused)) if before.tried() >= Some(paused.tried))
 }
 
 fn one_verdict_is_true_or_all_are_unknown(status: &UkgProConnectionStatus) {

@@ -114,6 +114,8 @@ fn step() -> impl Strategy<Value = Step> {
         Fault::Lost,
         Fault::Lost,
         Fault::Late,
+        Fault::Unavailable,
+        Fault::ServerError,
         Fault::ServerError,
         Fault::RateLimited,
         Fault::Unclear,

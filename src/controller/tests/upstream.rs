@@ -44,6 +44,10 @@ pub(super) struct Presented {
     pub(super) taken: Option<bool>,
     /// Whether the answer got back.
     pub(super) answered: bool,
+    /// Whether it was to log in, rather than to read.
+    pub(super) is_login: bool,
+    /// Whether the answer is no success and may be a refusal, for all that the operator can know.
+    pub(super) is_unclear: bool,
 }
 
 impl Presented {
@@ -68,6 +72,8 @@ pub(super) enum Fault {
     Lost,
     /// It is judged, and the answer does not come before the deadline.
     Late,
+    /// What stands before the service answers.
+    Unavailable,
     /// It is answered without being judged.
     ServerError,
     RateLimited,
@@ -151,6 +157,7 @@ impl Tenant<'_> {
     /// One request: whether UKG Pro takes the login, and what it then finds.
     async fn exchange<T>(
         &self,
+        is_login: bool,
         shown_to: Option<Interface>,
         deadline: Instant,
         judge: impl FnOnce(&mut State, bool, bool) -> T,
@@ -165,7 +172,8 @@ impl Tenant<'_> {
             if let Some(to) = shown_to.filter(|_| fault != Some(Fault::NotSent)) {
                 let taken = is_judged.then_some(taken);
                 let (check, values) = (self.check, self.values);
-                state.presented.push(Presented { check, values, to, at: self.clock.now(), taken, answered });
+                let (is_unclear, at) = (matches!(fault, Some(Fault::ServerError | Fault::Unclear)), self.clock.now());
+                state.presented.push(Presented { check, values, to, at, taken, answered, is_login, is_unclear });
             }
             (fault, is_judged.then(|| judge(&mut state, taken, answered)))
         };
@@ -178,6 +186,7 @@ impl Tenant<'_> {
             (Some(Fault::Lost), _) => unanswered(Unanswered::ConnectionLost),
             (Some(Fault::Late), _) => unanswered(Unanswered::AnswerTimeout),
             (Some(Fault::NotSent), _) => unanswered(Unanswered::ConnectRefused),
+            (Some(Fault::Unavailable), _) => unanswered(Unanswered::Unavailable { retry_after: None }),
             (Some(Fault::ServerError), _) => unanswered(Unanswered::ServerError),
             (Some(Fault::RateLimited), _) => unanswered(Unanswered::RateLimited { retry_after: Some(Duration::from_secs(60)) }),
             (Some(Fault::Unclear), _) | (None, None) => Err(Trouble::Unclear),
@@ -189,7 +198,7 @@ impl Tenant<'_> {
 impl WebServices for Tenant<'_> {
     async fn log_in(&self, deadline: Instant) -> Result<Session, LoginFailure> {
         let to = if self.values.user_api_key { Interface::LoginService } else { Interface::Rest };
-        let taken = self.exchange(Some(to), deadline, |state, taken, _| (taken, state.unexplained)).await;
+        let taken = self.exchange(true, Some(to), deadline, |state, taken, _| (taken, state.unexplained)).await;
         match taken {
             Ok((true, _)) if to == Interface::Rest => Ok(Session::Basic),
             // It names its values, so that nobody can use that of another.
@@ -218,7 +227,7 @@ impl WebServices for Tenant<'_> {
             }
             (taken, granted)
         };
-        match self.exchange(shown_to, deadline, judge).await {
+        match self.exchange(false, shown_to, deadline, judge).await {
             Ok((false, _)) => Outcome::LoginRefused,
             Ok((true, true)) => Outcome::Granted,
             Ok((true, false)) => Outcome::Denied,

@@ -283,6 +283,7 @@ impl World {
 
     /// What a process could not write down before it was replaced is known to nobody.
     async fn forgive(&mut self) {
+        self.costs.is_forgotten();
         for values in self.costs.unwritten() {
             let entry = self.stored(values).await;
             self.costs.is_replaced(values, entry.as_ref());
