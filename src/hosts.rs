@@ -552,10 +552,10 @@ impl Host {
     }
 
     /// Begins when of more than half of the namespaces most fail, and ends when it is less than a quarter, so that it does not flicker
-    /// in between; of several namespaces one alone makes none, whatever is known of the others.
+    /// in between; one namespace alone makes none beside another that is known to be well.
     fn change(&mut self) -> Option<Change> {
         let several = self.failing_accounts.len() + self.failing_unnamed >= OUTAGE_OF;
-        let is_everybodys = self.failing > 1 || self.shares.len() < 2;
+        let is_everybodys = self.failing > 1 || self.known < 2;
         if !self.outage && several && is_everybodys && self.failing * 2 > self.known {
             self.outage = true;
             let count = |of: fn(&Share) -> usize| self.shares.values().map(of).sum();

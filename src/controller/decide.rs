@@ -199,16 +199,15 @@ pub fn is_settled(connection: &UkgProConnection) -> bool {
         && is_verdict(status)
 }
 
+/// Whether a check has told something of the connection as it is or as it was.
+pub fn has_verdict(connection: &UkgProConnection) -> bool {
+    connection.status.as_ref().is_some_and(is_verdict)
+}
+
 /// Whether a status tells of a check that was made, and still vouches for it.
 fn is_verdict(status: &UkgProConnectionStatus) -> bool {
     let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue];
     standing_reason(status).is_some_and(|reason| !none.contains(&reason))
-}
-
-/// Whether a verdict about the connection as it is says that it is Active.
-pub fn is_active(connection: &UkgProConnection) -> bool {
-    let reason = connection.status.as_ref().and_then(standing_reason);
-    is_settled(connection) && reason.and_then(Reason::verdict) == Some(Verdict::Active)
 }
 
 /// Whether the last check got no usable answer.

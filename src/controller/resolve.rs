@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use zeroize::Zeroizing;
 
-use super::decide::is_active;
+use super::decide::has_verdict;
 use super::lint::Finding;
 use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
 use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
@@ -195,18 +195,18 @@ pub struct Referents {
     pub bundle: Option<Result<Zeroizing<Vec<u8>>, CaFlaw>>,
 }
 
-/// How many refusals in a row an Active connection outlasts: with the pauses between them some 15 s, in which a Role is put in place of
-/// another.
+/// How many refusals in a row a verdict outlasts: with the pauses between them some 15 s, in which a Role is put in place of another, and
+/// an API server that has just begun comes to know of the Roles there are.
 const REFUSALS_OUTLASTED: u32 = 5;
 
 /// Reads what a connection refers to. What the operator has no right to is a finding about the connection, not trouble with Kubernetes;
-/// unless it is Active and may lack the right for a moment only.
+/// unless it has a verdict and may lack the right for a moment only.
 pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Result<Referents, Unresolved>, Error> {
     let reference = ConnectionRef::of(connection);
     let of = |error: Error, kind: &str, name: &str| match &error {
         Error::Secret(kube::Error::Api(status)) | Error::Ca(kube::Error::Api(status)) if status.code == 403 => {
             let what = format!("{kind} {name}");
-            match is_active(connection) && context.agenda.refused(&reference) < REFUSALS_OUTLASTED {
+            match has_verdict(connection) && context.agenda.refused(&reference) < REFUSALS_OUTLASTED {
                 true => Err(Error::Forbidden(what)),
                 false => Ok(Err(Unresolved::Forbidden(what))),
             }

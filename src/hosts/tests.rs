@@ -295,15 +295,17 @@ fn many_connections_of_one_account_are_one() {
 }
 
 #[test]
-fn one_namespace_makes_no_outage_while_nothing_is_known_of_another() {
+fn an_outage_of_one_namespace_ends_when_another_is_well() {
     let hosts = Hosts::new(Pace::default());
     hosts.expect(visitor("pay/new"), HOST);
     for (uid, number) in [("hr/a", 1), ("hr/b", 2), ("hr/c", 3)] {
         hosts.expect(visitor(uid), HOST);
-        assert_eq!(hosts.ended(uid, Some(true), Some(account(number))), None);
+        hosts.ended(uid, Some(true), Some(account(number)));
     }
-    assert_eq!(hosts.ended("pay/new", Some(true), Some(account(4))), Some(Change::Outage { failing: 4, known: 4 }));
-    assert_eq!(hosts.ended("pay/new", Some(false), Some(account(4))), Some(Change::Recovery), "it is well for one of the two");
+    assert!(hosts.has_outage(HOST), "it is all that is known");
+    assert_eq!(hosts.ended("pay/new", Some(false), Some(account(4))), Some(Change::Recovery));
+    assert_eq!(hosts.ended("hr/a", Some(true), Some(account(1))), None);
+    assert!(!hosts.has_outage(HOST));
 }
 
 #[test]
