@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
@@ -45,6 +45,7 @@ struct Shared {
     source: Box<Source>,
     /// Whether the client tries again by itself what an API server with too much to do refuses.
     retries: bool,
+    agent: Option<HeaderValue>,
     state: Mutex<State>,
 }
 
@@ -71,18 +72,20 @@ struct Token {
 }
 
 impl Access {
-    /// By this configuration, and later by what the environment says.
-    pub fn new(config: Config, retries: bool) -> kube::Result<Self> {
-        Self::by(config, retries, || Box::pin(async { Config::infer().await.ok() }))
+    /// By this configuration, and later by what the environment says; for a part of the operator that is told to the API server.
+    pub fn new(config: Config, retries: bool, part: &str) -> kube::Result<Self> {
+        Self::by(config, retries, part, || Box::pin(async { Config::infer().await.ok() }))
     }
 
     fn by(
         config: Config,
         retries: bool,
+        part: &str,
         source: impl Fn() -> BoxFuture<'static, Option<Config>> + Send + Sync + 'static,
     ) -> kube::Result<Self> {
         let state = State::of(config, retries)?;
-        Ok(Self(Arc::new(Shared { source: Box::new(source), retries, state: Mutex::new(state) })))
+        let agent = HeaderValue::try_from(agent(part)).ok();
+        Ok(Self(Arc::new(Shared { source: Box::new(source), retries, agent, state: Mutex::new(state) })))
     }
 
     /// The client of now, and the header to go with it.
@@ -130,6 +133,16 @@ impl Access {
         // What is in it is put there as a whole, so a poisoned lock holds good data.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who asks, as audit logs and the API server's rules of priority name it, in the form that Kubernetes' own clients have.
+fn agent(part: &str) -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("ukgpro-operator/{} ({}/{arch}) {part}", env!("CARGO_PKG_VERSION"), std::env::consts::OS)
 }
 
 impl State {
@@ -185,6 +198,9 @@ impl Service<Request<Body>> for Access {
             let (client, token) = access.current();
             if let Some(token) = token {
                 request.headers_mut().insert(AUTHORIZATION, token);
+            }
+            if let Some(agent) = &access.0.agent {
+                request.headers_mut().insert(USER_AGENT, agent.clone());
             }
             let answer = client.send(request).await;
             let is_locked_out = match &answer {

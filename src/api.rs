@@ -329,7 +329,8 @@ pub struct UkgProConnectionStatus {
     #[schemars(range(min = 0, max = 10))]
     pub failures: i32,
 
-    /// When the connection was last checked, to the operator's `--heartbeat` (an hour): it moves no more often than that by itself.
+    /// When the connection was last checked, to the operator's `--heartbeat` (an hour): it moves no more often than that by itself, and
+    /// with whatever else a check writes here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked_time: Option<Time>,
 

@@ -18,7 +18,7 @@ use rustls::CertificateError;
 use tokio::time::Instant;
 
 use crate::agenda::Agenda;
-use crate::api::{Delay, Stall, UkgProConnection};
+use crate::api::{Delay, PermissionState, PermissionStatus, Stall, UkgProConnection};
 use crate::clock::Clock;
 use crate::hosts::{Admission, Cause, Hosts, Lane, Visitor};
 use crate::ledger::{self, Account, End, Intent, Ledger, Lend, RestEnd, SHARED_FOR, Subject};
@@ -29,6 +29,7 @@ use crate::ukg::endpoint::{AllowedDomain, SubdomainForm};
 use crate::ukg::login::{LoginFailure, Refusal, Session};
 use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::{ProxySettings, Trust};
+use crate::ukg::words::Words;
 use crate::watch::{ConnectionRef, Connections, SecretIndex};
 use crate::watchdog::deadlines::Late;
 
@@ -94,6 +95,8 @@ pub struct Policy {
     pub secret_subdomains: Vec<SubdomainForm>,
     /// Whether a host may resolve to a loopback, link-local or private address.
     pub allow_private_addresses: bool,
+    /// What the texts of answers speak of.
+    pub words: Arc<Words>,
     /// How often it is written down that a connection was checked though nothing changed; never where `None`.
     pub heartbeat: Option<Duration>,
 }
@@ -165,7 +168,7 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
     for _ in 0..PUBLISH_TRIES {
         let mut decision = decide::decide(&current, &requirements, &observed, context.clock.now());
         decision.status.last_checked_time =
-            decide::last_checked(&current, &observed, context.policy.heartbeat, context.clock.now());
+            decide::last_checked(&current, &decision.status, &observed, context.policy.heartbeat, context.clock.now());
         let published = Instant::now();
         match publish::publish(&current, &decision, context).await {
             Ok(Published::Done) => {
@@ -422,7 +425,7 @@ async fn held_back(
     wait: Duration,
     context: &Context,
 ) -> Result<Observation, ledger::store::Error> {
-    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys);
+    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys, target.uses_rest());
     let resolved = Resolved { suspicious, ..target.resolved() };
     if !fatal.is_empty() {
         return Ok(Observation::Malformed(resolved, fatal));
@@ -452,7 +455,7 @@ pub async fn check(
     ledger: &Ledger,
     clock: &Clock,
 ) -> Result<Observation, ledger::store::Error> {
-    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys);
+    let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys, target.uses_rest());
     let resolved = Resolved { suspicious, ..target.resolved() };
     if !fatal.is_empty() {
         return Ok(Observation::Malformed(resolved, fatal));
@@ -518,10 +521,15 @@ pub async fn check(
         let end = if is_entered { End::Read { rest } } else { End::LoggedIn { rest } };
         ledger.end(subject, intent, end, vouched, clock.now()).await;
     }
-    // A token may end before its time, so a denial by one that is not fresh shows nothing. REST reads go without one.
+    // A token may end before its time, so a denial by one that is not fresh shows nothing, nor does it that one is refused which another
+    // service has taken. REST reads go without one.
     let by_soap = |found: &Probed| found.requirement.api == Api::Soap;
     let is_shown = |found: &Probed| matches!(found.outcome, Outcome::Granted | Outcome::Error(_));
-    if is_lent && probed.iter().any(|found| by_soap(found) && !is_shown(found)) {
+    let doubtful = match is_lent {
+        true => probed.iter().any(|found| by_soap(found) && !is_shown(found)),
+        false => is_token_in_doubt(connection, &probed),
+    };
+    if doubtful {
         let mut turn = match turn.take() {
             Some(turn) => turn,
             None => ledger.turn(subject).await,
@@ -556,6 +564,24 @@ pub async fn check(
     }
     drop(turn);
     Ok(Observation::Probed(resolved, probed))
+}
+
+/// Whether a token of this check's own login was refused as one that has ended is, or though another service has taken it. Where the
+/// status says already that this permission is denied or cannot be told, that is how UKG Pro answers, and no further login would show
+/// anything else.
+fn is_token_in_doubt(connection: &UkgProConnection, probed: &[Probed]) -> bool {
+    let is_taken = |found: &Probed| found.requirement.api == Api::Soap && found.outcome == Outcome::Granted;
+    let was_taken = probed.iter().any(is_taken);
+    let is_old = |found: &Probed| {
+        let mut before = connection.status.iter().flat_map(|status| &status.permissions);
+        let of = |before: &PermissionStatus| before.name == found.requirement.row.name;
+        let before = before.find(|before| of(before)).map(|before| before.state);
+        matches!(before, Some(PermissionState::Denied | PermissionState::Undetermined))
+    };
+    probed.iter().any(|found| match found.outcome {
+        Outcome::TokenRefused { denies } => (!denies || was_taken) && !is_old(found),
+        _ => false,
+    })
 }
 
 /// A login that gave no session, with what is entered of those before it.

@@ -18,7 +18,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -193,7 +193,7 @@ impl Health {
     async fn serve(self, limits: Limits, stop: CancellationToken) {
         let Self { listener, readiness, watchdog } = self;
         let spoken = Arc::new(AtomicBool::new(false));
-        let answer = move |path: &str| {
+        let answer = move |path: &str, _: &HeaderMap| {
             std::future::ready(match path {
                 "/livez" => livez(&watchdog, &spoken),
                 "/readyz" => readyz(&readiness, &watchdog),
@@ -214,8 +214,10 @@ impl Scraped {
     async fn serve(self, limits: Limits, stop: CancellationToken) {
         let Self { listener, metrics } = self;
         let one = Arc::new(Semaphore::new(1));
-        let answer = move |path: &str| {
-            let scrape = (path == "/metrics").then(|| scrape(metrics.clone(), one.clone()));
+        let answer = move |path: &str, headers: &HeaderMap| {
+            let accept = headers.get(header::ACCEPT).map(|accept| accept.to_str().unwrap_or_default());
+            let open_metrics = metrics::classic::prefers_open_metrics(accept);
+            let scrape = (path == "/metrics").then(|| scrape(metrics.clone(), one.clone(), open_metrics));
             async move {
                 match scrape {
                     Some(scrape) => scrape.await,
@@ -256,17 +258,21 @@ fn readyz(readiness: &Readiness, watchdog: &Watchdog) -> Answer {
     }
 }
 
-async fn scrape(metrics: Arc<Metrics>, one: Arc<Semaphore>) -> Answer {
+async fn scrape(metrics: Arc<Metrics>, one: Arc<Semaphore>, open_metrics: bool) -> Answer {
     let Ok(turn) = one.acquire_owned().await else { return answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n") };
     // The turn goes along, so that who hangs up before the end lets nobody else begin.
     let encode = move || {
         let _turn = turn;
-        metrics.encode()
+        match open_metrics {
+            true => (metrics::CONTENT_TYPE, metrics.encode()),
+            false => (metrics::classic::CONTENT_TYPE, metrics::classic::of(&metrics.encode())),
+        }
     };
     match tokio::task::spawn_blocking(encode).await {
-        Ok(text) => {
-            let mut found = answer(StatusCode::OK, metrics::CONTENT_TYPE, text);
+        Ok((media_type, text)) => {
+            let mut found = answer(StatusCode::OK, media_type, text);
             found.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+            found.headers_mut().insert(header::VARY, header::HeaderValue::from_static("accept"));
             found
         }
         Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the scrape ended by a panic\n"),

@@ -30,6 +30,7 @@ use ukgpro_operator::ukg::capture::Recorder;
 use ukgpro_operator::ukg::catalogue::Catalogue;
 use ukgpro_operator::ukg::endpoint::{AllowedDomain, SubdomainForm};
 use ukgpro_operator::ukg::transport::ProxySettings;
+use ukgpro_operator::ukg::words::Words;
 use ukgpro_operator::wait::{self, Awaited};
 use ukgpro_operator::watchdog::deadlines::Deadlines;
 use ukgpro_operator::watchdog::listen::Listen;
@@ -192,9 +193,9 @@ impl PolicyArgs {
         catalogue(self.config.as_deref())
     }
 
-    fn policy(self, heartbeat: Option<Duration>) -> Policy {
+    fn policy(self, words: Arc<Words>, heartbeat: Option<Duration>) -> Policy {
         let Self { allowed_domains, secret_subdomains, allow_private_addresses, .. } = self;
-        Policy { allowed_domains, secret_subdomains, allow_private_addresses, heartbeat }
+        Policy { allowed_domains, secret_subdomains, allow_private_addresses, words, heartbeat }
     }
 }
 
@@ -338,7 +339,7 @@ fn catalogue(config: Option<&Path>) -> Result<Catalogue, String> {
 #[tokio::main]
 async fn check_once(args: CheckArgs) -> Result<bool, String> {
     let catalogue = args.policy.catalogue()?;
-    let policy = args.policy.policy(None);
+    let policy = args.policy.policy(catalogue.words(), None);
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let sources: Vec<_> =
         args.files.iter().map(|path| Source::read(path)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
@@ -425,7 +426,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
     let own_namespace = config.default_namespace.clone();
-    let client = ClientBuilder::new(Access::new(config, true).map_err(|_| NO_CLIENT)?, own_namespace);
+    let client = ClientBuilder::new(Access::new(config, true, "controller").map_err(|_| NO_CLIENT)?, own_namespace);
     // In each time in which that many may come, so many; the leader election has a client of its own, which does not wait behind.
     let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;
     let rate = RateLimitLayer::new(args.kube_api_burst.into(), window);
@@ -454,7 +455,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
         limits: Limits { logins_per_day: args.guard.logins_per_day, refused_per_day: args.guard.refused_logins_per_day },
         pace: Pace { rate: args.guard.host_rate, concurrency: args.guard.host_concurrency },
         clock: Clock::system(),
-        policy: args.policy.policy(args.heartbeat.0),
+        policy: args.policy.policy(catalogue.words(), args.heartbeat.0),
         catalogue,
         proxy,
         concurrency: args.concurrency.into(),

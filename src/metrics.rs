@@ -25,6 +25,7 @@ use crate::api::Reason;
 use crate::ukg::login::LoginFailure;
 use crate::watchdog::Watchdog;
 
+pub mod classic;
 mod closed;
 mod connections;
 mod levels;

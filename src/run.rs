@@ -367,6 +367,12 @@ async fn check(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Che
 async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
     // It may have been deleted while it waited.
     let Some(kept) = context.connections.get(&connection) else { return Ok(Next::Change) };
+    // A foreign finalizer may hold it for long; nobody wants to know any more.
+    if kept.edition.is_deleted {
+        checks.forget(&kept.edition.uid, &context);
+        checks.forget_name(&connection, &context);
+        return Ok(Next::Change);
+    }
     let latest = Arc::new(kept.connection(&connection));
     let first = context.agenda.is_first_sight(&connection);
     // The event of a Secret may come while a check is about to read that very version; then there is nothing to look at again.

@@ -22,8 +22,17 @@ use zeroize::Zeroizing;
 use crate::api::REQUESTED_AT;
 
 /// What is kept of the metadata of an object or a list. All else may be as long as its author likes.
-const METADATA: [&str; 8] =
-    ["name", "namespace", "uid", "resourceVersion", "generation", "annotations", "continue", "remainingItemCount"];
+const METADATA: [&str; 9] = [
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "deletionTimestamp",
+    "annotations",
+    "continue",
+    "remainingItemCount",
+];
 /// Of the annotation in bytes of JSON; a request is its first 64 characters, each at most 12 of them.
 const ANNOTATION_MAX: usize = 1 << 10;
 /// Longer than any key that is kept.
@@ -121,11 +130,19 @@ enum State {
     Word {
         kept: bool,
     },
+    /// In an object or array of which nothing is left out but what is too deep: how deep, and whether in a text.
+    Whole {
+        depth: usize,
+        in_text: bool,
+        escaped: bool,
+    },
     /// In what is left out: how deep, and whether in a text.
     Skipped {
         depth: usize,
         in_text: bool,
         escaped: bool,
+        /// How deep in what is kept whole it is left out; 0 elsewhere.
+        within: usize,
     },
     /// After a value.
     After,
@@ -150,10 +167,17 @@ impl Sieve {
 
     /// What is kept of the next bytes.
     pub fn sift(&mut self, bytes: &[u8]) -> Vec<u8> {
-        // Never more than what comes in, besides what was held back.
+        // Never more than what comes in, besides what was held back. Of most answers most is kept.
         let mut kept = Vec::new();
+        if self.keep == Keep::Objects {
+            kept.reserve_exact(bytes.len());
+        }
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
+            if matches!(self.state, State::Whole { .. }) {
+                rest = self.pass_whole(rest, &mut kept);
+                continue;
+            }
             // The long ways, a stretch at a time.
             let plain = |byte: &u8| !matches!(byte, b'"' | b'\\');
             match &self.state {
@@ -177,6 +201,48 @@ impl Sieve {
             }
         }
         kept
+    }
+
+    /// Passes on what is kept whole, as far as it goes; gives what comes after it.
+    fn pass_whole<'a>(&mut self, bytes: &'a [u8], kept: &mut Vec<u8>) -> &'a [u8] {
+        let State::Whole { depth, in_text, escaped } = &mut self.state else { return bytes };
+        let around = self.containers.len();
+        let (mut deep, mut in_a_text, mut is_escaped) = (*depth, *in_text, *escaped);
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if in_a_text {
+                match byte {
+                    _ if is_escaped => is_escaped = false,
+                    b'\\' => is_escaped = true,
+                    b'"' => in_a_text = false,
+                    _ => {}
+                }
+            } else {
+                match byte {
+                    b'"' => in_a_text = true,
+                    b'{' | b'[' if around + deep >= DEPTH_MAX => {
+                        kept.extend_from_slice(&bytes[..at]);
+                        kept.extend_from_slice(b"null");
+                        self.state = State::Skipped { depth: 1, in_text: false, escaped: false, within: deep };
+                        return &bytes[at + 1..];
+                    }
+                    b'{' | b'[' => deep += 1,
+                    b'}' | b']' => {
+                        deep -= 1;
+                        if deep == 0 {
+                            kept.extend_from_slice(&bytes[..=at]);
+                            self.state = State::After;
+                            return &bytes[at + 1..];
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            at += 1;
+        }
+        (*depth, *in_text, *escaped) = (deep, in_a_text, is_escaped);
+        kept.extend_from_slice(bytes);
+        &[]
     }
 
     /// Takes one byte; `false` where it is to be taken again.
@@ -262,7 +328,7 @@ impl Sieve {
                     }
                     let escaped = byte == b'\\' && !*escaped;
                     self.text.clear();
-                    self.state = State::Skipped { depth: 0, in_text: true, escaped };
+                    self.state = State::Skipped { depth: 0, in_text: true, escaped, within: 0 };
                 } else {
                     // Before a character: not amid its bytes, nor amid an escape, nor between two that are one character.
                     if let Some(end) = cut
@@ -287,7 +353,7 @@ impl Sieve {
                     kept.push(byte);
                 }
             }
-            State::Skipped { depth, in_text, escaped } => {
+            State::Skipped { depth, in_text, escaped, within } => {
                 if *in_text {
                     if byte == b'"' && !*escaped {
                         *in_text = false;
@@ -304,7 +370,10 @@ impl Sieve {
                     }
                 }
                 if *depth == 0 && !*in_text {
-                    self.state = State::After;
+                    self.state = match *within {
+                        0 => State::After,
+                        depth => State::Whole { depth, in_text: false, escaped: false },
+                    };
                 }
             }
             State::After => match (byte, self.containers.last()) {
@@ -320,6 +389,8 @@ impl Sieve {
                 _ if is_blank => {}
                 _ => self.state = State::Broken,
             },
+            // In stretches alone.
+            State::Whole { .. } => {}
             State::Broken => {}
         }
         true
@@ -333,6 +404,10 @@ impl Sieve {
         }
         let is_container = matches!(byte, b'{' | b'[');
         self.state = match fate {
+            Fate::Kept(Place::Plain) if is_container && self.containers.len() < DEPTH_MAX => {
+                kept.push(byte);
+                State::Whole { depth: 1, in_text: false, escaped: false }
+            }
             Fate::Kept(place) if is_container && self.containers.len() < DEPTH_MAX => {
                 kept.push(byte);
                 let is_object = byte == b'{';
@@ -354,8 +429,8 @@ impl Sieve {
                     kept.extend_from_slice(b"null");
                 }
                 match byte {
-                    b'"' => State::Skipped { depth: 0, in_text: true, escaped: false },
-                    b'{' | b'[' => State::Skipped { depth: 1, in_text: false, escaped: false },
+                    b'"' => State::Skipped { depth: 0, in_text: true, escaped: false, within: 0 },
+                    b'{' | b'[' => State::Skipped { depth: 1, in_text: false, escaped: false, within: 0 },
                     _ => State::Word { kept: false },
                 }
             }
@@ -413,10 +488,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sifted<B> {
             };
             let Some(sieve) = &mut this.sieve else { return Poll::Ready(Some(Ok(frame))) };
             match frame.into_data() {
-                // It may hold a credential.
                 Ok(data) => match sieve.sift(&data) {
                     kept if kept.is_empty() => {}
-                    kept => return Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Zeroizing::new(kept)))))),
+                    kept => {
+                        return Poll::Ready(Some(Ok(Frame::data(match sieve.keep {
+                            Keep::Objects => Bytes::from(kept),
+                            // It may hold a credential.
+                            Keep::Values(_) => Bytes::from_owner(Zeroizing::new(kept)),
+                        }))));
+                    }
                 },
                 Err(other) => return Poll::Ready(Some(Ok(other))),
             }

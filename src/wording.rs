@@ -9,6 +9,7 @@ use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
 use crate::ukg::catalogue::Row;
 use crate::ukg::transport::Oddity;
+use crate::ukg::words::AccountState;
 
 /// Where a service account is looked after.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
@@ -63,6 +64,12 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "In UKG Pro, open {page} and copy the User API key from the row of this very user name (not the Customer API key, which is \
              a different one) into Secret {secret}. No login is tried until the Secret changes or one is asked for by the annotation \
              reconcile.fluxcd.io/requestedAt.",
+        ),
+        Reason::AccountUnusable => (
+            "UKG Pro at {host} refused the login and says that {detail}.",
+            "In UKG Pro, open {page} and set the account right, or give it a new password there and in Secret {secret}. A login follows at \
+             once when the Secret changes; if only the account was set right, ask for one by the annotation \
+             reconcile.fluxcd.io/requestedAt. None is sent until then.",
         ),
         Reason::LoginHeld => (
             "No login was tried: {host} has refused these same credentials before.",
@@ -275,6 +282,18 @@ pub fn delay(delay: Delay, until: Timestamp) -> String {
 pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
     let last = last.map(|last| format!("the last by this: {last} ")).unwrap_or_default();
     format!("{times} with these values, {last}and the next waits until {until}")
+}
+
+/// What keeps an account from logging in.
+pub fn account(state: AccountState) -> &'static str {
+    match state {
+        AccountState::Locked => "the account is locked",
+        AccountState::Disabled => "the account is disabled",
+        AccountState::Suspended => "the account is suspended",
+        AccountState::Inactive => "the account is not active",
+        AccountState::PasswordExpired => "the password has expired",
+        AccountState::PasswordChange => "the password must be changed",
+    }
 }
 
 /// Why an answer cannot be read.

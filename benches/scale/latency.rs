@@ -94,6 +94,7 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
         secret_subdomains: Vec::new(),
         allow_private_addresses: false,
         heartbeat: None,
+        words: ukgpro_operator::ukg::catalogue::Catalogue::built_in().words(),
     };
     let Ok(target) = resolve(&connection, requirements.to_vec(), referents, &policy, &Transports::new(transport.clone()))
     else {

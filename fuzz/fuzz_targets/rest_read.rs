@@ -5,16 +5,19 @@ use libfuzzer_sys::fuzz_target;
 use ukgpro_operator::ukg::login;
 use ukgpro_operator::ukg::outcome::{self, Outcome};
 use ukgpro_operator::ukg::transport::Answer;
+use ukgpro_operator::ukg::words::Words;
+
+static WORDS: std::sync::LazyLock<Words> = std::sync::LazyLock::new(Words::built_in);
 
 fuzz_target!(|data: &[u8]| {
     let [status, kind, body @ ..] = data else { return };
     let status = [200, 204, 301, 400, 401, 403, 404, 405, 429, 500][usize::from(*status) % 10];
     let kind = ["application/json", "application/problem+json", "text/html", ""][usize::from(*kind) % 4];
     let answer = Answer::new(status, kind, body);
-    if outcome::read_rest(&answer) == Outcome::Granted {
+    if outcome::read_rest(&answer, &WORDS) == Outcome::Granted {
         assert!(status == 200 && kind != "text/html");
     }
-    if login::read_basic(&answer).is_ok() {
+    if login::read_basic(&answer, &WORDS).is_ok() {
         assert!(matches!(status, 200 | 204 | 403) && kind != "text/html");
     }
 });

@@ -6,6 +6,9 @@ use ukgpro_operator::ukg::login::{self, Session};
 use ukgpro_operator::ukg::outcome::{self, Outcome};
 use ukgpro_operator::ukg::soap::read;
 use ukgpro_operator::ukg::transport::Answer;
+use ukgpro_operator::ukg::words::Words;
+
+static WORDS: std::sync::LazyLock<Words> = std::sync::LazyLock::new(Words::built_in);
 
 fuzz_target!(|data: &[u8]| {
     let [status, body @ ..] = data else { return };
@@ -14,11 +17,11 @@ fuzz_target!(|data: &[u8]| {
     let status = [200, 400, 401, 403, 404, 405, 415, 429, 500, 503][usize::from(*status) % 10];
     let answer = Answer::new(status, "application/soap+xml; charset=utf-8", body);
     // A session or a grant needs a well-formed envelope that is no fault, with the status of a success.
-    if let Ok(Session::Token(token)) = login::read_answer(&answer) {
+    if let Ok(Session::Token(token)) = login::read_answer(&answer, &WORDS) {
         assert!(status == 200 && envelope.is_ok() && fault.is_none() && !token.expose().trim().is_empty());
     }
     for disputed in [false, true] {
-        if outcome::read_soap(&answer, disputed) == Outcome::Granted {
+        if outcome::read_soap(&answer, disputed, &WORDS) == Outcome::Granted {
             assert!(status == 200 && envelope.is_ok() && fault.is_none());
         }
     }

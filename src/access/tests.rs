@@ -88,7 +88,7 @@ async fn after_a_rotation_of_the_api_servers_authority_the_one_that_is_named_now
     let (new, rotated) = authority();
     let server = Server::start(served).await;
     let later = server.config(&new);
-    let access = Access::by(server.config(&old), false, move || {
+    let access = Access::by(server.config(&old), false, "tests", move || {
         let later = later.clone();
         Box::pin(async move { Some(later) })
     });
@@ -112,7 +112,7 @@ async fn an_api_server_that_is_away_has_the_configuration_looked_at_once_in_a_wh
     let config = Config::new(format!("http://{nobody}").parse().expect("a URL"));
     let looked = Arc::new(AtomicUsize::new(0));
     let (counted, later) = (looked.clone(), config.clone());
-    let access = Access::by(config, false, move || {
+    let access = Access::by(config, false, "tests", move || {
         counted.fetch_add(1, Ordering::SeqCst);
         let later = later.clone();
         Box::pin(async move { Some(later) })
@@ -139,7 +139,7 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
     let later = config.clone();
     let make = move || {
         let later = later.clone();
-        Access::by(config.clone(), false, move || {
+        Access::by(config.clone(), false, "tests", move || {
             let later = later.clone();
             Box::pin(async move { Some(later) })
         })

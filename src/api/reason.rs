@@ -116,6 +116,8 @@ reasons! {
     CustomerApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
     /// The user API key, said so by UKG Pro.
     UserApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
+    /// The account's state, said so by UKG Pro: it is locked, disabled, or its password has expired.
+    AccountUnusable => Some(Verdict::Unauthorized), Stalled;
     /// The same credentials were refused before and are not tried again until they change.
     LoginHeld => Some(Verdict::Unauthorized), Stalled;
 
@@ -173,7 +175,7 @@ reasons! {
     /// The login's answer was neither a success nor a known refusal.
     LoginUndetermined => None, Retried;
     /// The answers to as many logins in a row as a day allows were neither a success nor a refusal.
-    LoginPaused => None, Retried;
+    LoginPaused => None, Stalled;
     /// The same user name and password were refused with another User API key, or without one.
     PasswordHeld => None, Stalled;
     /// The login failed in words that are not known; it is not tried again until the values change.

@@ -39,8 +39,13 @@ impl WebServices for Target {
 
 impl Target {
     fn client(&self, deadline: Instant) -> Client<'_> {
-        let Target { transport, endpoint, credentials, recorder, .. } = self;
-        Client { transport, endpoint, credentials, deadline, recorder: recorder.as_deref() }
+        let Target { transport, endpoint, credentials, words, recorder, .. } = self;
+        Client { transport, endpoint, credentials, deadline, words, recorder: recorder.as_deref() }
+    }
+
+    /// Whether user name and password are sent by basic authentication.
+    pub fn uses_rest(&self) -> bool {
+        self.requirements.iter().any(|requirement| requirement.api == Api::Rest)
     }
 
     /// The read to log in by, without a user API key: better one that answers with a row than one past the end, which may be a 404.

@@ -177,16 +177,19 @@ pub fn standing_reason(status: &UkgProConnectionStatus) -> Option<Reason> {
     conditions::find(&status.conditions, verdict.unwrap_or(&Verdict::Active).as_str()).and_then(of)
 }
 
-/// When the connection was last checked, as far as that is written down: no more often than the heartbeat.
+/// When the connection was last checked, as far as that is written down: with whatever else is written, and by itself no more often than
+/// the heartbeat.
 pub fn last_checked(
     connection: &UkgProConnection,
+    status: &UkgProConnectionStatus,
     observed: &Observed,
     heartbeat: Option<Duration>,
     now: Timestamp,
 ) -> Option<Time> {
     let before = connection.status.as_ref().and_then(|status| status.last_checked_time.clone());
-    let heartbeat = SignedDuration::try_from(heartbeat?).ok()?;
-    let is_due = before.as_ref().is_none_or(|before| now.duration_since(before.0).abs() >= heartbeat);
+    let heartbeat = heartbeat.and_then(|heartbeat| SignedDuration::try_from(heartbeat).ok());
+    let is_old = |heartbeat| before.as_ref().is_none_or(|before| now.duration_since(before.0).abs() >= heartbeat);
+    let is_due = heartbeat.is_some_and(is_old) || connection.status.as_ref() != Some(status);
     if observed.observation.cost_a_login() && is_due { Some(conditions::whole_seconds(now)) } else { before }
 }
 
@@ -521,6 +524,7 @@ fn hint(reason: Reason, resolved: &Resolved) -> Option<String> {
         Reason::CredentialsRejected
         | Reason::CustomerApiKeyRejected
         | Reason::UserApiKeyRejected
+        | Reason::RestLoginRefused
         | Reason::LoginHeld
         | Reason::LoginFailedUnexplained
         | Reason::LoginUndetermined => {
@@ -551,7 +555,7 @@ fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
         (Hold::StatusStands, Some(told)) => told,
         (Hold::Refused(_), Some(Reason::LoginHeld)) => Reason::LoginHeld,
         // The values may have changed to others that were refused otherwise.
-        (Hold::Refused(failure), Some(_)) => of_failure(failure),
+        (Hold::Refused(failure), Some(_)) => return (of_failure(failure), of_detail(failure)),
         (Hold::Refused(LoginFailure::Undetermined(_)), None) => Reason::LoginFailedUnexplained,
         (Hold::Refused(_) | Hold::StatusStands, None) => Reason::LoginHeld,
     };
@@ -574,6 +578,7 @@ fn of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
 fn of_detail(failure: LoginFailure) -> String {
     match failure {
         LoginFailure::Unanswered(unanswered) => detail_of(unanswered),
+        LoginFailure::Refused(Refusal::Account(state)) => wording::account(state).to_owned(),
         LoginFailure::Refused(_) | LoginFailure::Undetermined(_) => String::new(),
     }
 }
@@ -590,6 +595,7 @@ fn of_failure(failure: LoginFailure) -> Reason {
         LoginFailure::Refused(Refusal::Credentials) => Reason::CredentialsRejected,
         LoginFailure::Refused(Refusal::CustomerApiKey) => Reason::CustomerApiKeyRejected,
         LoginFailure::Refused(Refusal::UserApiKey) => Reason::UserApiKeyRejected,
+        LoginFailure::Refused(Refusal::Account(_)) => Reason::AccountUnusable,
         LoginFailure::Undetermined(Unclear::Failed) => Reason::LoginFailedUnexplained,
         LoginFailure::Undetermined(_) => Reason::LoginUndetermined,
         LoginFailure::Unanswered(unanswered) => of_unanswered(unanswered),
@@ -626,7 +632,8 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
         _ => None,
     });
     if let Some(denied) = titles(PermissionState::Denied) {
-        let by_permission = probed.iter().any(|found| found.outcome == Outcome::Denied);
+        let is_permission = |outcome| matches!(outcome, Outcome::Denied | Outcome::TokenRefused { denies: true });
+        let by_permission = probed.iter().any(|found| is_permission(found.outcome));
         (if by_permission { Reason::PermissionsMissing } else { Reason::RestLoginRefused }, denied)
     } else if let Some(error) = error {
         error
@@ -642,8 +649,8 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
 fn state_of(outcome: Outcome) -> PermissionState {
     match outcome {
         Outcome::Granted => PermissionState::Granted,
-        Outcome::Denied | Outcome::LoginRefused => PermissionState::Denied,
-        Outcome::Undetermined => PermissionState::Undetermined,
+        Outcome::Denied | Outcome::LoginRefused | Outcome::TokenRefused { denies: true } => PermissionState::Denied,
+        Outcome::Undetermined | Outcome::TokenRefused { denies: false } => PermissionState::Undetermined,
         Outcome::Held => PermissionState::Unknown,
         Outcome::Error(_) => PermissionState::Error,
     }
@@ -784,9 +791,9 @@ fn permissions(
             .map(|found| {
                 let reason = match found.outcome {
                     Outcome::Granted => None,
-                    Outcome::Denied => Some(Reason::PermissionsMissing),
+                    Outcome::Denied | Outcome::TokenRefused { denies: true } => Some(Reason::PermissionsMissing),
                     Outcome::LoginRefused => Some(Reason::RestLoginRefused),
-                    Outcome::Undetermined => Some(Reason::PermissionsUndetermined),
+                    Outcome::Undetermined | Outcome::TokenRefused { denies: false } => Some(Reason::PermissionsUndetermined),
                     Outcome::Held => Some(Reason::LoginUncertain),
                     Outcome::Error(unanswered) => Some(of_unanswered(unanswered)),
                 };
@@ -801,7 +808,8 @@ fn permissions(
     }
 }
 
-/// The verdict stays while a check that somebody waits for must wait for the host: `Reconciling` says for what and until when.
+/// The verdict stays while a check that somebody waits for must wait for the host: `Reconciling` says for what and until when. Where the
+/// login must wait, the verdict has said so.
 fn stands(
     connection: &UkgProConnection,
     previous: &UkgProConnectionStatus,
@@ -810,8 +818,10 @@ fn stands(
     now: Timestamp,
 ) -> Decision {
     let Conclusion { reason, message } = Conclusion::of(connection, observed, previous);
+    let is_paused = reason == Reason::LoginPaused;
+    let also: &[_] = if is_paused { &[CANDIDATE_READY, STALLED, RECONCILING] } else { &[CANDIDATE_READY] };
     let kept = previous.conditions.iter().filter_map(|condition| {
-        let type_ = conditions::ALWAYS.into_iter().chain([CANDIDATE_READY]).find(|type_| *type_ == condition.type_)?;
+        let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
         Some(as_it_was(type_, condition))
     });
     let waits = Wanted { type_: RECONCILING, status: Status::True, reason: reason.as_str().to_owned(), message };
@@ -820,7 +830,12 @@ fn stands(
         observed_generation: generation,
         next_check_time: Some(conditions::whole_seconds(until)),
         login_attempts: observed.observation.attempts(previous.login_attempts.clone()),
-        conditions: conditions::renew(&previous.conditions, kept.chain([waits]).collect(), generation, now),
+        conditions: conditions::renew(
+            &previous.conditions,
+            kept.chain((!is_paused).then_some(waits)).collect(),
+            generation,
+            now,
+        ),
         ..previous.clone()
     };
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);

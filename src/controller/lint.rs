@@ -6,7 +6,8 @@
 //! | | user name | password | API keys |
 //! |---|---|---|---|
 //! | empty; line end at the end; blanks around; byte-order mark; invisible or control characters | fatal | fatal | fatal |
-//! | letters beyond ASCII | | | fatal in the Customer API key: no header can carry it |
+//! | letters beyond ASCII | suspicious where REST is used | suspicious where REST is used | fatal in the Customer API key: no header can carry it |
+//! | a colon | fatal where REST is used: basic authentication ends there | | |
 //! | the whole value is a placeholder | fatal | fatal | fatal |
 //! | base64 of a text that ends in a line end, as `echo … \| base64` makes | fatal | fatal | fatal |
 //! | in quotes, or with typographic quotes | suspicious: may be chosen so | suspicious: may be generated so | fatal |
@@ -64,6 +65,10 @@ pub enum ValueFlaw {
     Control,
     /// A Customer API key that no HTTP header can carry, as REST wants it.
     NotAscii,
+    /// A user name with a colon, where REST is used: basic authentication ends the user name there (RFC 7617).
+    Colon,
+    /// Letters beyond ASCII in the user name or password, where REST is used: which encoding UKG Pro reads them by is not known.
+    BeyondAscii,
     /// It stands in quotes, as in a shell or a YAML file.
     Quoted,
     /// It holds quotes as word processors write.
@@ -120,7 +125,7 @@ impl Value<'_> {
 }
 
 /// Judges the values by themselves, then those that may be right against each other.
-pub fn lint(credentials: &Credentials, keys: &SecretKeys) -> Lint {
+pub fn lint(credentials: &Credentials, keys: &SecretKeys, by_rest: bool) -> Lint {
     let Credentials { username, password, customer_api_key, user_api_key } = credentials;
     let values = [
         (Role::Username, &keys.username, Some(username)),
@@ -132,7 +137,23 @@ pub fn lint(credentials: &Credentials, keys: &SecretKeys) -> Lint {
         .into_iter()
         .filter_map(|(role, key, value)| value.map(|value| Value { role, key, text: value.expose() }))
         .collect();
-    judge(&values)
+    let mut lint = judge(&values);
+    if by_rest {
+        judge_for_basic(&values, &mut lint);
+    }
+    lint
+}
+
+/// What cannot be sent, or perhaps not be read, by basic authentication.
+fn judge_for_basic(values: &[Value<'_>], lint: &mut Lint) {
+    for value in values.iter().filter(|value| matches!(value.role, Role::Username | Role::Password)) {
+        if value.role == Role::Username && value.text.contains(':') {
+            lint.fatal.push(value.has(ValueFlaw::Colon));
+        }
+        if !value.text.is_ascii() && !lint.fatal.iter().any(|found| found.key == value.key) {
+            lint.suspicious.push(value.has(ValueFlaw::BeyondAscii));
+        }
+    }
 }
 
 fn judge(values: &[Value<'_>]) -> Lint {
@@ -165,6 +186,7 @@ fn rules_out_a_login(role: Role, flaw: &ValueFlaw) -> bool {
         | ValueFlaw::Invisible
         | ValueFlaw::Control
         | ValueFlaw::NotAscii
+        | ValueFlaw::Colon
         | ValueFlaw::Placeholder
         | ValueFlaw::Base64LineEnd
         | ValueFlaw::SameAs(_)
@@ -172,6 +194,7 @@ fn rules_out_a_login(role: Role, flaw: &ValueFlaw) -> bool {
         // Passwords are generated with special characters and user names are chosen, but keys are letters and digits.
         ValueFlaw::Quoted | ValueFlaw::TypographicQuotes | ValueFlaw::AngleBrackets => role.is_api_key(),
         ValueFlaw::PlaceholderInside
+        | ValueFlaw::BeyondAscii
         | ValueFlaw::Base64
         | ValueFlaw::SwappedWith(_)
         | ValueFlaw::LooksLikeUserApiKey
@@ -389,6 +412,12 @@ impl fmt::Display for Finding {
             ValueFlaw::Invisible => "holds a no-break blank, a zero-width or another invisible character",
             ValueFlaw::Control => "holds a line end or another control character",
             ValueFlaw::NotAscii => "holds a letter beyond A to Z, which no header can carry",
+            ValueFlaw::Colon => {
+                "holds a colon, where basic authentication ends a user name: permissions that are tested by REST need one without"
+            }
+            ValueFlaw::BeyondAscii => {
+                "holds a letter beyond A to Z, which REST may read by another encoding than it was sent in (UTF-8)"
+            }
             ValueFlaw::Quoted => "stands in quotes",
             ValueFlaw::TypographicQuotes => "holds typographic quotes",
             ValueFlaw::Placeholder => "is a placeholder that was not replaced",

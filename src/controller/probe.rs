@@ -88,7 +88,7 @@ pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<Rest
         Outcome::LoginRefused => Some(RestEnd::Refused),
         Outcome::Granted | Outcome::Denied | Outcome::Undetermined => Some(RestEnd::Works),
         Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestEnd::Unanswered),
-        Outcome::Held | Outcome::Error(_) => None,
+        Outcome::Held | Outcome::TokenRefused { .. } | Outcome::Error(_) => None,
     });
     // One refusal outweighs what was not sent because of it, and one answer what was lost.
     ends.min_by_key(|end| match end {
@@ -143,7 +143,7 @@ impl<S: WebServices> Probes<'_, S> {
                 // No time is left for the others.
                 Outcome::Error(_) if Instant::now() >= self.first => outcome,
                 // It says nothing of the login, so the next goes ahead.
-                Outcome::Undetermined | Outcome::Error(_) => continue,
+                Outcome::Undetermined | Outcome::TokenRefused { .. } | Outcome::Error(_) => continue,
             };
             probed.extend(others.iter().map(|other| found(*other, as_well)));
             break;

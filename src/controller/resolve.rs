@@ -21,6 +21,7 @@ use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::transport::{self, Transport};
+use crate::ukg::words::Words;
 use crate::watch::ConnectionRef;
 
 mod read;
@@ -55,6 +56,8 @@ pub struct Target {
     pub secret_version: String,
     /// The names the Secret's keys have, for telling which one to correct.
     pub keys: SecretKeys,
+    /// What the texts of answers speak of.
+    pub words: Arc<Words>,
     /// Who writes down, redacted, what UKG Pro answers; nobody, unless a person asked for it.
     pub recorder: Option<Arc<Recorder>>,
 }
@@ -276,7 +279,8 @@ pub fn resolve(
             (transports.trusting(digest, &pem).map_err(Unresolved::CaInvalid)?, Some(digest))
         }
     };
-    Ok(Target { endpoint, credentials, transport, authority, requirements, secret_version, keys, recorder: None })
+    let words = policy.words.clone();
+    Ok(Target { endpoint, credentials, transport, authority, requirements, secret_version, keys, words, recorder: None })
 }
 
 /// A Secret's values, each wiped when dropped.
@@ -473,6 +477,7 @@ mod tests {
             secret_subdomains: vec!["sandbox".parse().expect("a form")],
             allow_private_addresses: false,
             heartbeat: None,
+            words: Arc::new(Words::built_in()),
         };
         let mut connection = connection();
         connection.spec.domain = Some("ultipro.com".to_owned());
@@ -569,6 +574,7 @@ mod tests {
             secret_subdomains: Vec::new(),
             allow_private_addresses: false,
             heartbeat: None,
+            words: Arc::new(Words::built_in()),
         };
         let resolved = |keys: serde_json::Value| {
             let mut connection = connection();

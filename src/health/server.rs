@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -44,7 +44,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Answers requests by their path until `stop`.
 pub(super) async fn serve<A, F>(listener: TcpListener, limits: Limits, stop: CancellationToken, answer: A)
 where
-    A: Fn(&str) -> F + Clone + Send + 'static,
+    A: Fn(&str, &HeaderMap) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let mut running = JoinSet::new();
@@ -74,11 +74,12 @@ where
 
 pub(super) async fn connection<A, F>(stream: TcpStream, deadline: Duration, answer: A)
 where
-    A: Fn(&str) -> F + Send + 'static,
+    A: Fn(&str, &HeaderMap) -> F + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = matches!(*request.method(), Method::GET | Method::HEAD).then(|| answer(request.uri().path()));
+        let answer =
+            matches!(*request.method(), Method::GET | Method::HEAD).then(|| answer(request.uri().path(), request.headers()));
         async move {
             Ok::<_, Infallible>(match answer {
                 Some(answer) => answer.await,

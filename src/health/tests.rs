@@ -204,11 +204,15 @@ fn a_main_runtime_that_is_blocked_is_answered_for_and_then_found_out() {
 #[test]
 fn metrics_have_their_media_type_and_can_be_read() {
     let served = roomy();
-    let answer = send(served.metrics, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n";
+    let answer = send(served.metrics, asked);
     assert!(answer.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{answer}");
     let (status, text) = parse(&answer);
     assert_eq!(status, 200);
     assert!(read(&text).keys().any(|(name, _)| name == "ukgpro_build_info"));
+    let answer = send(served.metrics, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.contains("\n# TYPE ukgpro_build_info gauge\n") && !answer.contains("# EOF"), "{answer}");
 }
 
 #[test]
@@ -293,7 +297,7 @@ async fn a_connection_is_cut_at_its_deadline_however_slowly_it_reads() {
     let mut client = connect(listener.local_addr().expect("bound"));
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("open");
     let large = vec![b'x'; 64 << 20];
-    let large = move |_: &str| std::future::ready(answer(StatusCode::OK, TEXT, large.clone()));
+    let large = move |_: &str, _: &http::HeaderMap| std::future::ready(answer(StatusCode::OK, TEXT, large.clone()));
     let (stream, _) = listener.accept().await.expect("one");
     let connection = server::connection(stream, Duration::from_millis(100), large);
     tokio::time::timeout(PATIENCE, connection).await.expect("cut");
@@ -372,7 +376,7 @@ async fn an_answer_under_way_is_finished_at_the_end() {
     let client = thread::spawn(move || get(address, "/"));
     let stop = CancellationToken::new();
     let stops = stop.clone();
-    let slow = move |_: &str| {
+    let slow = move |_: &str, _: &http::HeaderMap| {
         // Stopped while it is asked.
         stops.cancel();
         async {

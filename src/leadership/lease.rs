@@ -65,7 +65,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// With a client of its own: the common one would try each request again for minutes. Needs a runtime.
     pub(super) fn new(config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
-        let client = kube::Client::new(Access::new(config, false)?, namespace);
+        let client = kube::Client::new(Access::new(config, false, "leader-election")?, namespace);
         Ok(Self { api: Api::namespaced(client, namespace), name })
     }
 }

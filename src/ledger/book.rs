@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Subject;
 use super::tried::Tried;
 use crate::ukg::login::{LoginFailure, Refusal, Unclear};
+use crate::ukg::words::AccountState;
 
 /// Into how many parts the entries may be divided, each a Secret: some 3,600 entries of 90 to 100 bytes.
 pub const PARTS_MAX: u8 = 32;
@@ -39,6 +40,15 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 const HEADER: &str = "v1";
 /// Before who brought an entry, and its values without a User API key. A full stop is in no request.
 const ORIGIN: &str = "o.";
+/// The word for a refusal that tells of the account's state.
+const ACCOUNT: [(AccountState, &str); 6] = [
+    (AccountState::Locked, "account-locked"),
+    (AccountState::Disabled, "account-disabled"),
+    (AccountState::Suspended, "account-suspended"),
+    (AccountState::Inactive, "account-inactive"),
+    (AccountState::PasswordExpired, "password-expired"),
+    (AccountState::PasswordChange, "password-change"),
+];
 /// Before the word for a refusal, where the login was begun again.
 const BEGUN_AGAIN: &str = "begun-after-";
 
@@ -511,6 +521,9 @@ fn word(failure: LoginFailure) -> &'static str {
         LoginFailure::Refused(Refusal::Credentials) => "credentials",
         LoginFailure::Refused(Refusal::CustomerApiKey) => "customer-api-key",
         LoginFailure::Refused(Refusal::UserApiKey) => "user-api-key",
+        LoginFailure::Refused(Refusal::Account(state)) => {
+            ACCOUNT.into_iter().find(|(of, _)| *of == state).map_or("account", |(_, word)| word)
+        }
         LoginFailure::Undetermined(_) | LoginFailure::Unanswered(_) => "unexplained",
     }
 }
@@ -520,6 +533,9 @@ fn failure(word: &str) -> LoginFailure {
         "credentials" => LoginFailure::Refused(Refusal::Credentials),
         "customer-api-key" => LoginFailure::Refused(Refusal::CustomerApiKey),
         "user-api-key" => LoginFailure::Refused(Refusal::UserApiKey),
+        word if let Some((state, _)) = ACCOUNT.into_iter().find(|(_, known)| *known == word) => {
+            LoginFailure::Refused(Refusal::Account(state))
+        }
         _ => LoginFailure::Undetermined(Unclear::Failed),
     }
 }

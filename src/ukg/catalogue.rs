@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::ukg::words::{Words, WordsError};
+
 /// Far past the last page of any tenant.
 const PAST_THE_END: &str = "?page=1000000&per_Page=1";
 /// Limited by UKG Pro to eight calls a day.
@@ -123,6 +125,8 @@ struct File {
     permissions: Vec<Row>,
     #[serde(default)]
     profiles: Vec<Profile>,
+    #[serde(default)]
+    words: Words,
 }
 
 /// Why a catalogue file cannot be used.
@@ -139,6 +143,9 @@ pub enum CatalogueError {
         /// What to write instead.
         what: &'static str,
     },
+    /// Words that cannot be used.
+    #[error(transparent)]
+    Words(#[from] WordsError),
     /// A profile of what is not there.
     #[error("profile {profile}: {unknown}")]
     Profile {
@@ -149,11 +156,12 @@ pub enum CatalogueError {
     },
 }
 
-/// All rows and profiles.
+/// All rows and profiles, and the words of answers.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     rows: BTreeMap<String, Arc<Row>>,
     profiles: BTreeMap<String, Profile>,
+    words: Arc<Words>,
 }
 
 impl fmt::Display for Api {
@@ -238,11 +246,11 @@ impl Row {
 impl Catalogue {
     /// What comes with the operator.
     pub fn built_in() -> Self {
-        let empty = Self { rows: BTreeMap::new(), profiles: BTreeMap::new() };
+        let empty = Self { rows: BTreeMap::new(), profiles: BTreeMap::new(), words: Arc::new(Words::built_in()) };
         empty.extended(include_str!("catalogue.yaml")).expect("a test reads the file that is compiled in")
     }
 
-    /// This with the rows and profiles of a file, which replace those of the same name.
+    /// This with the rows and profiles of a file, which replace those of the same name, and with its words.
     pub fn extended(mut self, yaml: &str) -> Result<Self, CatalogueError> {
         let file: File = serde_saphyr::from_str(yaml).map_err(|error| CatalogueError::Syntax(error.to_string()))?;
         for row in file.permissions {
@@ -252,6 +260,7 @@ impl Catalogue {
         for profile in file.profiles {
             self.profiles.insert(profile.name.clone(), profile);
         }
+        self.words = Arc::new(Arc::unwrap_or_clone(self.words).extended(file.words)?);
         for profile in self.profiles.values() {
             for member in &profile.permissions {
                 self.require(&member.name, member.api)
@@ -259,6 +268,11 @@ impl Catalogue {
             }
         }
         Ok(self)
+    }
+
+    /// What the texts of answers speak of.
+    pub fn words(&self) -> Arc<Words> {
+        self.words.clone()
     }
 
     /// All rows, by name.

@@ -12,6 +12,7 @@ use crate::ukg::outcome::{self, Outcome};
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::soap::write;
 use crate::ukg::transport::{self, Answer, Transport, Unanswered};
+use crate::ukg::words::Words;
 
 /// SOAP 1.2's media type as WCF insists on it.
 const SOAP_XML: &str = "application/soap+xml; charset=utf-8";
@@ -26,6 +27,8 @@ pub struct Client<'a> {
     pub credentials: &'a Credentials,
     /// When every call of this check must have ended.
     pub deadline: Instant,
+    /// What the texts of answers speak of.
+    pub words: &'a Words,
     /// Who writes down, redacted, what came; mostly nobody.
     pub recorder: Option<&'a Recorder>,
 }
@@ -36,12 +39,12 @@ impl Client<'_> {
         let message = write::authenticate(self.credentials, user_api_key);
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
-        login::read_answer(&self.send("LoginService/Authenticate", request).await?)
+        login::read_answer(&self.send("LoginService/Authenticate", request).await?, self.words)
     }
 
     /// Logs in by a REST read, once: the way without a user API key.
     pub async fn login_by(&self, read: &RestProbe) -> Result<Session, LoginFailure> {
-        login::read_basic(&self.read(read).await?)
+        login::read_basic(&self.read(read).await?, self.words)
     }
 
     /// Makes the read that shows whether a permission is granted.
@@ -49,7 +52,7 @@ impl Client<'_> {
         match (requirement.api, &requirement.row.soap, &requirement.row.rest, session) {
             (Api::Soap, Some(soap), _, Session::Token(token)) => self.soap_probe(token, soap).await,
             (Api::Rest, _, Some(rest), _) => {
-                self.read(rest).await.map_or_else(Outcome::Error, |answer| outcome::read_rest(&answer))
+                self.read(rest).await.map_or_else(Outcome::Error, |answer| outcome::read_rest(&answer, self.words))
             }
             // Neither the catalogue nor resolve lets this come about; nothing can be told of it.
             _ => Outcome::Undetermined,
@@ -62,7 +65,7 @@ impl Client<'_> {
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
         match self.send(&format!("{service}/{operation}"), request).await {
-            Ok(answer) => outcome::read_soap(&answer, *disputed),
+            Ok(answer) => outcome::read_soap(&answer, *disputed, self.words),
             Err(unanswered) => Outcome::Error(unanswered),
         }
     }

@@ -4,10 +4,12 @@
 //! The texts UKG Pro uses are only probable, so a refusal in unknown words is told apart from both a known refusal and trouble
 //! on their side: it gives no verdict, and still costs no second login.
 
-use crate::ukg::outcome::speaks_of_permission;
+use crate::ukg::fault::About;
+use crate::ukg::outcome::is_denial;
 use crate::ukg::sensitive::Sensitive;
 use crate::ukg::soap::read::{self, Element, Fault, ReadError};
 use crate::ukg::transport::{Answer, Oddity, Unanswered};
+use crate::ukg::words::{AccountState, Text, Words};
 
 /// A login that worked.
 pub enum Session {
@@ -41,6 +43,8 @@ pub enum Refusal {
     CustomerApiKey,
     /// The user API key, said so by name.
     UserApiKey,
+    /// The account's state, said so in words.
+    Account(AccountState),
 }
 
 /// What was unclear about an answer.
@@ -87,38 +91,48 @@ impl LoginFailure {
 }
 
 /// Reads the answer to `Authenticate`.
-pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
+pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailure> {
     let envelope = read::envelope(&answer.body);
+    if envelope.as_ref().is_ok_and(read::is_ambiguous) {
+        return Err(LoginFailure::Undetermined(Unclear::Other));
+    }
     // Neither the status nor the envelope alone decides: a `TokenResponse` is read whatever came with it.
     if let Some(response) = envelope.as_ref().ok().and_then(token_response) {
-        return match (answer.status, read_response(response)) {
+        return match (answer.status, read_response(response, words)) {
             (200, read) => read,
+            (300..=399, Ok(_)) => Err(Unanswered::NotUkgPro.into()),
             // A session that comes with an error is a contradiction.
             (_, Ok(_)) => Err(LoginFailure::Undetermined(Unclear::Other)),
             (_, Err(failure)) => Err(failure),
         };
     }
     match answer.status {
+        // A gateway's quota.
+        401 | 403 if answer.retry_after.is_some() => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
         // A firewall's page, perhaps, or a gateway's refusal: no verdict, and not sent again either.
         403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
-        401 | 403 => Err(LoginFailure::Refused(Refusal::Credentials)),
-        200..=299 => match envelope {
-            Ok(envelope) => {
-                Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |fault| read_fault(&fault)))
+        401 | 403 => {
+            let said = envelope.ok().as_ref().and_then(read::fault).and_then(|fault| refusal(&Text::of(&fault.reason), words));
+            Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials)))
+        }
+        200..=299 => {
+            match envelope {
+                Ok(envelope) => Err(read::fault(&envelope)
+                    .map_or(LoginFailure::Undetermined(Unclear::Other), |fault| read_fault(&fault, words))),
+                Err(error) => Err(strange(answer, error).into()),
             }
-            Err(error) => Err(strange(answer, error).into()),
-        },
+        }
         status => {
             if let Some(unanswered) = Unanswered::from_status(answer) {
                 // A fault says more than the status it comes with, which is 500 for all of WCF's.
                 return match envelope.ok().as_ref().and_then(read::fault) {
-                    Some(fault) if status == 500 => Err(read_fault(&fault)),
+                    Some(fault) if status == 500 => Err(read_fault(&fault, words)),
                     _ => Err(unanswered.into()),
                 };
             }
             match envelope {
                 Ok(envelope) => {
-                    Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |f| read_fault(&f)))
+                    Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |f| read_fault(&f, words)))
                 }
                 // Every UKG Pro web-service host has LoginService, whatever else it refuses.
                 Err(_) if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
@@ -130,12 +144,14 @@ pub fn read_answer(answer: &Answer) -> Result<Session, LoginFailure> {
 }
 
 /// Reads the answer of a REST resource for what it says of the login alone.
-pub fn read_basic(answer: &Answer) -> Result<Session, LoginFailure> {
+pub fn read_basic(answer: &Answer, words: &Words) -> Result<Session, LoginFailure> {
     match answer.status {
         401 => Err(LoginFailure::Refused(Refusal::Credentials)),
         _ if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
-        // 403 speaks of a permission, so the login was taken.
-        200..=299 | 403 => Ok(Session::Basic),
+        200..=299 => Ok(Session::Basic),
+        403 if answer.retry_after.is_some() => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
+        // It speaks of a permission, so the login was taken.
+        403 if is_denial(answer, words) => Ok(Session::Basic),
         _ => Err(Unanswered::from_status(answer).map_or(LoginFailure::Undetermined(Unclear::Other), LoginFailure::Unanswered)),
     }
 }
@@ -163,58 +179,51 @@ fn token_response(envelope: &Element) -> Option<&Element> {
     read::body(envelope).filter(|e| e.name == "TokenResponse" && e.is_ukg())
 }
 
-fn read_response(response: &Element) -> Result<Session, LoginFailure> {
-    match response.child_text("Status") {
-        Some("Ok") => match response.child_text("Token") {
+fn read_response(response: &Element, words: &Words) -> Result<Session, LoginFailure> {
+    if response.children.iter().filter(|child| child.name == "Status").count() > 1 {
+        return Err(LoginFailure::Undetermined(Unclear::Other));
+    }
+    match response.child_text("Status").map(str::to_ascii_lowercase).as_deref() {
+        Some("ok") => match response.child_text("Token") {
             Some(token) => Ok(Session::Token(Sensitive::new(token.to_owned()))),
             None => Err(LoginFailure::Undetermined(Unclear::NoToken)),
         },
-        Some("Failed") => Err(read_message(response.child_text("StatusMessage").unwrap_or_default())),
+        Some("failed") => Err(read_message(response.child_text("StatusMessage").unwrap_or_default(), words)),
         _ => Err(LoginFailure::Undetermined(Unclear::Other)),
     }
 }
 
-fn read_message(message: &str) -> LoginFailure {
-    let message = message.to_ascii_lowercase();
-    if let Some(refusal) = names_a_key(&message) {
-        LoginFailure::Refused(refusal)
-    } else if message.contains("problem with the authentication process") {
-        LoginFailure::Refused(Refusal::CustomerApiKey)
-    } else if message.contains("authentication failed") || speaks_of_permission(&message) {
-        LoginFailure::Refused(Refusal::Credentials)
-    } else if message.contains("an error has occured") || message.contains("an error has occurred") {
-        LoginFailure::Unanswered(Unanswered::ServerError)
-    } else {
-        LoginFailure::Undetermined(Unclear::Failed)
+fn read_message(message: &str, words: &Words) -> LoginFailure {
+    let text = Text::of(message);
+    match refusal(&text, words) {
+        Some(refusal) => LoginFailure::Refused(refusal),
+        None if words.tell_of_trouble(&text) => LoginFailure::Unanswered(Unanswered::ServerError),
+        None => LoginFailure::Undetermined(Unclear::Failed),
     }
 }
 
-fn read_fault(fault: &Fault) -> LoginFailure {
-    let reason = fault.reason.to_ascii_lowercase();
-    if let Some(refusal) = names_a_key(&reason) {
-        LoginFailure::Refused(refusal)
-    } else if fault.is_security() || speaks_of_permission(&reason) {
-        LoginFailure::Refused(Refusal::Credentials)
-    } else {
-        LoginFailure::Undetermined(Unclear::Fault)
+fn read_fault(fault: &Fault, words: &Words) -> LoginFailure {
+    let text = Text::of(&fault.reason);
+    let said = || refusal(&text, words).map(LoginFailure::Refused);
+    match fault.about() {
+        About::Form => LoginFailure::Undetermined(Unclear::Fault),
+        About::Identity => said().unwrap_or(LoginFailure::Refused(Refusal::Credentials)),
+        About::Receiver if words.tell_of_trouble(&text) => Unanswered::ServerError.into(),
+        About::Receiver => said().unwrap_or(Unanswered::ServerError.into()),
+        About::Sender => said().unwrap_or(LoginFailure::Undetermined(Unclear::Fault)),
     }
 }
 
-fn names_a_key(lower_case: &str) -> Option<Refusal> {
-    let names = |words: &[&str]| words.iter().any(|word| lower_case.contains(word));
-    if names(&["user api key", "useraccesskey", "user access key"]) {
+/// What a text says was refused.
+fn refusal(text: &Text, words: &Words) -> Option<Refusal> {
+    if let Some(state) = words.account_state(text) {
+        Some(Refusal::Account(state))
+    } else if words.name_the_user_key(text) {
         Some(Refusal::UserApiKey)
-    } else if names(&["customer api key", "clientaccesskey", "client access key"]) {
+    } else if words.mean_the_customer_key(text) {
         Some(Refusal::CustomerApiKey)
     } else {
-        None
-    }
-}
-
-impl Fault {
-    /// Whether a code is WS-Security's for a refused identity.
-    pub fn is_security(&self) -> bool {
-        self.codes.iter().any(|code| matches!(code.as_str(), "FailedAuthentication" | "InvalidSecurity"))
+        (words.refuse(text) || words.deny(text)).then_some(Refusal::Credentials)
     }
 }
 
@@ -242,7 +251,7 @@ mod tests {
     }
 
     fn read(status: u16, content_type: &str, body: &str) -> Result<String, LoginFailure> {
-        read_answer(&Answer::new(status, content_type, body.as_bytes())).map(|session| match session {
+        read_answer(&Answer::new(status, content_type, body.as_bytes()), &Words::built_in()).map(|session| match session {
             Session::Token(token) => token.expose().to_owned(),
             Session::Basic => panic!("LoginService gives a token"),
         })
@@ -261,7 +270,7 @@ mod tests {
             (500, "", Err(F::Unanswered(Unanswered::ServerError))),
             (429, "", Err(F::Unanswered(Unanswered::RateLimited { retry_after: None }))),
         ] {
-            let read = read_basic(&Answer::new(status, content_type, b"{}")).map(|_| ());
+            let read = read_basic(&Answer::new(status, content_type, b"{}"), &Words::built_in()).map(|_| ());
             assert_eq!(read, expected, "{status} {content_type}");
         }
     }
@@ -272,6 +281,7 @@ mod tests {
             response("<l:Status>Ok</l:Status><l:Token>T-1</l:Token>"),
             response("<l:Token>T-1</l:Token><l:StatusMessage/><l:Status>Ok</l:Status>"),
             response("<r:Status>Ok</r:Status><r:Token> T-1 </r:Token>"),
+            response("<r:Status>OK</r:Status><r:Token>T-1</r:Token>"),
         ] {
             assert_eq!(read(200, SOAP, &body), Ok("T-1".to_owned()));
         }
@@ -281,6 +291,8 @@ mod tests {
     fn each_failure_is_told_apart_or_said_to_be_unclear() {
         let refused = |refusal| F::Refused(refusal);
         let unclear = |unclear| F::Undetermined(unclear);
+        let trouble = F::Unanswered(Unanswered::ServerError);
+        let receiver = |subcode: &str, reason: &str| fault(subcode, reason).replace("s:Sender", "s:Receiver");
         let odd = |oddity| F::Unanswered(Unanswered::Unreadable(oddity));
         let html = "<html><body>Sign in</body></html>";
         let cases: &[(&str, u16, &str, String, F)] = &[
@@ -321,12 +333,59 @@ mod tests {
             ("security fault as 200", 200, SOAP, fault("InvalidSecurity", "x"), refused(Refusal::Credentials)),
             ("denied in words", 400, SOAP, fault("Other", "Access is denied."), refused(Refusal::Credentials)),
             ("fault names the user key", 500, SOAP, fault("Other", "UserAccessKey is invalid"), refused(Refusal::UserApiKey)),
+            ("other fault", 500, SOAP, fault("Other", "The message was not understood"), unclear(Unclear::Fault)),
+            ("a fault of the receiver", 500, SOAP, receiver("Other", "The server was unable to process"), trouble),
+            ("a fault of WCF's", 500, SOAP, receiver("InternalServiceFault", "x"), trouble),
             (
-                "other fault",
+                "the same, bare",
                 500,
                 SOAP,
-                fault("InternalServiceFault", "The server was unable to process"),
+                receiver("InternalServiceFault", "x").replace("s:Receiver", "InternalServiceFault"),
+                trouble,
+            ),
+            ("a refusal by the receiver", 500, SOAP, receiver("x", "Unauthorized"), refused(Refusal::Credentials)),
+            ("thrown by the service", 500, SOAP, receiver("x", "User authentication failed"), refused(Refusal::Credentials)),
+            ("the words in a fault", 500, SOAP, fault("x", "User authentication failed"), refused(Refusal::Credentials)),
+            (
+                "the key in a fault",
+                400,
+                SOAP,
+                fault("x", "There was a problem with the authentication process"),
+                refused(Refusal::CustomerApiKey),
+            ),
+            ("a database's words", 500, SOAP, receiver("x", "Timeout while reading table UserAccessKeys"), trouble),
+            ("another's", 500, SOAP, receiver("x", "ORA-01031: insufficient privileges"), trouble),
+            ("a third's", 500, SOAP, receiver("x", "EXECUTE permission was denied"), trouble),
+            (
+                "form",
+                500,
+                SOAP,
+                fault("DeserializationFailed", "error reading the header ClientAccessKey"),
                 unclear(Unclear::Fault),
+            ),
+            ("a security error", 500, SOAP, fault("SecurityError", "x"), refused(Refusal::Credentials)),
+            ("locked", 200, SOAP, failed("The account is locked."), refused(Refusal::Account(AccountState::Locked))),
+            (
+                "expired",
+                500,
+                SOAP,
+                fault("x", "Your password has expired"),
+                refused(Refusal::Account(AccountState::PasswordExpired)),
+            ),
+            ("status in capitals", 200, SOAP, response("<l:Status>FAILED</l:Status>"), unclear(Unclear::Failed)),
+            (
+                "two states",
+                200,
+                SOAP,
+                response("<l:Status>Ok</l:Status><l:Status>Failed</l:Status><l:Token>T</l:Token>"),
+                unclear(Unclear::Other),
+            ),
+            (
+                "a session and a fault",
+                200,
+                SOAP,
+                response("<l:Status>Ok</l:Status><l:Token>T</l:Token>").replace("</s:Body>", "<s:Fault/></s:Body>"),
+                unclear(Unclear::Other),
             ),
             ("500 without a fault", 500, "text/html", html.to_owned(), F::Unanswered(Unanswered::ServerError)),
             ("503 with a fault", 503, SOAP, fault("x", "y"), F::Unanswered(Unanswered::Unavailable { retry_after: None })),
@@ -381,11 +440,17 @@ mod tests {
         let utf_16: Vec<u8> = failed("User authentication failed").encode_utf16().flat_map(u16::to_le_bytes).collect();
         let answer = Answer::new(200, "application/soap+xml; charset=utf-16", &utf_16);
         // Its zero bytes are UTF-8, and no XML.
-        assert_eq!(read_answer(&answer).err(), Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding))));
+        assert_eq!(
+            read_answer(&answer, &Words::built_in()).err(),
+            Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding)))
+        );
         let latin = failed("M\u{fc}ller").replace('\u{fc}', "?").into_bytes();
         let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'?' { 0xfc } else { byte }).collect();
         let answer = Answer::new(200, "text/xml; charset=iso-8859-1", &latin);
-        assert_eq!(read_answer(&answer).err(), Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding))));
+        assert_eq!(
+            read_answer(&answer, &Words::built_in()).err(),
+            Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding)))
+        );
     }
 
     #[test]

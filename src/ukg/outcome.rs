@@ -3,9 +3,11 @@
 //! How UKG Pro shows a missing permission is recorded nowhere, so a denial needs a sign of one (a status, a security fault, or
 //! permission words) and a grant needs a success. All else is "cannot tell".
 
+use crate::ukg::fault::About;
 use crate::ukg::login::strange;
-use crate::ukg::soap::read::{self, Element};
+use crate::ukg::soap::read::{self, Element, Fault};
 use crate::ukg::transport::{Answer, Unanswered};
+use crate::ukg::words::{Text, Words};
 
 /// What a probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,11 @@ pub enum Outcome {
     Granted,
     /// The read was refused for want of the permission.
     Denied,
+    /// The token was refused, or said to have ended. Where another login shows the same, it is a denial if it may be one.
+    TokenRefused {
+        /// Whether it came as a denial may come: a 401 or a fault of WS-Security, rather than in words about the token.
+        denies: bool,
+    },
     /// REST refused the very login that LoginService took. A denial, and a reason to send no further REST read.
     LoginRefused,
     /// An answer came that shows neither.
@@ -24,73 +31,123 @@ pub enum Outcome {
     Error(Unanswered),
 }
 
-/// Whether a text, in lower case, speaks of a missing right.
-pub fn speaks_of_permission(lower_case: &str) -> bool {
-    const WORDS: [&str; 8] = [
-        "access denied",
-        "access is denied",
-        "not authorized",
-        "not authorised",
-        "unauthorized",
-        "unauthorised",
-        "permission",
-        "privilege",
-    ];
-    WORDS.iter().any(|word| lower_case.contains(word))
-}
-
 /// Reads the answer of a SOAP data service. Where the request's form is disputed, a fault may be about the form.
-pub fn read_soap(answer: &Answer, disputed: bool) -> Outcome {
-    if matches!(answer.status, 401 | 403) {
-        return Outcome::Denied;
-    }
+pub fn read_soap(answer: &Answer, disputed: bool, words: &Words) -> Outcome {
     let envelope = read::envelope(&answer.body);
-    if let Some(fault) = envelope.as_ref().ok().and_then(read::fault) {
-        let denied = speaks_of_permission(&fault.reason.to_ascii_lowercase()) || (!disputed && fault.is_security());
-        return match Unanswered::from_status(answer) {
-            _ if denied => Outcome::Denied,
-            Some(unanswered) if answer.status != 500 => Outcome::Error(unanswered),
-            _ => Outcome::Undetermined,
-        };
-    }
-    match (answer.status, envelope) {
-        (200..=299, Ok(envelope)) => read_result(&envelope),
-        (200..=299, Err(error)) => Outcome::Error(strange(answer, error)),
+    let fault = envelope.as_ref().ok().and_then(read::fault);
+    match (answer.status, fault) {
+        (401 | 403, _) if answer.retry_after.is_some() => {
+            Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after })
+        }
+        (401, _) => Outcome::TokenRefused { denies: true },
+        // A firewall's page says nothing of a right.
+        (403, _) if answer.is_html() => Outcome::Undetermined,
+        (403, _) => Outcome::Denied,
+        (_, Some(fault)) => read_fault(answer, &fault, disputed, words),
+        (200, None) => match envelope {
+            Ok(envelope) if read::is_ambiguous(&envelope) => Outcome::Undetermined,
+            Ok(envelope) => read_result(&envelope, words),
+            Err(error) => Outcome::Error(strange(answer, error)),
+        },
+        (201..=299, None) => envelope.map_or_else(|error| Outcome::Error(strange(answer, error)), |_| Outcome::Undetermined),
         _ => Unanswered::from_status(answer).map_or(Outcome::Undetermined, Outcome::Error),
     }
 }
 
-fn read_result(envelope: &Element) -> Outcome {
+fn read_fault(answer: &Answer, fault: &Fault, disputed: bool, words: &Words) -> Outcome {
+    let text = Text::of(&fault.reason);
+    let (about, is_denial) = (fault.about(), words.deny(&text));
+    if answer.status != 500
+        && let Some(unanswered) = Unanswered::from_status(answer)
+    {
+        return Outcome::Error(unanswered);
+    }
+    match about {
+        About::Form => Outcome::Undetermined,
+        _ if words.end_the_session(&text) => Outcome::TokenRefused { denies: false },
+        About::Receiver if words.tell_of_trouble(&text) || !is_denial => Outcome::Error(Unanswered::ServerError),
+        _ if is_denial => Outcome::Denied,
+        About::Identity if !disputed => Outcome::TokenRefused { denies: true },
+        About::Identity | About::Receiver | About::Sender => Outcome::Undetermined,
+    }
+}
+
+/// `true` and `1`, `false` and `0`, with blanks around: as XML Schema writes them, and .NET by hand.
+fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn read_result(envelope: &Element, words: &Words) -> Outcome {
     let result = read::body(envelope).and_then(|body| body.find("OperationResult")).filter(|result| result.is_ukg());
     let Some(result) = result else {
         return Outcome::Undetermined;
     };
-    let flag = |name| result.child_text(name).map(str::to_ascii_lowercase);
-    let success = flag("Success");
-    let errors = flag("HasErrors");
-    if success.as_deref() == Some("true") && errors.as_deref() != Some("true") {
+    // What is there and is no boolean can be told no more than what is there twice.
+    let flag = |name: &str| {
+        let mut all = result.children.iter().filter(|child| child.name == name);
+        match (all.next().map(|flag| flag.text.as_str()), all.next()) {
+            (None, _) => Ok(None),
+            (Some(text), None) => boolean(text).map(Some).ok_or(()),
+            (Some(_), Some(_)) => Err(()),
+        }
+    };
+    let (Ok(success), Ok(errors)) = (flag("Success"), flag("HasErrors")) else { return Outcome::Undetermined };
+    if success == Some(true) && errors != Some(true) {
         return Outcome::Granted;
     }
-    let denied = result.child("Messages").is_some_and(|messages| {
-        let mut texts = messages.children.iter().filter_map(|message| message.child_text("Message"));
-        texts.any(|text| speaks_of_permission(&text.to_ascii_lowercase()))
-    });
-    let failed = success.as_deref() == Some("false") || errors.as_deref() == Some("true");
-    if failed && denied { Outcome::Denied } else { Outcome::Undetermined }
+    let messages: Vec<_> = result.child("Messages").into_iter().flat_map(|messages| &messages.children).collect();
+    let said = |has: &dyn Fn(&Text) -> bool, is_code: &dyn Fn(&str) -> bool| {
+        messages.iter().any(|message| {
+            message.child_text("Message").is_some_and(|text| has(&Text::of(text)))
+                || message.child_text("Code").is_some_and(is_code)
+        })
+    };
+    let failed = success == Some(false) || errors == Some(true);
+    if !failed {
+        Outcome::Undetermined
+    } else if said(&|text| words.deny(text), &|code| words.deny_by_code(code)) {
+        Outcome::Denied
+    } else if said(&|text| words.end_the_session(text), &|_| false) {
+        Outcome::TokenRefused { denies: false }
+    } else if success != Some(true) && said(&|text| words.find_nobody(text), &|code| words.find_nobody_by_code(code)) {
+        // The query ran, and the filter matches nobody.
+        Outcome::Granted
+    } else {
+        Outcome::Undetermined
+    }
 }
 
 /// Reads the answer of a REST resource, after a login that worked.
-pub fn read_rest(answer: &Answer) -> Outcome {
+pub fn read_rest(answer: &Answer, words: &Words) -> Outcome {
     match answer.status {
         200..=299 if answer.is_html() => Outcome::Error(Unanswered::NotUkgPro),
         200 => match serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body) {
             Ok(_) => Outcome::Granted,
             Err(_) => Outcome::Undetermined,
         },
+        // A gateway's quota.
+        401 | 403 if answer.retry_after.is_some() => {
+            Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after })
+        }
         401 => Outcome::LoginRefused,
-        403 => Outcome::Denied,
+        403 if is_denial(answer, words) => Outcome::Denied,
         // 404 can mean "no rows", or that the resource is not there: not a denial, and no proof of a grant.
         _ => Unanswered::from_status(answer).map_or(Outcome::Undetermined, Outcome::Error),
+    }
+}
+
+/// Whether a 403 of a REST resource is about a right: it says so, or nothing. A page or another text is mostly of a firewall.
+pub(super) fn is_denial(answer: &Answer, words: &Words) -> bool {
+    if answer.is_html() {
+        return false;
+    }
+    match std::str::from_utf8(&answer.body) {
+        Ok(text) => !text.contains(char::is_alphabetic) || words.deny(&Text::of(text)),
+        Err(_) => false,
     }
 }
 
@@ -121,6 +178,7 @@ mod tests {
     #[test]
     fn a_soap_answer_gives_one_of_four_outcomes() {
         let ok = "<b:HasErrors>false</b:HasErrors><b:Success>true</b:Success>";
+        let receiver = |subcode: &str, reason: &str| fault(subcode, reason).replace("s:Sender", "s:Receiver");
         let errors = "<b:HasErrors>true</b:HasErrors><b:Success>false</b:Success>";
         let cases: &[(&str, u16, String, Outcome)] = &[
             ("success", 200, result(ok), Granted),
@@ -138,12 +196,54 @@ mod tests {
             ("another error", 200, result(&format!("{errors}{}", messages("Invalid page number"))), Undetermined),
             ("words in a success", 200, result(&format!("{ok}{}", messages("permission checked"))), Granted),
             ("an envelope without a result", 200, result(ok).replace("OperationResult", "Other"), Undetermined),
-            ("security fault", 500, fault("FailedAuthentication", "x"), Denied),
-            ("security fault as 400", 400, fault("InvalidSecurity", "x"), Denied),
+            ("security fault", 500, fault("FailedAuthentication", "x"), TokenRefused { denies: true }),
+            ("security fault as 400", 400, fault("InvalidSecurity", "x"), TokenRefused { denies: true }),
+            ("a security fault that says so", 500, fault("SecurityError", "Access is denied."), Denied),
+            (
+                "an ended session",
+                500,
+                fault("FailedAuthentication", "The token is invalid or has expired"),
+                TokenRefused { denies: false },
+            ),
+            ("a fault of the receiver", 500, receiver("x", "oops"), Error(Unanswered::ServerError)),
+            (
+                "a fault of WCF's",
+                500,
+                receiver("InternalServiceFault", "The server was unable"),
+                Error(Unanswered::ServerError),
+            ),
+            ("a denial by the receiver", 500, receiver("x", "Unauthorized"), Denied),
+            (
+                "a database's denial",
+                500,
+                receiver("x", "EXECUTE permission was denied on the object"),
+                Error(Unanswered::ServerError),
+            ),
+            ("a fault of form in words of a denial", 500, fault("ActionNotSupported", "not allowed"), Undetermined),
+            ("success as a number", 200, result("<b:HasErrors> 0 </b:HasErrors><b:Success>1</b:Success>"), Granted),
+            ("errors as a number", 200, result("<b:HasErrors>1</b:HasErrors><b:Success>true</b:Success>"), Undetermined),
+            ("no boolean", 200, result("<b:HasErrors>maybe</b:HasErrors><b:Success>true</b:Success>"), Undetermined),
+            ("twice", 200, result("<b:Success>true</b:Success><b:Success>false</b:Success>"), Undetermined),
+            ("206", 206, result(ok), Undetermined),
+            ("two messages", 200, result(ok).replace("</s:Body>", "<x/></s:Body>"), Undetermined),
+            ("nobody, as an error", 200, result(&format!("{errors}{}", messages("No employees were found"))), Granted),
+            (
+                "something else that is not found",
+                200,
+                result(&format!("{errors}{}", messages("Service not found"))),
+                Undetermined,
+            ),
+            (
+                "denied in other words",
+                200,
+                result(&format!("{errors}{}", messages("User does not have access to this service"))),
+                Denied,
+            ),
+            ("not denied", 200, result(&format!("{errors}{}", messages("access granted, no page"))), Undetermined),
             ("fault in permission words", 500, fault("Other", "Not authorized to use this service"), Denied),
             ("another fault", 500, fault("DeserializationFailed", "bad form"), Undetermined),
             ("fault behind 503", 503, fault("x", "y"), Error(Unanswered::Unavailable { retry_after: None })),
-            ("401", 401, String::new(), Denied),
+            ("401", 401, String::new(), TokenRefused { denies: true }),
             ("403", 403, String::new(), Denied),
             ("404", 404, String::new(), Undetermined),
             ("405", 405, String::new(), Error(Unanswered::ServerError)),
@@ -153,13 +253,13 @@ mod tests {
             ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::Unreadable(Oddity::Malformed))),
         ];
         for (what, status, body, expected) in cases {
-            assert_eq!(read_soap(&Answer::new(*status, SOAP, body.as_bytes()), false), *expected, "{what}");
+            assert_eq!(read_soap(&Answer::new(*status, SOAP, body.as_bytes()), false, &Words::built_in()), *expected, "{what}");
         }
     }
 
     #[test]
     fn a_fault_to_a_disputed_request_is_a_denial_only_in_permission_words() {
-        let read = |body: String| read_soap(&Answer::new(500, SOAP, body.as_bytes()), true);
+        let read = |body: String| read_soap(&Answer::new(500, SOAP, body.as_bytes()), true, &Words::built_in());
         assert_eq!(read(fault("FailedAuthentication", "x")), Undetermined);
         assert_eq!(read(fault("FailedAuthentication", "Access is denied.")), Denied);
     }
@@ -176,6 +276,10 @@ mod tests {
             ("HTML", 200, "text/html; charset=utf-8", "<html>", Error(Unanswered::NotUkgPro)),
             ("401", 401, problem, "{}", LoginRefused),
             ("403", 403, "", "", Denied),
+            ("403 without a word", 403, problem, "{}", Denied),
+            ("403 that says so", 403, problem, "{\"title\": \"Forbidden\"}", Denied),
+            ("403 of a firewall", 403, "text/html", "<html>Your address is not allowed", Undetermined),
+            ("403 about something else", 403, "text/plain", "Your address was logged", Undetermined),
             ("404", 404, problem, "{}", Undetermined),
             ("400", 400, problem, "{}", Undetermined),
             ("405", 405, "", "", Error(Unanswered::ServerError)),
@@ -183,7 +287,7 @@ mod tests {
             ("500", 500, problem, "{}", Error(Unanswered::ServerError)),
             ("301", 301, "", "", Error(Unanswered::NotUkgPro)),
         ] {
-            assert_eq!(read_rest(&Answer::new(status, content_type, body.as_bytes())), expected, "{what}");
+            assert_eq!(read_rest(&Answer::new(status, content_type, body.as_bytes()), &Words::built_in()), expected, "{what}");
         }
     }
 
@@ -196,10 +300,11 @@ mod tests {
             body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
         ) {
             let answer = Answer::new(status, content_type, &body);
-            let granted = read_rest(&answer) == Granted;
+            let words = Words::built_in();
+            let granted = read_rest(&answer, &words) == Granted;
             let json = serde_json::from_slice::<serde_json::Value>(&body).is_ok();
             proptest::prop_assert_eq!(granted, status == 200 && content_type != "text/html" && json);
-            proptest::prop_assert!(read_soap(&answer, false) != Granted && read_soap(&answer, true) != Granted);
+            proptest::prop_assert!(read_soap(&answer, false, &words) != Granted && read_soap(&answer, true, &words) != Granted);
         }
     }
 }

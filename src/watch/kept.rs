@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::de::Error as _;
@@ -67,6 +68,7 @@ struct WireMetadata {
     uid: Option<String>,
     resource_version: Option<String>,
     generation: Option<i64>,
+    deletion_timestamp: Option<Time>,
     annotations: Option<WireAnnotations>,
 }
 
@@ -89,6 +91,7 @@ impl<'de> Deserialize<'de> for Listed {
             uid: metadata.uid,
             resource_version: metadata.resource_version,
             generation: metadata.generation,
+            deletion_timestamp: metadata.deletion_timestamp,
             annotations: annotation.map(|value| [(REQUESTED_AT.to_owned(), value)].into()),
             ..ObjectMeta::default()
         };
@@ -136,13 +139,15 @@ impl fmt::Debug for Listed {
     }
 }
 
-/// What makes a connection new: another object, another spec, another request.
+/// What makes a connection new: another object, another spec, another request, or that it is being deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edition {
     /// Which object of the name.
     pub uid: Box<str>,
     generation: Option<i64>,
     requested_at: Option<Box<str>>,
+    /// Whether it is marked for deletion, and only a finalizer holds it.
+    pub is_deleted: bool,
 }
 
 /// A connection, small.
@@ -170,6 +175,7 @@ impl Kept {
                 uid: metadata.uid.as_deref().unwrap_or_default().into(),
                 generation: metadata.generation,
                 requested_at: connection.requested_at().map(Into::into),
+                is_deleted: metadata.deletion_timestamp.is_some(),
             },
             version: metadata.resource_version.as_deref().unwrap_or_default().into(),
             state: status.and_then(|status| Verdict::ALL.into_iter().find(|known| known.as_str() == status.state)),
@@ -181,7 +187,7 @@ impl Kept {
     /// The connection of this name, as a check wants it.
     pub fn connection(&self, reference: &ConnectionRef) -> UkgProConnection {
         let (spec, status) = self.text.read();
-        let Edition { uid, generation, requested_at } = &self.edition;
+        let Edition { uid, generation, requested_at, .. } = &self.edition;
         let metadata = ObjectMeta {
             name: Some(reference.name().to_owned()),
             namespace: Some(reference.namespace().to_owned()),

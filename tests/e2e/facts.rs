@@ -61,6 +61,12 @@ async fn a_login_answered_otherwise_than_thought() {
     let token = |fields: &str| {
         soap(200, format!("<z:TokenResponse xmlns:z=\"{CONTRACTS}\" xmlns:l=\"{LOGIN}\">{fields}</z:TokenResponse>"))
     };
+    let refused_with = |status: u16| {
+        let fields = "<l:Status>Failed</l:Status><l:StatusMessage>User authentication failed</l:StatusMessage>";
+        soap(status, format!("<z:TokenResponse xmlns:z=\"{CONTRACTS}\" xmlns:l=\"{LOGIN}\">{fields}</z:TokenResponse>"))
+    };
+    let headers = json!({"content-type": "application/soap+xml", "content-encoding": "gzip"});
+    let compressed = json!({"status": 200, "headers": headers, "body": "as it were"});
     // A token of one's own making is no good with the data services, so these end where the token is used.
     let cases = [
         ("success, other prefixes and order", token("<l:Token>T</l:Token><l:Status>Ok</l:Status>"), "PermissionsMissing"),
@@ -99,8 +105,15 @@ async fn a_login_answered_otherwise_than_thought() {
         (
             "their own trouble as a fault",
             fault("InternalServiceFault", "The server was unable to process the request"),
-            "LoginUndetermined",
+            "ServerError",
         ),
+        ("a fault of something else", fault("Other", "The message was not understood"), "LoginUndetermined"),
+        ("a fault of form that names a key", fault("DeserializationFailed", "header ClientAccessKey"), "LoginUndetermined"),
+        ("refused by the words in a fault", fault("Other", "User authentication failed"), "CredentialsRejected"),
+        ("the account is locked, in words", json!({"loginFailed": "Your account has been locked."}), "AccountUnusable"),
+        ("refused with another status", refused_with(500), "CredentialsRejected"),
+        ("refused with a status of no service", refused_with(404), "CredentialsRejected"),
+        ("compressed, which nobody offered", compressed, "AnswerUnreadable"),
         ("405 now and then", json!({"status": 405}), "ServerError"),
         ("400 without a word", json!({"status": 400}), "LoginUndetermined"),
     ];
@@ -112,6 +125,11 @@ async fn a_login_answered_otherwise_than_thought() {
 async fn a_permission_answered_otherwise_than_thought() {
     let world = World::new("facts-soap").await;
     let _operator = world.operator();
+    let failed_with = |text: &str| {
+        let message =
+            format!("<p:Messages><p:OperationMessage><p:Message>{text}</p:Message></p:OperationMessage></p:Messages>");
+        operation_result(&format!("<p:HasErrors>true</p:HasErrors>{message}<p:Success>false</p:Success>"))
+    };
     let denied = "<p:Messages><p:OperationMessage><p:Message>User is not authorized for this web service</p:Message></p:OperationMessage></p:Messages>";
     let cases = [
         ("denied by 401", json!({"status": 401}), "PermissionsMissing"),
@@ -143,6 +161,26 @@ async fn a_permission_answered_otherwise_than_thought() {
             "PermissionsUndetermined",
         ),
         ("a fault about the form", fault("DeserializationFailed", "bad form"), "PermissionsUndetermined"),
+        ("nobody found, as an error", failed_with("No employees were found"), "AllPermissionsGranted"),
+        ("something else not found", failed_with("Service not found"), "PermissionsUndetermined"),
+        ("denied in other words", failed_with("User does not have access to this service"), "PermissionsMissing"),
+        ("their own trouble", json!({"soapFault": {"status": 500, "code": "Receiver", "reason": "x"}}), "ServerError"),
+        (
+            "a firewall's page",
+            json!({"status": 403, "headers": {"content-type": "text/html"}, "body": "<html>Your address is not allowed"}),
+            "PermissionsUndetermined",
+        ),
+        ("a gateway's quota", json!({"status": 403, "headers": {"retry-after": "30"}}), "RateLimited"),
+        (
+            "success in digits",
+            operation_result("<p:Success> 1 </p:Success><p:HasErrors>0</p:HasErrors>"),
+            "AllPermissionsGranted",
+        ),
+        (
+            "errors in digits",
+            operation_result("<p:Success>true</p:Success><p:HasErrors>1</p:HasErrors>"),
+            "PermissionsUndetermined",
+        ),
         ("not found", json!({"status": 404}), "PermissionsUndetermined"),
         (
             "a web page",
@@ -175,6 +213,13 @@ async fn a_rest_read_answered_otherwise_than_thought() {
     let cases = [
         ("refused as a login though LoginService took it", json!({"status": 401}), "RestLoginRefused"),
         ("denied", json_body(403, "{}"), "PermissionsMissing"),
+        ("denied in words", json_body(403, "{\"title\": \"Forbidden\"}"), "PermissionsMissing"),
+        (
+            "a firewall's page",
+            json!({"status": 403, "headers": {"content-type": "text/html"}, "body": "<html>Your address is not allowed"}),
+            "PermissionsUndetermined",
+        ),
+        ("a gateway's quota", json!({"status": 403, "headers": {"retry-after": "30"}}), "RateLimited"),
         ("no rows as 404", json_body(404, ""), "PermissionsUndetermined"),
         ("no rows as an empty list", json_body(200, "[]"), "AllPermissionsGranted"),
         ("an object in place of a list", json_body(200, "{\"items\": []}"), "AllPermissionsGranted"),

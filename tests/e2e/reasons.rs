@@ -103,6 +103,7 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         },
         Reason::CustomerApiKeyRejected => secret(json!({"customerApiKey": "NOTIT"})),
         Reason::UserApiKeyRejected => faults(at_login(json!({"loginFailed": "Invalid User API Key"}))),
+        Reason::AccountUnusable => faults(at_login(json!({"loginFailed": "This account is locked."}))),
         Reason::PermissionsMissing => faults(at("EmployeePerson/FindPeople", json!({"status": 403}))),
         Reason::RestLoginRefused => Scenario {
             faults: at("GET /personnel/v1/pto-plans", json!({"status": 401})),
@@ -133,6 +134,9 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::NotUkgPro => {
             faults(at_login(json!({"status": 200, "headers": {"content-type": "text/html"}, "body": "<html>"})))
         }
+        Reason::AnswerUnreadable => {
+            faults(at_login(json!({"status": 200, "headers": {"content-type": "application/json"}, "body": "{}"})))
+        }
         Reason::RateLimited => faults(at_login(json!({"status": 429}))),
         Reason::ServerError => faults(at_login(json!({"status": 503}))),
         Reason::AddressNotAllowed => spec(json!({"subdomain": "inside", "domain": "ultipro.test"})),
@@ -145,11 +149,11 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::CaInvalid => spec(json!({"caRef": {"name": "not-there"}})),
         Reason::ReferenceForbidden => Scenario { operator: Which::WithoutARight, ..Scenario::default() },
         Reason::PermissionUnknown => spec(json!({"permissions": [{"name": "EmployeeShoeSize"}]})),
-        Reason::LoginUndetermined => faults(at_login(json!({"soapFault": {"status": 500, "code": "Receiver", "reason": "x"}}))),
+        Reason::LoginUndetermined => faults(at_login(json!({"soapFault": {"status": 500, "code": "Sender", "reason": "x"}}))),
         Reason::LoginFailedUnexplained => faults(at_login(json!({"loginFailed": "Nein."}))),
         Reason::PermissionsUndetermined => faults(at("EmployeePerson/FindPeople", other)),
-        // The others have tests of their own in `hosts`: they take a host that limits requests, and time.
-        Reason::Probing | Reason::CheckDelayed | Reason::CheckOverdue => {
+        // The others have tests of their own in `hosts` and `guard`: they take a host that limits requests, and time.
+        Reason::Probing | Reason::CheckDelayed | Reason::CheckOverdue | Reason::LoginPaused => {
             Scenario { operator: Which::None, ..Scenario::default() }
         }
         Reason::Suspended => spec(json!({"suspend": true})),

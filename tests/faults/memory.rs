@@ -105,7 +105,7 @@ impl Input {
             Input::Bundle => &["CaInvalid"],
             Input::Annotations => &["AllPermissionsGranted"],
             // Too large, or one too many of them at once.
-            Input::Answers => &["NotUkgPro", "ServerError"],
+            Input::Answers => &["AnswerUnreadable", "ServerError"],
         }
     }
 }

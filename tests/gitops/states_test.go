@@ -49,6 +49,7 @@ var states = []struct {
 	{"a host with trouble of its own is tried again", "ServerError", retried},
 	{"an address that is not allowed may be DNS of the moment", "AddressNotAllowed", retried},
 	{"an unclear answer to the login is tried again", "LoginUndetermined", retried},
+	{"an answer that cannot be read may come from a proxy that is repaired", "AnswerUnreadable", retried},
 	{"an unclear answer to a probe is tried again", "PermissionsUndetermined", retried},
 	{"a check that waits for its host is coming", "CheckDelayed", retried},
 	{"one that was not checked for long is not known to work", "CheckOverdue", retried},
@@ -69,6 +70,8 @@ var states = []struct {
 	{"an unknown permission needs a person", "PermissionUnknown", stalled},
 	{"a refusal in unknown words needs a person", "LoginFailedUnexplained", stalled},
 	{"a login whose end nobody saw needs a person", "LoginUncertain", stalled},
+	{"an account that is locked needs a person", "AccountUnusable", stalled},
+	{"logins that are answered neither by yes nor by no need a person", "LoginPaused", stalled},
 	{"an account that has had its logins needs a person", "LoginLimitReached", stalled},
 
 	{"one that was suspended before its first check is not ready", "Suspended", suspended},

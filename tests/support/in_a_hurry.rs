@@ -46,6 +46,7 @@ impl InAHurry {
                 secret_subdomains: Vec::new(),
                 allow_private_addresses: false,
                 heartbeat: None,
+                words: Catalogue::built_in().words(),
             },
             catalogue: Catalogue::built_in(),
             proxy: ProxySettings::default(),

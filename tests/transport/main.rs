@@ -20,7 +20,8 @@ use ukgpro_operator::ukg::credentials::Credentials;
 use ukgpro_operator::ukg::endpoint::Endpoint;
 use ukgpro_operator::ukg::login::LoginFailure;
 use ukgpro_operator::ukg::sensitive::Sensitive;
-use ukgpro_operator::ukg::transport::{BODY_MAX, ProxySettings, Transport, Trust, Unanswered, authorities};
+use ukgpro_operator::ukg::transport::{BODY_MAX, Oddity, ProxySettings, Transport, Trust, Unanswered, authorities};
+use ukgpro_operator::ukg::words::Words;
 
 use servers::{Authority, H1, H2, LOGIN_OK, Reply, Reply2, answer, http1, http2, ok, refusing, self_signed, tcp};
 
@@ -50,8 +51,15 @@ async fn login_to(transport: &Transport, subdomain: &str, domain: &str) -> Resul
         user_api_key: None,
     };
     let endpoint = Endpoint::from_parts(subdomain, domain).unwrap();
-    let client =
-        Client { transport, endpoint: &endpoint, credentials: &credentials, deadline: Instant::now() + LONG, recorder: None };
+    let words = Words::built_in();
+    let client = Client {
+        transport,
+        endpoint: &endpoint,
+        credentials: &credentials,
+        deadline: Instant::now() + LONG,
+        words: &words,
+        recorder: None,
+    };
     client.login(&Sensitive::new("CANARYKEY001".to_owned())).await.map(drop)
 }
 
@@ -146,7 +154,15 @@ async fn time_that_runs_out_while_connecting_is_not_the_answers() {
     };
     let endpoint = Endpoint::from_parts("service4", &format!("ultipro.localhost:{}", host.port)).unwrap();
     let deadline = Instant::now() + Duration::from_millis(200);
-    let client = Client { transport: &transport, endpoint: &endpoint, credentials: &credentials, deadline, recorder: None };
+    let words = Words::built_in();
+    let client = Client {
+        transport: &transport,
+        endpoint: &endpoint,
+        credentials: &credentials,
+        deadline,
+        words: &words,
+        recorder: None,
+    };
     assert_eq!(
         client.login(&Sensitive::new("CANARYKEY001".to_owned())).await.map(drop),
         unanswered(Unanswered::ConnectTimeout)
@@ -257,24 +273,31 @@ async fn a_connection_that_breaks_before_the_answer_is_whole_is_told() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_all_bounds_or_not_of_http_is_not_ukg_pros() {
+async fn an_answer_beyond_all_bounds_or_not_of_http_is_said_to_be_so() {
     let authority = Authority::new();
     let padded = |length: usize| format!("{LOGIN_OK}{}", " ".repeat(length - LOGIN_OK.len()));
     let chunked = |length: usize| {
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         format!("{head}{length:x}\r\n{}\r\n0\r\n\r\n", padded(length)).into_bytes()
     };
-    let not_ours = Err(LoginFailure::Unanswered(Unanswered::NotUkgPro));
+    let odd = |oddity| Err(LoginFailure::Unanswered(Unanswered::Unreadable(oddity)));
+    let html = "content-type: text/html\r\n";
     for (case, bytes, expected) in [
         ("the largest", answer("200 OK", "", &padded(BODY_MAX)), Ok(())),
-        ("larger", answer("200 OK", "", &padded(BODY_MAX + 1)), not_ours),
+        ("larger", answer("200 OK", "", &padded(BODY_MAX + 1)), odd(Oddity::TooLarge)),
+        ("a larger page", answer("200 OK", html, &padded(BODY_MAX + 1)), unanswered(Unanswered::NotUkgPro)),
         ("the largest, in chunks", chunked(BODY_MAX), Ok(())),
-        ("larger, in chunks", chunked(BODY_MAX + 1), not_ours),
+        ("larger, in chunks", chunked(BODY_MAX + 1), odd(Oddity::TooLarge)),
         ("encoded as it is", answer("200 OK", "content-encoding: identity\r\n", LOGIN_OK), Ok(())),
-        ("compressed", answer("200 OK", "content-encoding: gzip\r\n", LOGIN_OK), not_ours),
+        ("compressed", answer("200 OK", "content-encoding: gzip\r\n", LOGIN_OK), odd(Oddity::Compressed)),
+        (
+            "a compressed 503",
+            answer("503 Unavailable", "content-encoding: gzip\r\n", ""),
+            unanswered(Unanswered::Unavailable { retry_after: None }),
+        ),
         ("a head of 16 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(16 << 10)), LOGIN_OK), Ok(())),
-        ("a head of 64 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(64 << 10)), LOGIN_OK), not_ours),
-        ("another protocol", b"220 smtp.corp ESMTP\r\n".to_vec(), not_ours),
+        ("a head of 64 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(64 << 10)), LOGIN_OK), odd(Oddity::NotHttp)),
+        ("another protocol", b"220 smtp.corp ESMTP\r\n".to_vec(), odd(Oddity::NotHttp)),
     ] {
         let host = http1(authority.config(HOST, H1), move |_| Reply::Close(bytes.clone())).await;
         assert_eq!(login(&direct(&authority), host.port).await, expected, "{case}");

@@ -5,6 +5,7 @@ use crate::ledger::Tried;
 use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
 use crate::ukg::transport::Oddity;
+use crate::ukg::words::AccountState;
 
 pub(crate) fn connection() -> UkgProConnection {
     let spec = UkgProConnectionSpec {
@@ -70,6 +71,7 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::AllPermissionsGranted => probed([Outcome::Granted; 2]),
         Reason::CredentialsRejected => failed(LoginFailure::Refused(Refusal::Credentials)),
         Reason::CustomerApiKeyRejected => failed(LoginFailure::Refused(Refusal::CustomerApiKey)),
+        Reason::AccountUnusable => failed(LoginFailure::Refused(Refusal::Account(AccountState::Locked))),
         Reason::UserApiKeyRejected => failed(LoginFailure::Refused(Refusal::UserApiKey)),
         Reason::LoginHeld => Observation::Held(resolved(), Hold::Refused(LoginFailure::Refused(Refusal::Credentials))),
         Reason::PermissionsMissing => probed([Outcome::Granted, Outcome::Denied]),
@@ -781,7 +783,9 @@ fn that_a_connection_is_checked_is_written_down_once_in_a_heartbeat() {
     let hour = Some(Duration::from_secs(3600));
     let mut connection = connection_with(Some(Reason::AllPermissionsGranted));
     let checked = |connection: &UkgProConnection, observation: Observation, heartbeat, second| {
-        last_checked(connection, &Observed::of(connection, observation, None), heartbeat, at(second)).map(|time| time.0)
+        let status = connection.status.clone().unwrap_or_default();
+        let observed = Observed::of(connection, observation, None);
+        last_checked(connection, &status, &observed, heartbeat, at(second)).map(|time| time.0)
     };
     let good = || observation_of(Reason::AllPermissionsGranted);
     assert_eq!(checked(&connection, good(), hour, 10), Some(at(10)));
@@ -792,7 +796,15 @@ fn that_a_connection_is_checked_is_written_down_once_in_a_heartbeat() {
     assert_eq!(checked(&connection, good(), hour, 3610), Some(at(3610)));
     assert_eq!(checked(&connection, observation_of(Reason::LoginHeld), hour, 9999), Some(at(10)), "nothing was asked");
     assert_eq!(checked(&connection, good(), hour, -9999), Some(at(-9999)), "the clock was set back");
-    assert_eq!(checked(&connection, good(), None, 9999), None, "it is off");
+    assert_eq!(checked(&connection, good(), None, 9999), Some(at(10)), "it is off");
+    // With whatever else is written it moves, or it would stand before the verdict.
+    let mut other = connection.status.clone().expect("a status");
+    other.state = "Forbidden".to_owned();
+    let observed = Observed::of(&connection, good(), None);
+    for heartbeat in [hour, None] {
+        let told = last_checked(&connection, &other, &observed, heartbeat, at(20)).map(|time| time.0);
+        assert_eq!(told, Some(at(20)), "{heartbeat:?}");
+    }
 }
 
 #[test]

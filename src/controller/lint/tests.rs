@@ -8,7 +8,7 @@ const ROLES: [Role; 4] = [Role::Username, Role::Password, Role::CustomerApiKey, 
 
 fn lint_of(values: [&str; 4]) -> Lint {
     let [username, password, customer_api_key, user_api_key] = values.map(|value| Sensitive::new(value.to_owned()));
-    lint(&Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }, &SecretKeys::default())
+    lint(&Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }, &SecretKeys::default(), false)
 }
 
 /// The good values but for one.
@@ -197,11 +197,25 @@ fn values_in_each_others_place_are_told_by_both_keys() {
 }
 
 #[test]
+fn what_basic_authentication_cannot_carry_matters_where_rest_is_used() {
+    let of = |username: &str, password: &str, by_rest| {
+        let [username, password, customer_api_key] =
+            [username, password, "ACME1"].map(|value| Sensitive::new(value.to_owned()));
+        let credentials = Credentials { username, password, customer_api_key, user_api_key: None };
+        let Lint { fatal, suspicious } = lint(&credentials, &SecretKeys::default(), by_rest);
+        (kinds(&fatal), kinds(&suspicious))
+    };
+    assert_eq!(of("svc:acme", "s3cr3t!:\u{fc}", true), (vec![ValueFlaw::Colon], vec![ValueFlaw::BeyondAscii]));
+    assert_eq!(of("svc:acme", "s3cr3t!:\u{fc}", false), (vec![], vec![]));
+    assert_eq!(of("svc", "s3cr3t!:", true), (vec![], vec![]));
+}
+
+#[test]
 fn values_are_named_by_the_keys_that_the_secret_has() {
     let keys = SecretKeys { password: "UKG_PASSWORD".to_owned(), ..SecretKeys::default() };
     let [username, password, customer_api_key, user_api_key] =
         ["u", "p\n", "ACME1", "AK4TQ0ZL81XA"].map(|value| Sensitive::new(value.to_owned()));
-    let found = lint(&Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }, &keys);
+    let found = lint(&Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }, &keys, false);
     assert_eq!(text(&found.fatal), "UKG_PASSWORD ends in a line end");
 }
 

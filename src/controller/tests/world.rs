@@ -106,6 +106,7 @@ impl Place {
             secret_subdomains: Vec::new(),
             allow_private_addresses: false,
             heartbeat: None,
+            words: catalogue().words(),
         };
         let referents = Referents { secret: Some(Found::of(self.secret(), VALUE_MAX)), bundle: None };
         resolve(&self.connection, self.requirements(), referents, &policy, transports).expect("whole")

@@ -63,7 +63,7 @@ pub enum ReadError {
 pub struct Fault {
     /// Local names of all codes, outermost first: `Sender`, `FailedAuthentication`.
     pub codes: Vec<String>,
-    /// The reason's text.
+    /// The reason's texts, of all languages.
     pub reason: String,
 }
 
@@ -113,6 +113,12 @@ pub fn body(envelope: &Element) -> Option<&Element> {
     envelope.children.iter().find(|e| e.name == "Body" && e.namespace == envelope.namespace)?.children.first()
 }
 
+/// Whether the body holds more than one message: they may contradict each other.
+pub fn is_ambiguous(envelope: &Element) -> bool {
+    let bodies = envelope.children.iter().filter(|e| e.name == "Body" && e.namespace == envelope.namespace);
+    bodies.map(|body| body.children.len()).sum::<usize>() > 1
+}
+
 /// The fault of an envelope, if its body is one.
 pub fn fault(envelope: &Element) -> Option<Fault> {
     let fault = body(envelope).filter(|e| e.name == "Fault" && e.namespace == envelope.namespace)?;
@@ -125,12 +131,11 @@ pub fn fault(envelope: &Element) -> Option<Fault> {
     }
     // SOAP 1.1: faultcode, where WCF puts the subcode itself.
     found.codes.extend(fault.child_text("faultcode").map(local));
-    found.reason = fault
-        .child("Reason")
-        .and_then(|reason| reason.child_text("Text"))
-        .or_else(|| fault.child_text("faultstring"))
-        .unwrap_or_default()
-        .to_owned();
+    // One text for each language.
+    let texts =
+        fault.child("Reason").into_iter().flat_map(|reason| reason.children.iter().filter(|child| child.name == "Text"));
+    let texts = texts.chain(fault.child("faultstring")).map(|text| text.text.trim()).filter(|text| !text.is_empty());
+    found.reason = texts.collect::<Vec<_>>().join(" ");
     Some(found)
 }
 

@@ -167,9 +167,23 @@ fn server_name(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(bare.to_owned()).ok()
 }
 
-/// The first address that accepts; each is given a head start over the next. In the resolver's order, which is the system's.
+/// The families in turns, each in the resolver's order, which is the system's (RFC 8305, 4): many dead ones of one family hide none of
+/// the other.
+fn interleaved(addresses: Vec<SocketAddr>) -> impl ExactSizeIterator<Item = SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut turns = Vec::with_capacity(first.len() + other.len());
+    let (mut first, mut other) = (first.into_iter(), other.into_iter());
+    while first.len() + other.len() > 0 {
+        turns.extend(first.next());
+        turns.extend(other.next());
+    }
+    turns.into_iter().take(ADDRESSES_MAX)
+}
+
+/// The first address that accepts; each is given a head start over the next.
 async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.into_iter().take(ADDRESSES_MAX);
+    let mut waiting = interleaved(addresses);
     let mut attempts = FuturesUnordered::new();
     let mut failure = io::ErrorKind::AddrNotAvailable.into();
     loop {
@@ -193,5 +207,21 @@ fn handshake_failure(error: &io::Error) -> Unanswered {
     match error.get_ref().and_then(|inner| (inner as &(dyn Error + 'static)).downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => Unanswered::TlsUntrusted,
         _ => Unanswered::TlsFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_dead_addresses_of_one_family_hide_none_of_the_other() {
+        let v6 = |n: u16| SocketAddr::from(([0x2001, 0, 0, 0, 0, 0, 0, n], 443));
+        let v4 = |n: u8| SocketAddr::from(([8, 8, 8, n], 443));
+        let found: Vec<_> = interleaved((1..=8).map(v6).chain([v4(1)]).collect()).collect();
+        assert_eq!(found[..3], [v6(1), v4(1), v6(2)]);
+        assert_eq!(found.len(), ADDRESSES_MAX);
+        assert_eq!(interleaved(vec![v4(1), v4(2), v6(1)]).collect::<Vec<_>>(), [v4(1), v6(1), v4(2)]);
+        assert_eq!(interleaved(Vec::new()).len(), 0);
     }
 }
