@@ -63,8 +63,14 @@ impl Queue {
     pub async fn next(&self) -> Option<(ConnectionRef, Check)> {
         loop {
             self.ready.acquire().await.ok()?.forget();
-            if let Some(next) = self.line().begin() {
-                return Some(next);
+            let (next, released) = {
+                let mut line = self.line();
+                // Where one may begin, perhaps another may; who finds nothing leaves it at that until a check has ended.
+                line.begin().map_or((None, 0), |next| (Some(next), line.release()))
+            };
+            self.permit(released);
+            if next.is_some() {
+                return next;
             }
         }
     }
@@ -81,8 +87,12 @@ impl Queue {
         if is_first {
             self.sooner.notify_one();
         }
-        if released > 0 && !self.ready.is_closed() {
-            self.ready.add_permits(released);
+        self.permit(released);
+    }
+
+    fn permit(&self, ready: usize) {
+        if ready > 0 && !self.ready.is_closed() {
+            self.ready.add_permits(ready);
         }
     }
 
@@ -105,9 +115,7 @@ impl Queue {
                 let moved = line.ripen(Instant::now(), || self.watchdog.queued());
                 (moved, line.first_due())
             };
-            if !self.ready.is_closed() {
-                self.ready.add_permits(moved);
-            }
+            self.permit(moved);
             match next {
                 Some(at) => tokio::select! {
                     () = tokio::time::sleep_until(at) => {}
@@ -236,9 +244,12 @@ impl Line {
         None
     }
 
-    /// The workers that may look again, since one has become free.
+    /// Whether a worker may look again, since one has become free: one, and if it finds something, the next. With thousands that wait,
+    /// each end of a check would have all the workers look in vain for each of them.
     fn release(&mut self) -> usize {
-        std::mem::take(&mut self.owed)
+        let one = self.owed.min(1);
+        self.owed -= one;
+        one
     }
 
     /// Gives whether it is due before all others.
@@ -375,6 +386,33 @@ mod tests {
             let (next, _) = bench.line.begin().expect("a worker is free");
             assert_ne!(next.namespace(), "alone");
             assert!(bench.line.begin().is_none(), "all of 64 are given again");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_check_has_one_worker_look_again_however_many_wait() {
+        let mut bench = Bench::new();
+        let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
+        for name in 0..1_000 {
+            bench.line.add(&key(&name.to_string()), now);
+        }
+        assert_eq!(bench.line.ripen(now, || watchdog.queued()), 1_000, "a permit each");
+        let begun: Vec<_> = std::iter::from_fn(|| bench.line.begin()).collect();
+        assert_eq!(begun.len(), 48);
+        // The others have looked in vain.
+        while bench.line.owed < 952 {
+            assert!(bench.line.begin().is_none());
+        }
+        for (ended, _) in &begun {
+            bench.line.done(ended, None);
+            let (mut permits, mut looks, mut next) = (bench.line.release(), 0, 0);
+            while permits > 0 {
+                (permits, looks) = (permits - 1, looks + 1);
+                if bench.line.begin().is_some() {
+                    (next, permits) = (next + 1, permits + bench.line.release());
+                }
+            }
+            assert_eq!((next, looks), (1, 2), "one begins, and the one after it finds nothing");
         }
     }
 

@@ -182,13 +182,13 @@ impl Sieve {
             let plain = |byte: &u8| !matches!(byte, b'"' | b'\\');
             match &self.state {
                 State::Text { escaped: false } if plain(&byte) => {
-                    let length = rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
+                    let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                     kept.extend_from_slice(&rest[..length]);
                     rest = &rest[length..];
                     continue;
                 }
                 State::Skipped { in_text: true, escaped: false, .. } if plain(&byte) => {
-                    let length = rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
+                    let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                     rest = &rest[length..];
                     continue;
                 }
@@ -210,12 +210,15 @@ impl Sieve {
         let (mut deep, mut in_a_text, mut is_escaped) = (*depth, *in_text, *escaped);
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            if in_a_text {
-                match byte {
-                    _ if is_escaped => is_escaped = false,
-                    b'\\' => is_escaped = true,
-                    b'"' => in_a_text = false,
-                    _ => {}
+            if is_escaped {
+                is_escaped = false;
+            } else if in_a_text {
+                match memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+                    Some(next) => {
+                        at += next;
+                        (in_a_text, is_escaped) = (bytes[at] == b'\\', bytes[at] == b'\\');
+                    }
+                    None => break,
                 }
             } else {
                 match byte {
