@@ -396,6 +396,10 @@ fn listing(catalogue: &Catalogue) -> String {
         };
         text += &format!("{:<32} {apis:<10} {}: {}\n", row.name, row.title, row.enables);
     }
+    text += "\nNOT TESTED                       SINCE\n";
+    for row in catalogue.unprobed() {
+        text += &format!("{:<32} {}\n", row.name, row.why);
+    }
     text += "\nPROFILE                          PERMISSIONS\n";
     for profile in catalogue.profiles() {
         let members = profile.permissions.iter().map(|member| match member.api {

@@ -22,6 +22,8 @@
 //! No recorded answer of LoginService is public, so every reader here has "cannot tell" among its results and never rests a
 //! verdict on one doubtful fact.
 
+#[cfg(test)]
+mod answers;
 pub mod capture;
 pub mod catalogue;
 pub mod client;

@@ -12,8 +12,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn of(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len() + open_metrics.len() / 64);
     let mut family = None;
-    let mut lines = open_metrics.lines().peekable();
-    while let Some(line) = lines.next() {
+    for line in open_metrics.lines() {
         let mut words = line.splitn(4, ' ');
         let (Some("#"), Some(kind @ ("HELP" | "TYPE" | "UNIT" | "EOF"))) = (words.next(), words.next()) else {
             push(&mut text, line);

@@ -74,6 +74,18 @@ pub struct Row {
     pub rest: Option<RestProbe>,
 }
 
+/// A row that there is and that is not probed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unprobed {
+    /// What a connection would call it.
+    pub name: String,
+    /// What stands on the page.
+    pub title: String,
+    /// Why not, as the end of a sentence.
+    pub why: String,
+}
+
 /// A named set of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +127,8 @@ pub enum Unknown {
     Profile(String, Vec<String>),
     /// The row has no read by this interface.
     Api(String, Api),
+    /// There is such a row, and it is not probed, for this reason.
+    Unprobed(String, String),
 }
 
 /// The file's form.
@@ -123,6 +137,8 @@ pub enum Unknown {
 struct File {
     #[serde(default)]
     permissions: Vec<Row>,
+    #[serde(default)]
+    unprobed: Vec<Unprobed>,
     #[serde(default)]
     profiles: Vec<Profile>,
     #[serde(default)]
@@ -160,6 +176,7 @@ pub enum CatalogueError {
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     rows: BTreeMap<String, Arc<Row>>,
+    unprobed: BTreeMap<String, Unprobed>,
     profiles: BTreeMap<String, Profile>,
     words: Arc<Words>,
 }
@@ -179,6 +196,7 @@ impl fmt::Display for Unknown {
             Unknown::Permission(name, nearest) => ("permission", name, nearest),
             Unknown::Profile(name, nearest) => ("profile", name, nearest),
             Unknown::Api(name, api) => return write!(f, "permission {name} cannot be tested by {api}"),
+            Unknown::Unprobed(name, why) => return write!(f, "permission {name} is not tested, since {why}; leave it out"),
         };
         write!(f, "there is no {kind} {name}")?;
         if nearest.is_empty() { Ok(()) } else { write!(f, " (nearest: {})", nearest.join(", ")) }
@@ -243,10 +261,28 @@ impl Row {
     }
 }
 
+impl Unprobed {
+    fn check(&self) -> Result<(), CatalogueError> {
+        let is_text = |text: &str, most| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
+        match is_text(&self.name, 63) && is_text(&self.title, 128) && is_text(&self.why, 256) {
+            true => Ok(()),
+            false => Err(CatalogueError::Row {
+                name: self.name.chars().filter(|c| !c.is_control()).take(63).collect(),
+                what: "unprobed: write name, title and why it is not probed, in at most 63, 128 and 256 characters",
+            }),
+        }
+    }
+}
+
 impl Catalogue {
     /// What comes with the operator.
     pub fn built_in() -> Self {
-        let empty = Self { rows: BTreeMap::new(), profiles: BTreeMap::new(), words: Arc::new(Words::built_in()) };
+        let empty = Self {
+            rows: BTreeMap::new(),
+            unprobed: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            words: Arc::new(Words::built_in()),
+        };
         empty.extended(include_str!("catalogue.yaml")).expect("a test reads the file that is compiled in")
     }
 
@@ -255,7 +291,13 @@ impl Catalogue {
         let file: File = serde_saphyr::from_str(yaml).map_err(|error| CatalogueError::Syntax(error.to_string()))?;
         for row in file.permissions {
             row.check()?;
+            self.unprobed.remove(&row.name);
             self.rows.insert(row.name.clone(), Arc::new(row));
+        }
+        for unprobed in file.unprobed {
+            unprobed.check()?;
+            self.rows.remove(&unprobed.name);
+            self.unprobed.insert(unprobed.name.clone(), unprobed);
         }
         for profile in file.profiles {
             self.profiles.insert(profile.name.clone(), profile);
@@ -280,6 +322,11 @@ impl Catalogue {
         self.rows.values()
     }
 
+    /// The rows that there are and that are not probed, by name.
+    pub fn unprobed(&self) -> impl Iterator<Item = &Unprobed> {
+        self.unprobed.values()
+    }
+
     /// All profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
         self.profiles.values()
@@ -287,6 +334,9 @@ impl Catalogue {
 
     /// The row of this name, by this interface or the preferred one.
     pub fn require(&self, name: &str, api: Option<Api>) -> Result<Requirement, Unknown> {
+        if let Some(Unprobed { name, why, .. }) = self.unprobed.get(name) {
+            return Err(Unknown::Unprobed(name.clone(), why.clone()));
+        }
         let Some(row) = self.rows.get(name) else {
             return Err(Unknown::Permission(name.to_owned(), nearest(name, self.rows.keys())));
         };
@@ -326,6 +376,21 @@ mod tests {
             assert!(row.has(row.preferred()), "{}", row.name);
             assert!(row.enables.len() > 10, "{}", row.name);
         }
+    }
+
+    #[test]
+    fn a_row_that_is_known_and_not_probed_says_why_unless_somebody_has_a_read_for_it() {
+        let catalogue = Catalogue::built_in();
+        let asked = |catalogue: &Catalogue, name: &str| catalogue.require(name, None).map_err(|unknown| unknown.to_string());
+        for name in ["EmployeeExport", "UserProfileDetails"] {
+            let why = asked(&catalogue, name).expect_err("not probed");
+            assert!(why.starts_with(&format!("permission {name} is not tested, since ")), "{why}");
+        }
+        let read = "permissions: [{name: UserProfileDetails, title: User Profile Details, enables: profiles of users, \
+            rest: {path: /personnel/v1/user-profile-details, people: true}}]";
+        let catalogue = catalogue.extended(read).expect("good");
+        assert!(asked(&catalogue, "UserProfileDetails").is_ok());
+        assert!(catalogue.extended("unprobed: [{name: X, title: X, why: ''}]").is_err());
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Text {
             let before = self.0[..*at].chars().next_back();
             let after = self.0[at + phrase.len()..].chars().next();
             // A plural is the same word.
-            !(begins && is_word(before)) && !(ends && is_word(after) && after != Some('s'))
+            let goes_on = (begins && is_word(before)) || (ends && is_word(after) && after != Some('s'));
+            !goes_on
         })
     }
 
