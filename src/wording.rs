@@ -280,8 +280,8 @@ pub fn delay(delay: Delay, until: Timestamp) -> String {
 
 /// How many logins were answered so, how the last was, and until when the next has to wait.
 pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
-    let last = last.map(|last| format!("the last by this: {last} ")).unwrap_or_default();
-    format!("{times} with these values, {last}and the next waits until {until}")
+    let last = last.map(|last| format!("; of the last: {}", last.trim_end_matches('.'))).unwrap_or_default();
+    format!("{times} with these values, and the next waits until {until}{last}")
 }
 
 /// What keeps an account from logging in.
