@@ -14,6 +14,10 @@
 //! what remains of a process that was killed in between counts as an attempt. All the intents of a moment are one write. What is answered
 //! neither with a session nor with a refusal may be one, and is sent again only as often as [`tried`] says, whatever the answer was.
 //!
+//! **Backups.** A ledger that is restored from a backup is older than what was refused since. The process that runs knows that, and stores
+//! it again; if it was restarted meanwhile as well, each password that was refused since the backup costs one more login, unless its
+//! connection's status tells of it.
+//!
 //! **Bound.** [`book::PARTS_MAX`] Secrets of [`PART_BYTES_MAX`], pruned after [`book::UNUSED_DAYS`] without use; what is too much goes from
 //! the namespace that has most. **Limit.** Credentials that have worked in
 //! this process are sent without an intent: where UKG Pro has come to refuse them and the process is killed between the answer
@@ -600,6 +604,16 @@ impl Ledger {
         state.tried.clear();
         state.most = None;
         state.outdated = true;
+    }
+
+    /// What is stored may be older than it was, as after a backup was restored: what this process knows is stored again.
+    pub fn reassert(&self) {
+        let mut state = lock(&self.state);
+        state.book.reassert();
+        // Read before it is used, and so merged.
+        state.outdated = true;
+        drop(state);
+        self.changed.notify_one();
     }
 
     async fn catch_up(&self) -> Result<(), Error> {

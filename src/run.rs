@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::{StreamExt, pin_mut, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
@@ -18,11 +19,11 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agenda::Agenda;
-use crate::api::Stall;
+use crate::api::{Stall, UkgProConnection};
 use crate::clock::Clock;
 use crate::controller::publish::{Published, Undelivered};
 use crate::controller::resolve::Transports;
-use crate::controller::{self, Context, Error, Next, Policy, decide};
+use crate::controller::{self, Context, Error, KUBERNETES_DEADLINE, Next, Policy, decide};
 use crate::health::Readiness;
 use crate::hosts::{Hosts, Pace};
 use crate::leadership::{Leadership, Term};
@@ -33,6 +34,7 @@ use crate::queue::Queue;
 use crate::staleness::Staleness;
 use crate::ukg::catalogue::Catalogue;
 use crate::ukg::transport::{ProxySettings, Transport};
+use crate::watch::history::{self, History};
 use crate::watch::kept::Listed;
 use crate::watch::retry::{self, Complaints};
 use crate::watch::store::{Lists, News};
@@ -202,6 +204,8 @@ impl Operator {
         }));
         let queue = Arc::new(Queue::new(concurrency, watchdog));
         let (listed, until_listed) = watch::channel(false);
+        let (tell_anew, anew) = watch::channel(0);
+        let history = History::default();
         // Ready is who knows what to check and what not to send.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
             let (context, mut listed, works) = (context.clone(), until_listed.clone(), readiness.clone());
@@ -221,11 +225,13 @@ impl Operator {
             workers.spawn(work(queue.clone(), context.clone(), checks.clone()));
         }
         {
-            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness);
-            let secrets = secrets(&scope, &context, &until_listed, &queue);
+            let told = Told { history: &history, anew: &anew };
+            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, told);
+            let secrets = secrets(&scope, &context, &until_listed, &queue, told);
+            let history = follow_history(&scope, &context, &history, &tell_anew);
             let elections = take_over(elections, &context, &queue);
             let stale = tell_of_stale(&context, &checks, &readiness);
-            let endless = futures::future::join5(connections, secrets, elections, queue.run(), stale);
+            let endless = async { futures::join!(connections, secrets, elections, queue.run(), stale, history) };
             pin_mut!(endless, shutdown);
             tokio::select! {
                 _ = endless => {}
@@ -300,6 +306,41 @@ async fn take_over(mut elections: mpsc::Receiver<()>, context: &Context, queue: 
                 context.agenda.wake(&key);
             }
             queue.wake(&key);
+        }
+    }
+}
+
+/// What the watches share about the cluster's history.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    history: &'a History,
+    /// When they are to begin anew.
+    anew: &'a watch::Receiver<u64>,
+}
+
+/// Has everything listed anew when the cluster's history has run backwards. Never ends.
+async fn follow_history(scope: &Scope, context: &Context, history: &History, anew: &watch::Sender<u64>) {
+    let apis = scoped::<UkgProConnection>(&context.kubernetes, &scope.namespaces);
+    let one = ListParams::default().limit(1);
+    loop {
+        // A clock that is fast, as in tests, has it looked at no more often than each second.
+        tokio::time::sleep(context.clock.real(history::ROUND).max(Duration::from_secs(1))).await;
+        let before = history.highest();
+        let mut version = None;
+        for (_, api) in &apis {
+            // Why one cannot be listed its watch tells.
+            if let Ok(Ok(list)) = tokio::time::timeout(KUBERNETES_DEADLINE, api.list_metadata(&one)).await {
+                version = list.metadata.resource_version;
+                break;
+            }
+        }
+        if history.has_turned(before, version.as_deref()) {
+            tracing::warn!(
+                "versions of the API server have run backwards, as after a backup is restored; everything is listed anew"
+            );
+            context.ledger.reassert();
+            context.undelivered.forget_all();
+            anew.send_modify(|times| *times += 1);
         }
     }
 }
@@ -509,6 +550,7 @@ async fn connections(
     queue: &Queue,
     listed: watch::Sender<bool>,
     readiness: &Readiness,
+    told: Told<'_>,
 ) {
     let select = watcher::Config::default().page_size(PAGE);
     let select = match &scope.selector {
@@ -518,13 +560,19 @@ async fn connections(
     let Scope { namespaces, controller_class, .. } = scope;
     let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
     let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
-    let watches =
-        watches.map(|(place, (_, api))| retry::steady(watcher(api, select.clone())).map(move |event| (place, event)).boxed());
+    let watches = watches.map(|(place, (_, api))| {
+        let select = select.clone();
+        let events = retry::renewable(move || watcher(api.clone(), select.clone()), told.anew.clone());
+        events.map(move |event| (place, event)).boxed()
+    });
     let mut events = stream::select_all(watches);
     let mut complaints = Complaints::default();
     readiness.lacks(lists.unlisted());
     while let Some((place, event)) = events.next().await {
         tell(&mut complaints, place, &event, "connections", namespaces.get(place));
+        if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &event {
+            told.history.heard(object.meta().resource_version.as_deref());
+        }
         let is_listed = matches!(event, Ok(Event::InitDone));
         let news = match event {
             Ok(event) => lists.after(place, event),
@@ -563,7 +611,7 @@ fn is_refused(error: &watcher::Error) -> bool {
 /// Follows the Secrets, for the connections to which they are news. Only metadata is watched: values are read when they are needed.
 ///
 /// It begins when the connections have been listed: a Secret that is listed before it is known who uses it would be news to nobody.
-async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool>, queue: &Queue) {
+async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool>, queue: &Queue, told: Told<'_>) {
     let config = watcher::Config::default().page_size(PAGE);
     let config = match scope.secret_watch {
         SecretWatch::All => config,
@@ -575,7 +623,9 @@ async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool
     }
     let watches = scoped::<PartialObjectMeta<Secret>>(&context.kubernetes, &scope.namespaces).into_iter();
     let watches = watches.enumerate().map(|(place, (namespace, api))| {
-        retry::steady(watcher(api, config.clone())).map(move |event| (place, namespace.clone(), event)).boxed()
+        let config = config.clone();
+        let events = retry::renewable(move || watcher(api.clone(), config.clone()), told.anew.clone());
+        events.map(move |event| (place, namespace.clone(), event)).boxed()
     });
     let mut events = stream::select_all(watches);
     let mut complaints = Complaints::default();

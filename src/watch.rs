@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::api::UkgProConnection;
 
+pub mod history;
 pub mod kept;
 pub mod retry;
 pub mod secrets;

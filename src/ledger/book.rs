@@ -455,6 +455,14 @@ impl Book {
         unreadable
     }
 
+    /// What is stored may be older than it was: everything that is known is to be stored again, where nothing newer stands.
+    pub fn reassert(&mut self) {
+        for fingerprint in self.entries.keys() {
+            self.unsaved.entry(*fingerprint).or_insert_with(|| Premise(vec![None]));
+        }
+        self.version += 1;
+    }
+
     /// Takes in lines of which nothing is known yet, wherever they stood.
     pub fn adopt(&mut self, stored: &str) {
         for (fingerprint, entry) in parse(stored).0 {

@@ -398,6 +398,25 @@ async fn a_ledger_that_was_deleted_is_written_anew_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ledger_that_is_restored_from_a_backup_learns_again_what_was_refused_since() {
+    let shelf = Shelf::default();
+    let ledger = shelf.ledger();
+    refuse(&ledger, subject(&ledger, "before").await).await;
+    let backup = lock(&shelf.0).stored.clone();
+    let since = subject(&ledger, "since").await;
+    refuse(&ledger, since).await;
+    lock(&shelf.0).stored = backup;
+    ledger.reassert();
+    assert!(refused_now(&ledger, subject(&ledger, "since").await), "this process knows");
+    ledger.commit().await.expect("stored");
+    let next = shelf.ledger();
+    for password in ["before", "since"] {
+        let subject = subject(&next, password).await;
+        assert!(refused_now(&next, subject), "{password}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_account_has_a_limit_of_logins_and_of_refusals() {
     let ledger = Shelf::default().ledger_with(Limits { logins_per_day: 3, refused_per_day: 2 });
     let subject = subject(&ledger, "p").await;

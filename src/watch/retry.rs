@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A failure so long after the one before is news again, whether or not the watch had anything to say in between.
@@ -35,6 +36,27 @@ pub fn steady<K: 'static>(
             Err(_) => backoff.next(),
         };
         Some((event, (events, backoff, pause)))
+    })
+}
+
+/// The same of a watch that begins anew, with a list, whenever it is told to.
+pub fn renewable<K, S>(
+    make: impl Fn() -> S + Send + 'static,
+    anew: watch::Receiver<u64>,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Send + 'static,
+    S: Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+{
+    stream::unfold((None, make, anew), |(events, make, mut anew)| async move {
+        let mut events = events.unwrap_or_else(|| steady(make()).boxed());
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = anew.changed() => events = steady(make()).boxed(),
+                event = events.next() => return Some((event?, (Some(events), make, anew))),
+            }
+        }
     })
 }
 
@@ -86,6 +108,21 @@ mod tests {
             asked += u32::from(lists.next().await.expect("without end").is_err());
         }
         assert!((25..100).contains(&asked), "{asked}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_says_nothing_begins_anew_when_it_is_told_to() {
+        let (tell, told) = watch::channel(0);
+        let silent = || stream::iter([Ok(Event::<()>::Init), Ok(Event::InitDone)]).chain(stream::pending());
+        let mut events = pin!(renewable(silent, told));
+        for round in 0..3 {
+            assert!(matches!(events.next().await, Some(Ok(Event::Init))), "{round}");
+            assert!(matches!(events.next().await, Some(Ok(Event::InitDone))), "{round}");
+            assert!(tokio::time::timeout(Duration::from_secs(3600), events.next()).await.is_err(), "nothing comes");
+            tell.send_modify(|rounds| *rounds += 1);
+        }
+        drop(tell);
+        assert!(matches!(events.next().await, Some(Ok(Event::Init))), "who tells may go");
     }
 
     #[tokio::test(start_paused = true)]

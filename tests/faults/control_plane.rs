@@ -1,5 +1,6 @@
 //! The control plane breaks.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -123,6 +124,70 @@ pub async fn versions_compacted_while_it_stood_still(given: Given) -> Recovery {
     Recovery::within(recovered).noting(format!("compacted at revision {revision}; 410, and a relist"))
 }
 
+/// etcd is put back to what it was some hundred writes before, with the API server killed: versions run backwards, and a watch that goes
+/// on from the one it knew would hear of nothing until they have caught up.
+pub async fn etcd_restored_from_a_backup(given: Given) -> Recovery {
+    const SEEN_WITHIN: Duration = Duration::from_secs(150);
+    let world = World::on(given.control_plane, "restored").await;
+    let operator = world.operator();
+    let fleet = Fleet::settled(&world).await;
+    let data = PathBuf::from(flag_of_etcd(given.control_plane, "--data-dir="));
+    let backup = tempfile::tempdir().expect("a directory");
+    let kept = backup.path().join("data");
+    // As a copy of a disk is: what a crash would leave.
+    given.control_plane.order("stop etcd").await;
+    copy(&data, &kept);
+    given.control_plane.order("cont etcd").await;
+
+    // Of a refusal since the backup neither its ledger nor any of its statuses tells.
+    let [username, _, customer_api_key, user_api_key] = world.account.secrets().map(str::to_owned);
+    let refused = json!({"username": username, "password": "refused-since", "customerApiKey": customer_api_key,
+        "userApiKey": user_api_key});
+    let since = async || {
+        world.put_secret_named("since", refused.clone()).await;
+        world.apply(&connection(&world, "since")).await.expect("accepted");
+        world.wait_for_of("since", "a refusal", |status| status.state == "Unauthorized").await;
+    };
+    since().await;
+    for n in 0..300 {
+        let label = json!({"metadata": {"labels": {"n": n.to_string()}}});
+        world.connections().patch(LACKING, &PatchParams::default(), &Patch::Merge(&label)).await.expect("edited");
+    }
+    given.control_plane.order("kill kube-apiserver").await;
+    given.control_plane.order("kill etcd").await;
+    std::fs::remove_dir_all(&data).expect("removed");
+    copy(&kept, &data);
+    given.control_plane.order("start etcd").await;
+    given.control_plane.order("start kube-apiserver").await;
+
+    let back = Instant::now();
+    world.wait_until("the API server", async || world.connections().get(LACKING).await.is_ok()).await;
+    fleet.touch().await;
+    since().await;
+    fleet.caught_up(&world).await;
+    let recovered = back.elapsed();
+    assert!(recovered < SEEN_WITHIN, "{recovered:?}");
+    assert!(world.operator_log().contains("versions of the API server have run backwards"));
+    assert_eq!(world.simulator.logins(&world.account).await, (1, 1), "what was refused since the backup is known");
+    fleet.touch().await;
+    fleet.caught_up(&world).await;
+    fleet.verify(&world, 0).await;
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+    Recovery::within(recovered).noting("300 writes back; a new connection, an edit and a changed Secret are seen")
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp runs").success());
+}
+
+/// What etcd was started with.
+fn flag_of_etcd(control_plane: &ControlPlane, flag: &str) -> String {
+    let command = std::fs::read_to_string(format!("/proc/{}/cmdline", control_plane.pids["etcd"])).expect("etcd runs");
+    command.split('\0').find_map(|argument| argument.strip_prefix(flag)).expect("it was started so").to_owned()
+}
+
 /// Has checks under way, which have logged in or are about to and have written nothing yet.
 async fn touch_and_begin(world: &World, fleet: &Fleet) {
     let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
@@ -140,9 +205,7 @@ pub fn signal(pid: u32, signal: &str) {
 
 /// Has etcd forget all versions but the last; gives its number.
 async fn compact(control_plane: &ControlPlane) -> u64 {
-    let etcd = control_plane.pids["etcd"];
-    let command = std::fs::read_to_string(format!("/proc/{etcd}/cmdline")).expect("etcd runs");
-    let url = command.split('\0').find_map(|flag| flag.strip_prefix("--listen-client-urls=")).expect("an address");
+    let url = flag_of_etcd(control_plane, "--listen-client-urls=");
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let post = async |path: &str, body: Value| -> Value {
         let answer = http.post(format!("{url}{path}")).body(body.to_string()).send().await.expect("etcd answers");

@@ -105,6 +105,7 @@ const FAULTS: &[Fault] = &faults! {
     Broken, true, control_plane::crd_deleted_and_recreated;
     Broken, false, control_plane::etcd_stopped_for_a_minute;
     Broken, false, control_plane::versions_compacted_while_it_stood_still;
+    Broken, true, control_plane::etcd_restored_from_a_backup;
     Shared, true, access::connection_cut_without_a_reset;
     Shared, false, access::connections_lost_without_a_reset;
     Shared, true, access::rights_on_secrets_taken_away;
