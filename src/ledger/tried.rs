@@ -6,7 +6,7 @@
 //! Every other answer that is no success is one of these.
 //!
 //! **Bound.** Of values that were never seen to work, [`NEVER_WORKED_MAX`] logins in a day: the first, and after each as long as
-//! [`NEVER_WORKED`] says. Three gaps that grow outlast a restart, an hour's deployment and an evening's maintenance, and four logins are
+//! `NEVER_WORKED` says. Three gaps that grow outlast a restart, an hour's deployment and an evening's maintenance, and four logins are
 //! below any threshold at which accounts are commonly locked (5 and more). After them it is one a day. Of values that have worked, at most
 //! [`WORKED_MAX`] in a day until one works again: each gap is twice the last, from `WORKED_FIRST` to `WORKED_LONGEST`, so that what passes
 //! within minutes is seen to within minutes. That makes 20; the others are for a process that ends before it could write one down.
