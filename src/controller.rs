@@ -468,7 +468,7 @@ pub async fn check(
         return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
     }
     let (basic, mut intent) = match pass(connection, target, &resolved, ledger, subject, clock).await? {
-        Pass::Go(basic, intent) => (basic, intent),
+        Pass::Go(basic, intent) => (basic, intent.map(|intent| *intent)),
         Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
     };
     let mut deadline = Instant::now() + connection.spec.timeout();
@@ -543,7 +543,7 @@ pub async fn check(
             Some(session) => session,
             None => {
                 let intent = match pass(connection, target, &resolved, ledger, subject, clock).await? {
-                    Pass::Go(_, intent) => intent,
+                    Pass::Go(_, intent) => intent.map(|intent| *intent),
                     Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
                 };
                 ledger.count(subject.account, 1, clock.now());
@@ -600,7 +600,7 @@ fn login_failed(
 
 /// What the gate comes to, when the ledger has it in writing.
 enum Pass {
-    Go(Basic, Option<Intent>),
+    Go(Basic, Option<Box<Intent>>),
     Held(Hold),
 }
 
@@ -637,7 +637,7 @@ async fn pass(
         }
         let rest = by_rest && !matches!(basic, Basic::Held(_));
         if let Some(intent) = ledger.begin(subject, rest, request, vouched, clock.now()).await? {
-            return Ok(Pass::Go(basic, Some(intent)));
+            return Ok(Pass::Go(basic, Some(Box::new(intent))));
         }
     }
     Err(ledger::store::Error::Contended)

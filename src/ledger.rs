@@ -495,16 +495,21 @@ impl Ledger {
             }
             // It may have been a refusal.
             End::LoginFailed(failure) if failure.is_unclear() => {
-                let is_refused = matches!(known.as_ref().and_then(|known| known.login), Some(Login::Refused(_)));
+                // A person's request shows no more of a refusal, nor of a login whose end is waited for.
+                let stands = known.as_ref().is_some_and(|known| match known.login {
+                    Some(Login::Refused(_) | Login::BegunAgain(_)) => true,
+                    Some(Login::Begun) => known.times_within_a_day(now) > 0,
+                    Some(Login::Unclear { .. }) | None => false,
+                });
                 let worked = vouches.login || was.login || known.as_ref().is_some_and(Entry::has_worked);
                 let tried = Tried::after(tried, whole_seconds(now).0);
-                if worked || is_refused {
+                if worked || stands {
                     if attempts.len() >= PROVEN_MAX {
                         attempts.clear();
                     }
                     attempts.insert(key, tried);
                 }
-                if is_refused || (worked && tried.times <= UNWRITTEN_MAX) {
+                if stands || (worked && tried.times <= UNWRITTEN_MAX) {
                     // What was known before is known still.
                     if intent.is_some() {
                         book.set(key, known);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
 use crate::ukg::catalogue::Row;
-use crate::ukg::transport::Oddity;
+use crate::ukg::transport::{HandshakeFlaw, Oddity, TrustFlaw};
 use crate::ukg::words::AccountState;
 
 /// Where a service account is looked after.
@@ -112,11 +112,11 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "Check the operator's HTTPS_PROXY and NO_PROXY, the proxy's user and password, and that it allows CONNECT to this host.",
         ),
         Reason::TlsUntrusted => (
-            "The certificate that {host} shows is not trusted: unknown authority, expired, or made for another name.",
+            "The certificate that {host} shows is not trusted: {detail}.",
             "If a proxy inspects TLS, name its authority in spec.caRef. If not, check the host name: this may not be UKG Pro.",
         ),
         Reason::TlsFailed => (
-            "The TLS handshake with {host} failed.",
+            "The TLS handshake with {host} failed: {detail}.",
             "Something between the operator's pod and UKG Pro breaks TLS; check proxies and firewalls, and that the port speaks HTTPS.",
         ),
         Reason::AnswerTimeout => (
@@ -282,6 +282,50 @@ pub fn delay(delay: Delay, until: Timestamp) -> String {
 pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
     let last = last.map(|last| format!("; of the last: {}", last.trim_end_matches('.'))).unwrap_or_default();
     format!("{times} with these values, and the next waits until {until}{last}")
+}
+
+/// Why a certificate is not trusted.
+pub fn untrusted(flaw: TrustFlaw) -> String {
+    let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
+    match flaw {
+        TrustFlaw::UnknownAuthority => "it is of an authority that is not trusted here".to_owned(),
+        TrustFlaw::Alone => {
+            "it came alone, and its issuer is not trusted: either the host has left out the intermediate certificate, which its operator \
+             must add, or it is of an authority of your own"
+                .to_owned()
+        }
+        TrustFlaw::SelfSigned => "it is self-signed".to_owned(),
+        TrustFlaw::Inspected => "it is of an authority with the name of a product that inspects TLS".to_owned(),
+        TrustFlaw::Expired(since) => {
+            since.map_or("it has expired".to_owned(), |since| format!("it expired on {}", day(since)))
+        }
+        TrustFlaw::NotYetValid(until) => {
+            let until = until.map_or("it is not valid yet".to_owned(), |until| format!("it is not valid before {}", day(until)));
+            format!("{until}; look at the clock of the operator's node")
+        }
+        TrustFlaw::OtherName => "it is made for another name".to_owned(),
+        TrustFlaw::NoName => "it is made for no name: it has no subjectAltName".to_owned(),
+        TrustFlaw::Weak => "its key or signature is of a kind that is too weak or not known".to_owned(),
+        TrustFlaw::BadSignature => "an authority of its issuer's name is trusted and did not sign it: the authority may have been replaced".to_owned(),
+        TrustFlaw::Purpose => "it is not made for servers".to_owned(),
+        TrustFlaw::Unreadable => "it cannot be read, or there is none".to_owned(),
+        TrustFlaw::Other => "it breaks a rule, such as an authority that may not issue for this name".to_owned(),
+    }
+}
+
+/// Why a handshake failed.
+pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
+    match flaw {
+        HandshakeFlaw::OldVersion => "the host speaks only TLS older than 1.2",
+        HandshakeFlaw::NoCommonCipher => {
+            "there is no cipher suite or key exchange that both sides have; the host may know RSA key exchange only"
+        }
+        HandshakeFlaw::NotTls => "what answers does not speak TLS, but plain HTTP or another protocol",
+        HandshakeFlaw::ClientCertificate => "the host asks its clients for a certificate, and UKG Pro does not",
+        HandshakeFlaw::Refused => "the host, or something before it, refused it by an alert",
+        HandshakeFlaw::Closed => "the connection was closed in its midst, as firewalls do that do not want the name",
+        HandshakeFlaw::Other => "one side broke the protocol",
+    }
 }
 
 /// What keeps an account from logging in.

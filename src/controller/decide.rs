@@ -508,12 +508,11 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         Unresolved::CaInvalid(flaw) => (
             Reason::CaInvalid,
             match flaw {
-                CaFlaw::ObjectNotFound => "there is no such object",
-                CaFlaw::KeyMissing => "the object lacks the key",
-                CaFlaw::NotPem => "the key holds no certificate in PEM",
-                CaFlaw::TooLarge => "the key holds more than 128 KiB; leave out what the platform trusts already",
-            }
-            .to_owned(),
+                CaFlaw::ObjectNotFound => "there is no such object".to_owned(),
+                CaFlaw::KeyMissing => "the object lacks the key".to_owned(),
+                CaFlaw::Bundle(flaw) => flaw.to_string(),
+                CaFlaw::TooLarge => "the key holds more than 128 KiB; leave out what the platform trusts already".to_owned(),
+            },
         ),
     }
 }
@@ -586,6 +585,8 @@ fn of_detail(failure: LoginFailure) -> String {
 fn detail_of(unanswered: Unanswered) -> String {
     match unanswered {
         Unanswered::Unreadable(oddity) => wording::oddity(oddity).to_owned(),
+        Unanswered::TlsUntrusted(flaw) => wording::untrusted(flaw),
+        Unanswered::TlsFailed(flaw) => wording::handshake(flaw).to_owned(),
         _ => String::new(),
     }
 }
@@ -609,8 +610,8 @@ fn of_unanswered(unanswered: Unanswered) -> Reason {
         Unanswered::ConnectTimeout => Reason::ConnectTimeout,
         Unanswered::ConnectRefused => Reason::ConnectRefused,
         Unanswered::ProxyFailed => Reason::ProxyFailed,
-        Unanswered::TlsUntrusted => Reason::TlsUntrusted,
-        Unanswered::TlsFailed => Reason::TlsFailed,
+        Unanswered::TlsUntrusted(_) => Reason::TlsUntrusted,
+        Unanswered::TlsFailed(_) => Reason::TlsFailed,
         Unanswered::AnswerTimeout => Reason::AnswerTimeout,
         Unanswered::ConnectionLost => Reason::ConnectionLost,
         Unanswered::NotUkgPro => Reason::NotUkgPro,

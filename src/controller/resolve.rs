@@ -20,7 +20,7 @@ use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
 use crate::ukg::sensitive::Sensitive;
-use crate::ukg::transport::{self, Transport};
+use crate::ukg::transport::{self, BundleFlaw, Transport};
 use crate::ukg::words::Words;
 use crate::watch::ConnectionRef;
 
@@ -118,7 +118,7 @@ pub enum CaFlaw {
     /// The object lacks the key.
     KeyMissing,
     /// No certificate in PEM is in it, or one that cannot be read.
-    NotPem,
+    Bundle(BundleFlaw),
     /// It has more than [`BUNDLE_MAX`] bytes.
     TooLarge,
 }
@@ -275,7 +275,8 @@ pub fn resolve(
                 return Err(Unresolved::CaInvalid(CaFlaw::TooLarge));
             }
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem);
-            let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| Unresolved::CaInvalid(CaFlaw::NotPem))?;
+            let digest: [u8; 32] =
+                digest.as_ref().try_into().map_err(|_| Unresolved::CaInvalid(CaFlaw::Bundle(BundleFlaw::NoCertificate)))?;
             (transports.trusting(digest, &pem).map_err(Unresolved::CaInvalid)?, Some(digest))
         }
     };
@@ -441,11 +442,8 @@ impl Transports {
                 return Ok(found.1);
             }
         }
-        let authorities = transport::authorities(pem).map_err(|_| CaFlaw::NotPem)?;
-        if authorities.is_empty() {
-            return Err(CaFlaw::NotPem);
-        }
-        let transport = self.shared.trusting(authorities).map_err(|_| CaFlaw::NotPem)?;
+        let authorities = transport::authorities(pem).map_err(CaFlaw::Bundle)?;
+        let transport = self.shared.trusting(authorities).map_err(|_| CaFlaw::Bundle(BundleFlaw::NoCertificate))?;
         let mut recent = recent();
         // Another may have come first: those with one bundle have one pool.
         if let Some((_, first)) = recent.iter().find(|(of, _)| *of == digest) {

@@ -74,8 +74,8 @@ impl LoginFailure {
                 | Unanswered::ConnectTimeout
                 | Unanswered::ConnectRefused
                 | Unanswered::ProxyFailed
-                | Unanswered::TlsUntrusted
-                | Unanswered::TlsFailed => false,
+                | Unanswered::TlsUntrusted(_)
+                | Unanswered::TlsFailed(_) => false,
                 // Not judged by LoginService: what stands before it has answered.
                 Unanswered::RateLimited { .. } | Unanswered::Unavailable { .. } | Unanswered::NotUkgPro => false,
                 // There is no answer: what may have become of it the ledger knows.
@@ -230,6 +230,7 @@ fn refusal(text: &Text, words: &Words) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ukg::transport::TrustFlaw;
     use LoginFailure as F;
 
     const SOAP: &str = "application/soap+xml; charset=utf-8";
@@ -466,7 +467,7 @@ mod tests {
             Unanswered::HostNotFound,
             Unanswered::ConnectRefused,
             Unanswered::ConnectTimeout,
-            Unanswered::TlsUntrusted,
+            Unanswered::TlsUntrusted(TrustFlaw::Alone),
             Unanswered::Unavailable { retry_after: None },
             Unanswered::NotUkgPro,
             Unanswered::RateLimited { retry_after: None },

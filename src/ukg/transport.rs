@@ -20,8 +20,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -30,11 +30,16 @@ use zeroize::Zeroizing;
 use crate::ukg::capture::Head;
 use crate::ukg::dns::PolicyResolver;
 
+mod bundle;
 mod connect;
 mod proxy;
+mod tls;
 
+pub use bundle::{BundleFlaw, authorities};
 use connect::Connector;
 pub use proxy::{ProxyFlaw, ProxySettings, ProxyVariableError};
+use tls::Explaining;
+pub use tls::{HandshakeFlaw, TrustFlaw};
 
 /// Who asks; a proxy is told as well.
 const AGENT: &str = concat!("ukgpro-operator/", env!("CARGO_PKG_VERSION"));
@@ -128,10 +133,10 @@ pub enum Unanswered {
     ProxyFailed,
     /// The certificate is not trusted: unknown authority, expired, or for another name.
     #[error("the host's certificate is not trusted")]
-    TlsUntrusted,
+    TlsUntrusted(TrustFlaw),
     /// The TLS handshake failed otherwise.
     #[error("the TLS handshake failed")]
-    TlsFailed,
+    TlsFailed(HandshakeFlaw),
     /// Connected, but no whole answer in time.
     #[error("no answer came in time")]
     AnswerTimeout,
@@ -211,16 +216,6 @@ pub struct Trust {
     pub proxy: ProxySettings,
 }
 
-/// Text that is not a list of certificates in PEM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a list of certificates in PEM")]
-pub struct NotPem;
-
-/// The certificates of a PEM bundle; none is not an error here.
-pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NotPem> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| NotPem)
-}
-
 /// Why there is no HTTPS client.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -286,8 +281,13 @@ impl Transport {
             return Err(TransportError::NoRoots);
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        // There are roots, and no revocation lists that could be unreadable.
+        let verifier = verifier.map_err(|_| TransportError::NoRoots)?;
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let tls = tls.map_err(TransportError::Tls)?.with_root_certificates(roots).with_no_client_auth();
+        let tls = tls.map_err(TransportError::Tls)?;
+        // A verifier of one's own is dangerous where it trusts; this one only words refusals.
+        let tls = tls.dangerous().with_custom_certificate_verifier(Arc::new(Explaining(verifier))).with_no_client_auth();
         let client = Client::builder(TokioExecutor::new())
             // hyper-util would repeat a request that a reused connection gave back unsent. It must not: what a login costs is not
             // for a library to judge, and the next check is soon.

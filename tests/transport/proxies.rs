@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ukgpro_operator::ukg::transport::{ProxySettings, Transport, Trust, Unanswered};
+use ukgpro_operator::ukg::transport::{HandshakeFlaw, ProxySettings, Transport, Trust, TrustFlaw, Unanswered};
 
 use super::servers::{Authority, H1, H2, Reply, Reply2, Server, Way, http1, http2, ok, proxy, refusing, self_signed, tcp};
 use super::{HOST, login, login_to, trust, unanswered};
@@ -130,9 +130,9 @@ async fn what_fails_beyond_the_tunnel_is_the_hosts() {
     .await;
     let losing = http1(authority.config(FAR, H1), |_| Reply::Close(Vec::new())).await;
     for (host, expected) in [
-        (&untrusted, Unanswered::TlsUntrusted),
-        (&plain, Unanswered::TlsFailed),
-        (&closing, Unanswered::TlsFailed),
+        (&untrusted, Unanswered::TlsUntrusted(TrustFlaw::SelfSigned)),
+        (&plain, Unanswered::TlsFailed(HandshakeFlaw::NotTls)),
+        (&closing, Unanswered::TlsFailed(HandshakeFlaw::Closed)),
         (&losing, Unanswered::ConnectionLost),
     ] {
         let server = proxy(None, Way::Tunnel(host.port, None)).await;
@@ -195,7 +195,7 @@ async fn a_transport_with_further_authorities_keeps_the_proxy() {
     let host = far_host(&authority).await;
     let server = proxy(None, Way::Tunnel(host.port, None)).await;
     let transport = by(&Authority::new(), &format!("http://127.0.0.1:{}", server.port));
-    assert_eq!(far(&transport).await, unanswered(Unanswered::TlsUntrusted));
+    assert_eq!(far(&transport).await, unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone)));
     assert_eq!(far(&transport.trusting(vec![authority.certificate.clone()]).unwrap()).await, Ok(()));
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -29,7 +29,15 @@ pub struct Authority {
 
 impl Authority {
     pub fn new() -> Self {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        // Each has a name of its own, as authorities have.
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Self::named(&format!("Authority {number} of these tests"))
+    }
+
+    pub fn named(name: &str) -> Self {
         let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
@@ -55,6 +63,56 @@ impl Authority {
         config(certificate.der().clone(), &key, protocols, rustls::ALL_VERSIONS)
     }
 
+    /// One that may vouch for names of this domain only.
+    pub fn constrained(domain: &str) -> Self {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, "An authority of few names");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let permitted_subtrees = vec![rcgen::GeneralSubtree::DnsName(domain.to_owned())];
+        parameters.name_constraints = Some(rcgen::NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let (der, pem) = (certificate.der().clone(), certificate.pem());
+        Self { issuer: Issuer::new(parameters, key), certificate: der, pem }
+    }
+
+    /// An authority below this one.
+    pub fn intermediate(&self) -> Self {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, "An authority below");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        let (der, pem) = (certificate.der().clone(), certificate.pem());
+        Self { issuer: Issuer::new(parameters, key), certificate: der, pem }
+    }
+
+    /// The same with this authority's own certificate sent along.
+    pub fn config_with_chain(&self, name: &str) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        config_of_chain(vec![certificate.der().clone(), self.certificate.clone()], &key, H1, rustls::ALL_VERSIONS)
+    }
+
+    /// A server that asks its clients for a certificate.
+    pub fn config_for_known_clients(&self, name: &str) -> Arc<ServerConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let clients =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
     pub fn config_of_version(&self, name: &str, version: &'static rustls::SupportedProtocolVersion) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -75,12 +133,21 @@ fn config(
     protocols: &[&[u8]],
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Arc<ServerConfig> {
+    config_of_chain(vec![certificate], key, protocols, versions)
+}
+
+fn config_of_chain(
+    chain: Vec<CertificateDer<'static>>,
+    key: &KeyPair,
+    protocols: &[&[u8]],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(chain, key)
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Arc::new(config)

@@ -4,7 +4,7 @@ use crate::controller::lint::ValueFlaw;
 use crate::ledger::Tried;
 use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
-use crate::ukg::transport::Oddity;
+use crate::ukg::transport::{BundleFlaw, HandshakeFlaw, Oddity, TrustFlaw};
 use crate::ukg::words::AccountState;
 
 pub(crate) fn connection() -> UkgProConnection {
@@ -80,8 +80,8 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::ConnectTimeout => unanswered(Unanswered::ConnectTimeout),
         Reason::ConnectRefused => unanswered(Unanswered::ConnectRefused),
         Reason::ProxyFailed => unanswered(Unanswered::ProxyFailed),
-        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted),
-        Reason::TlsFailed => unanswered(Unanswered::TlsFailed),
+        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone)),
+        Reason::TlsFailed => unanswered(Unanswered::TlsFailed(HandshakeFlaw::NotTls)),
         Reason::AnswerTimeout => unanswered(Unanswered::AnswerTimeout),
         Reason::ConnectionLost => unanswered(Unanswered::ConnectionLost),
         Reason::NotUkgPro => unanswered(Unanswered::NotUkgPro),
@@ -102,7 +102,7 @@ fn observation_of(reason: Reason) -> Observation {
             Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".parse().expect("a domain")]))
         }
         Reason::ReferenceForbidden => Observation::Unresolved(Unresolved::Forbidden("Secret acme".to_owned())),
-        Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::NotPem)),
+        Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::Bundle(BundleFlaw::Pkcs7))),
         Reason::PermissionUnknown => {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
@@ -183,8 +183,8 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
         Unanswered::ConnectTimeout,
         Unanswered::ConnectRefused,
         Unanswered::ProxyFailed,
-        Unanswered::TlsUntrusted,
-        Unanswered::TlsFailed,
+        Unanswered::TlsUntrusted(TrustFlaw::OtherName),
+        Unanswered::TlsFailed(HandshakeFlaw::OldVersion),
         Unanswered::AnswerTimeout,
         Unanswered::ConnectionLost,
         Unanswered::NotUkgPro,
@@ -503,7 +503,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
         (LoginFailure::Undetermined(Unclear::Failed), Some(swapped)),
         (LoginFailure::Undetermined(Unclear::Fault), Some(swapped)),
         (Unanswered::HostNotFound.into(), Some(wording::LOGIN_SITE)),
-        (Unanswered::TlsUntrusted.into(), Some(wording::LOGIN_SITE)),
+        (Unanswered::TlsUntrusted(TrustFlaw::OtherName).into(), Some(wording::LOGIN_SITE)),
         (Unanswered::NotUkgPro.into(), Some(wording::LOGIN_SITE)),
         (Unanswered::ConnectTimeout.into(), None),
         (Unanswered::ServerError.into(), None),

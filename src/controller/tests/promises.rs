@@ -7,8 +7,9 @@ use super::world::{Place, World};
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::conditions::{self, READY};
 use crate::controller::decide::{Decision, Observation, standing_reason};
-use crate::controller::gate::Hold;
+use crate::controller::gate::{self, Hold};
 use crate::controller::probe::rest_end;
+use crate::controller::resolve::Resolved;
 use crate::ledger::RestEnd;
 use crate::ukg::outcome::Outcome;
 
@@ -44,7 +45,7 @@ impl Told {
         observation: &Observation,
         status: &UkgProConnectionStatus,
     ) -> Self {
-        if *observation == Observation::Suspended || stands(world.places[place].status(), observation) {
+        if *observation == Observation::Suspended || stands(&world.places[place], observation) {
             return self.clone();
         }
         let place = &world.places[place];
@@ -108,7 +109,7 @@ pub(super) fn hold(
     a_time_moves_with_its_status_alone(before, after);
     deciding_again_changes_nothing(after, again);
     it_is_looked_at_again_within_a_day(decision);
-    if stands(before, observation) {
+    if stands(place, observation) {
         assert_eq!((standing_reason(before), &before.permissions), (standing_reason(after), &after.permissions));
     } else if *observation != Observation::Suspended {
         active_was_seen_with_these_very_values_and_this_spec(world, place, after);
@@ -118,8 +119,10 @@ pub(super) fn hold(
 }
 
 /// Whether the next login has to wait, and nothing was sent with these values since what the status tells of.
-fn stands(before: &UkgProConnectionStatus, observation: &Observation) -> bool {
-    observation.resolved().is_some_and(|resolved| before.secret_resource_version.as_ref() == Some(&resolved.secret_version))
+fn stands(place: &Place, observation: &Observation) -> bool {
+    let before = place.status();
+    let is_of = |resolved: &Resolved| gate::is_of(before, &place.connection, resolved);
+    observation.resolved().is_some_and(is_of)
         && matches!(observation, Observation::Held(_, Hold::Paused(paused)) if before.tried() >= Some(paused.tried))
 }
 

@@ -7,7 +7,6 @@
 //! hosts behind it, so with a proxy the policy holds for hosts written as addresses only, and the proxy's own rules for the rest.
 //! TLS with a verified certificate is spoken whatever the URL's scheme.
 
-use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +31,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::tls::handshake_failure;
 use super::{AGENT, ProxySettings, Unanswered};
 use crate::ukg::dns::{NameError, PolicyResolver};
 
@@ -199,14 +199,6 @@ async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             Ok(None) => return Err(failure),
             Err(_) => {}
         }
-    }
-}
-
-/// What a failed handshake means: rustls says so by type, inside the io::Error.
-fn handshake_failure(error: &io::Error) -> Unanswered {
-    match error.get_ref().and_then(|inner| (inner as &(dyn Error + 'static)).downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_)) => Unanswered::TlsUntrusted,
-        _ => Unanswered::TlsFailed,
     }
 }
 

@@ -1,0 +1,128 @@
+//! A bundle of certificate authorities, and what is wrong with one that cannot be used. Pure.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// What is wrong with a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BundleFlaw {
+    /// Nothing is in it.
+    #[error("the key is empty")]
+    Empty,
+    /// One of its certificates cannot be read.
+    #[error("certificate {at} of {of} cannot be read; copy it again, with its first and last line")]
+    Entry {
+        /// Which, from 1 on.
+        at: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// A certificate as OpenSSL writes it for itself, with what it is trusted for.
+    #[error("the key holds BEGIN TRUSTED CERTIFICATE, a form of OpenSSL's own; write it anew by 'openssl x509'")]
+    Trusted,
+    /// PKCS#7.
+    #[error("the key holds PKCS#7; take the certificates out by 'openssl pkcs7 -print_certs'")]
+    Pkcs7,
+    /// DER.
+    #[error("the key holds a certificate in DER; write it as PEM by 'openssl x509 -inform der'")]
+    Der,
+    /// PEM in base64, as where an encoded value was encoded once more.
+    #[error("the key holds PEM in base64; encode it once, or write it under stringData")]
+    EncodedTwice,
+    /// UTF-16, as an editor of Windows writes.
+    #[error("the key holds text in UTF-16; save it as UTF-8")]
+    Utf16,
+    /// A private key and nothing else.
+    #[error("the key holds a private key and no certificate; take the key out, and treat it as known to others")]
+    PrivateKey,
+    /// A certificate request.
+    #[error("the key holds a certificate request; the authority's certificate is wanted")]
+    Request,
+    /// Something else.
+    #[error("the key holds no certificate in PEM")]
+    NoCertificate,
+}
+
+/// The certificates of a bundle in PEM, each of which can be read. A byte-order mark before them, and text around them, are no harm.
+pub fn authorities(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, BundleFlaw> {
+    if bundle.starts_with(&[0xff, 0xfe]) || bundle.starts_with(&[0xfe, 0xff]) {
+        return Err(BundleFlaw::Utf16);
+    }
+    let bundle = bundle.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bundle);
+    let has = |label: &str| memchr::memmem::find(bundle, format!("-----BEGIN {label}").as_bytes()).is_some();
+    let of = memchr::memmem::find_iter(bundle, b"-----BEGIN CERTIFICATE-----").count();
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
+        let at = found.len() + 1;
+        let certificate = certificate.map_err(|_| BundleFlaw::Entry { at, of: of.max(at) })?;
+        if webpki::anchor_from_trusted_cert(&certificate).is_err() {
+            return Err(BundleFlaw::Entry { at, of: of.max(at) });
+        }
+        found.push(certificate);
+    }
+    match found.is_empty() {
+        false => Ok(found),
+        true if of > 0 => Err(BundleFlaw::Entry { at: 1, of }),
+        true if bundle.trim_ascii().is_empty() => Err(BundleFlaw::Empty),
+        true if has("TRUSTED CERTIFICATE") => Err(BundleFlaw::Trusted),
+        true if has("PKCS7") || has("CMS") => Err(BundleFlaw::Pkcs7),
+        true if has("CERTIFICATE REQUEST") || has("NEW CERTIFICATE REQUEST") => Err(BundleFlaw::Request),
+        true if has("PRIVATE KEY") || has("RSA PRIVATE KEY") || has("EC PRIVATE KEY") => Err(BundleFlaw::PrivateKey),
+        true if is_der(bundle) => Err(BundleFlaw::Der),
+        true => Err(encoded(bundle)),
+    }
+}
+
+/// A sequence with a length of two bytes, as every certificate is.
+fn is_der(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x30, 0x82])
+}
+
+fn encoded(bundle: &[u8]) -> BundleFlaw {
+    let text: Vec<u8> = bundle.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    match BASE64_STANDARD.decode(text) {
+        Ok(decoded) if decoded.starts_with(b"-----BEGIN ") => BundleFlaw::EncodedTwice,
+        Ok(decoded) if is_der(&decoded) => BundleFlaw::Der,
+        _ => BundleFlaw::NoCertificate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_bundle_is_said() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate");
+        let (pem, der) = (certificate.pem(), certificate.der().to_vec());
+        let utf_16: Vec<u8> = [0xff, 0xfe].into_iter().chain(pem.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let body = |label: &str| format!("-----BEGIN {label}-----\nMIIB\n-----END {label}-----\n").into_bytes();
+        let torn = format!("{pem}-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n{pem}");
+        let cut = format!("{pem}{}", &pem[..pem.len() - 40]);
+        let other = format!("{pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        for (what, bundle, expected) in [
+            ("one", pem.clone().into_bytes(), Ok(1)),
+            ("two", format!("# ours\n{pem}\n{pem}").into_bytes(), Ok(2)),
+            ("a byte-order mark", format!("\u{feff}{pem}").into_bytes(), Ok(1)),
+            ("with its private key", format!("{}{pem}", key.serialize_pem()).into_bytes(), Ok(1)),
+            ("nothing", b" \n".to_vec(), Err(BundleFlaw::Empty)),
+            ("a torn one", torn.into_bytes(), Err(BundleFlaw::Entry { at: 2, of: 3 })),
+            ("one that is no certificate", other.into_bytes(), Err(BundleFlaw::Entry { at: 2, of: 2 })),
+            ("a key alone", key.serialize_pem().into_bytes(), Err(BundleFlaw::PrivateKey)),
+            ("OpenSSL's own", body("TRUSTED CERTIFICATE"), Err(BundleFlaw::Trusted)),
+            ("PKCS#7", body("PKCS7"), Err(BundleFlaw::Pkcs7)),
+            ("a request", body("CERTIFICATE REQUEST"), Err(BundleFlaw::Request)),
+            ("DER", der.clone(), Err(BundleFlaw::Der)),
+            ("DER in base64", BASE64_STANDARD.encode(der).into_bytes(), Err(BundleFlaw::Der)),
+            ("base64 twice", BASE64_STANDARD.encode(&pem).into_bytes(), Err(BundleFlaw::EncodedTwice)),
+            ("UTF-16", utf_16, Err(BundleFlaw::Utf16)),
+            ("text", b"no certificate".to_vec(), Err(BundleFlaw::NoCertificate)),
+        ] {
+            assert_eq!(authorities(&bundle).map(|found| found.len()), expected, "{what}");
+        }
+        assert!(authorities(cut.as_bytes()).is_err() || authorities(cut.as_bytes()).is_ok_and(|found| found.len() == 1));
+    }
+}

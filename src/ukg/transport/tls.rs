@@ -1,0 +1,232 @@
+//! Why a host's certificate is not trusted, and why a handshake fails: from a closed vocabulary, with no text of the other side.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, SignatureScheme};
+use webpki::EndEntityCert;
+
+use super::Unanswered;
+
+/// Why a certificate is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrustFlaw {
+    /// It is of an authority that is not trusted.
+    UnknownAuthority,
+    /// The same, and it came alone: mostly a host that leaves out the intermediate certificate, the commonest real fault.
+    Alone,
+    /// It is its own authority.
+    SelfSigned,
+    /// It is of an authority named like a product that inspects TLS.
+    Inspected,
+    /// Its time is over, since then where that is known.
+    Expired(Option<Timestamp>),
+    /// Its time has not come, until then where that is known.
+    NotYetValid(Option<Timestamp>),
+    /// It is for another name.
+    OtherName,
+    /// It has no subjectAltName, so it is for no name at all.
+    NoName,
+    /// Its key or signature is of a kind that is not accepted.
+    Weak,
+    /// Its signature is not its authority's.
+    BadSignature,
+    /// It is not for servers.
+    Purpose,
+    /// It cannot be read, or something in it is not understood.
+    Unreadable,
+    /// Something else, such as an authority that may not issue for this name.
+    Other,
+}
+
+/// Why a handshake fails that has not come to a certificate, or not to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HandshakeFlaw {
+    /// The host speaks TLS older than 1.2 only.
+    OldVersion,
+    /// There is no cipher suite or key exchange that both have.
+    NoCommonCipher,
+    /// What came is not TLS.
+    NotTls,
+    /// The host wants a certificate of its client.
+    ClientCertificate,
+    /// The host refused by an alert.
+    Refused,
+    /// The connection was closed.
+    Closed,
+    /// Something else.
+    Other,
+}
+
+/// The names of products that inspect TLS, as their authorities have them.
+const INSPECTORS: [&str; 26] = [
+    "Zscaler",
+    "Netskope",
+    "Palo Alto",
+    "Fortinet",
+    "FortiGate",
+    "Blue Coat",
+    "BlueCoat",
+    "Symantec Web",
+    "Cisco Umbrella",
+    "Cisco Secure Access",
+    "IronPort",
+    "Forcepoint",
+    "Websense",
+    "Sophos",
+    "McAfee Web",
+    "Skyhigh",
+    "Check Point",
+    "Barracuda",
+    "WatchGuard",
+    "SonicWall",
+    "Cloudflare for Teams",
+    "Gateway CA - Cloudflare",
+    "iboss",
+    "Menlo",
+    "mitmproxy",
+    "PortSwigger",
+];
+
+/// Judges certificates as rustls does, and says more of those whose authority is unknown.
+///
+/// **Invariant.** What rustls does not trust is not trusted: only its refusals are put in other words.
+#[derive(Debug)]
+pub(super) struct Explaining(pub(super) Arc<WebPkiServerVerifier>);
+
+/// What is said of an unknown authority, as an error of rustls' own.
+#[derive(Debug)]
+struct Explained(TrustFlaw);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl Error for Explained {}
+
+impl ServerCertVerifier for Explaining {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                let flaw = of_unknown_authority(end_entity, intermediates);
+                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Explained(flaw)))))
+            }
+            error => error,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+fn of_unknown_authority(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> TrustFlaw {
+    let Ok(certificate) = EndEntityCert::try_from(end_entity) else { return TrustFlaw::Unreadable };
+    let last = intermediates.last().and_then(|last| EndEntityCert::try_from(last).ok());
+    let names = [Some(certificate.issuer()), last.as_ref().map(|last| last.issuer())];
+    if names.into_iter().flatten().any(is_inspectors) {
+        TrustFlaw::Inspected
+    } else if certificate.issuer() == certificate.subject() {
+        TrustFlaw::SelfSigned
+    } else if intermediates.is_empty() {
+        TrustFlaw::Alone
+    } else {
+        TrustFlaw::UnknownAuthority
+    }
+}
+
+/// Whether a distinguished name, as it is encoded, has the name of such a product in it.
+fn is_inspectors(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    INSPECTORS.iter().any(|product| memchr::memmem::find(&name, product.to_ascii_lowercase().as_bytes()).is_some())
+}
+
+/// What a failed handshake means: rustls says so by type, inside the io::Error.
+pub(super) fn handshake_failure(error: &io::Error) -> Unanswered {
+    let cause = error.get_ref().and_then(|inner| (inner as &(dyn Error + 'static)).downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(flaw)) => Unanswered::TlsUntrusted(of_certificate(flaw)),
+        Some(rustls::Error::NoCertificatesPresented) => Unanswered::TlsUntrusted(TrustFlaw::Unreadable),
+        Some(other) => Unanswered::TlsFailed(of_handshake(other)),
+        None => Unanswered::TlsFailed(match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => HandshakeFlaw::Closed,
+            _ => HandshakeFlaw::Other,
+        }),
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> TrustFlaw {
+    let date = |time: &UnixTime| Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok();
+    match error {
+        CertificateError::Other(OtherError(other)) => {
+            other.downcast_ref::<Explained>().map_or(TrustFlaw::Other, |Explained(flaw)| *flaw)
+        }
+        CertificateError::UnknownIssuer => TrustFlaw::UnknownAuthority,
+        CertificateError::Expired => TrustFlaw::Expired(None),
+        CertificateError::ExpiredContext { not_after, .. } => TrustFlaw::Expired(date(not_after)),
+        CertificateError::NotValidYet => TrustFlaw::NotYetValid(None),
+        CertificateError::NotValidYetContext { not_before, .. } => TrustFlaw::NotYetValid(date(not_before)),
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => TrustFlaw::NoName,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TrustFlaw::OtherName,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => TrustFlaw::Weak,
+        CertificateError::BadSignature => TrustFlaw::BadSignature,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => TrustFlaw::Purpose,
+        CertificateError::BadEncoding | CertificateError::UnhandledCriticalExtension => TrustFlaw::Unreadable,
+        _ => TrustFlaw::Other,
+    }
+}
+
+fn of_handshake(error: &rustls::Error) -> HandshakeFlaw {
+    match error {
+        rustls::Error::AlertReceived(alert) => match alert {
+            AlertDescription::ProtocolVersion => HandshakeFlaw::OldVersion,
+            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => HandshakeFlaw::NoCommonCipher,
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate => HandshakeFlaw::ClientCertificate,
+            _ => HandshakeFlaw::Refused,
+        },
+        rustls::Error::PeerIncompatible(why) => match why {
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled => HandshakeFlaw::OldVersion,
+            _ => HandshakeFlaw::NoCommonCipher,
+        },
+        rustls::Error::InvalidMessage(_) => HandshakeFlaw::NotTls,
+        _ => HandshakeFlaw::Other,
+    }
+}
