@@ -356,17 +356,20 @@ impl Ledger {
         if state.book.note_use(subject.fingerprint, whole_seconds(now).0) {
             self.changed.notify_one();
         }
+        if let Some(tried) = state.tried.get_mut(&subject.fingerprint) {
+            tried.at = tried.at.min(whole_seconds(now).0);
+        }
         let proven = state.proven.get(&subject.fingerprint).copied().unwrap_or_default();
         let day = state.logins.get(&subject.account).filter(|day| day.logins >= self.limits.logins_per_day);
-        let failed_until = |limit| state.book.failed_often_until(subject.account, limit, now);
+        let failed_until = |limit, asked| state.book.failed_often_until(subject.account, limit, asked, now);
         let limit = self.limits.refused_per_day;
         Known {
             entry: state.book.get(subject.fingerprint).cloned(),
             login_works: proven.login,
             rest_works: proven.rest,
             spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
-            failed_until: failed_until(limit),
-            requests_failed_until: failed_until(limit.saturating_mul(2)),
+            failed_until: failed_until(limit, false),
+            requests_failed_until: failed_until(limit.saturating_mul(2), true),
             tried: state.tried_with(subject.fingerprint),
             refused_beside: (!state.passwords.contains(&subject.without_key) && state.book.is_refused_beside(subject))
                 || state.book.is_refused_by_rest_beside(subject),
@@ -419,7 +422,10 @@ impl Ledger {
         let has_worked = vouched.worked.login || before.is_some_and(Entry::has_worked);
         let tried = before.and_then(Entry::tried).max(vouched.tried).filter(|_| !has_worked);
         let times = match tried {
-            Some(_) => Tried::after(tried, now).times.min(NEVER_WORKED_MAX),
+            // One a day is as before; more are a person's, whose requests have an end too.
+            Some(tried) if a_day_after(tried.at) <= now => NEVER_WORKED_MAX.min(tried.times.saturating_add(1)),
+            Some(_) => Tried::after(tried, now).times,
+            None if has_worked => 1,
             None => before.map_or(0, |entry| entry.times_within_a_day(now)).saturating_add(1),
         };
         Entry {
@@ -509,7 +515,11 @@ impl Ledger {
                     }
                     attempts.insert(key, tried);
                 }
-                if stands || (worked && tried.times <= UNWRITTEN_MAX) {
+                if let Some(known) = known.clone().filter(|_| stands) {
+                    // That there was one more, and who asked for it, is known from now on.
+                    let granted = present.as_ref().map_or(known.granted.clone(), |present| present.granted.clone());
+                    book.set(key, Some(Entry { times: failed.times, at: failed.at, granted, ..known }));
+                } else if worked && tried.times <= UNWRITTEN_MAX {
                     // What was known before is known still.
                     if intent.is_some() {
                         book.set(key, known);
@@ -522,7 +532,8 @@ impl Ledger {
             }
             // How it ended is not known, and for all that is known it never worked: the intent stands. REST was not tried.
             End::LoginFailed(LoginFailure::Unanswered(unanswered))
-                if may_have_been_judged(unanswered) && !(vouches.login || was.login) =>
+                if may_have_been_judged(unanswered)
+                    && !(vouches.login || was.login || known.as_ref().is_some_and(Entry::has_worked)) =>
             {
                 book.set(key, present.map(|intended| Entry { rest: known_rest, ..intended }));
                 false

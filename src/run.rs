@@ -228,7 +228,7 @@ impl Operator {
             let told = Told { history: &history, anew: &anew };
             let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, told);
             let secrets = secrets(&scope, &context, &until_listed, &queue, told);
-            let history = follow_history(&scope, &context, &history, &tell_anew);
+            let history = follow_history(&scope, &context, &checks, &history, &tell_anew);
             let elections = take_over(elections, &context, &queue);
             let stale = tell_of_stale(&context, &checks, &readiness);
             let endless = async { futures::join!(connections, secrets, elections, queue.run(), stale, history) };
@@ -319,7 +319,7 @@ struct Told<'a> {
 }
 
 /// Has everything listed anew when the cluster's history has run backwards. Never ends.
-async fn follow_history(scope: &Scope, context: &Context, history: &History, anew: &watch::Sender<u64>) {
+async fn follow_history(scope: &Scope, context: &Context, checks: &Checks, history: &History, anew: &watch::Sender<u64>) {
     let apis = scoped::<UkgProConnection>(&context.kubernetes, &scope.namespaces);
     let one = ListParams::default().limit(1);
     loop {
@@ -338,7 +338,11 @@ async fn follow_history(scope: &Scope, context: &Context, history: &History, ane
             tracing::warn!(
                 "versions of the API server have run backwards, as after a backup is restored; everything is listed anew"
             );
-            context.ledger.reassert();
+            match checks.mandate() {
+                // What a standby knows of the ledger may be older than the backup.
+                Mandate::None => context.ledger.distrust(),
+                Mandate::Always | Mandate::Term(_) => context.ledger.reassert(),
+            }
             context.undelivered.forget_all();
             anew.send_modify(|times| *times += 1);
         }

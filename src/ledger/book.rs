@@ -200,7 +200,10 @@ impl Premise {
         let mut before = self.0.iter().flatten();
         let rest_refused = mine.rest == Some(Rest::Refused) && before.all(|entry| entry.rest != mine.rest);
         if !(login_refused || rest_refused) {
-            return theirs.cloned();
+            // Of attempts the later count is right, as where the other is of a backup.
+            let is_later = mine.tried().is_some() && mine.tried() > theirs.and_then(Entry::tried);
+            let gives_way = theirs.is_none_or(|theirs| matches!(theirs.login, Some(Login::Unclear { .. })));
+            return if is_later && theirs.is_some() && gives_way { Some(mine.clone()) } else { theirs.cloned() };
         }
         let mut merged = Entry { login: None, rest: None, granted: Vec::new(), ..mine.clone() };
         if let Some(theirs) = theirs {
@@ -302,10 +305,12 @@ impl Book {
         noted
     }
 
-    /// Until when logins with this account have failed, or may have, this often within a day; `None` if they have not.
-    pub fn failed_often_until(&self, account: Account, limit: u32, now: Timestamp) -> Option<Timestamp> {
-        // What has worked before and is in trouble now does not keep other values from being tried.
-        let of = |entry: &&Entry| entry.account == account && entry.times_within_a_day(now) > 0 && !entry.has_worked();
+    /// Until when logins with this account have failed, or may have, this often within a day; `None` if they have not. Where one is `asked`
+    /// for, those of values that have worked count too.
+    pub fn failed_often_until(&self, account: Account, limit: u32, asked: bool, now: Timestamp) -> Option<Timestamp> {
+        // What has worked before and is in trouble now does not keep other values from being tried, unless somebody asks again and again.
+        let of =
+            |entry: &&Entry| entry.account == account && entry.times_within_a_day(now) > 0 && (asked || !entry.has_worked());
         let mut failures: Vec<_> = self.entries.values().filter(of).map(|entry| (entry.at, u32::from(entry.times))).collect();
         failures.sort_unstable();
         let mut failed: u32 = failures.iter().map(|(_, times)| times).sum();

@@ -240,10 +240,10 @@ async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
     };
     for times in 1..=6 {
         attempt(&ledger, Vouched::default(), End::LoginFailed(if times % 2 == 0 { UNCLEAR } else { TROUBLE })).await;
-        assert_eq!(tried(&ledger), Some(times.min(NEVER_WORKED_MAX)));
+        assert_eq!(tried(&ledger), Some(times));
     }
     ledger.commit().await.expect("stored");
-    assert_eq!(tried(&shelf.ledger_after(subject).await), Some(NEVER_WORKED_MAX), "the next process knows");
+    assert_eq!(tried(&shelf.ledger_after(subject).await), Some(6), "the next process knows");
     // The ledger is lost, and the status is not.
     let told = Vouched { tried: Some(Tried { at: at(0), times: 3 }), ..Vouched::default() };
     ledger.commit().await.expect("stored");
@@ -268,6 +268,30 @@ async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
     assert_eq!(tried(&ledger), None);
     ledger.distrust();
     assert_eq!(tried(&ledger), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_have_an_end_whatever_the_answers_are() {
+    for refused_before in [false, true] {
+        let shelf = Shelf::default();
+        let ledger = shelf.ledger();
+        let subject = subject(&ledger, "p").await;
+        if refused_before {
+            refuse(&ledger, subject).await;
+        }
+        let mut asked = 0;
+        while ledger.known(subject, at(9)).requests_failed_until.is_none() {
+            asked += 1;
+            let request = ledger.request("uid", &asked.to_string()).await.expect("a key");
+            let intent = ledger.begin(subject, false, Some(request), Vouched::default(), at(1)).await.expect("stored");
+            ledger.end(subject, intent, End::LoginFailed(UNCLEAR), Vouched::default(), at(1)).await;
+            let entry = ledger.known(subject, at(9)).entry.expect("known");
+            assert!(entry.granted.contains(&request), "the same request is not granted again");
+            assert_eq!(refused_now(&ledger, subject), refused_before, "what was seen stands");
+            assert!(asked <= 10, "refused before {refused_before}");
+        }
+        assert_eq!(asked + u32::from(refused_before), 10);
+    }
 }
 
 #[tokio::test(start_paused = true)]

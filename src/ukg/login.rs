@@ -93,6 +93,13 @@ impl LoginFailure {
 /// Reads the answer to `Authenticate`.
 pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailure> {
     let envelope = read::envelope(&answer.body);
+    if answer.status == 401 {
+        // A refusal whatever it holds; that may tell of what.
+        let fault = envelope.as_ref().ok().and_then(read::fault).map(|fault| fault.reason);
+        let message = envelope.as_ref().ok().and_then(token_response).and_then(|response| response.child_text("StatusMessage"));
+        let said = fault.as_deref().or(message).and_then(|text| refusal(&Text::of(text), words));
+        return Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials)));
+    }
     if envelope.as_ref().is_ok_and(read::is_ambiguous) {
         return Err(LoginFailure::Undetermined(Unclear::Other));
     }
@@ -107,13 +114,15 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
         };
     }
     match answer.status {
-        // A gateway's quota.
-        401 | 403 if answer.retry_after.is_some() => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
         // A firewall's page, perhaps, or a gateway's refusal: no verdict, and not sent again either.
-        403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
-        401 | 403 => {
+        403 if answer.is_html() && answer.retry_after.is_none() => Err(LoginFailure::Undetermined(Unclear::Failed)),
+        403 => {
             let said = envelope.ok().as_ref().and_then(read::fault).and_then(|fault| refusal(&Text::of(&fault.reason), words));
-            Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials)))
+            match (said, answer.retry_after) {
+                // A gateway's quota.
+                (None, Some(_)) => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
+                (said, _) => Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials))),
+            }
         }
         200..=299 => {
             match envelope {
@@ -147,8 +156,10 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
 pub fn read_basic(answer: &Answer, words: &Words) -> Result<Session, LoginFailure> {
     match answer.status {
         401 => Err(LoginFailure::Refused(Refusal::Credentials)),
-        _ if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
+        200..=299 | 404 if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
         200..=299 => Ok(Session::Basic),
+        // A firewall's page, perhaps, or a gateway's refusal.
+        403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
         403 if answer.retry_after.is_some() => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
         // It speaks of a permission, so the login was taken.
         403 if is_denial(answer, words) => Ok(Session::Basic),
@@ -197,7 +208,7 @@ fn read_message(message: &str, words: &Words) -> LoginFailure {
     let text = Text::of(message);
     match refusal(&text, words) {
         Some(refusal) => LoginFailure::Refused(refusal),
-        None if words.tell_of_trouble(&text) => LoginFailure::Unanswered(Unanswered::ServerError),
+        None if words.tell_of_general_trouble(&text) => LoginFailure::Unanswered(Unanswered::ServerError),
         None => LoginFailure::Undetermined(Unclear::Failed),
     }
 }
@@ -265,7 +276,9 @@ mod tests {
             (403, "application/problem+json", Ok(())),
             (401, "", Err(F::Refused(Refusal::Credentials))),
             (200, "text/html", Err(F::Unanswered(Unanswered::NotUkgPro))),
-            (403, "text/html", Err(F::Unanswered(Unanswered::NotUkgPro))),
+            (403, "text/html", Err(F::Undetermined(Unclear::Failed))),
+            (400, "text/html", Err(F::Undetermined(Unclear::Other))),
+            (500, "text/html", Err(F::Unanswered(Unanswered::ServerError))),
             (404, "", Err(F::Undetermined(Unclear::Other))),
             (302, "", Err(F::Unanswered(Unanswered::NotUkgPro))),
             (500, "", Err(F::Unanswered(Unanswered::ServerError))),
@@ -373,6 +386,9 @@ mod tests {
                 fault("x", "Your password has expired"),
                 refused(Refusal::Account(AccountState::PasswordExpired)),
             ),
+            ("a locked table", 200, SOAP, failed("database table is locked"), unclear(Unclear::Failed)),
+            ("an exception", 200, SOAP, failed("AuthException - exception 17"), unclear(Unclear::Failed)),
+            ("401 with a session", 401, SOAP, response("<l:Status>Maybe</l:Status>"), refused(Refusal::Credentials)),
             ("status in capitals", 200, SOAP, response("<l:Status>FAILED</l:Status>"), unclear(Unclear::Failed)),
             (
                 "two states",

@@ -36,9 +36,7 @@ pub fn read_soap(answer: &Answer, disputed: bool, words: &Words) -> Outcome {
     let envelope = read::envelope(&answer.body);
     let fault = envelope.as_ref().ok().and_then(read::fault);
     match (answer.status, fault) {
-        (401 | 403, _) if answer.retry_after.is_some() => {
-            Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after })
-        }
+        (403, _) if answer.retry_after.is_some() => Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after }),
         (401, _) => Outcome::TokenRefused { denies: true },
         // A firewall's page says nothing of a right.
         (403, _) if answer.is_html() => Outcome::Undetermined,
@@ -113,12 +111,18 @@ fn read_result(envelope: &Element, words: &Words) -> Outcome {
         Outcome::Denied
     } else if said(&|text| words.end_the_session(text), &|_| false) {
         Outcome::TokenRefused { denies: false }
-    } else if success != Some(true) && said(&|text| words.find_nobody(text), &|code| words.find_nobody_by_code(code)) {
+    } else if success != Some(true) && !messages.is_empty() && messages.iter().all(|message| finds_nobody(message, words)) {
         // The query ran, and the filter matches nobody.
         Outcome::Granted
     } else {
         Outcome::Undetermined
     }
+}
+
+/// Whether a message says that the query ran and found nobody, and nothing else.
+fn finds_nobody(message: &Element, words: &Words) -> bool {
+    let code = message.child_text("Code").is_some_and(|code| words.find_nobody_by_code(code));
+    code || message.child_text("Message").is_some_and(|text| words.find_nobody(&Text::of(text)))
 }
 
 /// Reads the answer of a REST resource, after a login that worked.
@@ -130,9 +134,7 @@ pub fn read_rest(answer: &Answer, words: &Words) -> Outcome {
             Err(_) => Outcome::Undetermined,
         },
         // A gateway's quota.
-        401 | 403 if answer.retry_after.is_some() => {
-            Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after })
-        }
+        403 if answer.retry_after.is_some() => Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after }),
         401 => Outcome::LoginRefused,
         403 if is_denial(answer, words) => Outcome::Denied,
         // 404 can mean "no rows", or that the resource is not there: not a denial, and no proof of a grant.

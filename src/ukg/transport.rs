@@ -390,6 +390,12 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
         true => Unanswered::NotUkgPro,
         false => Unanswered::Unreadable(oddity),
     };
+    // Whatever else it holds, and whether or not that can be read, this status is a refusal.
+    let refuses = matches!(status, 401 | 403);
+    let bare = || Answer { retry_after, ..Answer::new(status, &content_type, &[]) };
+    if is_encoded && refuses {
+        return Ok(bare());
+    }
     if is_encoded {
         // What a status says by itself it says of an encoded answer too.
         let answer = Answer { retry_after, ..Answer::new(status, &content_type, &[]) };
@@ -403,11 +409,15 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
         // Trailers are no data.
         let Ok(data) = frame.map_err(|error| stage_of_exchange(&error))?.into_data() else { continue };
         if body.len() + data.len() > BODY_MAX {
-            return Err(strange(Oddity::TooLarge));
+            return if refuses { Ok(bare()) } else { Err(strange(Oddity::TooLarge)) };
         }
         if body.len() + data.len() > SMALL && place.is_none() {
             // Not waited for: what has come of the others on an HTTP/2 connection would keep its window shut for those that have a place.
-            place = Some(large.clone().try_acquire_owned().map_err(|_| Unanswered::ServerError)?);
+            match large.clone().try_acquire_owned() {
+                Ok(free) => place = Some(free),
+                Err(_) if refuses => return Ok(bare()),
+                Err(_) => return Err(Unanswered::ServerError),
+            }
         }
         body.extend_from_slice(&data);
     }

@@ -22,6 +22,7 @@ pub struct Words {
     rights: Vec<String>,
     negations: Vec<String>,
     nobody: Vec<String>,
+    nobody_alone: Vec<String>,
     elsewhere: Vec<String>,
     refused: Vec<String>,
     user_api_key: Vec<String>,
@@ -33,6 +34,7 @@ pub struct Words {
     password_expired: Vec<String>,
     password_change: Vec<String>,
     token_expired: Vec<String>,
+    general: Vec<String>,
     trouble: Vec<String>,
     denied_codes: Vec<String>,
     nobody_codes: Vec<String>,
@@ -97,9 +99,10 @@ impl Text {
         let (begins, ends) = (is_word(phrase.chars().next()), is_word(phrase.chars().next_back()));
         self.0.match_indices(phrase).map(|(at, _)| at).find(|at| {
             let before = self.0[..*at].chars().next_back();
-            let after = self.0[at + phrase.len()..].chars().next();
+            let mut after = self.0[at + phrase.len()..].chars().peekable();
             // A plural is the same word.
-            let goes_on = (begins && is_word(before)) || (ends && is_word(after) && after != Some('s'));
+            let _ = after.next_if_eq(&'s');
+            let goes_on = (begins && is_word(before)) || (ends && is_word(after.next()));
             !goes_on
         })
     }
@@ -145,16 +148,17 @@ impl Words {
         if count > COUNT_MAX { Err(WordsError::Count) } else { Ok(self) }
     }
 
-    fn lists(&mut self) -> [&mut Vec<String>; 19] {
+    fn lists(&mut self) -> [&mut Vec<String>; 21] {
         let Self { allowed, denied, rights, negations, nobody, elsewhere, refused, user_api_key, customer_api_key, .. } = self;
         let Self { locked, disabled, suspended, inactive, password_expired, password_change, .. } = self;
-        let Self { token_expired, trouble, denied_codes, nobody_codes, .. } = self;
+        let Self { nobody_alone, general, token_expired, trouble, denied_codes, nobody_codes, .. } = self;
         [
             allowed,
             denied,
             rights,
             negations,
             nobody,
+            nobody_alone,
             elsewhere,
             refused,
             user_api_key,
@@ -166,6 +170,7 @@ impl Words {
             password_expired,
             password_change,
             token_expired,
+            general,
             trouble,
             denied_codes,
             nobody_codes,
@@ -180,7 +185,11 @@ impl Words {
 
     /// Whether a query ran and found nobody.
     pub fn find_nobody(&self, text: &Text) -> bool {
-        text.has(&self.nobody) && !text.has(&self.elsewhere) && !self.deny(text)
+        let alone = text.0.trim_matches(|c: char| !c.is_alphanumeric());
+        let is_nobody = text.has(&self.nobody) || self.nobody_alone.iter().any(|phrase| phrase == alone);
+        is_nobody
+            && ![&self.elsewhere, &self.trouble, &self.general, &self.token_expired].into_iter().any(|list| text.has(list))
+            && !self.deny(text)
     }
 
     /// Whether a text speaks of a refused login.
@@ -200,6 +209,10 @@ impl Words {
 
     /// The account's state, if a text tells of one that keeps it from logging in.
     pub fn account_state(&self, text: &Text) -> Option<AccountState> {
+        // A table may be locked too.
+        if self.tell_of_trouble(text) {
+            return None;
+        }
         AccountState::ALL.into_iter().find(|state| {
             text.has(match state {
                 AccountState::Locked => &self.locked,
@@ -217,9 +230,14 @@ impl Words {
         text.has(&self.token_expired)
     }
 
+    /// Whether a text is UKG Pro's own for trouble of its own.
+    pub fn tell_of_general_trouble(&self, text: &Text) -> bool {
+        text.has(&self.general)
+    }
+
     /// Whether a text speaks of trouble of the host.
     pub fn tell_of_trouble(&self, text: &Text) -> bool {
-        text.has(&self.trouble)
+        text.has(&self.trouble) || text.has(&self.general)
     }
 
     /// Whether a message's code means that a right is missing.
@@ -276,6 +294,13 @@ mod tests {
             ("no records", true),
             ("Not found.", true),
             ("No matching employees", true),
+            ("No recording", false),
+            ("Session not found", false),
+            ("Query timed out, no results", false),
+            ("No data: an error has occurred", false),
+            ("No data source configured", false),
+            ("No dataset", false),
+            ("No data", true),
             ("User access key not found", false),
             ("Service not found", false),
             ("No data: you do not have permission", false),

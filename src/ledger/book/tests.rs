@@ -135,7 +135,7 @@ fn failures_of_an_account_are_counted_for_a_day() {
         book.set(fingerprint(n), Some(Entry { times, ..entry(REFUSED, second) }));
     }
     book.set(fingerprint(4), Some(Entry { account: Account([8; 8]), ..entry(REFUSED, 300) }));
-    let until = |limit, now| book.failed_often_until(Account([7; 8]), limit, at(now));
+    let until = |limit, now| book.failed_often_until(Account([7; 8]), limit, false, at(now));
     assert_eq!(until(6, 300), None);
     assert_eq!(until(5, 300), Some(at(DAY)), "four are left when the first is a day old");
     assert_eq!(until(4, 300), Some(at(DAY + 100)));
