@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use ukgpro_operator::ukg::client::Client;
 use ukgpro_operator::ukg::credentials::Credentials;
 use ukgpro_operator::ukg::endpoint::Endpoint;
-use ukgpro_operator::ukg::login::LoginFailure;
+use ukgpro_operator::ukg::login::{LoginFailure, Refusal};
 use ukgpro_operator::ukg::sensitive::Sensitive;
 use ukgpro_operator::ukg::transport::{
     BODY_MAX, HandshakeFlaw, Oddity, ProxySettings, Transport, Trust, TrustFlaw, Unanswered, authorities,
@@ -316,6 +316,7 @@ async fn an_answer_beyond_all_bounds_or_not_of_http_is_said_to_be_so() {
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         format!("{head}{length:x}\r\n{}\r\n0\r\n\r\n", padded(length)).into_bytes()
     };
+    let refused = Err(LoginFailure::Refused(Refusal::Credentials));
     let odd = |oddity| Err(LoginFailure::Unanswered(Unanswered::Unreadable(oddity)));
     let page = padded(BODY_MAX + 1);
     let page =
@@ -328,6 +329,8 @@ async fn an_answer_beyond_all_bounds_or_not_of_http_is_said_to_be_so() {
         ("larger, in chunks", chunked(BODY_MAX + 1), odd(Oddity::TooLarge)),
         ("encoded as it is", answer("200 OK", "content-encoding: identity\r\n", LOGIN_OK), Ok(())),
         ("compressed", answer("200 OK", "content-encoding: gzip\r\n", LOGIN_OK), odd(Oddity::Compressed)),
+        ("a compressed 401", answer("401 Unauthorized", "content-encoding: gzip\r\n", "x"), refused),
+        ("a 401 beyond all bounds", answer("401 Unauthorized", "", &padded(BODY_MAX + 1)), refused),
         (
             "a compressed 503",
             answer("503 Unavailable", "content-encoding: gzip\r\n", ""),
