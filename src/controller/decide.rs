@@ -427,42 +427,35 @@ impl Observation {
         matches!(self.reason(), Reason::TlsUntrusted | Reason::TlsFailed)
     }
 
+    /// Why no usable answers came, at the login or at reads.
+    fn unanswered(&self) -> impl Iterator<Item = Unanswered> {
+        let (login, probed) = match self {
+            Self::LoginFailed(_, LoginFailure::Unanswered(unanswered), _) => (Some(*unanswered), &[][..]),
+            Self::Probed(_, probed) => (None, &probed[..]),
+            _ => (None, &[][..]),
+        };
+        login.into_iter().chain(probed.iter().filter_map(|found| match found.outcome {
+            Outcome::Error(unanswered) => Some(unanswered),
+            _ => None,
+        }))
+    }
+
     /// How long the host asked to be left alone, if it did.
     fn asked_to_wait(&self) -> Option<Duration> {
-        let of = |unanswered: Unanswered| match unanswered {
+        let of = |unanswered| match unanswered {
             Unanswered::RateLimited { retry_after } | Unanswered::Unavailable { retry_after } => retry_after,
             _ => None,
         };
-        match self {
-            Self::LoginFailed(_, LoginFailure::Unanswered(unanswered), _) => of(*unanswered),
-            Self::Probed(_, probed) => probed
-                .iter()
-                .filter_map(|found| match found.outcome {
-                    Outcome::Error(unanswered) => of(unanswered),
-                    _ => None,
-                })
-                .max(),
-            _ => None,
-        }
+        self.unanswered().filter_map(of).max()
     }
 
     /// Whether the host limits requests, and the longest wait that it asked for, if any.
     pub fn rate_limited(&self) -> Option<Option<Duration>> {
-        let of = |unanswered: Unanswered| match unanswered {
+        let of = |unanswered| match unanswered {
             Unanswered::RateLimited { retry_after } => Some(retry_after),
             _ => None,
         };
-        match self {
-            Self::LoginFailed(_, LoginFailure::Unanswered(unanswered), _) => of(*unanswered),
-            Self::Probed(_, probed) => probed
-                .iter()
-                .filter_map(|found| match found.outcome {
-                    Outcome::Error(unanswered) => of(unanswered),
-                    _ => None,
-                })
-                .max(),
-            _ => None,
-        }
+        self.unanswered().filter_map(of).max()
     }
 
     fn reason(&self) -> Reason {

@@ -1,7 +1,8 @@
 //! gate: what may be sent? Pure.
 //!
 //! **Contract.** Credentials that UKG Pro refused are not sent again until their values change, or a person asks for one more try;
-//! credentials whose login has no known end, not within a day. Two memories say so: the [ledger](crate::ledger), by the values
+//! credentials whose login has no known end, not within a day; and those that were answered neither with a session nor with a refusal,
+//! as often as [`tried`](crate::ledger::tried) says. Two memories say so: the [ledger](crate::ledger), by the values
 //! themselves; and, should that be lost, the connection's own status, by the Secret's version and the fields of the spec that a
 //! verdict depends on. Above both stands what an account may see in a day; a request of a person passes the limit of refusals up to
 //! twice that, so that a tool that asks all the time has an end too.
@@ -13,6 +14,7 @@ use super::resolve::Resolved;
 use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 use crate::conditions::{self, CANDIDATE_READY};
 use crate::ledger::book::a_day_after;
+use crate::ledger::tried::WORKED_MAX;
 use crate::ledger::{Entry, Known, Login, Request, Rest, Tried, Vouched};
 use crate::ukg::catalogue::Requirement;
 use crate::ukg::login::LoginFailure;
@@ -145,8 +147,8 @@ pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Vouched {
 pub fn paused(connection: &UkgProConnection, resolved: &Resolved, known: &Known, now: Timestamp) -> Option<Paused> {
     let Vouched { worked, tried } = vouched(connection, resolved);
     let tried = known.tried.max(tried.filter(|_| !known.login_works))?;
-    // A clock that was ahead holds from now on, and not for as long as it was ahead.
-    let tried = Tried { at: tried.at.min(conditions::whole_seconds(now).0), ..tried };
+    // A clock that was ahead holds from now on, and not for as long as it was ahead; and a status tells of no more than matter.
+    let tried = Tried { at: tried.at.min(conditions::whole_seconds(now).0), times: tried.times.min(WORKED_MAX) };
     let has_worked = known.entry.as_ref().is_some_and(Entry::has_worked);
     Some(Paused { tried, worked: known.login_works || worked.login || has_worked })
 }

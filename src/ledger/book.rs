@@ -201,9 +201,9 @@ impl Premise {
         let rest_refused = mine.rest == Some(Rest::Refused) && before.all(|entry| entry.rest != mine.rest);
         if !(login_refused || rest_refused) {
             // Of attempts the later count is right, as where the other is of a backup.
-            let is_later = mine.tried().is_some() && mine.tried() > theirs.and_then(Entry::tried);
-            let gives_way = theirs.is_none_or(|theirs| matches!(theirs.login, Some(Login::Unclear { .. })));
-            return if is_later && theirs.is_some() && gives_way { Some(mine.clone()) } else { theirs.cloned() };
+            let tried = theirs.and_then(Entry::tried);
+            let is_later = tried.is_some() && mine.tried() > tried;
+            return if is_later { Some(mine.clone()) } else { theirs.cloned() };
         }
         let mut merged = Entry { login: None, rest: None, granted: Vec::new(), ..mine.clone() };
         if let Some(theirs) = theirs {

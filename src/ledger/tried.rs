@@ -38,7 +38,7 @@ pub const UNWRITTEN_MAX: u16 = 3;
 pub struct Tried {
     /// When the last was, to the second.
     pub at: Timestamp,
-    /// How many; more than matter count as these.
+    /// How many.
     pub times: u16,
 }
 
@@ -68,7 +68,7 @@ impl Tried {
     /// One more.
     pub fn after(before: Option<Self>, at: Timestamp) -> Self {
         let times = before.map_or(0, |before| before.times);
-        Self { at, times: times.saturating_add(1).min(WORKED_MAX) }
+        Self { at, times: times.saturating_add(1) }
     }
 }
 

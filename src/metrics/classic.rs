@@ -11,11 +11,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The same metrics in that format.
 pub fn of(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len() + open_metrics.len() / 64);
+    // Writing to a String does not fail.
     let mut family = None;
     for line in open_metrics.lines() {
         let mut words = line.splitn(4, ' ');
         let (Some("#"), Some(kind @ ("HELP" | "TYPE" | "UNIT" | "EOF"))) = (words.next(), words.next()) else {
-            push(&mut text, line);
+            let _ = writeln!(text, "{line}");
             continue;
         };
         let (name, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -30,7 +31,6 @@ pub fn of(open_metrics: &str) -> String {
                     other => ("", other),
                 };
                 if let Some((_, help)) = family.take().filter(|(of, _)| *of == name) {
-                    // Writing to a String does not fail.
                     let _ = writeln!(text, "# HELP {name}{suffix} {help}");
                 }
                 let _ = writeln!(text, "# TYPE {name}{suffix} {of_type}");
@@ -39,11 +39,6 @@ pub fn of(open_metrics: &str) -> String {
         }
     }
     text
-}
-
-fn push(text: &mut String, line: &str) {
-    text.push_str(line);
-    text.push('\n');
 }
 
 /// Whether who sends this `Accept` would rather have OpenMetrics than text (RFC 9110, 12.5.1).

@@ -393,13 +393,10 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
     // Whatever else it holds, and whether or not that can be read, this status is a refusal.
     let refuses = matches!(status, 401 | 403);
     let bare = || Answer { retry_after, ..Answer::new(status, &content_type, &[]) };
-    if is_encoded && refuses {
-        return Ok(bare());
-    }
     if is_encoded {
         // What a status says by itself it says of an encoded answer too.
-        let answer = Answer { retry_after, ..Answer::new(status, &content_type, &[]) };
-        return Err(Unanswered::from_status(&answer).unwrap_or(strange(Oddity::Compressed)));
+        let otherwise = || Unanswered::from_status(&bare()).unwrap_or(strange(Oddity::Compressed));
+        return if refuses { Ok(bare()) } else { Err(otherwise()) };
     }
     let head = Head::of(response.version(), response.headers());
     let mut incoming = response.into_body();

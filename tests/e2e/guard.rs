@@ -59,7 +59,7 @@ fn odd_answers() -> Vec<(&'static str, serde_json::Value)> {
 }
 
 /// A connection to a host for each of these answers, each with an account of its own.
-pub async fn connect_to_odd_hosts(world: &World) -> Vec<&'static str> {
+async fn connect_to_odd_hosts(world: &World) -> Vec<&'static str> {
     let answers = odd_answers();
     let names: Vec<_> = answers.iter().map(|(name, _)| *name).collect();
     let hosts: Vec<_> = names.iter().map(|name| format!("{name}.ultipro.localhost")).collect();
@@ -72,11 +72,7 @@ pub async fn connect_to_odd_hosts(world: &World) -> Vec<&'static str> {
         .collect();
     world.simulator.faults(json!(faults)).await;
     for name in &names {
-        let data = json!({"username": name, "password": "p4ss!word", "customerApiKey": "NOTIT", "userApiKey": "N0T1TE1THER1"});
-        world.put_secret_named(name, data).await;
-        let mut manifest = world.connection(&["EmployeePersonDetails"]);
-        manifest["metadata"]["name"] = json!(name);
-        manifest["spec"]["secretRef"]["name"] = json!(name);
+        let mut manifest = world.connection_of_a_stranger(name).await;
         manifest["spec"]["subdomain"] = json!(name);
         manifest["spec"]["interval"] = json!("1m");
         world.apply(&manifest).await.expect("accepted");

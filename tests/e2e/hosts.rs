@@ -184,12 +184,7 @@ async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_opera
     let names: Vec<_> = (0..6).map(|n| format!("c{n}")).collect();
     for name in &names {
         // An account each: many connections of one are no more than that one.
-        let data = json!({"username": name, "password": "p4ss!word", "customerApiKey": "NOTIT", "userApiKey": "N0T1TE1THER1"});
-        world.put_secret_named(name, data).await;
-        let mut manifest = world.connection(&["EmployeePersonDetails"]);
-        manifest["metadata"]["name"] = json!(name);
-        manifest["spec"]["secretRef"]["name"] = json!(name);
-        world.apply(&manifest).await.expect("accepted");
+        world.apply(&world.connection_of_a_stranger(name).await).await.expect("accepted");
     }
     for name in &names {
         world.wait_for_reason_of(name, "ServerError").await;

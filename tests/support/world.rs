@@ -256,6 +256,17 @@ impl World {
             .expect("the Secret is applied");
     }
 
+    /// The manifest of a connection of this name with an account of its own, which the tenant does not know, in a Secret of that name.
+    #[allow(dead_code, reason = "only one of the test binaries uses it")]
+    pub async fn connection_of_a_stranger(&self, name: &str) -> Value {
+        let data = json!({"username": name, "password": "p4ss!word", "customerApiKey": "NOTIT", "userApiKey": "N0T1TE1THER1"});
+        self.put_secret_named(name, data).await;
+        let mut manifest = self.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["name"] = json!(name);
+        manifest["spec"]["secretRef"]["name"] = json!(name);
+        manifest
+    }
+
     /// Creates or replaces a ConfigMap.
     pub async fn put_config_map(&self, name: &str, data: Value) {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
