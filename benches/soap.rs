@@ -9,7 +9,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use ukgpro_operator::ukg::credentials::Credentials;
 use ukgpro_operator::ukg::sensitive::Sensitive;
-use ukgpro_operator::ukg::soap::{read, write};
+use ukgpro_operator::ukg::soap::read;
+use ukgpro_operator::ukg::soap::write::{self, MessageId};
 
 fn secret(text: &str) -> Sensitive {
     Sensitive::new(text.to_owned())
@@ -32,9 +33,16 @@ fn main() {
         user_api_key: None,
     };
     let (user_api_key, token) = (secret("AK4TQ0ZL81XA"), secret("8f2f0f2c-6a53-4f5c-9a5e-6f6a2d1c9b7e"));
-    let login = || write::authenticate(black_box(&credentials), black_box(&user_api_key));
-    let query =
-        || write::find_nobody("EmployeePerson", "FindPeople", black_box(&token), black_box(&credentials.customer_api_key));
+    let login = || write::authenticate(black_box(&credentials), black_box(&user_api_key), &MessageId::random());
+    let query = || {
+        write::find_nobody(
+            "EmployeePerson",
+            "FindPeople",
+            black_box(&token),
+            black_box(&credentials.customer_api_key),
+            &MessageId::random(),
+        )
+    };
     let (empty, full) = (answer(0), answer(1000));
     let small = || read::envelope(black_box(empty.as_bytes()));
     let large = || read::envelope(black_box(full.as_bytes()));

@@ -26,7 +26,9 @@ use crate::ledger::Ledger;
 use crate::run::StartError;
 use crate::ukg::capture::{Capture, Recorder};
 use crate::ukg::catalogue::{Api, Catalogue};
+use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::{ProxySettings, Transport};
+use crate::wording;
 
 pub mod admission;
 pub mod manifests;
@@ -47,6 +49,8 @@ pub struct Gathered {
 pub struct Checked {
     /// The connection, with the status the operator would give it.
     pub connection: UkgProConnection,
+    /// What whoever runs the operator is told besides.
+    pub warnings: Vec<String>,
 }
 
 /// What a person should know before a login is spent; `None` where none will be.
@@ -90,11 +94,19 @@ pub async fn check(
             Err(unresolved) => Observation::Unresolved(unresolved),
         }
     };
+    let warnings = unfiltered(&observation);
     let observed = Observed::of(&connection, observation, None);
     let decision = decide::decide(&connection, &requirements.unwrap_or_default(), &observed, clock.now());
     // Files have no versions.
     connection.status = Some(crate::api::UkgProConnectionStatus { secret_resource_version: None, ..decision.status });
-    Ok(Checked { connection })
+    Ok(Checked { connection, warnings })
+}
+
+/// What is to be said of reads that were answered with people.
+fn unfiltered(observation: &Observation) -> Vec<String> {
+    let Observation::Probed(resolved, probed) = observation else { return Vec::new() };
+    let unfiltered = probed.iter().filter(|found| found.outcome == Outcome::GrantedUnfiltered);
+    unfiltered.map(|found| wording::unfiltered(&found.requirement, &resolved.endpoint)).collect()
 }
 
 impl Checked {

@@ -46,7 +46,7 @@ use decide::{Observation, Observed};
 use gate::{Gate, Hold};
 use lint::Lint;
 use probe::{Basic, Probed};
-use publish::{Published, Undelivered};
+use publish::{Published, Undelivered, Unfiltered};
 use resolve::{Resolved, Target, Transports, Unresolved};
 
 /// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
@@ -76,6 +76,8 @@ pub struct Context {
     pub clock: Clock,
     /// What was found and could not be written.
     pub undelivered: Undelivered,
+    /// Which reads were answered with people.
+    pub unfiltered: Unfiltered,
     /// Which connections use which Secret.
     pub secrets: Arc<SecretIndex>,
     /// The connections as they are known.
@@ -400,6 +402,7 @@ async fn measured(
     if matches!(observation, Observation::Held(..)) {
         context.metrics.login(LoginOutcome::Held);
     }
+    publish::warn_of_unfiltered(&observation, context).await;
     Ok((observation, account))
 }
 
@@ -524,7 +527,7 @@ pub async fn check(
     // A token may end before its time, so a denial by one that is not fresh shows nothing, nor does it that one is refused which another
     // service has taken. REST reads go without one.
     let by_soap = |found: &Probed| found.requirement.api == Api::Soap;
-    let is_shown = |found: &Probed| matches!(found.outcome, Outcome::Granted | Outcome::Error(_));
+    let is_shown = |found: &Probed| found.outcome.is_granted() || matches!(found.outcome, Outcome::Error(_));
     let doubtful = match is_lent {
         true => probed.iter().any(|found| by_soap(found) && !is_shown(found)),
         false => is_token_in_doubt(connection, &probed),
@@ -570,7 +573,7 @@ pub async fn check(
 /// status says already that this permission is denied or cannot be told, that is how UKG Pro answers, and no further login would show
 /// anything else.
 fn is_token_in_doubt(connection: &UkgProConnection, probed: &[Probed]) -> bool {
-    let is_taken = |found: &Probed| found.requirement.api == Api::Soap && found.outcome == Outcome::Granted;
+    let is_taken = |found: &Probed| found.requirement.api == Api::Soap && found.outcome.is_granted();
     let was_taken = probed.iter().any(is_taken);
     let is_old = |found: &Probed| {
         let mut before = connection.status.iter().flat_map(|status| &status.permissions);

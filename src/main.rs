@@ -356,6 +356,9 @@ async fn check_once(args: CheckArgs) -> Result<bool, String> {
     let recorder = file.is_some().then(Arc::<Recorder>::default);
     let checked =
         check::check(gathered, &policy, proxy, &catalogue, recorder.clone()).await.map_err(|error| error.to_string())?;
+    for warning in &checked.warnings {
+        eprintln!("ukgpro-operator: {warning}");
+    }
     print(&match args.output {
         Output::Text => checked.text(),
         Output::Yaml => checked.yaml().map_err(|error| error.to_string())?,

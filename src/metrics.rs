@@ -155,6 +155,7 @@ pub struct Metrics {
     checks: Closed<Counter>,
     logins: Closed<Counter>,
     rest_reads: Counter,
+    unfiltered_reads: Counter,
     stages: Closed<Histogram>,
     waits: Histogram,
     leader: Gauge,
@@ -179,8 +180,8 @@ impl Metrics {
         let checks = Closed::new("reason", Reason::ALL.iter().map(|reason| reason.as_str()), Counter::default);
         let logins = Closed::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
         let stages = Closed::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
-        let (rest_reads, waits, leader) = (Counter::default(), Histogram::new(WAIT_BUCKETS), Gauge::default());
-        let lease_wait = Gauge::default();
+        let (rest_reads, unfiltered_reads) = (Counter::default(), Counter::default());
+        let (waits, leader, lease_wait) = (Histogram::new(WAIT_BUCKETS), Gauge::default(), Gauge::default());
 
         // The registry ends each help text with a full stop, and adds units and `_total` to names.
         let mut registry = Registry::with_prefix(PREFIX);
@@ -195,6 +196,8 @@ impl Metrics {
         registry.register("logins", help, logins.clone());
         let help = "REST reads sent; UKG Pro counts each as a login";
         registry.register("rest_reads", help, rest_reads.clone());
+        let help = "Reads that match nobody and were answered with people: UKG Pro does not honour their filter";
+        registry.register("unfiltered_reads", help, unfiltered_reads.clone());
         registry.register_with_unit("queue_wait", "How long checks waited for their place", Unit::Seconds, waits.clone());
         registry.register_collector(Box::new(levels::Levels {
             watchdog,
@@ -207,7 +210,8 @@ impl Metrics {
         }));
         // Last, since there are most of it.
         registry.register_collector(Box::new(connections::Connections(connections)));
-        Self { registry, checks, logins, rest_reads, stages, waits, leader, lease_wait, length: AtomicUsize::default() }
+        let length = AtomicUsize::default();
+        Self { registry, checks, logins, rest_reads, unfiltered_reads, stages, waits, leader, lease_wait, length }
     }
 
     /// This replica waits for another, for so long after that one has renewed its Lease.
@@ -229,6 +233,11 @@ impl Metrics {
     /// A REST read is sent.
     pub fn rest_read(&self) {
         self.rest_reads.inc();
+    }
+
+    /// A read that matches nobody was answered with people.
+    pub fn unfiltered_read(&self) {
+        self.unfiltered_reads.inc();
     }
 
     /// A check has got its place after so long.

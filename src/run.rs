@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::agenda::Agenda;
 use crate::api::{Stall, UkgProConnection};
 use crate::clock::Clock;
-use crate::controller::publish::{Published, Undelivered};
+use crate::controller::publish::{Published, Undelivered, Unfiltered};
 use crate::controller::resolve::Transports;
 use crate::controller::{self, Context, Error, KUBERNETES_DEADLINE, Next, Policy, decide};
 use crate::health::Readiness;
@@ -171,6 +171,7 @@ impl Operator {
             metrics: Arc::new(Metrics::new(sources)),
             system_namespace: settings.system_namespace,
             undelivered: Undelivered::default(),
+            unfiltered: Unfiltered::default(),
             secrets: Arc::default(),
             connections,
             policy: settings.policy,

@@ -130,17 +130,11 @@ enum State {
     Word {
         kept: bool,
     },
-    /// In an object or array of which nothing is left out but what is too deep: how deep, and whether in a text.
-    Whole {
-        depth: usize,
-        in_text: bool,
-        escaped: bool,
-    },
-    /// In what is left out: how deep, and whether in a text.
+    /// In an object or array of which nothing is left out but what is too deep.
+    Whole(Extent),
+    /// In what is left out.
     Skipped {
-        depth: usize,
-        in_text: bool,
-        escaped: bool,
+        extent: Extent,
         /// How deep in what is kept whole it is left out; 0 elsewhere.
         within: usize,
     },
@@ -148,6 +142,51 @@ enum State {
     After,
     /// It is no JSON.
     Broken,
+}
+
+/// How far a value is read: in how many objects and arrays, and whether in a text.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+}
+
+impl Extent {
+    const OBJECT_OR_ARRAY: Self = Self { depth: 1, in_text: false, escaped: false };
+    const TEXT: Self = Self { depth: 0, in_text: true, escaped: false };
+
+    /// Reads on, to the end of the value or into an object or array deeper than `most`. Gives how many bytes that took, or `None` if
+    /// all are read and neither was met.
+    fn read(&mut self, bytes: &[u8], most: usize) -> Option<usize> {
+        // Locals stay in registers; this loop sees most of what an API server sends.
+        let Self { mut depth, mut in_text, mut escaped } = *self;
+        let mut at = 0;
+        let end = loop {
+            let Some(&byte) = bytes.get(at) else { break None };
+            if escaped {
+                escaped = false;
+            } else if in_text {
+                let Some(next) = memchr::memchr2(b'"', b'\\', &bytes[at..]) else { break None };
+                at += next;
+                escaped = bytes[at] == b'\\';
+                in_text = escaped;
+            } else {
+                match byte {
+                    b'"' => in_text = true,
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            at += 1;
+            if (depth == 0 && !in_text) || depth > most {
+                break Some(at);
+            }
+        };
+        *self = Self { depth, in_text, escaped };
+        end
+    }
 }
 
 /// Reads JSON and writes what is kept of it.
@@ -174,21 +213,19 @@ impl Sieve {
         }
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
-            if matches!(self.state, State::Whole { .. }) {
-                rest = self.pass_whole(rest, &mut kept);
-                continue;
-            }
             // The long ways, a stretch at a time.
-            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\');
             match &self.state {
-                State::Text { escaped: false } if plain(&byte) => {
-                    let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-                    kept.extend_from_slice(&rest[..length]);
-                    rest = &rest[length..];
+                State::Whole(_) => {
+                    rest = self.pass_whole(rest, &mut kept);
                     continue;
                 }
-                State::Skipped { in_text: true, escaped: false, .. } if plain(&byte) => {
+                State::Skipped { .. } => {
+                    rest = self.pass_skipped(rest);
+                    continue;
+                }
+                State::Text { escaped: false } if !matches!(byte, b'"' | b'\\') => {
                     let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                    kept.extend_from_slice(&rest[..length]);
                     rest = &rest[length..];
                     continue;
                 }
@@ -205,47 +242,33 @@ impl Sieve {
 
     /// Passes on what is kept whole, as far as it goes; gives what comes after it.
     fn pass_whole<'a>(&mut self, bytes: &'a [u8], kept: &mut Vec<u8>) -> &'a [u8] {
-        let State::Whole { depth, in_text, escaped } = &mut self.state else { return bytes };
-        let around = self.containers.len();
-        let (mut deep, mut in_a_text, mut is_escaped) = (*depth, *in_text, *escaped);
-        let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if is_escaped {
-                is_escaped = false;
-            } else if in_a_text {
-                match memchr::memchr2(b'"', b'\\', &bytes[at..]) {
-                    Some(next) => {
-                        at += next;
-                        (in_a_text, is_escaped) = (bytes[at] == b'\\', bytes[at] == b'\\');
-                    }
-                    None => break,
-                }
-            } else {
-                match byte {
-                    b'"' => in_a_text = true,
-                    b'{' | b'[' if around + deep >= DEPTH_MAX => {
-                        kept.extend_from_slice(&bytes[..at]);
-                        kept.extend_from_slice(b"null");
-                        self.state = State::Skipped { depth: 1, in_text: false, escaped: false, within: deep };
-                        return &bytes[at + 1..];
-                    }
-                    b'{' | b'[' => deep += 1,
-                    b'}' | b']' => {
-                        deep -= 1;
-                        if deep == 0 {
-                            kept.extend_from_slice(&bytes[..=at]);
-                            self.state = State::After;
-                            return &bytes[at + 1..];
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            at += 1;
+        let State::Whole(extent) = &mut self.state else { return bytes };
+        let most = DEPTH_MAX - self.containers.len();
+        let Some(read) = extent.read(bytes, most) else {
+            kept.extend_from_slice(bytes);
+            return &[];
+        };
+        if extent.depth == 0 {
+            kept.extend_from_slice(&bytes[..read]);
+            self.state = State::After;
+        } else {
+            // Too deep: without what opens it.
+            kept.extend_from_slice(&bytes[..read - 1]);
+            kept.extend_from_slice(b"null");
+            self.state = State::Skipped { extent: Extent::OBJECT_OR_ARRAY, within: most };
         }
-        (*depth, *in_text, *escaped) = (deep, in_a_text, is_escaped);
-        kept.extend_from_slice(bytes);
-        &[]
+        &bytes[read..]
+    }
+
+    /// Passes over what is left out, as far as it goes; gives what comes after it.
+    fn pass_skipped<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let State::Skipped { extent, within } = &mut self.state else { return bytes };
+        let Some(read) = extent.read(bytes, usize::MAX) else { return &[] };
+        self.state = match *within {
+            0 => State::After,
+            depth => State::Whole(Extent { depth, ..Extent::default() }),
+        };
+        &bytes[read..]
     }
 
     /// Takes one byte; `false` where it is to be taken again.
@@ -331,7 +354,7 @@ impl Sieve {
                     }
                     let escaped = byte == b'\\' && !*escaped;
                     self.text.clear();
-                    self.state = State::Skipped { depth: 0, in_text: true, escaped, within: 0 };
+                    self.state = State::Skipped { extent: Extent { escaped, ..Extent::TEXT }, within: 0 };
                 } else {
                     // Before a character: not amid its bytes, nor amid an escape, nor between two that are one character.
                     if let Some(end) = cut
@@ -356,29 +379,6 @@ impl Sieve {
                     kept.push(byte);
                 }
             }
-            State::Skipped { depth, in_text, escaped, within } => {
-                if *in_text {
-                    if byte == b'"' && !*escaped {
-                        *in_text = false;
-                    } else {
-                        *escaped = byte == b'\\' && !*escaped;
-                        return true;
-                    }
-                } else {
-                    match byte {
-                        b'"' => *in_text = true,
-                        b'{' | b'[' => *depth += 1,
-                        b'}' | b']' => *depth = depth.saturating_sub(1),
-                        _ => {}
-                    }
-                }
-                if *depth == 0 && !*in_text {
-                    self.state = match *within {
-                        0 => State::After,
-                        depth => State::Whole { depth, in_text: false, escaped: false },
-                    };
-                }
-            }
             State::After => match (byte, self.containers.last()) {
                 (b',', Some(container)) => {
                     self.state = if container.is_object { State::BeforeKey } else { State::Value(Fate::Kept(container.place)) };
@@ -393,8 +393,7 @@ impl Sieve {
                 _ => self.state = State::Broken,
             },
             // In stretches alone.
-            State::Whole { .. } => {}
-            State::Broken => {}
+            State::Whole(_) | State::Skipped { .. } | State::Broken => {}
         }
         true
     }
@@ -409,7 +408,7 @@ impl Sieve {
         self.state = match fate {
             Fate::Kept(Place::Plain) if is_container && self.containers.len() < DEPTH_MAX => {
                 kept.push(byte);
-                State::Whole { depth: 1, in_text: false, escaped: false }
+                State::Whole(Extent::OBJECT_OR_ARRAY)
             }
             Fate::Kept(place) if is_container && self.containers.len() < DEPTH_MAX => {
                 kept.push(byte);
@@ -432,8 +431,8 @@ impl Sieve {
                     kept.extend_from_slice(b"null");
                 }
                 match byte {
-                    b'"' => State::Skipped { depth: 0, in_text: true, escaped: false, within: 0 },
-                    b'{' | b'[' => State::Skipped { depth: 1, in_text: false, escaped: false, within: 0 },
+                    b'"' => State::Skipped { extent: Extent::TEXT, within: 0 },
+                    b'{' | b'[' => State::Skipped { extent: Extent::OBJECT_OR_ARRAY, within: 0 },
                     _ => State::Word { kept: false },
                 }
             }

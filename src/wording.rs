@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
-use crate::ukg::catalogue::Row;
+use crate::ukg::catalogue::{Requirement, Row};
 use crate::ukg::transport::{HandshakeFlaw, Oddity, TrustFlaw};
 use crate::ukg::words::AccountState;
 
@@ -386,6 +386,17 @@ pub fn host(host: &str, change: Change) -> String {
         ),
         Change::Recovery => format!("{host} answers again."),
     }
+}
+
+/// What is told whoever runs the operator of a read that was answered with people.
+pub fn unfiltered(requirement: &Requirement, host: &str) -> String {
+    let Requirement { row, api } = requirement;
+    format!(
+        "{host} answered the {api} read of {} with people, though it asks for nobody: it does not honour the filter. The answer was \
+         dropped unread. Replace this read, or test the row by the other interface, with permissions in --config; \
+         the runbook (ProbeUnfiltered) says how.",
+        row.name
+    )
 }
 
 fn fill(text: &str, facts: &Facts) -> String {

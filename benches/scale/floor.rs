@@ -23,7 +23,7 @@ use ukgpro_operator::api::UkgProConnection;
 use ukgpro_operator::ukg::catalogue::Requirement;
 use ukgpro_operator::ukg::credentials::Credentials;
 use ukgpro_operator::ukg::sensitive::Sensitive;
-use ukgpro_operator::ukg::soap::write;
+use ukgpro_operator::ukg::soap::write::{self, MessageId};
 
 use crate::fleet::HOSTS;
 use crate::settings::Settings;
@@ -151,13 +151,21 @@ impl Upstream {
     /// One login, and the probes of these permissions side by side.
     pub async fn check(&self, subdomain: &str, credentials: &Credentials, of: &[Requirement]) -> reqwest::Result<()> {
         let user_api_key = credentials.user_api_key.as_ref().expect("a key");
-        let answer = self.post(subdomain, "LoginService", write::authenticate(credentials, user_api_key).to_string()).await?;
+        let answer = self
+            .post(subdomain, "LoginService", write::authenticate(credentials, user_api_key, &MessageId::random()).to_string())
+            .await?;
         let token = answer.split_once("<Token ").and_then(|(_, rest)| rest.split_once('>'));
         let token = token.and_then(|(_, rest)| rest.split_once('<')).expect("a token").0.to_owned();
         let token = &Sensitive::new(token);
         try_join_all(of.iter().map(|requirement| async move {
             let probe = requirement.row.soap.as_ref().expect("a SOAP service");
-            let message = write::find_nobody(&probe.service, &probe.operation, token, &credentials.customer_api_key);
+            let message = write::find_nobody(
+                &probe.service,
+                &probe.operation,
+                token,
+                &credentials.customer_api_key,
+                &MessageId::random(),
+            );
             let answer = self.post(subdomain, &probe.service, message.to_string()).await?;
             assert!(answer.contains("Success>true<"), "{answer}");
             Ok(())

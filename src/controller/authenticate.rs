@@ -78,6 +78,9 @@ impl<S: WebServices> WebServices for Measured<'_, S> {
         let timer = self.metrics.stage(Stage::Probe);
         let outcome = self.services.read(session, requirement, deadline).await;
         timer.stop();
+        if outcome == Outcome::GrantedUnfiltered {
+            self.metrics.unfiltered_read();
+        }
         outcome
     }
 }

@@ -642,7 +642,7 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
 
 fn state_of(outcome: Outcome) -> PermissionState {
     match outcome {
-        Outcome::Granted => PermissionState::Granted,
+        Outcome::Granted | Outcome::GrantedUnfiltered => PermissionState::Granted,
         Outcome::Denied | Outcome::LoginRefused | Outcome::TokenRefused { denies: true } => PermissionState::Denied,
         Outcome::Undetermined | Outcome::TokenRefused { denies: false } => PermissionState::Undetermined,
         Outcome::Held => PermissionState::Unknown,
@@ -784,7 +784,7 @@ fn permissions(
             .iter()
             .map(|found| {
                 let reason = match found.outcome {
-                    Outcome::Granted => None,
+                    Outcome::Granted | Outcome::GrantedUnfiltered => None,
                     Outcome::Denied | Outcome::TokenRefused { denies: true } => Some(Reason::PermissionsMissing),
                     Outcome::LoginRefused => Some(Reason::RestLoginRefused),
                     Outcome::Undetermined | Outcome::TokenRefused { denies: false } => Some(Reason::PermissionsUndetermined),

@@ -86,7 +86,7 @@ pub async fn probe(
 pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestEnd> {
     let ends = probed.into_iter().filter(|found| found.requirement.api == Api::Rest).filter_map(|found| match found.outcome {
         Outcome::LoginRefused => Some(RestEnd::Refused),
-        Outcome::Granted | Outcome::Denied | Outcome::Undetermined => Some(RestEnd::Works),
+        Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied | Outcome::Undetermined => Some(RestEnd::Works),
         Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestEnd::Unanswered),
         Outcome::Held | Outcome::TokenRefused { .. } | Outcome::Error(_) => None,
     });
@@ -132,7 +132,7 @@ impl<S: WebServices> Probes<'_, S> {
             probed.push(ahead);
             left = others;
             let as_well = match outcome {
-                Outcome::Granted | Outcome::Denied => {
+                Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied => {
                     probed.extend(self.side_by_side(others).await);
                     break;
                 }

@@ -4,21 +4,26 @@
 //! decided on, or not at all. It is applied server-side under one field manager, so two operators that see the same write the same
 //! and neither undoes what others own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Resource, ResourceExt};
+use kube::core::Request;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
-use super::decide::{Decision, Note, Observed};
+use super::decide::{Decision, Note, Observation, Observed};
+use super::probe::Probed;
 use super::resolve::Resolved;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{FIELD_MANAGER, UkgProConnection, UkgProConnectionStatus};
 use crate::hosts::Change;
+use crate::ukg::catalogue::{self, Requirement};
+use crate::ukg::outcome::Outcome;
 use crate::watch::kept::Listed;
 use crate::wording;
 
@@ -145,14 +150,43 @@ pub async fn signal(host: &str, change: Change, context: &Context) {
             (false, "HostRecovered")
         }
     };
-    let regarding = ObjectReference {
+    post(itself(context), warning, reason, &wording::host(host, change), context).await;
+}
+
+/// Tells whoever runs the operator of reads that were answered with people though they match nobody: once for each read there is.
+pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
+    let Observation::Probed(resolved, probed) = observation else { return };
+    for Probed { requirement, .. } in probed.iter().filter(|found| found.outcome == Outcome::GrantedUnfiltered) {
+        if context.unfiltered.is_news(requirement) {
+            let (row, host) = (&requirement.row.name, &resolved.endpoint);
+            tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
+            post(itself(context), true, "ProbeUnfiltered", &wording::unfiltered(requirement, host), context).await;
+        }
+    }
+}
+
+/// Reads whose answers showed people and that were told of.
+///
+/// **Bound.** Two a row of the catalogue.
+#[derive(Debug, Default)]
+pub struct Unfiltered(Mutex<HashSet<(String, catalogue::Api)>>);
+
+impl Unfiltered {
+    fn is_news(&self, requirement: &Requirement) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert((requirement.row.name.clone(), requirement.api))
+    }
+}
+
+/// The operator's Pod: what is about no connection is about that.
+fn itself(context: &Context) -> ObjectReference {
+    ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),
         name: Some(context.instance.clone()),
         namespace: Some(context.system_namespace.clone()),
         ..ObjectReference::default()
-    };
-    post(regarding, warning, reason, &wording::host(host, change), context).await;
+    }
 }
 
 /// What is applied: nothing of a connection but its status.
@@ -175,7 +209,6 @@ struct Onto<'a> {
 
 async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     let name = connection.name_any();
-    let api = Api::<Listed>::namespaced(context.kubernetes.clone(), &connection.namespace().unwrap_or_default());
     // Only onto the version that was decided on. Without it a verdict lands on whatever has the name by now, an object that was
     // deleted and made again among them: for the status of a custom resource the API server does not compare the uid.
     let body = Applied {
@@ -185,19 +218,27 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
         status: &decision.status,
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(&body);
-    let request = api.patch_status(&name, &params, &patch);
+    let path = UkgProConnection::url_path(&(), connection.namespace().as_deref());
+    let request = Request::new(path).patch_subresource("status", &name, &params, &Patch::Apply(&body));
+    let request = of_metadata(request.map_err(|error| Error::Status(kube::Error::BuildRequest(error)))?);
+    let request = context.kubernetes.request::<Listed>(request);
     let written = match tokio::time::timeout(KUBERNETES_DEADLINE, request).await.map_err(|_| Error::Deadline)? {
         Ok(written) => written,
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Published::Gone),
         Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(Published::Outdated),
         Err(error) => return Err(Error::Status(error)),
     };
-    // The next check must decide on what was just written. One that cannot be read is told of when the watch shows it.
-    if let Ok(written) = written.read() {
-        context.connections.wrote(&written);
-    }
+    // The next check must decide on what was just written.
+    context.connections.wrote(&written.with(connection.spec.clone(), decision.status.clone()));
     Ok(Published::Done)
+}
+
+/// A write whose answer is the object's metadata alone. What was written is known here, so the whole object would be made, sent and
+/// read for nothing. An API server that does not know the form answers with the object.
+fn of_metadata<B>(mut request: http::Request<B>) -> http::Request<B> {
+    const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json";
+    request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA));
+    request
 }
 
 /// Posts an event. The verdict is in the status, so an event that cannot be posted is logged and let go.
@@ -221,16 +262,21 @@ async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: 
         type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     };
-    let api = Api::<Event>::namespaced(context.kubernetes.clone(), &namespace);
-    let params = PostParams::default();
-    let failure = match tokio::time::timeout(KUBERNETES_DEADLINE, api.create(&params, &event)).await {
-        Ok(Ok(_)) => return,
+    let failure = match tokio::time::timeout(KUBERNETES_DEADLINE, create(&namespace, &event, context)).await {
+        Ok(Ok(())) => return,
         // It goes, and the object with it; of a large one this would be a warning for each.
         Ok(Err(error)) if is_terminating(&error) => return,
         Ok(Err(error)) => kubernetes_failure(&error),
         Err(_) => "the API server did not answer in time".to_owned(),
     };
     tracing::warn!(namespace, name, failure, "event not posted");
+}
+
+async fn create(namespace: &str, event: &Event, context: &Context) -> Result<(), kube::Error> {
+    let event = serde_json::to_vec(event).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(Event::url_path(&(), Some(namespace))).create(&PostParams::default(), event);
+    let request = of_metadata(request.map_err(kube::Error::BuildRequest)?);
+    context.kubernetes.request::<IgnoredAny>(request).await.map(drop)
 }
 
 /// Whether a namespace takes nothing new since it is being deleted.

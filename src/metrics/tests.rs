@@ -185,6 +185,7 @@ fn every_metric_is_there_from_the_start_at_nothing() {
         "ukgpro_queue_wait_seconds_count",
         "ukgpro_queue_wait_seconds_sum",
         "ukgpro_rest_reads_total",
+        "ukgpro_unfiltered_reads_total",
     ];
     assert_eq!(names, expected.into());
     let levels = [
@@ -215,6 +216,7 @@ fn what_is_counted_comes_out_where_it_belongs() {
         metrics.login(outcome);
     }
     metrics.rest_read();
+    metrics.unfiltered_read();
     metrics.waited(Duration::from_secs(5));
     metrics.stage(Stage::Login).stop();
     let _ = metrics.stage(Stage::Probe);
@@ -227,6 +229,7 @@ fn what_is_counted_comes_out_where_it_belongs() {
     assert_eq!(value("ukgpro_logins_total", ("outcome", "succeeded")), 1.0);
     assert_eq!(value("ukgpro_logins_total", ("outcome", "held")), 2.0);
     assert_eq!(samples[&series("ukgpro_rest_reads_total", [])], 1.0);
+    assert_eq!(samples[&series("ukgpro_unfiltered_reads_total", [])], 1.0);
     assert_eq!(samples[&series("ukgpro_leader", [])], 1.0);
     assert_eq!(samples[&series("ukgpro_queue_wait_seconds_sum", [])], 5.0);
     let of_stage = |stage| value("ukgpro_check_duration_seconds_count", ("stage", stage));

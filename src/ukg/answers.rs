@@ -190,6 +190,14 @@ fn soap_reads() -> Vec<Row> {
             GUIDES,
         ),
         row(
+            "the same, with `Results` or a `TotalItems` above 0, though the filter matches nobody",
+            200,
+            SOAP,
+            &result("<HasErrors>false</HasErrors><Success>true</Success><PagingInfo><TotalItems>1</TotalItems></PagingInfo>"),
+            GUESSED,
+            THOUGHT,
+        ),
+        row(
             "`Success` true and `HasErrors` true, no boolean, or one of them twice",
             200,
             SOAP,
@@ -257,6 +265,7 @@ fn soap_reads() -> Vec<Row> {
 fn rest_reads() -> Vec<Row> {
     vec![
         row("200 with JSON, an empty list among it", 200, JSON, "[]", CERTAIN, GUIDES),
+        row("200 with rows, of a page of people past the end", 200, JSON, "[{}]", GUESSED, THOUGHT),
         row("200 with something else", 200, JSON, "oops", GUESSED, THOUGHT),
         row("401", 401, JSON, "{}", PROBABLE, HTTP),
         row("403 with nothing, or JSON without a word", 403, JSON, "{}", PROBABLE, HTTP),
@@ -307,6 +316,9 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
 fn of_read(outcome: Outcome) -> (String, &'static str) {
     match outcome {
         Outcome::Granted => ("granted".to_owned(), ""),
+        Outcome::GrantedUnfiltered => {
+            ("granted, and the filter is not honoured".to_owned(), "told to whoever runs the operator: ProbeUnfiltered")
+        }
         Outcome::Denied => ("denied".to_owned(), "Forbidden"),
         Outcome::TokenRefused { denies: true } => {
             ("the token is refused".to_owned(), "one more login where another service took it; else denied")
@@ -337,7 +349,7 @@ fn the_docs_say_what_is_made_of_each_answer() {
     let mut text = String::from(include_str!("answers_head.md"));
     table(&mut text, "A login, by LoginService", &logins(), |answer| of_login(answer, &words));
     table(&mut text, "A read, by SOAP", &soap_reads(), |answer| of_read(outcome::read_soap(answer, false, &words)));
-    table(&mut text, "A read, by REST", &rest_reads(), |answer| of_read(outcome::read_rest(answer, &words)));
+    table(&mut text, "A read, by REST", &rest_reads(), |answer| of_read(outcome::read_rest(answer, true, &words)));
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/answers.md");
     if std::env::var_os("WRITE_ANSWERS").is_some() {
         std::fs::write(path, &text).expect("written");

@@ -10,7 +10,7 @@ use crate::ukg::endpoint::Endpoint;
 use crate::ukg::login::{self, LoginFailure, Session};
 use crate::ukg::outcome::{self, Outcome};
 use crate::ukg::sensitive::Sensitive;
-use crate::ukg::soap::write;
+use crate::ukg::soap::write::{self, MessageId};
 use crate::ukg::transport::{self, Answer, Transport, Unanswered};
 use crate::ukg::words::Words;
 
@@ -36,7 +36,7 @@ pub struct Client<'a> {
 impl Client<'_> {
     /// Logs in to LoginService, once.
     pub async fn login(&self, user_api_key: &Sensitive) -> Result<Session, LoginFailure> {
-        let message = write::authenticate(self.credentials, user_api_key);
+        let message = write::authenticate(self.credentials, user_api_key, &MessageId::random());
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
         login::read_answer(&self.send("LoginService/Authenticate", request).await?, self.words)
@@ -52,7 +52,7 @@ impl Client<'_> {
         match (requirement.api, &requirement.row.soap, &requirement.row.rest, session) {
             (Api::Soap, Some(soap), _, Session::Token(token)) => self.soap_probe(token, soap).await,
             (Api::Rest, _, Some(rest), _) => {
-                self.read(rest).await.map_or_else(Outcome::Error, |answer| outcome::read_rest(&answer, self.words))
+                self.read(rest).await.map_or_else(Outcome::Error, |answer| outcome::read_rest(&answer, rest.people, self.words))
             }
             // Neither the catalogue nor resolve lets this come about; nothing can be told of it.
             _ => Outcome::Undetermined,
@@ -61,7 +61,7 @@ impl Client<'_> {
 
     async fn soap_probe(&self, token: &Sensitive, probe: &SoapProbe) -> Outcome {
         let SoapProbe { service, operation, disputed } = probe;
-        let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key);
+        let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key, &MessageId::random());
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
         match self.send(&format!("{service}/{operation}"), request).await {

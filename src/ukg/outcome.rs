@@ -3,6 +3,11 @@
 //! How UKG Pro shows a missing permission is recorded nowhere, so a denial needs a sign of one (a status, a security fault, or
 //! permission words) and a grant needs a success. All else is "cannot tell".
 
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
 use crate::ukg::fault::About;
 use crate::ukg::login::strange;
 use crate::ukg::soap::read::{self, Element, Fault};
@@ -14,6 +19,8 @@ use crate::ukg::words::{Text, Words};
 pub enum Outcome {
     /// The read worked.
     Granted,
+    /// It worked, and its answer holds what the filter should have kept out: people.
+    GrantedUnfiltered,
     /// The read was refused for want of the permission.
     Denied,
     /// The token was refused, or said to have ended. Where another login shows the same, it is a denial if it may be one.
@@ -29,6 +36,13 @@ pub enum Outcome {
     Held,
     /// No usable answer came.
     Error(Unanswered),
+}
+
+impl Outcome {
+    /// Whether the read worked.
+    pub fn is_granted(self) -> bool {
+        matches!(self, Self::Granted | Self::GrantedUnfiltered)
+    }
 }
 
 /// Reads the answer of a SOAP data service. Where the request's form is disputed, a fault may be about the form.
@@ -95,7 +109,7 @@ fn read_result(envelope: &Element, words: &Words) -> Outcome {
     };
     let (Ok(success), Ok(errors)) = (flag("Success"), flag("HasErrors")) else { return Outcome::Undetermined };
     if success == Some(true) && errors != Some(true) {
-        return Outcome::Granted;
+        return if shows_somebody(envelope) { Outcome::GrantedUnfiltered } else { Outcome::Granted };
     }
     let messages: Vec<_> = result.child("Messages").into_iter().flat_map(|messages| &messages.children).collect();
     let said = |has: &dyn Fn(&Text) -> bool, is_code: &dyn Fn(&str) -> bool| {
@@ -119,17 +133,28 @@ fn read_result(envelope: &Element, words: &Words) -> Outcome {
     }
 }
 
+/// Whether the answer to a query that matches nobody shows somebody: results with anything in them, or a count of them.
+fn shows_somebody(envelope: &Element) -> bool {
+    fn says_something(element: &Element) -> bool {
+        !element.text.trim().is_empty() || element.children.iter().any(says_something)
+    }
+    let total = envelope.find("TotalItems").and_then(|total| total.text.trim().parse::<u64>().ok());
+    total.is_some_and(|total| total > 0) || envelope.find("Results").is_some_and(says_something)
+}
+
 /// Whether a message says that the query ran and found nobody, and nothing else.
 fn finds_nobody(message: &Element, words: &Words) -> bool {
     let code = message.child_text("Code").is_some_and(|code| words.find_nobody_by_code(code));
     code || message.child_text("Message").is_some_and(|text| words.find_nobody(&Text::of(text)))
 }
 
-/// Reads the answer of a REST resource, after a login that worked.
-pub fn read_rest(answer: &Answer, words: &Words) -> Outcome {
+/// Reads the answer of a REST resource, after a login that worked. Where it reads `people`, a page past the end was asked for, and there
+/// is nobody on it.
+pub fn read_rest(answer: &Answer, people: bool, words: &Words) -> Outcome {
     match answer.status {
         200..=299 if answer.is_html() => Outcome::Error(Unanswered::NotUkgPro),
-        200 => match serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body) {
+        200 => match serde_json::from_slice::<Rows>(&answer.body) {
+            Ok(Rows(true)) if people => Outcome::GrantedUnfiltered,
             Ok(_) => Outcome::Granted,
             Err(_) => Outcome::Undetermined,
         },
@@ -139,6 +164,82 @@ pub fn read_rest(answer: &Answer, words: &Words) -> Outcome {
         403 if is_denial(answer, words) => Outcome::Denied,
         // 404 can mean "no rows", or that the resource is not there: not a denial, and no proof of a grant.
         _ => Unanswered::from_status(answer).map_or(Outcome::Undetermined, Outcome::Error),
+    }
+}
+
+/// Whether JSON holds a row: a list that is not empty, by itself or as a field of the outermost object. Nothing of it is kept.
+struct Rows(bool);
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RowsVisitor { outermost: true }).map(Rows)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct RowsVisitor {
+    outermost: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for RowsVisitor {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowsVisitor {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<bool, A::Error> {
+        let mut any = false;
+        while rows.next_element::<IgnoredAny>()?.is_some() {
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
+        let mut any = false;
+        while fields.next_key::<IgnoredAny>()?.is_some() {
+            any |= match self.outermost {
+                true => fields.next_value_seed(Self { outermost: false })?,
+                false => {
+                    fields.next_value::<IgnoredAny>()?;
+                    false
+                }
+            };
+        }
+        Ok(any)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
     }
 }
 
@@ -271,7 +372,9 @@ mod tests {
         let json = "application/json";
         let problem = "application/problem+json";
         for (what, status, content_type, body, expected) in [
-            ("rows", 200, json, "[{}]", Granted),
+            ("rows", 200, json, "[{}]", GrantedUnfiltered),
+            ("rows in a field", 200, json, r#"{"total": 1, "content": [{"a": []}]}"#, GrantedUnfiltered),
+            ("no rows in a field", 200, json, r#"{"total": 0, "page": {"rows": [1]}, "content": [], "next": null}"#, Granted),
             ("no rows", 200, json, "[]", Granted),
             ("not JSON", 200, json, "oops", Undetermined),
             ("empty", 200, json, "", Undetermined),
@@ -289,7 +392,35 @@ mod tests {
             ("500", 500, problem, "{}", Error(Unanswered::ServerError)),
             ("301", 301, "", "", Error(Unanswered::NotUkgPro)),
         ] {
-            assert_eq!(read_rest(&Answer::new(status, content_type, body.as_bytes()), &Words::built_in()), expected, "{what}");
+            assert_eq!(
+                read_rest(&Answer::new(status, content_type, body.as_bytes()), true, &Words::built_in()),
+                expected,
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn rows_of_what_is_about_nobody_are_as_expected() {
+        assert_eq!(read_rest(&Answer::new(200, "application/json", b"[{}]"), false, &Words::built_in()), Granted);
+    }
+
+    #[test]
+    fn people_in_the_answer_to_a_query_for_nobody_are_noticed() {
+        let ok = "<b:HasErrors>false</b:HasErrors><b:Success>true</b:Success>";
+        let body = |paging: &str, results: &str| {
+            let result = result(&format!("{ok}<b:PagingInfo>{paging}</b:PagingInfo>"));
+            result.replace("</FindPeopleResult>", &format!("<b:Results>{results}</b:Results></FindPeopleResult>"))
+        };
+        for (what, paging, results, expected) in [
+            ("nobody", "<b:CurrentPage>1</b:CurrentPage><b:TotalItems>0</b:TotalItems>", "", Granted),
+            ("an empty result", "", "<b:Person/>", Granted),
+            ("a count that is none", "<b:TotalItems>-</b:TotalItems>", "", Granted),
+            ("a count", "<b:TotalItems>2</b:TotalItems>", "", GrantedUnfiltered),
+            ("a result", "<b:TotalItems>0</b:TotalItems>", "<b:Person><b:N>x</b:N></b:Person>", GrantedUnfiltered),
+        ] {
+            let answer = Answer::new(200, SOAP, body(paging, results).as_bytes());
+            assert_eq!(read_soap(&answer, false, &Words::built_in()), expected, "{what}");
         }
     }
 
@@ -303,7 +434,7 @@ mod tests {
         ) {
             let answer = Answer::new(status, content_type, &body);
             let words = Words::built_in();
-            let granted = read_rest(&answer, &words) == Granted;
+            let granted = matches!(read_rest(&answer, true, &words), Granted | GrantedUnfiltered);
             let json = serde_json::from_slice::<serde_json::Value>(&body).is_ok();
             proptest::prop_assert_eq!(granted, status == 200 && content_type != "text/html" && json);
             proptest::prop_assert!(read_soap(&answer, false, &words) != Granted && read_soap(&answer, true, &words) != Granted);

@@ -11,7 +11,7 @@ use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::ConnectionRef;
 use crate::api::{REQUESTED_AT, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
@@ -21,32 +21,46 @@ mod text;
 
 use text::Text;
 
-/// A connection as the API server sends it: read as far as it can be, so that one that cannot does not stop the others.
+/// A connection as the API server sends it. Spec and status stay text until someone asks for them: half of what a watch shows is the
+/// operator's own writes come back, and one that cannot be read must not stop the others.
 #[derive(Clone)]
 pub struct Listed {
     /// Without what no step reads.
     metadata: ObjectMeta,
-    /// `None` where spec or status cannot be read: the CRD refuses such, but may have been another when they were stored.
-    connection: Option<Box<(UkgProConnectionSpec, Option<UkgProConnectionStatus>)>>,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
 }
 
 impl Listed {
-    /// The connection; its namespace and name where it cannot be read.
+    /// The connection; its namespace and name where spec or status cannot be read: the CRD refuses such, but may have been another when
+    /// they were stored.
     pub fn read(self) -> Result<UkgProConnection, ConnectionRef> {
-        match self.connection {
-            Some(read) => {
-                let (spec, status) = *read;
-                Ok(UkgProConnection { metadata: self.metadata, spec, status })
-            }
-            None => Err(ConnectionRef::new(self.metadata.namespace.as_deref(), self.metadata.name.as_deref())),
+        let Self { metadata, spec, status } = self;
+        match (serde_json::from_str(text(spec.as_deref())), serde_json::from_str(text(status.as_deref()))) {
+            (Ok(spec), Ok(status)) => Ok(UkgProConnection { metadata, spec, status }),
+            _ => Err(ConnectionRef::new(metadata.namespace.as_deref(), metadata.name.as_deref())),
         }
     }
+
+    /// The connection that this is the metadata of.
+    pub fn with(self, spec: UkgProConnectionSpec, status: UkgProConnectionStatus) -> UkgProConnection {
+        UkgProConnection { metadata: self.metadata, spec, status: Some(status) }
+    }
+}
+
+/// A part of an object as it was sent, or as if it had been sent empty.
+fn text(part: Option<&RawValue>) -> &str {
+    part.map_or("null", RawValue::get)
 }
 
 #[cfg(test)]
 impl From<UkgProConnection> for Listed {
     fn from(UkgProConnection { metadata, spec, status }: UkgProConnection) -> Self {
-        Self { metadata, connection: Some(Box::new((spec, status))) }
+        Self {
+            metadata,
+            spec: serde_json::value::to_raw_value(&spec).ok(),
+            status: serde_json::value::to_raw_value(&status).ok(),
+        }
     }
 }
 
@@ -54,10 +68,8 @@ impl From<UkgProConnection> for Listed {
 #[derive(Deserialize)]
 struct Wire {
     metadata: WireMetadata,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -95,10 +107,7 @@ impl<'de> Deserialize<'de> for Listed {
             annotations: annotation.map(|value| [(REQUESTED_AT.to_owned(), value)].into()),
             ..ObjectMeta::default()
         };
-        let spec = serde_json::from_value(spec).ok();
-        let status = serde_json::from_value(status).ok();
-        let connection = spec.zip(status).map(Box::new);
-        Ok(Self { metadata, connection })
+        Ok(Self { metadata, spec, status })
     }
 }
 

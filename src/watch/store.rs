@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use kube::core::ObjectMeta;
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 
@@ -93,6 +94,15 @@ impl Connections {
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connections").field("known", &self.read().len()).finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Whether an object that a watch shows is this one in a version that is known already. What is `listed` counts even if it is older.
+    fn is_no_older_than(&self, shown: &ObjectMeta, listed: bool) -> bool {
+        let version = shown.resource_version.as_deref().unwrap_or_default();
+        Some(self.edition.uid.as_ref()) == shown.uid.as_deref()
+            && (self.version.as_ref() == version || (!listed && is_at(&self.version, version)))
     }
 }
 
@@ -220,6 +230,14 @@ impl Lists {
 
     /// Enters an object; gives its name if it is known now. What is listed counts even if it is older, as after a backup was restored.
     fn take_in(&self, object: Listed, listed: bool, news: &mut News) -> Option<ConnectionRef> {
+        let metadata = kube::Resource::meta(&object);
+        let key = ConnectionRef::new(metadata.namespace.as_deref(), metadata.name.as_deref());
+        // Before it is read: after each write the watch shows what is known from its answer.
+        if let Some((known, before)) = self.connections.read().get_key_value(&key)
+            && before.is_no_older_than(metadata, listed)
+        {
+            return Some(known.clone());
+        }
         let connection = match object.read() {
             Ok(connection) => connection,
             Err(key) => {
@@ -228,7 +246,6 @@ impl Lists {
                 return None;
             }
         };
-        let key = ConnectionRef::of(&connection);
         if connection.spec.controller_class != self.class {
             self.remove(&key, news);
             return None;
@@ -239,11 +256,8 @@ impl Lists {
             Some((known, before)) => (known.clone(), Some(before.clone())),
             None => (key, None),
         };
-        let version = connection.metadata.resource_version.as_deref().unwrap_or_default();
-        if let Some(before) = &before
-            && Some(before.edition.uid.as_ref()) == connection.metadata.uid.as_deref()
-            && (before.version.as_ref() == version || (!listed && is_at(&before.version, version)))
-        {
+        // Again, since its write may have been answered meanwhile.
+        if before.as_ref().is_some_and(|before| before.is_no_older_than(&connection.metadata, listed)) {
             return Some(key);
         }
         let kept = Kept::of(&connection);

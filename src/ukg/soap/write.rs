@@ -27,13 +27,35 @@ pub fn action(service: &str, operation: &str) -> String {
     format!("{}/I{service}/{operation}", namespace(service))
 }
 
+/// What tells a message from all others, in WS-Addressing. UKG Pro takes requests with and without one; a server that is strict about
+/// WS-Addressing (Apache CXF 4.2) refuses them without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageId(String);
+
+impl MessageId {
+    /// A new one. Nothing but a server's log depends on it, so it is made of zeros where the system has no random numbers.
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        Self::of(bytes)
+    }
+
+    /// A UUID of version 4 (RFC 9562) with these bits.
+    fn of(bytes: [u8; 16]) -> Self {
+        let bits = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0b11 << 62) | (0x4 << 76) | (0b10 << 62);
+        let digits = format!("{bits:032x}");
+        let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+        Self(format!("urn:uuid:{}", parts.join("-")))
+    }
+}
+
 /// The login request of LoginService.
-pub fn authenticate(credentials: &Credentials, user_api_key: &Sensitive) -> Zeroizing<String> {
+pub fn authenticate(credentials: &Credentials, user_api_key: &Sensitive, id: &MessageId) -> Zeroizing<String> {
     let ns = namespace("LoginService");
     let header = |message: &mut Message, name: &str, value: &Sensitive| {
         message.leaf(&format!("h:{name}"), &[("xmlns:h", &ns)], value.expose());
     };
-    let mut message = Message::begin(&action("LoginService", "Authenticate"));
+    let mut message = Message::begin(&action("LoginService", "Authenticate"), id);
     header(&mut message, "ClientAccessKey", &credentials.customer_api_key);
     header(&mut message, "Password", &credentials.password);
     header(&mut message, "UserAccessKey", user_api_key);
@@ -44,8 +66,14 @@ pub fn authenticate(credentials: &Credentials, user_api_key: &Sensitive) -> Zero
 }
 
 /// A query of a data service that matches nobody.
-pub fn find_nobody(service: &str, operation: &str, token: &Sensitive, customer_api_key: &Sensitive) -> Zeroizing<String> {
-    let mut message = Message::begin(&action(service, operation));
+pub fn find_nobody(
+    service: &str,
+    operation: &str,
+    token: &Sensitive,
+    customer_api_key: &Sensitive,
+    id: &MessageId,
+) -> Zeroizing<String> {
+    let mut message = Message::begin(&action(service, operation), id);
     message.leaf("UltiProToken", &[("xmlns", TOKEN)], token.expose());
     message.leaf("ClientAccessKey", &[("xmlns", CLIENT_ACCESS_KEY)], customer_api_key.expose());
     message.body();
@@ -66,11 +94,13 @@ struct Message(Writer<Vec<u8>>);
 const IN_MEMORY: &str = "writing to a vector does not fail";
 
 impl Message {
-    fn begin(action: &str) -> Self {
+    /// Without `To`: behind a proxy that ends TLS, a strict filter of WCF would compare it with an address of another scheme.
+    fn begin(action: &str, id: &MessageId) -> Self {
         let mut message = Self(Writer::new(Vec::with_capacity(ROOM)));
         message.open("s:Envelope", &[("xmlns:s", ENVELOPE), ("xmlns:a", ADDRESSING)]);
         message.open("s:Header", &[]);
         message.leaf("a:Action", &[("s:mustUnderstand", "1")], action);
+        message.leaf("a:MessageID", &[], &id.0);
         message
     }
 
@@ -121,7 +151,7 @@ mod tests {
     }
 
     fn login(password: &str) -> Zeroizing<String> {
-        authenticate(&credentials(password), &Sensitive::new("UKEY00000001".to_owned()))
+        authenticate(&credentials(password), &Sensitive::new("UKEY00000001".to_owned()), &MessageId::random())
     }
 
     #[test]
@@ -150,10 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn each_message_has_a_name_of_its_own() {
+        assert_eq!(MessageId::of([0xff; 16]).0, "urn:uuid:ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(MessageId::of([0; 16]).0, "urn:uuid:00000000-0000-4000-8000-000000000000");
+        let [one, other] = [login("x"), login("x")].map(|message| {
+            let envelope = read::envelope(message.as_bytes()).expect("well-formed");
+            let id = envelope.find("MessageID").expect("there");
+            assert_eq!(id.namespace, ADDRESSING);
+            id.text.to_string()
+        });
+        assert_ne!(one, other);
+        // A strict filter would refuse an address that a proxy has changed.
+        assert!(!login("x").contains("a:To"));
+    }
+
+    #[test]
     fn a_query_filters_on_nobody_with_its_children_in_alphabetical_order() {
         let token = Sensitive::new("3f2a".to_owned());
         let key = Sensitive::new("ACME1".to_owned());
-        let message = find_nobody("EmployeePerson", "FindPeople", &token, &key);
+        let message = find_nobody("EmployeePerson", "FindPeople", &token, &key, &MessageId::random());
         let envelope = read::envelope(message.as_bytes()).expect("well-formed");
         let query = envelope.find("query").expect("a query");
         let names: Vec<_> = query.children.iter().map(|c| c.name.as_str()).collect();
