@@ -223,13 +223,17 @@ async fn observe(
     requirements: Result<Vec<Requirement>, Unresolved>,
     context: &Context,
 ) -> Result<Step, Error> {
-    let found = |observation| Ok(Step::Found(Box::new(Observed::of(connection, observation, None))));
-    if connection.spec.suspend {
-        return found(Observation::Suspended);
-    }
     let requirements = match requirements {
-        Ok(requirements) => requirements,
-        Err(unresolved) => return found(Observation::Unresolved(unresolved)),
+        Ok(requirements) if !connection.spec.suspend => requirements,
+        unfit => {
+            let observation = match unfit {
+                Err(unresolved) if !connection.spec.suspend => Observation::Unresolved(unresolved),
+                _ => Observation::Suspended,
+            };
+            // Nor does it witness any more how its host fares.
+            tell_host(connection, &observation, None, false, context).await;
+            return Ok(Step::Found(Box::new(Observed::of(connection, observation, None))));
+        }
     };
     let reference = ConnectionRef::of(connection);
     let lane = lane(connection, context);

@@ -243,6 +243,13 @@ pub fn message(reason: Reason, facts: &Facts) -> String {
     fill(&parts.join(" "), facts)
 }
 
+/// The whole message of a web page or redirect from a host where these values have worked: it is no wrong host name.
+pub fn page_of_a_known_host(facts: &Facts) -> String {
+    let remedy = "These values have worked there, so this is most likely maintenance, or a page of a proxy or firewall on the way. Nothing \
+                  need be done if this passes. If it stays, open the host in a browser from the operator's network, then ask UKG support.";
+    fill(&format!("{} {remedy}", template(Reason::NotUkgPro).0), facts)
+}
+
 /// What happened, without what to do.
 pub fn what(reason: Reason, facts: &Facts) -> String {
     fill(template(reason).0, facts)

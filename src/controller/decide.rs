@@ -260,7 +260,12 @@ impl Conclusion {
             let facts = Facts { detail, hint: String::new(), ..facts };
             return Self { reason: Reason::Degraded, message: wording::message(Reason::Degraded, &facts) };
         }
-        Self { reason, message: wording::message(reason, &facts) }
+        let has_worked = |resolved| gate::vouched(connection, resolved).worked.login;
+        let message = match reason {
+            Reason::NotUkgPro if observation.resolved().is_some_and(has_worked) => wording::page_of_a_known_host(&facts),
+            _ => wording::message(reason, &facts),
+        };
+        Self { reason, message }
     }
 }
 

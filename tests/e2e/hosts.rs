@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
+use ukgpro_operator::api::UkgProConnection;
 use ukgpro_operator::conditions::find;
 
 use crate::states::compare;
 use crate::support::World;
-use crate::support::world::CONNECTION;
+use crate::support::world::{CONNECTION, SECRET};
 
 /// Every state the connection is seen in, until the condition holds.
 async fn states_until(world: &World, done: impl Fn() -> bool) -> Vec<(String, String)> {
@@ -178,9 +180,33 @@ async fn ready_is_taken_back_where_a_connection_cannot_be_checked_for_several_in
 
 #[tokio::test]
 async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_operator() {
-    let world = World::new("outage").await;
+    let world = World::spread("outage", 2).await;
+    let [paused, misspelt] = [&world.elsewhere[0], &world.elsewhere[1]];
+    let _operator = world.operator_with(&["--namespace", &format!("{},{paused},{misspelt}", world.namespace)], &[]);
+    // These have worked, and are not checked any more: they witness nothing.
+    let secret = world.secrets().get(SECRET).await.expect("a Secret").data;
+    for (namespace, change, reason) in [
+        (paused, json!({"suspend": true}), "Suspended"),
+        (misspelt, json!({"permissions": [{"name": "NoSuchRow"}]}), "PermissionUnknown"),
+    ] {
+        let secrets = Api::<Secret>::namespaced(world.admin.clone(), namespace);
+        let copy = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": secret});
+        secrets.patch(SECRET, &PatchParams::apply("tests").force(), &Patch::Apply(&copy)).await.expect("applied");
+        let connections = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["namespace"] = json!(namespace);
+        let params = PatchParams::apply("tests").force();
+        connections.patch(CONNECTION, &params, &Patch::Apply(&manifest)).await.expect("applied");
+        let has = async |reason: &str| {
+            let status = connections.get(CONNECTION).await.expect("there").status.unwrap_or_default();
+            status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == reason)
+        };
+        world.wait_until("it to work", async || has("AllPermissionsGranted").await).await;
+        let change = json!({"spec": change});
+        connections.patch(CONNECTION, &PatchParams::default(), &Patch::Merge(&change)).await.expect("edited");
+        world.wait_until(reason, async || has(reason).await).await;
+    }
     world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
-    let _operator = world.operator();
     let names: Vec<_> = (0..6).map(|n| format!("c{n}")).collect();
     for name in &names {
         // An account each: many connections of one are no more than that one.

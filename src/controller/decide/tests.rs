@@ -527,6 +527,25 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     assert_eq!((Some(again.status), again.events), (connection.status, Vec::new()));
 }
 
+#[test]
+fn a_web_page_of_a_host_that_has_worked_is_trouble_on_the_way() {
+    let mut connection = connection_with(None);
+    connection.spec.failure_threshold = 1;
+    let page = Observation::LoginFailed(resolved(), Unanswered::NotUkgPro.into(), None);
+    let message = |connection: &UkgProConnection| {
+        let status = decide(connection, &page, at(0)).status;
+        conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
+    };
+    assert!(message(&connection).contains("login page"), "{}", message(&connection));
+    let mut worked = connection_with(Some(Reason::AllPermissionsGranted));
+    worked.spec.failure_threshold = 1;
+    assert!(message(&worked).contains("maintenance") && !message(&worked).contains("login page"), "{}", message(&worked));
+    // It says the same while it lasts.
+    let first = message(&worked);
+    worked.status = Some(decide(&worked, &page, at(0)).status);
+    assert_eq!(message(&worked), first);
+}
+
 /// What each of these checks in a row makes of a connection.
 fn course(mut connection: UkgProConnection, checks: &[Observation]) -> Vec<UkgProConnectionStatus> {
     let mut course = Vec::new();
