@@ -54,8 +54,8 @@ chart: ## The Helm chart and config/: rendered, validated, released, and the ope
 chart-docs: ## Generate the chart's README from its values
 	@tools=$$($(TOOLS)) && "$$tools/helm-docs" --chart-search-root charts --sort-values-order file --log-level warning
 
-manifests: ## Generate config/, for Kustomize, from the chart
-	WRITE_MANIFESTS=1 $(CARGO) test --locked --test chart -- config_is_what_the_chart_renders
+manifests: ## Generate config/, for Kustomize, from the chart, and what else is made from CRD and catalogue
+	WRITE_MANIFESTS=1 $(CARGO) test --locked --test chart -- config_is_what_the_chart_renders the_chart_knows_the_names the_example_has_the_schema
 
 test-faults: ## Each fault there is, injected on a real control plane; some minutes. The table is in docs/faults.md
 	$(CARGO) test --locked --test transport --test memory

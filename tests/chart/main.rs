@@ -3,8 +3,10 @@
 //!
 //! | file | about |
 //! |---|---|
+//! | `applications` | `examples/helm`, a chart with a connection in it, and what Helm makes of the verdict |
 //! | `rendered` | the chart as text: lint, unit tests, documents, every flag and every value |
 //! | `kustomize` | `config/` is what the chart renders; `WRITE_MANIFESTS=1` writes it |
+//! | `overlays` | `examples/kustomize` with the real Kustomize: what is merged, and which names are found |
 //! | `schemas` | what the chart, `config/` and `examples/` give is what the API server knows |
 //! | `releases` | install, upgrade, uninstall, refusals |
 //! | `rights` | the operator under each mode's rights: nothing refused, nothing superfluous |
@@ -18,8 +20,10 @@
 #[allow(dead_code, reason = "some of it is for other tests")]
 mod support;
 
+mod applications;
 mod helm;
 mod kustomize;
+mod overlays;
 mod policies;
 mod releases;
 mod rendered;
