@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops chart chart-docs manifests image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops oracles chart chart-docs manifests image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ gitops: ## What kstatus, Flux's expressions and Argo CD's scripts make of a conn
 e2e-flux: ## Flux's own controllers apply connections; builds them the first time, in some ten minutes
 	@tests/gitops/flux/build.sh >/dev/null
 	$(CARGO) test --locked --test flux
+
+# Mono and CXF are downloaded the first time.
+oracles: ## The operator against SOAP stacks that nobody here wrote; the table is docs/stacks.md, and WRITE_STACKS=1 writes it
+	$(CARGO) build --locked --bin ukgpro-operator --bin ukgpro-simulator
+	@bin="$(abspath $(TARGET_DIR))/debug" && OPERATOR_BINARY="$$bin/ukgpro-operator" SIMULATOR_BINARY="$$bin/ukgpro-simulator" tests/oracles/run.sh
 
 image: ## Container images without a daemon, in target/image. ARCH=arm64, PROFILE=dev, REPOSITORY=... (image/build.sh)
 	@images=$$(image/build.sh) && cd image && IMAGES="$$images" go test -count=1 .
