@@ -48,7 +48,9 @@ run() {
 
 require() {
 	local program
-	for program in "$@"; do command -v "$program" >/dev/null || fail "$program is needed; README.md says which package has it"; done
+	for program in "$@"; do
+		command -v "$program" >/dev/null || fail "$program is needed; README.md says which package has it"
+	done
 }
 
 key() { cat "$@" | sha256sum | cut -c1-12; }
@@ -66,8 +68,8 @@ fetch_mono() {
 	staging=$(mktemp -d "$cache/staging.XXXXXX")
 	mkdir "$staging/packages"
 	# As root, apt would become a user that cannot write here.
-	(cd "$staging/packages" && run "$download_minutes" apt-get -qq -o APT::Sandbox::User=root download \
-		$(awk '!/^#/ { print $1 "=" $2 }' "$here/wcf/packages.txt")) >&2 ||
+	run "$download_minutes" env --chdir="$staging/packages" apt-get -qq -o APT::Sandbox::User=root download \
+		$(awk '!/^#/ { print $1 "=" $2 }' "$here/wcf/packages.txt") >&2 ||
 		fail "apt-get could not download the packages of wcf/packages.txt; apt-get update may help, or Debian has newer ones"
 	while read -r name version sum; do
 		[[ $name != \#* ]] || continue
@@ -92,53 +94,57 @@ build_cxf() {
 	staging=$(mktemp -d "$cache/staging.XXXXXX")
 	run "$download_minutes" mvn --batch-mode --quiet --strict-checksums --file "$here/cxf/pom.xml" \
 		-Dmaven.repo.local="$cache/m2" -Doracle.target="$staging" process-classes >&2 || fail "the CXF host cannot be built"
-	(cd "$staging/lib" && sha256sum --check --quiet --strict "$here/cxf/jars.sha256" && [[ $(ls | wc -l) == $(wc -l <"$here/cxf/jars.sha256") ]]) >&2 ||
-		fail "the jars are not those of cxf/jars.sha256"
+	diff <(cd "$staging/lib" && sha256sum -- *.jar) "$here/cxf/jars.sha256" >&2 || fail "the jars are not those of cxf/jars.sha256"
 	publish "$1"
 }
 
 # A certificate authority that nobody else has, and a certificate, in the forms that the operator, the front, Mono and Java read.
 certify() {
 	openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=oracles" -addext basicConstraints=critical,CA:TRUE \
-		-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.crt
-	openssl req -newkey rsa:2048 -nodes -subj "/CN=host" -keyout host.key -out host.csr
-	openssl x509 -req -in host.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out host.crt -extfile - <<-TEXT
-		subjectAltName=DNS:service4.ultipro.localhost
-		basicConstraints=critical,CA:FALSE
-		keyUsage=critical,digitalSignature,keyEncipherment
-		extendedKeyUsage=serverAuth
-	TEXT
-	openssl x509 -in host.crt -outform DER -out host.cer
-	openssl rsa -in host.key -outform PVK -pvk-none -out host.pvk
-	openssl pkcs12 -export -in host.crt -inkey host.key -passout pass:oracle -out host.p12
+		-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.crt &&
+		openssl req -newkey rsa:2048 -nodes -subj "/CN=host" -keyout host.key -out host.csr &&
+		openssl x509 -req -in host.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out host.crt -extfile <(
+			echo subjectAltName=DNS:service4.ultipro.localhost
+			echo basicConstraints=critical,CA:FALSE
+			echo keyUsage=critical,digitalSignature,keyEncipherment
+			echo extendedKeyUsage=serverAuth
+		) &&
+		openssl x509 -in host.crt -outform DER -out host.cer &&
+		openssl rsa -in host.key -outform PVK -pvk-none -out host.pvk &&
+		openssl pkcs12 -export -in host.crt -inkey host.key -passout pass:oracle -out host.p12
 }
 
-stacks() {
-	require apt-get dpkg-deb java mvn openssl python3
-	mono=$cache/mono-$(key "$here/wcf/packages.txt")
-	[[ -d $mono ]] || fetch_mono "$mono"
-	wcf=$cache/wcf-$(key "$here/wcf/packages.txt" "$here/wcf/Host.cs")
-	[[ -d $wcf ]] || build_wcf "$wcf"
-	cxf=$cache/cxf-$(key "$here/cxf/pom.xml" "$here/cxf/jars.sha256" "$here"/cxf/src/main/java/oracle/*.java)
-	[[ -d $cxf ]] || build_cxf "$cxf"
-	ln -sfn "$wcf" "$cache/wcf"
-	ln -sfn "$cxf" "$cache/cxf"
-	rm -rf "$cache/run"
-	mkdir "$cache/run"
-	(cd "$cache/run" && umask 077 && certify) 2>"$cache/openssl.log" || fail "openssl made no certificates; see $cache/openssl.log"
-	local jar
-	jar() { basename "$cxf/lib/$1-"[0-9]*.jar .jar | sed "s/^$1-//"; }
-	ORACLE_VERSIONS="Mono $(awk '$1 == "mono-runtime-sgen" { print $2 }' "$here/wcf/packages.txt") of Debian. Apache CXF $(jar cxf-core) with Jetty $(jar jetty-server), JAXB $(jar jaxb-runtime) and Woodstox $(jar woodstox-core)." \
-		ORACLE_MONO=$mono PYTHONDONTWRITEBYTECODE=1 run "$run_minutes" python3 "$here/stacks.py" "$OPERATOR_BINARY" "$cache" "$cache/run" "$root/docs/stacks.md"
-}
+# jar NAME: the version of a jar of the CXF host.
+jar() { basename "$cxf/lib/$1-"[0-9]*.jar .jar | sed "s/^$1-//"; }
 
-require flock sha256sum timeout
+require flock sha256sum timeout apt-get dpkg-deb java mvn openssl python3
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 exec {lock}>"$cache/.lock"
 flock --wait $((run_minutes * 60)) "$lock" || fail "another run does not end"
 
+mono=$cache/mono-$(key "$here/wcf/packages.txt")
+[[ -d $mono ]] || fetch_mono "$mono"
+wcf=$cache/wcf-$(key "$here/wcf/packages.txt" "$here/wcf/Host.cs")
+[[ -d $wcf ]] || build_wcf "$wcf"
+cxf=$cache/cxf-$(key "$here/cxf/pom.xml" "$here/cxf/jars.sha256" "$here"/cxf/src/main/java/oracle/*.java)
+[[ -d $cxf ]] || build_cxf "$cxf"
+# What other versions have left, and runs that were killed.
+for left in "$cache"/{mono,wcf,cxf}-* "$cache"/staging.*; do
+	[[ $left == "$mono" || $left == "$wcf" || $left == "$cxf" ]] || rm -rf "$left"
+done
+state=$cache/run
+rm -rf "$state"
+mkdir -m 700 "$state"
+(cd "$state" && certify) 2>"$cache/openssl.log" || fail "openssl made no certificates; see $cache/openssl.log"
+
+ORACLE_MONO=$mono
+ORACLE_WCF=$wcf
+ORACLE_CXF=$cxf
+ORACLE_VERSIONS="Mono $(awk '$1 == "mono-runtime-sgen" { print $2 }' "$here/wcf/packages.txt") of Debian; Apache CXF $(jar cxf-core) with \
+Jetty $(jar jetty-server), JAXB $(jar jaxb-runtime) and Woodstox $(jar woodstox-core)."
+export ORACLE_MONO ORACLE_WCF ORACLE_CXF ORACLE_VERSIONS PYTHONDONTWRITEBYTECODE=1
 status=0
-stacks || status=1
+run "$run_minutes" python3 "$here/stacks.py" "$OPERATOR_BINARY" "$state" "$root/docs/stacks.md" || status=1
 if [[ -x $here/clients/run.sh ]]; then "$here/clients/run.sh" || status=1; fi
 exit "$status"

@@ -50,6 +50,8 @@ ODD_NAME = "svc-odd \u00fc\u6f22\U0001f511 a&b<c>\"d'"
 ODD_PASSWORD = "]]> <![CDATA[x]]> & < > \" ' &amp; &#65; \u00e9\u20ac\u00df  two blanks %41 \\n {0} $x"
 RIGHT = {"username": "svc-acme", "password": PASSWORD, "customerApiKey": CUSTOMER_KEY, "userApiKey": USER_KEY}
 
+GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
 
 class Failed(Exception):
     """Something came out otherwise than is right."""
@@ -151,7 +153,7 @@ def envelope_of(answer):
 
 def quoted(text):
     """The first sentence, without what is another at each run."""
-    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "…", " ".join(text.split()))
+    text = re.sub(GUID, "…", " ".join(text.split()))
     text = re.sub(r"(127\.0\.0\.1|localhost):\d+", "…", text)
     first = re.match(r".+?[.!?](?= |$)", text)
     text = first.group() if first else text
@@ -166,6 +168,8 @@ def tell(answer):
     envelope = envelope_of(answer)
     if envelope is None:
         kind = answer.content_type.partition(";")[0] or "no type"
+        if kind.startswith("multipart/"):
+            return f"{answer.status}, {kind}"
         text = re.sub(r"(?s)<(style|head)\b.*?</\1>|<[^>]*>", " ", answer.body.decode(errors="replace")).strip()
         return f"{answer.status}, {kind}, {quoted(text or answer.reason)}"
     message = next(iter(child(envelope, "Body")), None)
@@ -255,6 +259,7 @@ MISSING = "Forbidden (PermissionsMissing)"
 REJECTED = "Unauthorized (CredentialsRejected)"
 TROUBLE = "Unreachable (ServerError)"
 UNDETERMINED = "Unknown (LoginUndetermined)"
+UNREADABLE = "Unreachable (AnswerUnreadable)"
 NO_HOST = "Unreachable (NotUkgPro)"
 
 
@@ -269,7 +274,7 @@ class Case:
     # That the host counts.
     logins: int = 1
     # Of the ways to the host.
-    way: str = "front"
+    way: str = "plain"
 
 
 def account(name):
@@ -306,7 +311,9 @@ CASES = [
     Case("both reads refuse the token", MISSING, MISSING, account("svc-token-refused")),
     Case("the MessageID is taken out on the way", ACTIVE, UNDETERMINED, way="no MessageID"),
     Case("addressing is not required", None, ACTIVE, way="optional"),
-    Case("addressing is off", None, UNDETERMINED, logins=0, way="off"),
+    Case("addressing is off", None, UNDETERMINED, logins=0, way="unaddressed"),
+    Case("the host speaks SOAP 1.1", UNDETERMINED, UNDETERMINED, way="soap11"),
+    Case("the host answers in MTOM", None, UNREADABLE, way="mtom"),
     Case("the stack's own TLS", NO_HOST, ACTIVE, way="tls"),
 ]
 
@@ -338,7 +345,9 @@ def run_case(number, case, stack, expected, operator):
     }
     flaws += [f"the login arrived as {read}, not {sent}" for read in logins if read != sent]
     answers = [(exchange.path.rpartition("/")[2], exchange.answer) for exchange in way.exchanges] if fronted else []
-    tokens = {text_of(child(envelope_of(answer), "Body"), "TokenResponse", "Token") for service, answer in answers if service == "LoginService"}
+    # Whatever form the answer has.
+    logins = b"".join(answer.body for service, answer in answers if service == "LoginService" and answer)
+    tokens = set(re.findall(GUID, logins.decode(errors="replace")))
     nobody = {"EmployeeNumber": "= (__none__)", "IncludeInactive": "false", "PageNumber": "1", "PageSize": "1"}
     for operation, read in calls:
         if operation == "Authenticate":
@@ -396,8 +405,10 @@ def login(addressing=None, values=None, body=f'<TokenRequest xmlns="{CONTRACTS}"
 
 
 def find(token, members):
-    headers = f'<UltiProToken xmlns="{TOKEN}">{token}</UltiProToken><ClientAccessKey xmlns="{CLIENT_ACCESS_KEY}">{CUSTOMER_KEY}</ClientAccessKey>'
-    query = f'<FindPeople xmlns="{PERSON}"><query xmlns:b="{CONTRACTS}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{members}</query></FindPeople>'
+    headers = f'<UltiProToken xmlns="{TOKEN}">{token}</UltiProToken>'
+    headers += f'<ClientAccessKey xmlns="{CLIENT_ACCESS_KEY}">{CUSTOMER_KEY}</ClientAccessKey>'
+    namespaces = f'xmlns:b="{CONTRACTS}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"'
+    query = f'<FindPeople xmlns="{PERSON}"><query {namespaces}>{members}</query></FindPeople>'
     return envelope(action(FIND_PEOPLE) + message_id() + headers, query)
 
 
@@ -453,9 +464,8 @@ NUMBER, PAGE, SIZE = member("EmployeeNumber", "= (7)"), member("PageNumber", "2"
 
 
 def booleans(wire, values):
-    return "; ".join(
-        f"`{value}`: {wire.find(member('IncludeInactive', value), show=('IncludeInactive',)).removeprefix('IncludeInactive ')}" for value in values
-    )
+    name = "IncludeInactive"
+    return "; ".join(f"`{value}`: {wire.find(member(name, value), show=(name,)).removeprefix(f'{name} ')}" for value in values)
 
 
 def nil_form(wire):
@@ -567,29 +577,32 @@ Sent as it is, to see what the stack does with it: what was answered, and what a
 # --- All of it.
 
 
-def start(binary, built, directory):
+def start(binary, directory):
     """The two hosts, and the operator that is to check them."""
-    certificate, key = directory / "host.crt", directory / "host.key"
-    ports = {name: free_port() for name in ("plain", "detail", "tls", "required", "optional", "off", "cxf-tls")}
-    url = {name: f"http{'s' if name.endswith('tls') else ''}://127.0.0.1:{port}/services/" for name, port in ports.items()}
+    modes = ("plain", "detail", "soap11"), ("plain", "optional", "unaddressed", "mtom", "soap11")
+    # The last is of TLS.
+    ports = [{mode: free_port() for mode in [*modes, "tls"]} for modes in modes]
+
+    def services(ports):
+        for mode, port in ports.items():
+            yield from ("plain", f"https://127.0.0.1:{port}/services/") if mode == "tls" else (mode, f"http://127.0.0.1:{port}/services/")
+
     mono = Path(os.environ["ORACLE_MONO"])
     # Where Mono's HttpListener looks for the certificate of a port.
     listener = directory / ".mono" / "httplistener"
     listener.mkdir(parents=True)
     for suffix in ("cer", "pvk"):
-        shutil.copy(directory / f"host.{suffix}", listener / f"{ports['tls']}.{suffix}")
+        shutil.copy(directory / f"host.{suffix}", listener / f"{ports[0]['tls']}.{suffix}")
     environment = {
         "MONO_GAC_PREFIX": mono / "usr",
         "MONO_CFG_DIR": mono / "etc",
         "LD_LIBRARY_PATH": mono / "usr/lib",
         "XDG_CONFIG_HOME": directory,
     }
-    wcf = [mono / "usr/bin/mono-sgen", built / "wcf/host.exe", directory / "wcf.log"]
-    for name in ("plain", "detail", "tls"):
-        wcf += ["detail" if name == "detail" else "plain", url[name]]
-    cxf = ["java", "-Xmx256m", "-cp", f"{built}/cxf/classes:{built}/cxf/lib/*", "oracle.Host", directory / "cxf.log"]
-    for name in ("required", "optional", "off", "cxf-tls"):
-        cxf += ["required" if name == "cxf-tls" else name, url[name]]
+    wcf = [mono / "usr/bin/mono-sgen", Path(os.environ["ORACLE_WCF"]) / "host.exe", directory / "wcf.log", *services(ports[0])]
+    built = os.environ["ORACLE_CXF"]
+    classes = f"{built}/classes:{built}/lib/*"
+    cxf = ["java", "-Xmx256m", "-cp", classes, "oracle.Host", directory / "cxf.log", *services(ports[1])]
     hosts = []
     try:
         hosts.append(Host("wcf", wcf, environment, directory))
@@ -599,23 +612,19 @@ def start(binary, built, directory):
             host.stop()
         raise
 
-    def ways(first, **more):
-        behind = {"front": ports[first]} | {name: ports[port] for name, port in more.items()}
-        fronts = {name: front.Front(port, certificate, key) for name, port in behind.items()}
-        return fronts | {"no MessageID": front.Front(ports[first], certificate, key, no_message_id)}
-
-    stacks = [
-        Stack("Mono WCF", Log(directory / "wcf.log"), ports["plain"], ways("plain", detail="detail") | {"tls": ports["tls"]}),
-        Stack("CXF", Log(directory / "cxf.log"), ports["required"], ways("required", optional="optional", off="off") | {"tls": ports["cxf-tls"]}),
-    ]
+    stacks, certificate, key = [], directory / "host.crt", directory / "host.key"
+    for name, log, ports in zip(("Mono WCF", "CXF"), ("wcf.log", "cxf.log"), ports):
+        ways = {mode: front.Front(port, certificate, key) for mode, port in ports.items() if mode != "tls"}
+        ways["no MessageID"] = front.Front(ports["plain"], certificate, key, no_message_id)
+        stacks.append(Stack(name, Log(directory / log), ports["plain"], ways | {"tls": ports["tls"]}))
     return hosts, stacks, Operator(binary, directory, (directory / "ca.crt").read_text())
 
 
 def main():
-    binary, built, directory, kept = sys.argv[1], *map(Path, sys.argv[2:5])
+    binary, directory, kept = sys.argv[1], *map(Path, sys.argv[2:4])
     # So that the hosts are stopped then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    hosts, stacks, operator = start(binary, built, directory)
+    hosts, stacks, operator = start(binary, directory)
     flaws, checks, messages = [], [], []
     try:
         for number, case in enumerate(CASES, 1):

@@ -1,7 +1,7 @@
 // A host of LoginService, EmployeePerson and EmployeeJob on WCF. What is on the wire is WCF's: envelopes, addressing, headers,
 // the serializer, faults. The code here says which accounts there are and what each of them meets.
 //
-// Usage: host.exe LOG (plain|detail URL)..., where a URL ends in /services/, and with "detail" the host tells of exceptions. It says
+// Usage: host.exe LOG (plain|detail|soap11 URL)..., where a URL ends in /services/; with "detail" faults tell of exceptions. It says
 // "ready" on standard output, and ends when standard input does.
 using System;
 using System.Collections.Generic;
@@ -14,6 +14,7 @@ using System.ServiceModel.Channels;
 using System.ServiceModel.Description;
 using System.ServiceModel.Dispatcher;
 using System.Text;
+using System.Threading;
 
 namespace Oracle
 {
@@ -246,7 +247,8 @@ namespace Oracle
                 "IncludeInactive", query == null ? null : query.IncludeInactive ? "true" : "false",
                 "PageNumber", query == null ? null : query.PageNumber, "PageSize", query == null ? null : query.PageSize);
             var account = Accounts.Of(request);
-            if (account == null || account == "svc-token-refused") throw Refusal("An error occurred when verifying security for the message.");
+            if (account == null || account == "svc-token-refused")
+                throw Refusal("An error occurred when verifying security for the message.");
             switch (account)
             {
                 case "svc-person-fault": if (operation == "FindPeople") throw Refusal("Access is denied."); break;
@@ -340,22 +342,23 @@ namespace Oracle
 
     static class Program
     {
-        static Binding Binding(bool https)
+        static Binding Binding(bool https, MessageVersion version)
         {
-            var encoding = new TextMessageEncodingBindingElement(MessageVersion.Soap12WSAddressing10, Encoding.UTF8);
+            var encoding = new TextMessageEncodingBindingElement(version, Encoding.UTF8);
             var transport = https ? new HttpsTransportBindingElement() : new HttpTransportBindingElement();
             // Else it listens on all addresses of the machine.
             transport.HostNameComparisonMode = HostNameComparisonMode.Exact;
             return new CustomBinding(encoding, transport);
         }
 
-        static void Serve(Uri services, bool detail)
+        static void Serve(Uri services, string mode)
         {
+            var version = mode == "soap11" ? MessageVersion.Soap11WSAddressing10 : MessageVersion.Soap12WSAddressing10;
             foreach (var contract in new[] { typeof(ILoginService), typeof(IEmployeePerson), typeof(IEmployeeJob) })
             {
                 var host = new ServiceHost(new Services(), new Uri(services, contract.Name.Substring(1)));
-                host.AddServiceEndpoint(contract, Binding(services.Scheme == Uri.UriSchemeHttps), "");
-                host.Description.Behaviors.Find<ServiceDebugBehavior>().IncludeExceptionDetailInFaults = detail;
+                host.AddServiceEndpoint(contract, Binding(services.Scheme == Uri.UriSchemeHttps, version), "");
+                host.Description.Behaviors.Find<ServiceDebugBehavior>().IncludeExceptionDetailInFaults = mode == "detail";
                 if (contract == typeof(IEmployeePerson)) host.Authorization.ServiceAuthorizationManager = new Rights();
                 host.Open();
                 foreach (ChannelDispatcher dispatcher in host.ChannelDispatchers) dispatcher.ErrorHandlers.Add(new Handler());
@@ -364,8 +367,10 @@ namespace Oracle
 
         static void Main(string[] arguments)
         {
+            // Each listener keeps a thread of the pool, which grows by two a second: handshakes would wait past the client's deadline.
+            ThreadPool.SetMinThreads(64, 64);
             Log.Open(arguments[0]);
-            for (var at = 1; at < arguments.Length; at += 2) Serve(new Uri(arguments[at + 1]), arguments[at] == "detail");
+            for (var at = 1; at < arguments.Length; at += 2) Serve(new Uri(arguments[at + 1]), arguments[at]);
             Console.WriteLine("ready");
             while (Console.ReadLine() != null) { }
             // Its channels' threads do not all end with Close.

@@ -16,6 +16,7 @@ import org.apache.cxf.configuration.jsse.TLSServerParameters;
 import org.apache.cxf.headers.Header;
 import org.apache.cxf.interceptor.security.SimpleAuthorizingInterceptor;
 import org.apache.cxf.jaxws.JaxWsServerFactoryBean;
+import org.apache.cxf.message.Message;
 import org.apache.cxf.phase.Phase;
 import org.apache.cxf.security.SecurityContext;
 import org.apache.cxf.transport.http_jetty.JettyHTTPServerEngineFactory;
@@ -25,8 +26,9 @@ import org.w3c.dom.Element;
 /**
  * A host of LoginService, EmployeePerson and EmployeeJob on Apache CXF.
  *
- * <p>Arguments: the log, then pairs of an addressing mode ({@code required}, {@code optional}, {@code off}) and a URL that ends in
- * {@code /services/}. For one that begins with https, ORACLE_KEYSTORE names a PKCS #12 file with the password "oracle". It says "ready" on standard output, and ends when standard input does.
+ * <p>Arguments: the log, then pairs of a mode and a URL that ends in {@code /services/}. Modes are {@code plain}, with addressing
+ * required; {@code optional} and {@code unaddressed}; {@code mtom} and {@code soap11}. For a URL that begins with https, ORACLE_KEYSTORE
+ * names a PKCS #12 file with the password "oracle". It says "ready" on standard output, and ends when standard input does.
  */
 public final class Host {
     private Host() {}
@@ -60,16 +62,20 @@ public final class Host {
                 .setTLSServerParametersForPort(services.getHost(), services.getPort(), parameters);
     }
 
-    private static void serve(Object service, String addressing, String services) {
+    private static void serve(Object service, String mode, String services) {
         String name = service.getClass().getSimpleName();
         JaxWsServerFactoryBean factory = new JaxWsServerFactoryBean();
         factory.setServiceBean(service);
         factory.setAddress(services + (name.equals("Login") ? "LoginService" : "Employee" + name));
-        factory.setBindingId(SoapBindingConstants.SOAP12_BINDING_ID);
-        if (!addressing.equals("off")) {
+        factory.setBindingId(
+                mode.equals("soap11") ? SoapBindingConstants.SOAP11_BINDING_ID : SoapBindingConstants.SOAP12_BINDING_ID);
+        if (!mode.equals("unaddressed")) {
             WSAddressingFeature feature = new WSAddressingFeature();
-            feature.setAddressingRequired(addressing.equals("required"));
+            feature.setAddressingRequired(!mode.equals("optional"));
             factory.getFeatures().add(feature);
+        }
+        if (mode.equals("mtom")) {
+            factory.setProperties(Map.of(Message.MTOM_ENABLED, true));
         }
         if (name.equals("Person")) {
             // CXF's own access control: FindPeople is for those of a role.
