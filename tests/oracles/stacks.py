@@ -190,7 +190,8 @@ def tell(answer):
     if result is None:
         return f"{answer.status} {name}"
     if text_of(result, "Success") == "true":
-        return f"{answer.status} Success"
+        found = text_of(result, "PagingInfo", "TotalItems")
+        return f"{answer.status} Success" + (f", {found} found" if found != "0" else "")
     return f"{answer.status} HasErrors {quoted(text_of(result, 'Messages', 'OperationMessage', 'Message'))}"
 
 
@@ -261,6 +262,8 @@ TROUBLE = "Unreachable (ServerError)"
 UNDETERMINED = "Unknown (LoginUndetermined)"
 UNREADABLE = "Unreachable (AnswerUnreadable)"
 NO_HOST = "Unreachable (NotUkgPro)"
+# What `check` says of a read that was answered with people.
+WITH_PEOPLE = "with people, though it asks for nobody"
 
 
 @dataclass
@@ -275,6 +278,8 @@ class Case:
     logins: int = 1
     # Of the ways to the host.
     way: str = "plain"
+    # That people are in the answer to a query that matches nobody.
+    told_of_people: bool = False
 
 
 def account(name):
@@ -308,9 +313,11 @@ CASES = [
         "the same; IncludeExceptionDetailInFaults", MISSING, None, account("svc-person-security-exception"), way="detail"
     ),
     Case("a read throws an exception", TROUBLE, TROUBLE, account("svc-person-exception")),
+    Case("the reads show somebody", ACTIVE, ACTIVE, account("svc-unfiltered"), told_of_people=True),
     Case("both reads refuse the token", MISSING, MISSING, account("svc-token-refused")),
     Case("the MessageID is taken out on the way", ACTIVE, UNDETERMINED, way="no MessageID"),
     Case("addressing is not required", None, ACTIVE, way="optional"),
+    Case("addressing is not required, and the MessageID is taken out", None, UNDETERMINED, way="optional, no MessageID"),
     Case("addressing is off", None, UNDETERMINED, logins=0, way="unaddressed"),
     Case("the host speaks SOAP 1.1", UNDETERMINED, UNDETERMINED, way="soap11"),
     Case("the host answers in MTOM", None, UNREADABLE, way="mtom"),
@@ -364,6 +371,8 @@ def run_case(number, case, stack, expected, operator):
     for secret in [*values.values(), *filter(None, tokens)]:
         if secret in written:
             flaws.append("a value or a token is in what the check wrote")
+    if (WITH_PEOPLE in written) != case.told_of_people:
+        flaws.append(f"it is {'not ' * case.told_of_people}told that the reads were answered with people")
     parts = []
     for service in ("LoginService", *ROWS):
         told = {tell(answer): None for path, answer in answers if path == service}
@@ -475,6 +484,12 @@ def nil_form(wire):
     return f"`{attribute.group().decode()}`" if attribute else "left out"
 
 
+def twice(wire):
+    message = login()
+    wire.send(message)
+    return wire.send(message)
+
+
 def beginning(wire):
     wire.send(login())
     mark = "a byte-order mark, " if wire.answer.body.startswith(b"\xef\xbb\xbf") else ""
@@ -507,6 +522,7 @@ MESSAGES = [
     ("null in an answer", nil_form),
     ("an answer begins with", beginning),
     ("Action without MessageID", lambda w: w.send(login(action(AUTHENTICATE)))),
+    ("a MessageID that was there before", twice),
     ("Action that need not be understood", lambda w: w.send(login(f"<a:Action>{AUTHENTICATE}</a:Action>{message_id()}"))),
     ("MessageID without Action", lambda w: w.send(login(message_id()))),
     ("neither", lambda w: w.send(login(""))),
@@ -616,6 +632,8 @@ def start(binary, directory):
     for name, log, ports in zip(("Mono WCF", "CXF"), ("wcf.log", "cxf.log"), ports):
         ways = {mode: front.Front(port, certificate, key) for mode, port in ports.items() if mode != "tls"}
         ways["no MessageID"] = front.Front(ports["plain"], certificate, key, no_message_id)
+        if "optional" in ports:
+            ways["optional, no MessageID"] = front.Front(ports["optional"], certificate, key, no_message_id)
         stacks.append(Stack(name, Log(directory / log), ports["plain"], ways | {"tls": ports["tls"]}))
     return hosts, stacks, Operator(binary, directory, (directory / "ca.crt").read_text())
 

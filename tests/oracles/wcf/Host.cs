@@ -264,6 +264,8 @@ namespace Oracle
                     break;
                 case "svc-person-words": if (operation == "FindPeople") return Denial(); break;
             }
+            // One that does not honour the filter.
+            var found = account == "svc-unfiltered" ? 1 : 0;
             return new FindResponse
             {
                 OperationResult = new OperationResult
@@ -272,10 +274,10 @@ namespace Oracle
                     {
                         new OperationMessage { Code = "OK", Message = "The operation was successful.", Severity = "Information" },
                     },
-                    PagingInfo = new PagingInfo { CurrentPage = 1, PageSize = 1 },
+                    PagingInfo = new PagingInfo { CurrentPage = 1, PageSize = 1, PageTotal = found, TotalItems = found },
                     Success = true,
                 },
-                Results = new List<Record>(),
+                Results = Enumerable.Repeat(new Record { EmployeeNumber = "000000007" }, found).ToList(),
             };
         }
 

@@ -97,8 +97,24 @@ public final class Contracts {
     }
 
     @XmlAccessorType(XmlAccessType.FIELD)
+    @XmlType(name = "PagingInfo", namespace = CONTRACTS, propOrder = {"currentPage", "pageSize", "pageTotal", "totalItems"})
+    public static class PagingInfo {
+        @XmlElement(name = "CurrentPage", namespace = CONTRACTS)
+        int currentPage;
+
+        @XmlElement(name = "PageSize", namespace = CONTRACTS)
+        int pageSize;
+
+        @XmlElement(name = "PageTotal", namespace = CONTRACTS)
+        int pageTotal;
+
+        @XmlElement(name = "TotalItems", namespace = CONTRACTS)
+        int totalItems;
+    }
+
+    @XmlAccessorType(XmlAccessType.FIELD)
     @XmlType(name = "OperationResult", namespace = CONTRACTS,
-            propOrder = {"hasErrors", "hasWarnings", "messages", "requestNumber", "success"})
+            propOrder = {"hasErrors", "hasWarnings", "messages", "pagingInfo", "requestNumber", "success"})
     public static class OperationResult {
         @XmlElement(name = "HasErrors", namespace = CONTRACTS)
         boolean hasErrors;
@@ -109,6 +125,9 @@ public final class Contracts {
         @XmlElementWrapper(name = "Messages", namespace = CONTRACTS)
         @XmlElement(name = "OperationMessage", namespace = CONTRACTS)
         List<OperationMessage> messages = new ArrayList<>();
+
+        @XmlElement(name = "PagingInfo", namespace = CONTRACTS, nillable = true)
+        PagingInfo pagingInfo;
 
         @XmlElement(name = "RequestNumber", namespace = CONTRACTS, nillable = true)
         String requestNumber;

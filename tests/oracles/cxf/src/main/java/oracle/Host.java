@@ -72,6 +72,8 @@ public final class Host {
         if (!mode.equals("unaddressed")) {
             WSAddressingFeature feature = new WSAddressingFeature();
             feature.setAddressingRequired(!mode.equals("optional"));
+            // Each message has an identifier of its own.
+            feature.setAllowDuplicates(false);
             factory.getFeatures().add(feature);
         }
         if (mode.equals("mtom")) {

@@ -122,7 +122,7 @@ final class Services {
                     return denial();
                 }
                 default -> {
-                    return nobody();
+                    return found(account);
                 }
             }
         }
@@ -132,8 +132,7 @@ final class Services {
     public static class Job implements Contracts.EmployeeJob {
         @Override
         public Contracts.FindResponse findJobs(Contracts.EmployeeQuery query, String token, String clientAccessKey) {
-            query("FindJobs", query, token, clientAccessKey);
-            return nobody();
+            return found(query("FindJobs", query, token, clientAccessKey));
         }
     }
 
@@ -150,10 +149,22 @@ final class Services {
         return account;
     }
 
-    private static Contracts.FindResponse nobody() {
+    private static Contracts.FindResponse found(String account) {
         Contracts.FindResponse response = new Contracts.FindResponse();
         response.operationResult.success = true;
         response.operationResult.messages.add(message("OK", "The operation was successful.", "Information"));
+        Contracts.PagingInfo paging = new Contracts.PagingInfo();
+        paging.currentPage = 1;
+        paging.pageSize = 1;
+        response.operationResult.pagingInfo = paging;
+        // One that does not honour the filter.
+        if (account.equals("svc-unfiltered")) {
+            Contracts.Record record = new Contracts.Record();
+            record.employeeNumber = "000000007";
+            response.results.add(record);
+            paging.pageTotal = 1;
+            paging.totalItems = 1;
+        }
         return response;
     }
 
