@@ -92,7 +92,7 @@ build_wcf() {
 build_cxf() {
 	say "building the CXF host; the first time downloads 40 MB"
 	staging=$(mktemp -d "$cache/staging.XXXXXX")
-	run "$download_minutes" mvn --batch-mode --quiet --strict-checksums --file "$here/cxf/pom.xml" \
+	run "$download_minutes" mvn --batch-mode --quiet -Dstyle.color=never --strict-checksums --file "$here/cxf/pom.xml" \
 		-Dmaven.repo.local="$cache/m2" -Doracle.target="$staging" process-classes >&2 || fail "the CXF host cannot be built"
 	diff <(cd "$staging/lib" && sha256sum -- *.jar) "$here/cxf/jars.sha256" >&2 || fail "the jars are not those of cxf/jars.sha256"
 	publish "$1"
@@ -146,5 +146,7 @@ Jetty $(jar jetty-server), JAXB $(jar jaxb-runtime) and Woodstox $(jar woodstox-
 export ORACLE_MONO ORACLE_WCF ORACLE_CXF ORACLE_VERSIONS PYTHONDONTWRITEBYTECODE=1
 status=0
 run "$run_minutes" python3 "$here/stacks.py" "$OPERATOR_BINARY" "$state" "$root/docs/stacks.md" || status=1
+# It may want to keep something in the same place.
+exec {lock}>&-
 if [[ -x $here/clients/run.sh ]]; then "$here/clients/run.sh" || status=1; fi
 exit "$status"

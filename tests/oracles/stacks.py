@@ -122,7 +122,8 @@ class Stack:
 
     name: str
     log: Log
-    port: int
+    # By mode, without TLS but for the mode of that name.
+    ports: dict
     ways: dict
 
 
@@ -320,7 +321,9 @@ CASES = [
     Case("addressing is not required, and the MessageID is taken out", None, UNDETERMINED, way="optional, no MessageID"),
     Case("addressing is off", None, UNDETERMINED, logins=0, way="unaddressed"),
     Case("the host speaks SOAP 1.1", UNDETERMINED, UNDETERMINED, way="soap11"),
-    Case("the host answers in MTOM", None, UNREADABLE, way="mtom"),
+    Case("the host speaks MTOM", UNDETERMINED, UNREADABLE, way="mtom"),
+    Case("the host streams its answers", ACTIVE, None, way="streamed"),
+    Case("the host validates requests by its schema", None, ACTIVE, way="validated"),
     Case("the stack's own TLS", NO_HOST, ACTIVE, way="tls"),
 ]
 
@@ -355,11 +358,14 @@ def run_case(number, case, stack, expected, operator):
     # Whatever form the answer has.
     logins = b"".join(answer.body for service, answer in answers if service == "LoginService" and answer)
     tokens = set(re.findall(GUID, logins.decode(errors="replace")))
-    nobody = {"EmployeeNumber": "= (__none__)", "IncludeInactive": "false", "PageNumber": "1", "PageSize": "1"}
+    nobody = {"EmployeeNumber": "= (__none__)", "PageNumber": "1", "PageSize": "1"}
     for operation, read in calls:
         if operation == "Authenticate":
             continue
         token = read.pop("UltiProToken")
+        # Absent, it is false in C# and null in Java.
+        if read.pop("IncludeInactive") == "true":
+            flaws.append(f"{operation} arrived with IncludeInactive")
         if fronted and token not in tokens:
             flaws.append(f"{operation} came with another token than the login gave")
         if read != nobody | {"ClientAccessKey": CUSTOMER_KEY}:
@@ -424,19 +430,20 @@ def find(token, members):
 class Wire:
     """One stack, as messages of our own see it."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, mode="plain"):
         self.stack = stack
+        self.port = stack.ports[mode]
         self.answer = None
         self.calls = []
 
     def send(self, body, content_type=SOAP, path="LoginService", method="POST"):
         body = body.encode() if isinstance(body, str) else body
-        head = f"{method} /services/{path} HTTP/1.1\r\nHost: 127.0.0.1:{self.stack.port}\r\nConnection: close\r\n"
+        head = f"{method} /services/{path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n"
         if method == "POST":
             head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         mark = self.stack.log.mark()
         try:
-            self.answer = front.parse(front.ask(self.stack.port, f"{head}\r\n".encode(), body, MESSAGE_S))
+            self.answer = front.parse(front.ask(self.port, f"{head}\r\n".encode(), body, MESSAGE_S))
         except TimeoutError:
             self.answer = None
         self.calls = self.stack.log.since(mark)
@@ -503,6 +510,10 @@ MESSAGES = [
     ("EmployeeNumber, PageNumber, PageSize", lambda w: w.find(NUMBER, PAGE, SIZE)),
     ("PageSize, PageNumber, EmployeeNumber", lambda w: w.find(SIZE, PAGE, NUMBER)),
     ("PageNumber, EmployeeNumber, PageSize", lambda w: w.find(PAGE, NUMBER, SIZE)),
+    (
+        "the same, to a host that validates",
+        lambda w: Wire(w.stack, "validated").find(PAGE, NUMBER, SIZE) if "validated" in w.stack.ports else "–",
+    ),
     ("a member that is not known, then the others", lambda w: w.find(member("Aardvark", "1"), NUMBER, PAGE, SIZE)),
     ("employeenumber, then the others", lambda w: w.find(member("employeenumber", "= (7)"), PAGE, SIZE)),
     ("EmployeeNumber in no namespace, then the others", lambda w: w.find("<EmployeeNumber xmlns=''>= (7)</EmployeeNumber>", PAGE, SIZE)),
@@ -595,7 +606,7 @@ Sent as it is, to see what the stack does with it: what was answered, and what a
 
 def start(binary, directory):
     """The two hosts, and the operator that is to check them."""
-    modes = ("plain", "detail", "soap11"), ("plain", "optional", "unaddressed", "mtom", "soap11")
+    modes = ("plain", "detail", "mtom", "soap11", "streamed"), ("plain", "optional", "unaddressed", "mtom", "soap11", "validated")
     # The last is of TLS.
     ports = [{mode: free_port() for mode in [*modes, "tls"]} for modes in modes]
 
@@ -634,7 +645,7 @@ def start(binary, directory):
         ways["no MessageID"] = front.Front(ports["plain"], certificate, key, no_message_id)
         if "optional" in ports:
             ways["optional, no MessageID"] = front.Front(ports["optional"], certificate, key, no_message_id)
-        stacks.append(Stack(name, Log(directory / log), ports["plain"], ways | {"tls": ports["tls"]}))
+        stacks.append(Stack(name, Log(directory / log), ports, ways | {"tls": ports["tls"]}))
     return hosts, stacks, Operator(binary, directory, (directory / "ca.crt").read_text())
 
 

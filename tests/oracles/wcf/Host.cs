@@ -1,8 +1,8 @@
 // A host of LoginService, EmployeePerson and EmployeeJob on WCF. What is on the wire is WCF's: envelopes, addressing, headers,
 // the serializer, faults. The code here says which accounts there are and what each of them meets.
 //
-// Usage: host.exe LOG (plain|detail|soap11 URL)..., where a URL ends in /services/; with "detail" faults tell of exceptions. It says
-// "ready" on standard output, and ends when standard input does.
+// Usage: host.exe LOG (MODE URL)..., where a URL ends in /services/. Modes are plain; detail, in which faults tell of exceptions; mtom,
+// soap11 and streamed. It says "ready" on standard output, and ends when standard input does.
 using System;
 using System.Collections.Generic;
 using System.IO;
@@ -344,22 +344,24 @@ namespace Oracle
 
     static class Program
     {
-        static Binding Binding(bool https, MessageVersion version)
+        static Binding Binding(bool https, string mode)
         {
-            var encoding = new TextMessageEncodingBindingElement(version, Encoding.UTF8);
+            var version = mode == "soap11" ? MessageVersion.Soap11WSAddressing10 : MessageVersion.Soap12WSAddressing10;
+            var encoding = mode == "mtom" ? (BindingElement)new MtomMessageEncodingBindingElement(version, Encoding.UTF8)
+                : new TextMessageEncodingBindingElement(version, Encoding.UTF8);
             var transport = https ? new HttpsTransportBindingElement() : new HttpTransportBindingElement();
             // Else it listens on all addresses of the machine.
             transport.HostNameComparisonMode = HostNameComparisonMode.Exact;
+            if (mode == "streamed") transport.TransferMode = TransferMode.Streamed;
             return new CustomBinding(encoding, transport);
         }
 
         static void Serve(Uri services, string mode)
         {
-            var version = mode == "soap11" ? MessageVersion.Soap11WSAddressing10 : MessageVersion.Soap12WSAddressing10;
             foreach (var contract in new[] { typeof(ILoginService), typeof(IEmployeePerson), typeof(IEmployeeJob) })
             {
                 var host = new ServiceHost(new Services(), new Uri(services, contract.Name.Substring(1)));
-                host.AddServiceEndpoint(contract, Binding(services.Scheme == Uri.UriSchemeHttps, version), "");
+                host.AddServiceEndpoint(contract, Binding(services.Scheme == Uri.UriSchemeHttps, mode), "");
                 host.Description.Behaviors.Find<ServiceDebugBehavior>().IncludeExceptionDetailInFaults = mode == "detail";
                 if (contract == typeof(IEmployeePerson)) host.Authorization.ServiceAuthorizationManager = new Rights();
                 host.Open();

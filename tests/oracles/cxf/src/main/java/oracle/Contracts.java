@@ -67,7 +67,7 @@ public final class Contracts {
         String employeeNumber;
 
         @XmlElement(name = "IncludeInactive", namespace = CONTRACTS)
-        boolean includeInactive;
+        Boolean includeInactive;
 
         @XmlElement(name = "PageNumber", namespace = CONTRACTS)
         String pageNumber;

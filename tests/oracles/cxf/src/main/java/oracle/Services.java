@@ -140,7 +140,7 @@ final class Services {
         boolean none = query == null;
         call(operation, "ClientAccessKey", clientAccessKey, "UltiProToken", token,
                 "EmployeeNumber", none ? "no query" : query.employeeNumber,
-                "IncludeInactive", none ? null : String.valueOf(query.includeInactive),
+                "IncludeInactive", none || query.includeInactive == null ? null : query.includeInactive.toString(),
                 "PageNumber", none ? null : query.pageNumber, "PageSize", none ? null : query.pageSize);
         String account = account(token, clientAccessKey);
         if (account == null || account.equals("svc-token-refused")) {
