@@ -491,6 +491,12 @@ def nil_form(wire):
     return f"`{attribute.group().decode()}`" if attribute else "left out"
 
 
+def fault_code(wire):
+    wire.send(login(values=login_values(UserName="svc-login-exception")))
+    code = re.search(rb"(?s)<(\w+:)?Code\b.*?</(\w+:)?Code>", wire.answer.body)
+    return f"{wire.answer.status}, `{wire.answer.content_type}`, `{code.group().decode()}`"
+
+
 def twice(wire):
     message = login()
     wire.send(message)
@@ -532,6 +538,7 @@ MESSAGES = [
     ("an empty body", lambda w: w.login("UserName", body="")),
     ("null in an answer", nil_form),
     ("an answer begins with", beginning),
+    ("the code of what is thrown", fault_code),
     ("Action without MessageID", lambda w: w.send(login(action(AUTHENTICATE)))),
     ("a MessageID that was there before", twice),
     ("Action that need not be understood", lambda w: w.send(login(f"<a:Action>{AUTHENTICATE}</a:Action>{message_id()}"))),
