@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
 use crate::ukg::catalogue::{Requirement, Row};
+use crate::ukg::login::Unclear;
 use crate::ukg::transport::{HandshakeFlaw, Oddity, TrustFlaw};
 use crate::ukg::words::AccountState;
 
@@ -190,9 +191,9 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
              the rows and profiles there are.",
         ),
         Reason::LoginUndetermined => (
-            "{host} gave an answer to the login that shows neither a success nor a refusal.",
+            "{host} gave an answer to the login that shows neither a success nor a refusal: {detail}.",
             "It is tried again at status.nextCheckTime, each time later, lest the account be locked. If it stays, ask UKG support whether \
-             LoginService works for this tenant.",
+             LoginService works for this tenant; 'ukgpro-operator check --capture' keeps the form of the answer, without values.",
         ),
         Reason::LoginPaused => (
             "{host} answered several logins in a row neither with a success nor with a refusal: {detail}.",
@@ -236,9 +237,21 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
     }
 }
 
+/// The same, where what is known makes it another: one read that fails beside others that work is not the host.
+fn template_for(reason: Reason, facts: &Facts) -> (&'static str, &'static str) {
+    match reason {
+        Reason::ServerError if !facts.detail.is_empty() => (
+            "{host} takes the login and answers other reads, but has trouble of its own with the reads of {detail}.",
+            "Nothing need be done if this passes. If it stays, see on UKG Pro's page {page} whether View is ticked in these rows, since a \
+             service may fail where it is not; then ask UKG support.",
+        ),
+        _ => template(reason),
+    }
+}
+
 /// The whole message.
 pub fn message(reason: Reason, facts: &Facts) -> String {
-    let (what, remedy) = template(reason);
+    let (what, remedy) = template_for(reason, facts);
     let parts: Vec<_> = [what, &facts.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
     fill(&parts.join(" "), facts)
 }
@@ -252,7 +265,7 @@ pub fn page_of_a_known_host(facts: &Facts) -> String {
 
 /// What happened, without what to do.
 pub fn what(reason: Reason, facts: &Facts) -> String {
-    fill(template(reason).0, facts)
+    fill(template_for(reason, facts).0, facts)
 }
 
 /// The message about a candidate.
@@ -352,7 +365,7 @@ pub fn oddity(oddity: Oddity) -> &'static str {
     match oddity {
         Oddity::Compressed => "it is compressed, though no compression was offered",
         Oddity::Encoding => "its text is not in UTF-8",
-        Oddity::Multipart => "it is a multipart message (MTOM)",
+        Oddity::Multipart => "it is a multipart message (MTOM), which the host itself may be set to",
         Oddity::DocumentType => "it declares a document type, which SOAP forbids",
         Oddity::Malformed => "its XML is not well-formed or is cut off",
         Oddity::TooLarge => "it is larger than any answer to what was asked",
@@ -360,6 +373,19 @@ pub fn oddity(oddity: Oddity) -> &'static str {
         Oddity::Empty => "there is nothing in it",
         Oddity::NotFound => "it says that there is no LoginService at this address (404)",
         Oddity::NotSoap => "it is no SOAP message",
+    }
+}
+
+/// What is unclear about an answer to a login.
+pub fn unclear(unclear: Unclear) -> &'static str {
+    match unclear {
+        Unclear::Failed => "it says that the login failed, in words that are not known",
+        Unclear::NoToken => "it says Ok and has no token",
+        Unclear::Fault => "a SOAP fault that speaks of no refusal",
+        Unclear::Form => {
+            "the form of the request is refused, so this is not LoginService as it is known, or a proxy has changed the request"
+        }
+        Unclear::Other => "it is none of the answers that are known",
     }
 }
 

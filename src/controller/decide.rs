@@ -576,7 +576,8 @@ fn of_detail(failure: LoginFailure) -> String {
     match failure {
         LoginFailure::Unanswered(unanswered) => detail_of(unanswered),
         LoginFailure::Refused(Refusal::Account(state)) => wording::account(state).to_owned(),
-        LoginFailure::Refused(_) | LoginFailure::Undetermined(_) => String::new(),
+        LoginFailure::Undetermined(unclear) => wording::unclear(unclear).to_owned(),
+        LoginFailure::Refused(_) => String::new(),
     }
 }
 
@@ -626,7 +627,12 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
             probed.iter().filter(|p| state_of(p.outcome) == state).map(|p| p.requirement.row.title.as_str()).collect();
         (!found.is_empty()).then(|| found.join(", "))
     };
+    let works = probed.iter().any(|found| found.outcome.is_granted());
     let error = probed.iter().find_map(|found| match found.outcome {
+        // Where others work it is not the host as a whole.
+        Outcome::Error(Unanswered::ServerError) if works => {
+            Some((Reason::ServerError, titles(PermissionState::Error).unwrap_or_default()))
+        }
         Outcome::Error(unanswered) => Some((of_unanswered(unanswered), detail_of(unanswered))),
         _ => None,
     });

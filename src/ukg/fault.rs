@@ -20,7 +20,7 @@ pub enum About {
 }
 
 /// The form of a message, or its way: WCF's and WS-Addressing's codes.
-const FORM: [&str; 11] = [
+const FORM: [&str; 12] = [
     "DeserializationFailed",
     "ActionNotSupported",
     "ActionMismatch",
@@ -32,6 +32,7 @@ const FORM: [&str; 11] = [
     "InvalidMessageInformationHeader",
     "MessageAddressingHeaderRequired",
     "MessageInformationHeaderRequired",
+    "DuplicateMessageID",
 ];
 /// WS-Security's codes, and WCF's.
 const IDENTITY: [&str; 6] = [

@@ -56,6 +56,8 @@ pub enum Unclear {
     NoToken,
     /// A fault that speaks of no refusal.
     Fault,
+    /// The form of the request is refused, so nobody's values were looked at, as it says.
+    Form,
     /// Another status or another message.
     Other,
 }
@@ -65,7 +67,7 @@ impl LoginFailure {
     pub fn is_unclear(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Undetermined(Unclear::Failed) => false,
-            Self::Undetermined(Unclear::NoToken | Unclear::Fault | Unclear::Other) => true,
+            Self::Undetermined(Unclear::NoToken | Unclear::Fault | Unclear::Form | Unclear::Other) => true,
             Self::Unanswered(unanswered) => match unanswered {
                 Unanswered::ServerError | Unanswered::Unreadable(_) => true,
                 // Not sent.
@@ -146,6 +148,8 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
                 // Every UKG Pro web-service host has LoginService, whatever else it refuses.
                 Err(_) if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
                 Err(_) if matches!(status, 404 | 410) => Err(Unanswered::Unreadable(Oddity::NotFound).into()),
+                // The media type is refused: of a host that wants SOAP 1.1, or MTOM.
+                Err(_) if status == 415 => Err(LoginFailure::Undetermined(Unclear::Form)),
                 Err(_) => Err(LoginFailure::Undetermined(Unclear::Other)),
             }
         }
@@ -217,7 +221,7 @@ fn read_fault(fault: &Fault, words: &Words) -> LoginFailure {
     let text = Text::of(&fault.reason);
     let said = || refusal(&text, words).map(LoginFailure::Refused);
     match fault.about() {
-        About::Form => LoginFailure::Undetermined(Unclear::Fault),
+        About::Form => LoginFailure::Undetermined(Unclear::Form),
         About::Identity => said().unwrap_or(LoginFailure::Refused(Refusal::Credentials)),
         About::Receiver if words.tell_of_trouble(&text) => Unanswered::ServerError.into(),
         About::Receiver => said().unwrap_or(Unanswered::ServerError.into()),
@@ -375,7 +379,7 @@ mod tests {
                 500,
                 SOAP,
                 fault("DeserializationFailed", "error reading the header ClientAccessKey"),
-                unclear(Unclear::Fault),
+                unclear(Unclear::Form),
             ),
             ("a security error", 500, SOAP, fault("SecurityError", "x"), refused(Refusal::Credentials)),
             ("locked", 200, SOAP, failed("The account is locked."), refused(Refusal::Account(AccountState::Locked))),
@@ -435,7 +439,7 @@ mod tests {
             ("truncated", 200, SOAP, failed("User authentication failed")[..200].to_owned(), odd(Oddity::Malformed)),
             ("404 with a page", 404, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
             ("404", 404, "", String::new(), odd(Oddity::NotFound)),
-            ("415 without a body", 415, "", String::new(), unclear(Unclear::Other)),
+            ("415 without a body", 415, "", String::new(), unclear(Unclear::Form)),
         ];
         for (what, status, content_type, body, expected) in cases {
             assert_eq!(read(*status, content_type, body).expect_err(what), *expected, "{what}");
@@ -473,7 +477,7 @@ mod tests {
     #[test]
     fn every_answer_is_a_success_a_refusal_not_judged_or_an_attempt() {
         let unclear = |failure: F| failure.is_unclear();
-        for failure in [Unclear::NoToken, Unclear::Fault, Unclear::Other] {
+        for failure in [Unclear::NoToken, Unclear::Fault, Unclear::Form, Unclear::Other] {
             assert!(unclear(F::Undetermined(failure)));
         }
         assert!(

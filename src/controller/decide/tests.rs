@@ -528,6 +528,24 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
 }
 
 #[test]
+fn one_read_that_fails_beside_others_is_named() {
+    let of = |outcomes: &[Outcome]| {
+        let requirements = requirements();
+        let probed =
+            requirements.into_iter().zip(outcomes).map(|(requirement, outcome)| Probed { requirement, outcome: *outcome });
+        let status = decide(&connection_with(None), &Observation::Probed(resolved(), probed.collect()), at(0)).status;
+        let ready = conditions::find(&status.conditions, "Ready").expect("always there").clone();
+        (ready.reason, ready.message)
+    };
+    let error = Outcome::Error(Unanswered::ServerError);
+    let (reason, message) = of(&[error, Outcome::Granted]);
+    assert_eq!(reason, "ServerError");
+    assert!(message.contains("the reads of Employee Person Details.") && message.contains(wording::PAGE), "{message}");
+    let (_, message) = of(&[error, error]);
+    assert!(message.contains("gave no usable answer") && !message.contains(wording::PAGE), "{message}");
+}
+
+#[test]
 fn a_web_page_of_a_host_that_has_worked_is_trouble_on_the_way() {
     let mut connection = connection_with(None);
     connection.spec.failure_threshold = 1;
