@@ -23,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Reason;
 use crate::ukg::login::LoginFailure;
+use crate::ukg::transport::{self, Unanswered};
 use crate::watchdog::Watchdog;
 
 pub mod classic;
@@ -156,6 +157,7 @@ pub struct Metrics {
     logins: Closed<Counter>,
     rest_reads: Counter,
     unfiltered_reads: Counter,
+    tls_failures: Closed<Counter>,
     stages: Closed<Histogram>,
     waits: Histogram,
     leader: Gauge,
@@ -179,6 +181,7 @@ impl Metrics {
         } = sources;
         let checks = Closed::new("reason", Reason::ALL.iter().map(|reason| reason.as_str()), Counter::default);
         let logins = Closed::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
+        let tls_failures = Closed::new("cause", transport::CAUSES, Counter::default);
         let stages = Closed::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
         let (rest_reads, unfiltered_reads) = (Counter::default(), Counter::default());
         let (waits, leader, lease_wait) = (Histogram::new(WAIT_BUCKETS), Gauge::default(), Gauge::default());
@@ -198,6 +201,8 @@ impl Metrics {
         registry.register("rest_reads", help, rest_reads.clone());
         let help = "Reads that match nobody and were answered with people: UKG Pro does not honour their filter";
         registry.register("unfiltered_reads", help, unfiltered_reads.clone());
+        let help = "Requests to UKG Pro that ended in the TLS handshake, by its cause";
+        registry.register("tls_failures", help, tls_failures.clone());
         registry.register_with_unit("queue_wait", "How long checks waited for their place", Unit::Seconds, waits.clone());
         registry.register_collector(Box::new(levels::Levels {
             watchdog,
@@ -211,7 +216,7 @@ impl Metrics {
         // Last, since there are most of it.
         registry.register_collector(Box::new(connections::Connections(connections)));
         let length = AtomicUsize::default();
-        Self { registry, checks, logins, rest_reads, unfiltered_reads, stages, waits, leader, lease_wait, length }
+        Self { registry, checks, logins, rest_reads, unfiltered_reads, tls_failures, stages, waits, leader, lease_wait, length }
     }
 
     /// This replica waits for another, for so long after that one has renewed its Lease.
@@ -233,6 +238,15 @@ impl Metrics {
     /// A REST read is sent.
     pub fn rest_read(&self) {
         self.rest_reads.inc();
+    }
+
+    /// A request was not answered.
+    pub fn unanswered(&self, unanswered: Unanswered) {
+        match unanswered {
+            Unanswered::TlsUntrusted(flaw) => self.tls_failures.of(flaw.as_str(), Counter::inc),
+            Unanswered::TlsFailed(flaw) => self.tls_failures.of(flaw.as_str(), Counter::inc),
+            _ => {}
+        }
     }
 
     /// A read that matches nobody was answered with people.

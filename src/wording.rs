@@ -8,9 +8,7 @@ use jiff::Timestamp;
 use crate::api::{Delay, PermissionState, Reason, Stall};
 use crate::hosts::Change;
 use crate::ukg::catalogue::{Requirement, Row};
-use crate::ukg::login::Unclear;
-use crate::ukg::transport::{HandshakeFlaw, Oddity, TrustFlaw};
-use crate::ukg::words::AccountState;
+use crate::ukg::transport::{Blemish, HandshakeFlaw, TrustFlaw};
 
 /// Where a service account is looked after.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
@@ -306,7 +304,6 @@ pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
 
 /// Why a certificate is not trusted.
 pub fn untrusted(flaw: TrustFlaw) -> String {
-    let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
     match flaw {
         TrustFlaw::UnknownAuthority => "it is of an authority that is not trusted here".to_owned(),
         TrustFlaw::Alone => {
@@ -348,45 +345,25 @@ pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
     }
 }
 
-/// What keeps an account from logging in.
-pub fn account(state: AccountState) -> &'static str {
-    match state {
-        AccountState::Locked => "the account is locked",
-        AccountState::Disabled => "the account is disabled",
-        AccountState::Suspended => "the account is suspended",
-        AccountState::Inactive => "the account is not active",
-        AccountState::PasswordExpired => "the password has expired",
-        AccountState::PasswordChange => "the password must be changed",
-    }
+/// What should be corrected in a CA bundle that can be used.
+pub fn blemish(Blemish { private_key, first_expiry }: Blemish, now: Timestamp) -> Option<String> {
+    let key = private_key.then(|| {
+        "The CA bundle that spec.caRef names holds a private key, which nobody needs who trusts it: take it out, and treat it as known to \
+         others."
+            .to_owned()
+    });
+    let expired = first_expiry.filter(|expiry| *expiry < now).map(|expiry| {
+        format!(
+            "An authority in the CA bundle that spec.caRef names has expired on {}: replace it; other programs do not trust it any more.",
+            day(expiry)
+        )
+    });
+    let said: Vec<_> = key.into_iter().chain(expired).collect();
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
-/// Why an answer cannot be read.
-pub fn oddity(oddity: Oddity) -> &'static str {
-    match oddity {
-        Oddity::Compressed => "it is compressed, though no compression was offered",
-        Oddity::Encoding => "its text is not in UTF-8",
-        Oddity::Multipart => "it is a multipart message (MTOM), which the host itself may be set to",
-        Oddity::DocumentType => "it declares a document type, which SOAP forbids",
-        Oddity::Malformed => "its XML is not well-formed or is cut off",
-        Oddity::TooLarge => "it is larger than any answer to what was asked",
-        Oddity::NotHttp => "it is not HTTP",
-        Oddity::Empty => "there is nothing in it",
-        Oddity::NotFound => "it says that there is no LoginService at this address (404)",
-        Oddity::NotSoap => "it is no SOAP message",
-    }
-}
-
-/// What is unclear about an answer to a login.
-pub fn unclear(unclear: Unclear) -> &'static str {
-    match unclear {
-        Unclear::Failed => "it says that the login failed, in words that are not known",
-        Unclear::NoToken => "it says Ok and has no token",
-        Unclear::Fault => "a SOAP fault that speaks of no refusal",
-        Unclear::Form => {
-            "the form of the request is refused, so this is not LoginService as it is known, or a proxy has changed the request"
-        }
-        Unclear::Other => "it is none of the answers that are known",
-    }
+fn day(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
 }
 
 /// Why a connection is not checked.

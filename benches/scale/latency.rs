@@ -68,7 +68,11 @@ async fn sample(measure: impl AsyncFn() -> Duration) -> Vec<f64> {
 /// A handshake, and twice the delay both ways.
 async fn ideal(world: &World, port: u16) -> Duration {
     let mut roots = RootCertStore::empty();
-    authorities(world.simulator.ca.as_bytes()).expect("PEM").into_iter().for_each(|root| roots.add(root).expect("a root"));
+    authorities(world.simulator.ca.as_bytes())
+        .expect("PEM")
+        .authorities
+        .into_iter()
+        .for_each(|root| roots.add(root).expect("a root"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     let tls = TlsConnector::from(Arc::new(tls.with_root_certificates(roots).with_no_client_auth()));
@@ -80,7 +84,7 @@ async fn ideal(world: &World, port: u16) -> Duration {
 }
 
 async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Duration {
-    let extra_roots = authorities(world.simulator.ca.as_bytes()).expect("PEM");
+    let extra_roots = authorities(world.simulator.ca.as_bytes()).expect("PEM").authorities;
     let transport = Transport::new(Trust { extra_roots, ..Trust::default() }).expect("a client");
     let connection = json!({"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection", "metadata": {"name": "c0"},
         "spec": {"secretRef": {"name": "s0"}, "domain": format!("ultipro.localhost:{port}"), "subdomain": HOSTS[0]}});

@@ -12,6 +12,7 @@
 mod support;
 
 mod audit;
+mod before;
 mod edits;
 mod fleet;
 mod floor;
@@ -46,6 +47,12 @@ fn main() -> ExitCode {
 async fn measure(settings: &Settings) -> bool {
     println!("{settings}");
     let control_plane = ControlPlane::shared();
+    if let Some(before) = &settings.before {
+        for &connections in &settings.connections {
+            before::beside(before, settings.pairs, connections).await;
+        }
+        return true;
+    }
     let mut defects = Vec::new();
     for &connections in &settings.connections {
         let table = phases::all(control_plane, settings, connections).await;

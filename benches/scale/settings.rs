@@ -22,6 +22,10 @@ pub struct Settings {
     pub rest: Duration,
     /// Secrets changed one after another.
     pub edits: usize,
+    /// Another build's operator, to be compared with this one's in turns and in nothing but cold starts.
+    pub before: Option<String>,
+    /// How many of these.
+    pub pairs: usize,
     interval: Option<String>,
 }
 
@@ -34,6 +38,8 @@ impl Settings {
             concurrency: variable("BENCH_CONCURRENCY", 64),
             rest: Duration::from_secs(variable("BENCH_REST_SECONDS", 60)),
             edits: variable("BENCH_EDITS", 50),
+            before: std::env::var("BENCH_BEFORE").ok(),
+            pairs: variable("BENCH_PAIRS", 7),
             interval: std::env::var("BENCH_INTERVAL").ok(),
         }
     }

@@ -68,6 +68,9 @@ impl<S: WebServices> WebServices for Measured<'_, S> {
         let result = self.services.log_in(deadline).await;
         timer.stop();
         self.metrics.login(LoginOutcome::of(&result));
+        if let Err(LoginFailure::Unanswered(unanswered)) = &result {
+            self.metrics.unanswered(*unanswered);
+        }
         result
     }
 
@@ -78,8 +81,10 @@ impl<S: WebServices> WebServices for Measured<'_, S> {
         let timer = self.metrics.stage(Stage::Probe);
         let outcome = self.services.read(session, requirement, deadline).await;
         timer.stop();
-        if outcome == Outcome::GrantedUnfiltered {
-            self.metrics.unfiltered_read();
+        match outcome {
+            Outcome::GrantedUnfiltered => self.metrics.unfiltered_read(),
+            Outcome::Error(unanswered) => self.metrics.unanswered(unanswered),
+            _ => {}
         }
         outcome
     }

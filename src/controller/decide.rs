@@ -161,8 +161,8 @@ pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], obser
     {
         return stands(connection, previous, observed, until, now);
     }
-    let finding = Conclusion::of(connection, observed, previous);
-    let candidate = Rehearsal::of(connection, requirements, observed, previous);
+    let finding = Conclusion::of(connection, observed, previous, now);
+    let candidate = Rehearsal::of(connection, requirements, observed, previous, now);
     let status = status(connection, requirements, previous, observed, &finding, candidate.as_ref(), now);
     let events = event(previous, &status, &finding).into_iter();
     let events = events.chain(candidate.and_then(|candidate| candidate.event(previous))).collect();
@@ -245,10 +245,10 @@ struct Conclusion {
 }
 
 impl Conclusion {
-    fn of(connection: &UkgProConnection, observed: &Observed, previous: &UkgProConnectionStatus) -> Self {
+    fn of(connection: &UkgProConnection, observed: &Observed, previous: &UkgProConnectionStatus, now: Timestamp) -> Self {
         let Observed { observation, failures, .. } = observed;
         let (reason, detail) = observation.finding(previous);
-        let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name);
+        let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name, now);
         // Another connection with the same values has met it, which is as good as to have met it oneself.
         let stays = (is_transient(reason) || matches!(observation, Observation::Held(_, Hold::Paused(_))))
             && *failures < connection.spec.failure_threshold()
@@ -269,9 +269,9 @@ impl Conclusion {
     }
 }
 
-fn facts(observation: &Observation, reason: Reason, detail: String, secret: &str) -> Facts {
+fn facts(observation: &Observation, reason: Reason, detail: String, secret: &str, now: Timestamp) -> Facts {
     let host = observation.resolved().map(|resolved| resolved.endpoint.clone()).unwrap_or_default();
-    let hint = observation.resolved().and_then(|resolved| hint(reason, resolved)).unwrap_or_default();
+    let hint = observation.resolved().and_then(|resolved| hint(reason, resolved, now)).unwrap_or_default();
     Facts { secret: secret.to_owned(), host, detail, hint }
 }
 
@@ -289,6 +289,7 @@ impl Rehearsal {
         requirements: &[Requirement],
         observed: &Observed,
         previous: &UkgProConnectionStatus,
+        now: Timestamp,
     ) -> Option<Self> {
         let promoted = connection.promoted()?;
         let mark = mark(&promoted.spec, requirements);
@@ -330,7 +331,7 @@ impl Rehearsal {
         let (reason, message) = match looked {
             None => (Reason::Probing, wording::message(Reason::Probing, &Facts::default())),
             Some((observation, (reason, detail))) => {
-                let facts = facts(observation, reason, detail, &promoted.spec.secret_ref.name);
+                let facts = facts(observation, reason, detail, &promoted.spec.secret_ref.name, now);
                 (reason, wording::candidate(reason, &facts))
             }
         };
@@ -516,8 +517,9 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
 }
 
 /// What was noticed before the login and may be why it came to this.
-fn hint(reason: Reason, resolved: &Resolved) -> Option<String> {
+fn hint(reason: Reason, resolved: &Resolved, now: Timestamp) -> Option<String> {
     match reason {
+        Reason::AllPermissionsGranted => wording::blemish(resolved.blemish, now),
         Reason::CredentialsRejected
         | Reason::CustomerApiKeyRejected
         | Reason::UserApiKeyRejected
@@ -527,9 +529,10 @@ fn hint(reason: Reason, resolved: &Resolved) -> Option<String> {
         | Reason::LoginUndetermined => {
             (!resolved.suspicious.is_empty()).then(|| wording::suspicious(&lint::text(&resolved.suspicious)))
         }
-        Reason::HostNotFound | Reason::NotUkgPro | Reason::TlsUntrusted => {
-            resolved.looks_like_login_site.then(|| wording::LOGIN_SITE.to_owned())
+        Reason::HostNotFound | Reason::NotUkgPro | Reason::TlsUntrusted if resolved.looks_like_login_site => {
+            Some(wording::LOGIN_SITE.to_owned())
         }
+        Reason::TlsUntrusted => wording::blemish(resolved.blemish, now),
         _ => None,
     }
 }
@@ -575,15 +578,15 @@ fn of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
 fn of_detail(failure: LoginFailure) -> String {
     match failure {
         LoginFailure::Unanswered(unanswered) => detail_of(unanswered),
-        LoginFailure::Refused(Refusal::Account(state)) => wording::account(state).to_owned(),
-        LoginFailure::Undetermined(unclear) => wording::unclear(unclear).to_owned(),
+        LoginFailure::Refused(Refusal::Account(state)) => state.to_string(),
+        LoginFailure::Undetermined(unclear) => unclear.to_string(),
         LoginFailure::Refused(_) => String::new(),
     }
 }
 
 fn detail_of(unanswered: Unanswered) -> String {
     match unanswered {
-        Unanswered::Unreadable(oddity) => wording::oddity(oddity).to_owned(),
+        Unanswered::Unreadable(oddity) => oddity.to_string(),
         Unanswered::TlsUntrusted(flaw) => wording::untrusted(flaw),
         Unanswered::TlsFailed(flaw) => wording::handshake(flaw).to_owned(),
         _ => String::new(),
@@ -822,7 +825,7 @@ fn stands(
     until: Timestamp,
     now: Timestamp,
 ) -> Decision {
-    let Conclusion { reason, message } = Conclusion::of(connection, observed, previous);
+    let Conclusion { reason, message } = Conclusion::of(connection, observed, previous, now);
     let is_paused = reason == Reason::LoginPaused;
     let also: &[_] = if is_paused { &[CANDIDATE_READY, STALLED, RECONCILING] } else { &[CANDIDATE_READY] };
     let kept = previous.conditions.iter().filter_map(|condition| {

@@ -20,7 +20,7 @@ use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
 use crate::ukg::sensitive::Sensitive;
-use crate::ukg::transport::{self, BundleFlaw, Transport};
+use crate::ukg::transport::{self, Blemish, Bundle, BundleFlaw, Transport};
 use crate::ukg::words::Words;
 use crate::watch::ConnectionRef;
 
@@ -50,6 +50,8 @@ pub struct Target {
     pub transport: Transport,
     /// Which authorities it trusts besides the platform's.
     pub authority: Authority,
+    /// What should be corrected in their bundle.
+    pub blemish: Blemish,
     /// What must be granted.
     pub requirements: Vec<Requirement>,
     /// The Secret's `resourceVersion`.
@@ -73,6 +75,8 @@ pub struct Resolved {
     pub looks_like_login_site: bool,
     /// What may be wrong with the Secret's values, found by lint.
     pub suspicious: Vec<Finding>,
+    /// What should be corrected in the CA bundle.
+    pub blemish: Blemish,
 }
 
 impl Resolved {
@@ -148,6 +152,7 @@ impl Target {
             secret_version: self.secret_version.clone(),
             looks_like_login_site: self.endpoint.looks_like_login_site(),
             suspicious: Vec::new(),
+            blemish: self.blemish,
         }
     }
 }
@@ -267,8 +272,8 @@ pub fn resolve(
     // LoginService wants the user API key; only what is tested by REST alone does without.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
     let credentials = values.credentials(&keys, by_rest_alone)?;
-    let (transport, authority) = match referents.bundle {
-        None => (transports.shared.clone(), None),
+    let (transport, blemish, authority) = match referents.bundle {
+        None => (transports.shared.clone(), Blemish::default(), None),
         Some(pem) => {
             let pem = pem.map_err(Unresolved::CaInvalid)?;
             if pem.len() > BUNDLE_MAX {
@@ -277,11 +282,23 @@ pub fn resolve(
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem);
             let digest: [u8; 32] =
                 digest.as_ref().try_into().map_err(|_| Unresolved::CaInvalid(CaFlaw::Bundle(BundleFlaw::NoCertificate)))?;
-            (transports.trusting(digest, &pem).map_err(Unresolved::CaInvalid)?, Some(digest))
+            let (transport, blemish) = transports.trusting(digest, &pem).map_err(Unresolved::CaInvalid)?;
+            (transport, blemish, Some(digest))
         }
     };
     let words = policy.words.clone();
-    Ok(Target { endpoint, credentials, transport, authority, requirements, secret_version, keys, words, recorder: None })
+    Ok(Target {
+        endpoint,
+        credentials,
+        transport,
+        authority,
+        blemish,
+        requirements,
+        secret_version,
+        keys,
+        words,
+        recorder: None,
+    })
 }
 
 /// A Secret's values, each wiped when dropped.
@@ -422,8 +439,11 @@ pub struct Transports {
     /// For connections without authorities of their own.
     pub shared: Transport,
     /// By the digest of their bundle, the one used last in front. **Bound.** [`TRANSPORTS_KEPT`].
-    recent: Mutex<VecDeque<([u8; 32], Transport)>>,
+    recent: Mutex<VecDeque<([u8; 32], Trusting)>>,
 }
+
+/// A client with authorities of its own, and what should be corrected in their bundle.
+type Trusting = (Transport, Blemish);
 
 impl Transports {
     /// No bundle was used yet.
@@ -431,7 +451,7 @@ impl Transports {
         Self { shared, recent: Mutex::default() }
     }
 
-    fn trusting(&self, digest: [u8; 32], pem: &[u8]) -> Result<Transport, CaFlaw> {
+    fn trusting(&self, digest: [u8; 32], pem: &[u8]) -> Result<Trusting, CaFlaw> {
         let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut recent = recent();
@@ -442,16 +462,17 @@ impl Transports {
                 return Ok(found.1);
             }
         }
-        let authorities = transport::authorities(pem).map_err(CaFlaw::Bundle)?;
+        let Bundle { authorities, blemish } = transport::authorities(pem).map_err(CaFlaw::Bundle)?;
         let transport = self.shared.trusting(authorities).map_err(|_| CaFlaw::Bundle(BundleFlaw::NoCertificate))?;
+        let found = (transport, blemish);
         let mut recent = recent();
         // Another may have come first: those with one bundle have one pool.
         if let Some((_, first)) = recent.iter().find(|(of, _)| *of == digest) {
             return Ok(first.clone());
         }
-        recent.push_front((digest, transport.clone()));
+        recent.push_front((digest, found.clone()));
         recent.truncate(TRANSPORTS_KEPT);
-        Ok(transport)
+        Ok(found)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::api::{UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::conditions::READY;
 use crate::controller::decide::tests::connection;
 use crate::ukg::login::{Refusal, Unclear};
-use crate::ukg::transport::Unanswered;
+use crate::ukg::transport::{HandshakeFlaw, TrustFlaw, Unanswered};
 use crate::watch::Connections;
 use crate::watch::store::Lists;
 use crate::watchdog::tests::by_hand;
@@ -186,6 +186,7 @@ fn every_metric_is_there_from_the_start_at_nothing() {
         "ukgpro_queue_wait_seconds_sum",
         "ukgpro_rest_reads_total",
         "ukgpro_unfiltered_reads_total",
+        "ukgpro_tls_failures_total",
     ];
     assert_eq!(names, expected.into());
     let levels = [
@@ -217,6 +218,9 @@ fn what_is_counted_comes_out_where_it_belongs() {
     }
     metrics.rest_read();
     metrics.unfiltered_read();
+    metrics.unanswered(Unanswered::TlsUntrusted(TrustFlaw::Expired(None)));
+    metrics.unanswered(Unanswered::TlsFailed(HandshakeFlaw::Other));
+    metrics.unanswered(Unanswered::ConnectTimeout);
     metrics.waited(Duration::from_secs(5));
     metrics.stage(Stage::Login).stop();
     let _ = metrics.stage(Stage::Probe);
@@ -230,6 +234,9 @@ fn what_is_counted_comes_out_where_it_belongs() {
     assert_eq!(value("ukgpro_logins_total", ("outcome", "held")), 2.0);
     assert_eq!(samples[&series("ukgpro_rest_reads_total", [])], 1.0);
     assert_eq!(samples[&series("ukgpro_unfiltered_reads_total", [])], 1.0);
+    let failures = of(&samples, "ukgpro_tls_failures_total");
+    let counted: Vec<_> = failures.iter().filter(|(_, count)| *count > 0.0).map(|(labels, _)| labels.concat()).collect();
+    assert_eq!(counted, ["expired", "handshake_other"]);
     assert_eq!(samples[&series("ukgpro_leader", [])], 1.0);
     assert_eq!(samples[&series("ukgpro_queue_wait_seconds_sum", [])], 5.0);
     let of_stage = |stage| value("ukgpro_check_duration_seconds_count", ("stage", stage));

@@ -4,11 +4,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::login::{self, LoginFailure, Refusal, Unclear};
+use super::login;
 use super::outcome::{self, Outcome};
-use super::transport::{Answer, Unanswered};
+use super::transport::Answer;
 use super::words::Words;
-use crate::wording;
 
 const SOAP: &str = "application/soap+xml; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -175,7 +174,8 @@ fn logins() -> Vec<Row> {
         row("XML that is cut off", 200, SOAP, "<s:Envelope", GUESSED, THOUGHT),
         row("nothing", 200, SOAP, "", GUESSED, THOUGHT),
         row("JSON", 200, JSON, "{}", GUESSED, THOUGHT),
-        row("another status", 415, "", "", GUESSED, THOUGHT),
+        row("415", 415, "", "", MEASURED, WCF),
+        row("another status", 400, "", "", GUESSED, THOUGHT),
     ]
 }
 
@@ -280,31 +280,12 @@ fn rest_reads() -> Vec<Row> {
     ]
 }
 
-fn of_unanswered(unanswered: Unanswered) -> String {
-    match unanswered {
-        Unanswered::RateLimited { .. } => "the host limits requests".to_owned(),
-        Unanswered::Unavailable { .. } => "the host takes no requests".to_owned(),
-        Unanswered::ServerError => "trouble of the host".to_owned(),
-        Unanswered::NotUkgPro => "not UKG Pro".to_owned(),
-        Unanswered::Unreadable(oddity) => format!("cannot be read: {}", wording::oddity(oddity)),
-        other => panic!("{other:?} is no answer"),
-    }
-}
-
 fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
     let failure = match login::read_answer(answer, words) {
         Ok(_) => return ("a session".to_owned(), "the permissions are read"),
         Err(failure) => failure,
     };
-    let taken = match failure {
-        LoginFailure::Refused(Refusal::Credentials) => "refused: user name, password, User API key or account".to_owned(),
-        LoginFailure::Refused(Refusal::CustomerApiKey) => "refused: Customer API key or data centre".to_owned(),
-        LoginFailure::Refused(Refusal::UserApiKey) => "refused: User API key".to_owned(),
-        LoginFailure::Refused(Refusal::Account(state)) => format!("refused: {}", wording::account(state)),
-        LoginFailure::Undetermined(Unclear::Failed) => "most likely refused".to_owned(),
-        LoginFailure::Undetermined(_) => "cannot be told".to_owned(),
-        LoginFailure::Unanswered(unanswered) => of_unanswered(unanswered),
-    };
+    let taken = failure.to_string();
     let then = match failure {
         failure if failure.spends_the_credentials() => "held until the values change or a person asks",
         failure if failure.is_unclear() => "an attempt: LoginPaused",
@@ -314,23 +295,18 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
 }
 
 fn of_read(outcome: Outcome) -> (String, &'static str) {
-    match outcome {
-        Outcome::Granted => ("granted".to_owned(), ""),
-        Outcome::GrantedUnfiltered => {
-            ("granted, and the filter is not honoured".to_owned(), "told to whoever runs the operator: ProbeUnfiltered")
-        }
-        Outcome::Denied => ("denied".to_owned(), "Forbidden"),
-        Outcome::TokenRefused { denies: true } => {
-            ("the token is refused".to_owned(), "one more login where another service took it; else denied")
-        }
-        Outcome::TokenRefused { denies: false } => {
-            ("the session has ended".to_owned(), "one more login; else it cannot be told")
-        }
-        Outcome::LoginRefused => ("REST refuses the login".to_owned(), "no REST read until the values change or a person asks"),
-        Outcome::Undetermined => ("cannot be told".to_owned(), "PermissionsUndetermined; read again at the interval"),
+    let then = match outcome {
+        Outcome::Granted => "",
+        Outcome::GrantedUnfiltered => "told to whoever runs the operator: ProbeUnfiltered",
+        Outcome::Denied => "Forbidden",
+        Outcome::TokenRefused { denies: true } => "one more login where another service took it; else denied",
+        Outcome::TokenRefused { denies: false } => "one more login; else it cannot be told",
+        Outcome::LoginRefused => "no REST read until the values change or a person asks",
+        Outcome::Undetermined => "PermissionsUndetermined; read again at the interval",
         Outcome::Held => panic!("it is no answer"),
-        Outcome::Error(unanswered) => (of_unanswered(unanswered), "read again soon; an Active connection stays so for a while"),
-    }
+        Outcome::Error(_) => "read again soon; an Active connection stays so for a while",
+    };
+    (outcome.to_string(), then)
 }
 
 fn table(text: &mut String, title: &str, rows: &[Row], of: impl Fn(&Answer) -> (String, &'static str)) {

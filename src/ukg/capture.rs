@@ -12,11 +12,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{HeaderMap, LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE};
 use serde::{Serialize, Serializer};
 
 use crate::ukg::soap::read::{self, ReadError};
 use crate::ukg::transport::{Answer, Unanswered, http_date};
+use crate::ukg::words::Words;
 
 pub mod structure;
 pub mod vocabulary;
@@ -37,6 +38,12 @@ pub struct Exchange {
     pub operation: String,
     /// How long it took, rounded.
     pub milliseconds: u64,
+    /// What the operator took it for: a rule of docs/answers.md.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub taken_as: String,
+    /// The lists of `words.yaml` with a word or code that is in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_of: Vec<&'static str>,
     /// Where no whole answer came: at which stage.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "fixed_text")]
     pub unanswered: Option<Unanswered>,
@@ -68,6 +75,8 @@ pub struct Head {
     version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,12 +142,41 @@ pub fn redact(operation: &str, answer: &Answer) -> Exchange {
         head: answer.head,
         body: body(operation, answer),
     };
-    Exchange { operation: operation.to_owned(), milliseconds: 0, unanswered: None, answer: Some(redacted) }
+    let unanswered = answer.unread.map(Unanswered::Unreadable);
+    Exchange { unanswered, answer: Some(redacted), ..Exchange::of(operation) }
 }
 
 /// An exchange without an answer.
 pub fn unanswered(operation: &str, unanswered: Unanswered) -> Exchange {
-    Exchange { operation: operation.to_owned(), milliseconds: 0, unanswered: Some(unanswered), answer: None }
+    Exchange { unanswered: Some(unanswered), ..Exchange::of(operation) }
+}
+
+impl Exchange {
+    fn of(operation: &str) -> Self {
+        let operation = operation.to_owned();
+        Self { operation, milliseconds: 0, taken_as: String::new(), speaks_of: Vec::new(), unanswered: None, answer: None }
+    }
+}
+
+/// Elements whose text or code decides what an answer is taken for.
+const TELLING: [&str; 5] = ["StatusMessage", "Message", "Code", "Text", "faultstring"];
+
+/// The lists of words with one that an answer says where it counts.
+pub fn speaks_of(answer: &Answer, words: &Words) -> Vec<&'static str> {
+    fn gather<'a>(element: &'a read::Element, texts: &mut Vec<&'a str>) {
+        if TELLING.contains(&element.name.as_str()) {
+            texts.push(&element.text);
+        }
+        element.children.iter().for_each(|child| gather(child, texts));
+    }
+    let mut texts = Vec::new();
+    let document = read::document(&answer.body);
+    match &document {
+        Ok(root) => gather(root, &mut texts),
+        Err(_) if (200..300).contains(&answer.status) => {}
+        Err(_) => texts.extend(std::str::from_utf8(&answer.body)),
+    }
+    words.spoken_of(&texts)
 }
 
 fn body(operation: &str, answer: &Answer) -> Body {
@@ -200,6 +238,7 @@ const MEDIA_TYPES: [&str; 11] = [
     "text/xml",
 ];
 const CHARSETS: [&str; 5] = ["utf-8", "utf-16", "iso-8859-1", "us-ascii", "windows-1252"];
+const ENCODINGS: [&str; 7] = ["br", "compress", "deflate", "gzip", "identity", "x-gzip", "zstd"];
 const SERVERS: [&str; 14] = [
     "AkamaiGHost",
     "Apache",
@@ -257,6 +296,7 @@ impl Head {
         Self {
             version,
             retry_after: of(RETRY_AFTER, wait),
+            content_encoding: of(CONTENT_ENCODING, |value| known(&ENCODINGS, value)),
             server: of(SERVER, |value| known(&SERVERS, value.split(['/', '(']).next().unwrap_or_default())),
             www_authenticate: of(WWW_AUTHENTICATE, |value| known(&SCHEMES, value.split([' ', ',']).next().unwrap_or_default())),
             location: of(LOCATION, |value| match value.split_once(':') {
@@ -297,9 +337,8 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl Recorder {
-    /// Redacts and keeps what came of a request.
-    pub fn record(&self, operation: &str, took: Duration, result: Result<&Answer, Unanswered>) {
-        let exchange = result.map_or_else(|stage| unanswered(operation, stage), |answer| redact(operation, answer));
+    /// Keeps an exchange that took so long.
+    pub fn record(&self, exchange: Exchange, took: Duration) {
         let step = STEP.as_millis();
         let milliseconds = u64::try_from(took.as_millis().div_ceil(step) * step).unwrap_or(u64::MAX);
         // Each change is one push or one addition, so a poisoned lock holds good data.

@@ -3,7 +3,7 @@
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
-use crate::ukg::capture::Recorder;
+use crate::ukg::capture::{self, Exchange, Recorder};
 use crate::ukg::catalogue::{Api, Requirement, RestProbe, SoapProbe};
 use crate::ukg::credentials::Credentials;
 use crate::ukg::endpoint::Endpoint;
@@ -39,12 +39,12 @@ impl Client<'_> {
         let message = write::authenticate(self.credentials, user_api_key, &MessageId::random());
         let request = self.transport.post(self.endpoint.url("/services/LoginService"));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
-        login::read_answer(&self.send("LoginService/Authenticate", request).await?, self.words)
+        self.exchange("LoginService/Authenticate", request, |answer| login::read_answer(answer, self.words)).await
     }
 
     /// Logs in by a REST read, once: the way without a user API key.
     pub async fn login_by(&self, read: &RestProbe) -> Result<Session, LoginFailure> {
-        login::read_basic(&self.read(read).await?, self.words)
+        self.read(read, |answer| login::read_basic(answer, self.words)).await
     }
 
     /// Makes the read that shows whether a permission is granted.
@@ -52,7 +52,7 @@ impl Client<'_> {
         match (requirement.api, &requirement.row.soap, &requirement.row.rest, session) {
             (Api::Soap, Some(soap), _, Session::Token(token)) => self.soap_probe(token, soap).await,
             (Api::Rest, _, Some(rest), _) => {
-                self.read(rest).await.map_or_else(Outcome::Error, |answer| outcome::read_rest(&answer, rest.people, self.words))
+                self.read(rest, |answer| outcome::read_rest(answer, rest.people, self.words)).await
             }
             // Neither the catalogue nor resolve lets this come about; nothing can be told of it.
             _ => Outcome::Undetermined,
@@ -64,29 +64,78 @@ impl Client<'_> {
         let message = write::find_nobody(service, operation, token, &self.credentials.customer_api_key, &MessageId::random());
         let request = self.transport.post(self.endpoint.url(&format!("/services/{service}")));
         let request = request.header(CONTENT_TYPE, SOAP_XML).body(message);
-        match self.send(&format!("{service}/{operation}"), request).await {
-            Ok(answer) => outcome::read_soap(&answer, *disputed, self.words),
-            Err(unanswered) => Outcome::Error(unanswered),
-        }
+        let read = |answer: &Answer| outcome::read_soap(answer, *disputed, self.words);
+        self.exchange(&format!("{service}/{operation}"), request, read).await
     }
 
-    async fn read(&self, read: &RestProbe) -> Result<Answer, Unanswered> {
+    async fn read<T: Taken>(&self, read: &RestProbe, taken: impl FnOnce(&Answer) -> T) -> T {
         let Credentials { username, password, customer_api_key, .. } = self.credentials;
         let request = self.transport.get(self.endpoint.url(&read.target())).header(ACCEPT, "application/json");
         let request = request.basic_auth(username.expose(), password.expose());
         // A key that no header can hold ends here, before anything is sent; lint names it earlier.
-        let mut key = HeaderValue::from_str(customer_api_key.expose()).map_err(|_| Unanswered::ConnectionLost)?;
+        let Ok(mut key) = HeaderValue::from_str(customer_api_key.expose()) else {
+            return T::unanswered(Unanswered::ConnectionLost);
+        };
         key.set_sensitive(true);
         let path = read.path.split('?').next().unwrap_or_default();
-        self.send(&format!("GET {path}"), request.header("US-Customer-Api-Key", key)).await
+        self.exchange(&format!("GET {path}"), request.header("US-Customer-Api-Key", key), taken).await
     }
 
-    async fn send(&self, operation: &str, request: transport::RequestBuilder) -> Result<Answer, Unanswered> {
+    /// Sends a request once, and takes its answer for what it is.
+    async fn exchange<T: Taken>(
+        &self,
+        operation: &str,
+        request: transport::RequestBuilder,
+        read: impl FnOnce(&Answer) -> T,
+    ) -> T {
         let begun = Instant::now();
-        let result = transport::send(request, self.deadline).await;
+        let answer = transport::send(request, self.deadline).await;
+        let took = begun.elapsed();
+        let taken = match &answer {
+            Ok(answer) => answer.readable().map_or_else(T::unanswered, |()| read(answer)),
+            Err(unanswered) => T::unanswered(*unanswered),
+        };
         if let Some(recorder) = self.recorder {
-            recorder.record(operation, begun.elapsed(), result.as_ref().map_err(|unanswered| *unanswered));
+            let exchange = match &answer {
+                Ok(answer) => {
+                    let speaks_of = capture::speaks_of(answer, self.words);
+                    Exchange { speaks_of, ..capture::redact(operation, answer) }
+                }
+                Err(unanswered) => capture::unanswered(operation, *unanswered),
+            };
+            recorder.record(Exchange { taken_as: taken.taken_as(), ..exchange }, took);
         }
-        result
+        taken
+    }
+}
+
+/// What an answer is taken for.
+trait Taken {
+    /// Where none came that can be used.
+    fn unanswered(unanswered: Unanswered) -> Self;
+    /// In words, for a capture.
+    fn taken_as(&self) -> String;
+}
+
+impl Taken for Outcome {
+    fn unanswered(unanswered: Unanswered) -> Self {
+        Self::Error(unanswered)
+    }
+
+    fn taken_as(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Taken for Result<Session, LoginFailure> {
+    fn unanswered(unanswered: Unanswered) -> Self {
+        Err(unanswered.into())
+    }
+
+    fn taken_as(&self) -> String {
+        match self {
+            Ok(_) => "a session".to_owned(),
+            Err(failure) => failure.to_string(),
+        }
     }
 }

@@ -24,10 +24,10 @@ pub enum Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LoginFailure {
     /// UKG Pro refused the credentials.
-    #[error("the login was refused: {0:?}")]
+    #[error("refused: {0}")]
     Refused(Refusal),
     /// An answer came from which neither a refusal nor a success can be told.
-    #[error("the login's answer cannot be told: {0:?}")]
+    #[error("it cannot be told: {0}")]
     Undetermined(Unclear),
     /// No usable answer came.
     #[error(transparent)]
@@ -35,30 +35,41 @@ pub enum LoginFailure {
 }
 
 /// Which side of the credentials was refused, as far as UKG Pro says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// User name, password, user API key or the account's state: UKG Pro does not say which.
+    #[error("user name, password, User API key or account")]
     Credentials,
     /// The customer API key, or the right key at the wrong data centre.
+    #[error("Customer API key or data centre")]
     CustomerApiKey,
     /// The user API key, said so by name.
+    #[error("User API key")]
     UserApiKey,
     /// The account's state, said so in words.
+    #[error(transparent)]
     Account(AccountState),
 }
 
 /// What was unclear about an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {
     /// `Failed` in words that are not known, or a 403 as a web page: most likely a refusal.
+    #[error("it says that the login failed, in words that are not known")]
     Failed,
     /// `Ok` without a token.
+    #[error("it says Ok and has no token")]
     NoToken,
     /// A fault that speaks of no refusal.
+    #[error("a SOAP fault that speaks of no refusal")]
     Fault,
     /// The form of the request is refused, so nobody's values were looked at, as it says.
+    #[error(
+        "the form of the request is refused, so this is not LoginService as it is known, or a proxy has changed the request"
+    )]
     Form,
     /// Another status or another message.
+    #[error("it is none of the answers that are known")]
     Other,
 }
 

@@ -38,6 +38,23 @@ pub enum Outcome {
     Error(Unanswered),
 }
 
+/// What an answer is taken for, as in docs/answers.md.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Granted => "granted",
+            Self::GrantedUnfiltered => "granted, and the filter is not honoured",
+            Self::Denied => "denied",
+            Self::TokenRefused { denies: true } => "the token is refused",
+            Self::TokenRefused { denies: false } => "the session has ended",
+            Self::LoginRefused => "REST refuses the login",
+            Self::Undetermined => "it cannot be told",
+            Self::Held => "not sent",
+            Self::Error(unanswered) => return unanswered.fmt(f),
+        })
+    }
+}
+
 impl Outcome {
     /// Whether the read worked.
     pub fn is_granted(self) -> bool {

@@ -35,11 +35,11 @@ mod connect;
 mod proxy;
 mod tls;
 
-pub use bundle::{BundleFlaw, authorities};
+pub use bundle::{Blemish, Bundle, BundleFlaw, authorities};
 use connect::Connector;
 pub use proxy::{ProxyFlaw, ProxySettings, ProxyVariableError};
 use tls::Explaining;
-pub use tls::{HandshakeFlaw, TrustFlaw};
+pub use tls::{CAUSES, HandshakeFlaw, TrustFlaw};
 
 /// Who asks; a proxy is told as well.
 const AGENT: &str = concat!("ukgpro-operator/", env!("CARGO_PKG_VERSION"));
@@ -71,6 +71,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// What a capture keeps of the other headers.
     pub head: Head,
+    /// Why there is no body, where it was not read.
+    pub unread: Option<Oddity>,
     /// The body: wiped on drop, since LoginService's holds a token.
     pub body: Zeroizing<Vec<u8>>,
     /// A large one's place, until it has been read.
@@ -83,6 +85,17 @@ impl Answer {
         is_page(&self.content_type)
     }
 
+    /// Whether what was read of it is enough: what a status says by itself it says of an answer that was not read, too.
+    pub fn readable(&self) -> Result<(), Unanswered> {
+        match self.unread {
+            // Whatever else it holds, this status is a refusal.
+            Some(_) if matches!(self.status, 401 | 403) => Ok(()),
+            Some(_) if self.is_html() => Err(Unanswered::from_status(self).unwrap_or(Unanswered::NotUkgPro)),
+            Some(oddity) => Err(Unanswered::from_status(self).unwrap_or(Unanswered::Unreadable(oddity))),
+            None => Ok(()),
+        }
+    }
+
     /// An answer with no headers but this.
     pub fn new(status: u16, content_type: &str, body: &[u8]) -> Self {
         Self {
@@ -90,6 +103,7 @@ impl Answer {
             content_type: content_type.to_ascii_lowercase(),
             retry_after: None,
             head: Head::default(),
+            unread: None,
             body: Zeroizing::new(body.to_vec()),
             _place: None,
         }
@@ -147,7 +161,7 @@ pub enum Unanswered {
     #[error("the answer is not one of a UKG Pro web service")]
     NotUkgPro,
     /// An answer that cannot be read; whether the service has judged the request cannot be told.
-    #[error("the answer cannot be read: {0:?}")]
+    #[error("the answer cannot be read: {0}")]
     Unreadable(Oddity),
     /// 429.
     #[error("the host limits requests")]
@@ -167,27 +181,37 @@ pub enum Unanswered {
 }
 
 /// Why an answer cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Oddity {
     /// It is compressed, which was not offered.
+    #[error("it is compressed, though no compression was offered")]
     Compressed,
     /// It is text in another encoding than UTF-8.
+    #[error("its text is not in UTF-8")]
     Encoding,
     /// It is a multipart message, as MTOM's.
+    #[error("it is a multipart message (MTOM), which the host itself may be set to")]
     Multipart,
     /// It declares a document type or an entity.
+    #[error("it declares a document type, which SOAP forbids")]
     DocumentType,
     /// It begins as XML and is not well-formed, or is cut off.
+    #[error("its XML is not well-formed or is cut off")]
     Malformed,
     /// It is longer than any answer to what was asked, or deeper.
+    #[error("it is larger than any answer to what was asked")]
     TooLarge,
     /// It is not HTTP.
+    #[error("it is not HTTP")]
     NotHttp,
     /// There is nothing in it.
+    #[error("there is nothing in it")]
     Empty,
     /// There is no such service at this host (404, 410).
+    #[error("it says that there is no LoginService at this address (404)")]
     NotFound,
     /// It is something else than SOAP.
+    #[error("it is no SOAP message")]
     NotSoap,
 }
 
@@ -386,19 +410,11 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
     let retry_after = text(RETRY_AFTER).and_then(|value| retry_after(value, Timestamp::now()));
     let status = response.status().as_u16();
-    let strange = |oddity| match is_page(&content_type) {
-        true => Unanswered::NotUkgPro,
-        false => Unanswered::Unreadable(oddity),
-    };
-    // Whatever else it holds, and whether or not that can be read, this status is a refusal.
-    let refuses = matches!(status, 401 | 403);
-    let bare = || Answer { retry_after, ..Answer::new(status, &content_type, &[]) };
-    if is_encoded {
-        // What a status says by itself it says of an encoded answer too.
-        let otherwise = || Unanswered::from_status(&bare()).unwrap_or(strange(Oddity::Compressed));
-        return if refuses { Ok(bare()) } else { Err(otherwise()) };
-    }
     let head = Head::of(response.version(), response.headers());
+    let unread = |oddity| Answer { retry_after, head, unread: Some(oddity), ..Answer::new(status, &content_type, &[]) };
+    if is_encoded {
+        return Ok(unread(Oddity::Compressed));
+    }
     let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
     let mut place = None;
@@ -406,19 +422,19 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
         // Trailers are no data.
         let Ok(data) = frame.map_err(|error| stage_of_exchange(&error))?.into_data() else { continue };
         if body.len() + data.len() > BODY_MAX {
-            return if refuses { Ok(bare()) } else { Err(strange(Oddity::TooLarge)) };
+            return Ok(unread(Oddity::TooLarge));
         }
         if body.len() + data.len() > SMALL && place.is_none() {
             // Not waited for: what has come of the others on an HTTP/2 connection would keep its window shut for those that have a place.
             match large.clone().try_acquire_owned() {
                 Ok(free) => place = Some(free),
-                Err(_) if refuses => return Ok(bare()),
+                Err(_) if matches!(status, 401 | 403) => return Ok(unread(Oddity::TooLarge)),
                 Err(_) => return Err(Unanswered::ServerError),
             }
         }
         body.extend_from_slice(&data);
     }
-    Ok(Answer { status, content_type, retry_after, head, body, _place: place })
+    Ok(Answer { status, content_type, retry_after, head, unread: None, body, _place: place })
 }
 
 /// The stage at which a request failed: the connector's own word, or what became of the exchange.

@@ -13,6 +13,31 @@ const LENGTH_MAX: usize = 128;
 /// All of one file together.
 const COUNT_MAX: usize = 1024;
 
+/// The lists' names in the file, in the order of [`Words::lists`].
+const LISTS: [&str; 21] = [
+    "allowed",
+    "denied",
+    "rights",
+    "negations",
+    "nobody",
+    "nobodyAlone",
+    "elsewhere",
+    "refused",
+    "userApiKey",
+    "customerApiKey",
+    "locked",
+    "disabled",
+    "suspended",
+    "inactive",
+    "passwordExpired",
+    "passwordChange",
+    "tokenExpired",
+    "general",
+    "trouble",
+    "deniedCodes",
+    "nobodyCodes",
+];
+
 /// The words, by what they speak of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
@@ -52,19 +77,25 @@ pub enum WordsError {
 }
 
 /// What keeps an account from logging in, where UKG Pro says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum AccountState {
     /// Locked, mostly after failed logins.
+    #[error("the account is locked")]
     Locked,
     /// Disabled.
+    #[error("the account is disabled")]
     Disabled,
     /// Suspended.
+    #[error("the account is suspended")]
     Suspended,
     /// Not active.
+    #[error("the account is not active")]
     Inactive,
     /// Its password has expired.
+    #[error("the password has expired")]
     PasswordExpired,
     /// Its password must be changed.
+    #[error("the password must be changed")]
     PasswordChange,
 }
 
@@ -175,6 +206,18 @@ impl Words {
             denied_codes,
             nobody_codes,
         ]
+    }
+
+    /// The names of the lists with a phrase that is in one of these texts, or with a code that one of them is.
+    pub fn spoken_of(&self, texts: &[&str]) -> Vec<&'static str> {
+        let mut words = self.clone();
+        let lists = LISTS.into_iter().zip(words.lists());
+        let plain: Vec<_> = texts.iter().map(|text| Text::of(text)).collect();
+        let is_in = |list: &[String], name: &str| match name.ends_with("Codes") {
+            true => texts.iter().any(|text| has_code(list, text)),
+            false => plain.iter().any(|text| text.has(list)),
+        };
+        lists.filter(|(name, list)| is_in(list, name)).map(|(name, _)| name).collect()
     }
 
     /// Whether a text speaks of a right that is missing.

@@ -10,8 +10,8 @@ use serde_json::json;
 use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
 
 use crate::states::compare;
-use crate::support::World;
 use crate::support::world::{CONNECTION, SECRET};
+use crate::support::{World, odd};
 
 const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
@@ -28,64 +28,12 @@ async fn look_again(world: &World, n: usize) {
     world.wait_for("a look", |_| true).await;
 }
 
-/// Answers to a login that are neither a session nor a refusal in words that are known, by a name each.
-fn odd_answers() -> Vec<(&'static str, serde_json::Value)> {
-    const SOAP: &str = "application/soap+xml; charset=utf-8";
-    let body = |status: u16, content_type: &str, body: String| json!({"status": status, "headers": {"content-type": content_type}, "body": body});
-    let envelope = |inner: &str| {
-        format!(r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>{inner}</s:Body></s:Envelope>"#)
-    };
-    let fault = |code: &str, subcode: &str| {
-        let subcode = format!("<s:Subcode><s:Value>{subcode}</s:Value></s:Subcode>");
-        let reason = "<s:Reason><s:Text xml:lang=\"en\">The server was unable to process the request.</s:Text></s:Reason>";
-        envelope(&format!("<s:Fault><s:Code><s:Value>s:{code}</s:Value>{subcode}</s:Code>{reason}</s:Fault>"))
-    };
-    let response = |fields: &str| {
-        envelope(&format!(r#"<TokenResponse xmlns="http://www.ultipro.com/contracts">{fields}</TokenResponse>"#))
-    };
-    vec![
-        ("loginpaused", body(500, SOAP, fault("Receiver", "InternalServiceFault"))),
-        ("receiver", body(500, SOAP, fault("Receiver", "x"))),
-        ("sender", body(400, SOAP, fault("Sender", "x"))),
-        ("unknown-status", body(200, SOAP, response("<Status>Maybe</Status>"))),
-        ("no-token", body(200, SOAP, response("<Status>Ok</Status>"))),
-        ("plain", body(500, "text/html", "<html>".to_owned())),
-        ("in-words", body(200, SOAP, response("<Status>Failed</Status><StatusMessage>An error has occured</StatusMessage>"))),
-        ("json", body(200, "application/json", "{}".to_owned())),
-        ("nothing", body(200, SOAP, String::new())),
-        ("not-found", body(404, "text/plain", String::new())),
-        ("method", body(405, "text/plain", String::new())),
-    ]
-}
-
-/// A connection to a host for each of these answers, each with an account of its own.
-async fn connect_to_odd_hosts(world: &World) -> Vec<&'static str> {
-    let answers = odd_answers();
-    let names: Vec<_> = answers.iter().map(|(name, _)| *name).collect();
-    let hosts: Vec<_> = names.iter().map(|name| format!("{name}.ultipro.localhost")).collect();
-    world.simulator.play_tenants(&json!({"tenants": [world.account.tenant_at(&hosts)]})).await;
-    let faults: Vec<_> = answers
-        .iter()
-        .map(|(name, answer)| {
-            json!({"operation": "LoginService/Authenticate", "host": format!("{name}.ultipro.localhost"), "answer": answer})
-        })
-        .collect();
-    world.simulator.faults(json!(faults)).await;
-    for name in &names {
-        let mut manifest = world.connection_of_a_stranger(name).await;
-        manifest["spec"]["subdomain"] = json!(name);
-        manifest["spec"]["interval"] = json!("1m");
-        world.apply(&manifest).await.expect("accepted");
-    }
-    names
-}
-
 #[tokio::test]
 async fn an_answer_that_may_be_a_refusal_costs_four_logins_in_a_day_whatever_its_form() {
     let world = World::new("odd").await;
     // 24 hours are 86 s.
     let operator = world.operator_in_a_hurry(1000).await;
-    let names = connect_to_odd_hosts(&world).await;
+    let names = odd::connect(&world, &[]).await;
     let sent = async || world.simulator.counters().await["requests"]["LoginService/Authenticate"].as_u64().unwrap_or(0);
     for name in &names {
         let status = world.wait_for_reason_of(name, "LoginPaused").await.status.expect("a status");

@@ -119,6 +119,7 @@ const FAULTS: &[Fault] = &faults! {
     Shared, false, process::a_name_that_hangs_holds_up_no_other;
     Shared, false, upstream::certificates_that_are_not_trusted;
     Shared, false, upstream::answers_that_are_none;
+    Shared, false, upstream::answers_that_may_be_refusals_for_five_minutes;
     Shared, false, upstream::storm_of_429;
     Shared, true, memory::large_objects_under_the_charts_limit;
     Shared, true, shares::one_namespaces_hanging_checks_delay_no_other;

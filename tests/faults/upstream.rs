@@ -7,10 +7,43 @@ use serde_json::{Value, json};
 use crate::crowd::Crowd;
 use crate::fleet::{Fleet, GOOD, ask, connection, data_of, play};
 use crate::servers::{Authority, H1, Reply, Server, http1, ok};
-use crate::support::World;
 use crate::support::simulator::HOST;
 use crate::support::witness::Witness;
+use crate::support::{World, odd};
 use crate::{Given, Recovery};
+
+/// Five real minutes at the shortest interval: what never worked is sent once, whatever the form of the answer, and what has worked a few
+/// times, with growing gaps. A restart in the midst, by `kill -9`, adds nothing.
+pub async fn answers_that_may_be_refusals_for_five_minutes(given: Given) -> Recovery {
+    const MINUTES: Duration = Duration::from_secs(300);
+    let world = World::on(given.control_plane, "perhaps-refused").await;
+    let mut operator = world.operator();
+    let mut manifest = world.connection(&["EmployeePersonDetails"]);
+    manifest["spec"]["interval"] = json!("1m");
+    world.apply(&manifest).await.expect("accepted");
+    world.wait_for_reason("AllPermissionsGranted").await;
+    // Its host answers oddly from now on too.
+    let sent = async || world.simulator.counters().await["requests"]["LoginService/Authenticate"].as_u64().unwrap_or(0);
+    let before = sent().await;
+    let names = odd::connect(&world, &[HOST]).await;
+    let begun = tokio::time::Instant::now();
+    for restart in 1..=2 {
+        tokio::time::sleep_until(begun + MINUTES * restart / 3).await;
+        operator.kill();
+        operator = world.operator();
+    }
+    tokio::time::sleep_until(begun + MINUTES).await;
+    for name in &names {
+        let status = world.connections().get(name).await.expect("there").status.expect("a status");
+        assert_eq!(status.login_attempts.map(|attempts| attempts.count), Some(1), "{name}");
+    }
+    let worked = sent().await - before - names.len() as u64;
+    assert!((2..=6).contains(&worked), "15 s, then twice as long each time: {worked} logins");
+    assert!(operator.stop().success());
+    world.finish_without_operator().await;
+    let note = format!("{} connections, a login each; {worked} of one that had worked", names.len());
+    Recovery::within(MINUTES).noting(note)
+}
 
 /// Expired, of another name, of an authority nobody knows: no credentials are sent, and the verdict says so. The same for an authority
 /// that a connection ceases to trust.

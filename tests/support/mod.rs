@@ -5,6 +5,7 @@
 
 pub mod control_plane;
 pub mod in_a_hurry;
+pub mod odd;
 pub mod operator;
 pub mod simulator;
 pub mod wire;

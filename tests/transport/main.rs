@@ -426,7 +426,7 @@ async fn with_a_platform_of_its_own(ports: &str, bundle: &std::ffi::OsStr) {
     };
     let pem = std::fs::read(bundle).unwrap();
     let plain = Transport::new(Trust::default()).unwrap();
-    let with_bundle = plain.trusting(authorities(&pem).unwrap()).unwrap();
+    let with_bundle = plain.trusting(authorities(&pem).unwrap().authorities).unwrap();
     for (transport, port, expected) in [
         (&plain, platform, Ok(())),
         (&plain, bundled, unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone))),
@@ -442,7 +442,7 @@ async fn with_a_platform_of_its_own(ports: &str, bundle: &std::ffi::OsStr) {
 fn a_bundle_is_certificates_in_pem_or_refused() {
     let (one, other) = (Authority::new(), Authority::new());
     let bundle = format!("# comment\n{}\n{}", one.pem, other.pem);
-    assert_eq!(authorities(bundle.as_bytes()), Ok(vec![one.certificate, other.certificate]));
+    assert_eq!(authorities(bundle.as_bytes()).unwrap().authorities, vec![one.certificate, other.certificate]);
     assert!(authorities(b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n").is_err());
     assert!(authorities(b"-----BEGIN CERTIFICATE-----\nAAAA\n").is_err());
     let no_certificate = CertificateDer::from(vec![0]);

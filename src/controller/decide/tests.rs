@@ -4,7 +4,7 @@ use crate::controller::lint::ValueFlaw;
 use crate::ledger::Tried;
 use crate::ukg::catalogue::{Catalogue, Unknown};
 use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
-use crate::ukg::transport::{BundleFlaw, HandshakeFlaw, Oddity, TrustFlaw};
+use crate::ukg::transport::{Blemish, BundleFlaw, HandshakeFlaw, Oddity, TrustFlaw};
 use crate::ukg::words::AccountState;
 
 pub(crate) fn connection() -> UkgProConnection {
@@ -37,6 +37,7 @@ pub(crate) fn resolved() -> Resolved {
         secret_version: "7".to_owned(),
         looks_like_login_site: false,
         suspicious: Vec::new(),
+        blemish: Default::default(),
     }
 }
 
@@ -487,6 +488,7 @@ fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
 fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     let odd = Resolved {
         looks_like_login_site: true,
+        blemish: Default::default(),
         suspicious: vec![Finding { key: "userApiKey".to_owned(), flaw: ValueFlaw::SwappedWith("customerApiKey".to_owned()) }],
         ..resolved()
     };
@@ -525,6 +527,27 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     connection.status = Some(decide(&connection, &Observation::LoginFailed(odd.clone(), refused, None), at(0)).status);
     let again = decide(&connection, &Observation::Held(odd, Hold::StatusStands), at(60));
     assert_eq!((Some(again.status), again.events), (connection.status, Vec::new()));
+}
+
+#[test]
+fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
+    let message = |reason_of: &dyn Fn(Resolved) -> Observation, blemish, now| {
+        let status = decide(&connection_with(None), &reason_of(Resolved { blemish, ..resolved() }), now).status;
+        conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
+    };
+    let works = |resolved| match probed([Outcome::Granted; 2]) {
+        Observation::Probed(_, found) => Observation::Probed(resolved, found),
+        other => other,
+    };
+    let untrusted = |resolved| Observation::LoginFailed(resolved, Unanswered::TlsUntrusted(TrustFlaw::Alone).into(), None);
+    let expiring = Blemish { private_key: false, first_expiry: Some(at(100)) };
+    for of in [&works as &dyn Fn(Resolved) -> Observation, &untrusted] {
+        assert_eq!(message(of, expiring, at(0)), message(of, Blemish::default(), at(0)));
+        let said = message(of, expiring, at(200));
+        assert!(said.contains("has expired on 2027-01-15"), "{said}");
+        let said = message(of, Blemish { private_key: true, first_expiry: None }, at(0));
+        assert!(said.contains("holds a private key"), "{said}");
+    }
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn of_headers_only_known_values_are_kept() {
 #[test]
 fn what_has_no_answer_is_told_by_its_stage() {
     let recorder = Recorder::default();
-    recorder.record(LOGIN, Duration::from_millis(1234), Err(Unanswered::ConnectTimeout));
+    recorder.record(unanswered(LOGIN, Unanswered::ConnectTimeout), Duration::from_millis(1234));
     let expected = json!({"exchanges": [
         {"operation": LOGIN, "milliseconds": 1240, "unanswered": "no connection was made in time"}]});
     assert_eq!(serde_json::to_value(recorder.capture()).expect("JSON"), expected);
@@ -294,7 +294,7 @@ fn what_has_no_answer_is_told_by_its_stage() {
 fn a_recorder_is_bounded_and_says_what_it_dropped() {
     let recorder = Recorder::default();
     for _ in 0..EXCHANGES_MAX + 3 {
-        recorder.record(LOGIN, Duration::ZERO, Err(Unanswered::ConnectTimeout));
+        recorder.record(unanswered(LOGIN, Unanswered::ConnectTimeout), Duration::ZERO);
     }
     let capture = recorder.capture();
     assert_eq!((capture.exchanges.len(), capture.dropped), (EXCHANGES_MAX, 3));

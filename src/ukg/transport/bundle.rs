@@ -1,9 +1,13 @@
 //! A bundle of certificate authorities, and what is wrong with one that cannot be used. Pure.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rustls::pki_types::CertificateDer;
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
 
 /// What is wrong with a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,13 +49,32 @@ pub enum BundleFlaw {
     NoCertificate,
 }
 
+/// What can be used and should not be so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Blemish {
+    /// A private key is among the certificates.
+    pub private_key: bool,
+    /// When the first of the authorities expires, or has expired. Nothing here minds: an authority is trusted by its key. OpenSSL does.
+    pub first_expiry: Option<Timestamp>,
+}
+
+/// A bundle that can be used.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Its authorities.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// What should be corrected.
+    pub blemish: Blemish,
+}
+
 /// The certificates of a bundle in PEM, each of which can be read. A byte-order mark before them, and text around them, are no harm.
-pub fn authorities(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, BundleFlaw> {
+pub fn authorities(bundle: &[u8]) -> Result<Bundle, BundleFlaw> {
     if bundle.starts_with(&[0xff, 0xfe]) || bundle.starts_with(&[0xfe, 0xff]) {
         return Err(BundleFlaw::Utf16);
     }
     let bundle = bundle.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bundle);
     let has = |label: &str| memchr::memmem::find(bundle, format!("-----BEGIN {label}").as_bytes()).is_some();
+    let has_key = || ["", "RSA ", "EC ", "ENCRYPTED "].iter().any(|kind| has(&format!("{kind}PRIVATE KEY")));
     let of = memchr::memmem::find_iter(bundle, b"-----BEGIN CERTIFICATE-----").count();
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(bundle) {
@@ -63,15 +86,32 @@ pub fn authorities(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, Bundle
         found.push(certificate);
     }
     match found.is_empty() {
-        false => Ok(found),
+        false => {
+            let private_key = has_key();
+            let first_expiry = found.iter().filter_map(expiry).min();
+            Ok(Bundle { authorities: found, blemish: Blemish { private_key, first_expiry } })
+        }
         true if of > 0 => Err(BundleFlaw::Entry { at: 1, of }),
         true if bundle.trim_ascii().is_empty() => Err(BundleFlaw::Empty),
         true if has("TRUSTED CERTIFICATE") => Err(BundleFlaw::Trusted),
         true if has("PKCS7") || has("CMS") => Err(BundleFlaw::Pkcs7),
         true if has("CERTIFICATE REQUEST") || has("NEW CERTIFICATE REQUEST") => Err(BundleFlaw::Request),
-        true if has("PRIVATE KEY") || has("RSA PRIVATE KEY") || has("EC PRIVATE KEY") => Err(BundleFlaw::PrivateKey),
+        true if has_key() => Err(BundleFlaw::PrivateKey),
         true if is_der(bundle) => Err(BundleFlaw::Der),
         true => Err(encoded(bundle)),
+    }
+}
+
+/// The end of a certificate's time: what webpki says of it at a time when every one has expired. `None` where it says something else first.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let end_of_times = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(Timestamp::MAX.as_second()).ok()?));
+    let usage = KeyUsage::server_auth();
+    match certificate.verify_for_usage(&[], &[], &[], end_of_times, usage, None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => {
+            Timestamp::from_second(i64::try_from(not_after.as_secs()).ok()?).ok()
+        }
+        _ => None,
     }
 }
 
@@ -121,8 +161,27 @@ mod tests {
             ("UTF-16", utf_16, Err(BundleFlaw::Utf16)),
             ("text", b"no certificate".to_vec(), Err(BundleFlaw::NoCertificate)),
         ] {
-            assert_eq!(authorities(&bundle).map(|found| found.len()), expected, "{what}");
+            let found = authorities(&bundle);
+            let with_key = found.as_ref().is_ok_and(|found| found.blemish.private_key);
+            assert_eq!(with_key, what == "with its private key", "{what}");
+            assert_eq!(found.map(|found| found.authorities.len()), expected, "{what}");
         }
-        assert!(authorities(cut.as_bytes()).is_err() || authorities(cut.as_bytes()).is_ok_and(|found| found.len() == 1));
+        assert!(
+            authorities(cut.as_bytes()).is_err() || authorities(cut.as_bytes()).is_ok_and(|found| found.authorities.len() == 1)
+        );
+    }
+
+    #[test]
+    fn the_first_of_the_authorities_to_expire_is_known_before_and_after() {
+        let until = |year: i32| {
+            let mut parameters = rcgen::CertificateParams::default();
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            parameters.not_after = rcgen::date_time_ymd(year, 1, 2);
+            parameters.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
+        };
+        for (bundle, first) in [(until(2031) + &until(2020), "2020-01-02T00:00:00Z"), (until(2090), "2090-01-02T00:00:00Z")] {
+            let found = authorities(bundle.as_bytes()).expect("a bundle").blemish;
+            assert_eq!(found, Blemish { private_key: false, first_expiry: Some(first.parse().expect("a time")) });
+        }
     }
 }

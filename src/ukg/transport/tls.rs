@@ -64,6 +64,66 @@ pub enum HandshakeFlaw {
     Other,
 }
 
+impl TrustFlaw {
+    /// As in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownAuthority => "unknown_authority",
+            Self::Alone => "intermediate_missing",
+            Self::SelfSigned => "self_signed",
+            Self::Inspected => "inspecting_proxy",
+            Self::Expired(_) => "expired",
+            Self::NotYetValid(_) => "not_yet_valid",
+            Self::OtherName => "other_name",
+            Self::NoName => "no_name",
+            Self::Weak => "weak",
+            Self::BadSignature => "bad_signature",
+            Self::Purpose => "not_for_servers",
+            Self::Unreadable => "certificate_unreadable",
+            Self::Other => "certificate_other",
+        }
+    }
+}
+
+impl HandshakeFlaw {
+    /// As in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OldVersion => "old_version",
+            Self::NoCommonCipher => "no_common_cipher",
+            Self::NotTls => "not_tls",
+            Self::ClientCertificate => "client_certificate_demanded",
+            Self::Refused => "refused_by_alert",
+            Self::Closed => "closed",
+            Self::Other => "handshake_other",
+        }
+    }
+}
+
+/// Every cause of a failure of TLS, as in metrics.
+pub const CAUSES: [&str; 20] = [
+    "unknown_authority",
+    "intermediate_missing",
+    "self_signed",
+    "inspecting_proxy",
+    "expired",
+    "not_yet_valid",
+    "other_name",
+    "no_name",
+    "weak",
+    "bad_signature",
+    "not_for_servers",
+    "certificate_unreadable",
+    "certificate_other",
+    "old_version",
+    "no_common_cipher",
+    "not_tls",
+    "client_certificate_demanded",
+    "refused_by_alert",
+    "closed",
+    "handshake_other",
+];
+
 /// The names of products that inspect TLS, as their authorities have them.
 const INSPECTORS: [&str; 26] = [
     "Zscaler",

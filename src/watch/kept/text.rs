@@ -49,6 +49,7 @@ static TYPICAL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         secret_version: "1".to_owned(),
         looks_like_login_site: false,
         suspicious: Vec::new(),
+        blemish: Default::default(),
     };
     let granted = |requirement| Probed { requirement, outcome: Outcome::Granted };
     let probed = Observation::Probed(resolved, requirements.iter().cloned().map(granted).collect());
