@@ -11,6 +11,8 @@ const PIECE: usize = 64 * 1024;
 pub(crate) struct Call {
     /// Lower case, without port.
     pub(crate) host: String,
+    /// Host and port as the client wrote them, the port only if it did.
+    pub(crate) authority: String,
     /// HTTP method.
     pub(crate) method: Method,
     /// Path, without query.
@@ -114,6 +116,7 @@ pub(crate) mod tests {
         headers.insert("content-type", HeaderValue::from_static("application/soap+xml; charset=utf-8"));
         Call {
             host: "service4.ultipro.localhost".to_owned(),
+            authority: "service4.ultipro.localhost:8443".to_owned(),
             method: Method::POST,
             path: path.to_owned(),
             query: None,

@@ -13,12 +13,19 @@ pub(crate) const ADDRESSING: &str = "http://www.w3.org/2005/08/addressing";
 pub(crate) const LOGIN: &str = "http://www.ultipro.com/services/loginservice";
 /// The only action of LoginService.
 pub(crate) const LOGIN_ACTION: &str = "http://www.ultipro.com/services/loginservice/ILoginService/Authenticate";
+/// The four credentials, each a header of a login.
+pub(crate) const LOGIN_HEADERS: [&str; 4] = ["ClientAccessKey", "Password", "UserAccessKey", "UserName"];
 /// Namespace of `TokenRequest`, `TokenResponse`, `OperationResult` and the children of `query`.
 pub(crate) const CONTRACTS: &str = "http://www.ultipro.com/contracts";
 /// Namespace of the header `UltiProToken`.
 pub(crate) const TOKEN: &str = "http://www.ultimatesoftware.com/foundation/authentication/ultiprotoken";
 /// Namespace of the header `ClientAccessKey` of a data service.
 pub(crate) const CLIENT_ACCESS_KEY: &str = "http://www.ultimatesoftware.com/foundation/authentication/clientaccesskey";
+
+/// Where all SOAP services are.
+pub(crate) const SERVICES: &str = "/services/";
+/// Name of the service that gives tokens.
+pub(crate) const LOGIN_SERVICE: &str = "LoginService";
 
 /// A SOAP data service with the one read it answers.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +47,11 @@ impl SoapService {
     /// The WS-Addressing action of the operation.
     pub(crate) fn action(&self) -> String {
         format!("{}/I{}/{}", self.namespace(), self.name, self.operation)
+    }
+
+    /// Type of the operation's result: `PersonFindResponse` for EmployeePerson.
+    pub(crate) fn find_response(&self) -> String {
+        format!("{}FindResponse", self.name.strip_prefix("Employee").unwrap_or(self.name))
     }
 }
 
@@ -157,6 +169,10 @@ pub(crate) static QUERY_MEMBERS: [&str; 23] = [
     "TimeClockId",
 ];
 
+/// The members with which every service's record begins, in the order of the contract. What follows them differs by
+/// service, and the simulator has none of it.
+pub(crate) static EMPLOYEE_MEMBERS: [&str; 4] = ["CompanyCode", "EmployeeNumber", "FirstName", "LastName"];
+
 /// Which API a grant opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -203,6 +219,25 @@ impl Grant {
     pub(crate) fn opens_rest(&self, path: &str) -> bool {
         self.reach != Reach::Soap && self.row.rest == Some(path)
     }
+}
+
+/// A path as the catalogue writes it, or as it is if it is no path of the catalogue. The case of a path does not count, as
+/// on IIS, nor does a slash that is there twice.
+pub(crate) fn canonical(path: &str) -> String {
+    let mut single = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !single.ends_with('/') {
+            single.push(character);
+        }
+    }
+    let services = SOAP_SERVICES.iter().map(|service| service.name).chain([LOGIN_SERVICE]);
+    let soap = single.get(..SERVICES.len()).filter(|start| start.eq_ignore_ascii_case(SERVICES)).and_then(|_| {
+        let name = services.into_iter().find(|name| name.eq_ignore_ascii_case(&single[SERVICES.len()..]))?;
+        Some(format!("{SERVICES}{name}"))
+    });
+    let paths = REST_READS.iter().map(|read| read.path).chain([PAY_STATEMENT, EMPLOYEE_CHANGES]);
+    let rest = || paths.into_iter().find(|path| path.eq_ignore_ascii_case(&single)).map(str::to_owned);
+    soap.or_else(rest).unwrap_or(single)
 }
 
 /// The data service of this name.
@@ -294,7 +329,27 @@ mod tests {
     }
 
     #[test]
-    fn query_members_are_in_alphabetical_order() {
+    fn members_are_in_alphabetical_order() {
         assert!(QUERY_MEMBERS.is_sorted());
+        assert!(EMPLOYEE_MEMBERS.is_sorted());
+    }
+
+    #[test]
+    fn a_path_is_known_in_any_case_and_with_slashes_to_spare() {
+        let cases = [
+            ("/services/LoginService", "/services/LoginService"),
+            ("/SERVICES/loginservice", "/services/LoginService"),
+            ("//services//employeeperson", "/services/EmployeePerson"),
+            ("/Personnel/v1//PTO-Plans", "/personnel/v1/pto-plans"),
+            ("/payroll/v1/employees/Pay-Statement/last", PAY_STATEMENT),
+            ("/services/Unknown", "/services/Unknown"),
+            ("/Services/LoginService/x", "/Services/LoginService/x"),
+            ("/services/\u{e9}", "/services/\u{e9}"),
+            ("/\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", "/\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"),
+            ("", ""),
+        ];
+        for (path, want) in cases {
+            assert_eq!(canonical(path), want, "{path}");
+        }
     }
 }

@@ -67,6 +67,13 @@ pub(crate) struct Config {
     /// What a REST read answers for a page past the last row.
     #[serde(default)]
     pub(crate) rest_past_end: RestPastEnd,
+    /// Whether a data service's WSDL declares the headers UltiProToken and ClientAccessKey. They are needed either way.
+    #[serde(default = "yes")]
+    pub(crate) token_headers_in_wsdl: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn hour() -> u64 {

@@ -5,7 +5,7 @@
 use axum::http::StatusCode;
 
 use crate::call::{Call, Reply};
-use crate::catalogue::{CONTRACTS, LOGIN, LOGIN_ACTION};
+use crate::catalogue::{CONTRACTS, LOGIN, LOGIN_ACTION, LOGIN_HEADERS};
 use crate::soap::{self, Fault, Refusal};
 use crate::tenants::Presented;
 use crate::xml::{self, Element, escape};
@@ -16,8 +16,6 @@ pub(crate) const OPERATION: &str = "LoginService/Authenticate";
 pub(crate) const ACCOUNT_REFUSED: &str = "User authentication failed";
 /// What a wrong customer API key is told.
 pub(crate) const KEY_REFUSED: &str = "There was a problem with the authentication process";
-/// The four credentials.
-const HEADERS: [&str; 4] = ["ClientAccessKey", "Password", "UserAccessKey", "UserName"];
 
 /// A login as it came over the wire.
 pub(crate) struct Login {
@@ -39,18 +37,18 @@ impl Login {
 
 /// Reads a request strictly.
 pub(crate) fn read(call: &Call) -> Result<Login, Refusal> {
-    let understood = HEADERS.map(|name| (LOGIN, name));
+    let understood = LOGIN_HEADERS.map(|name| (LOGIN, name));
     let envelope = soap::read(call, LOGIN_ACTION, &understood)?;
-    for name in HEADERS {
+    for name in LOGIN_HEADERS {
         soap::header_text(&envelope.headers, LOGIN, name)?;
     }
     for block in &envelope.headers {
-        if HEADERS.contains(&block.name.as_str()) && block.namespace != LOGIN {
+        if LOGIN_HEADERS.contains(&block.name.as_str()) && block.namespace != LOGIN {
             let why = format!("the header {} is there in the namespace `{}` as well", block.name, block.namespace);
             return Err(soap::refuse(&Fault::deserialization(why)));
         }
-        if block.namespace == LOGIN && !HEADERS.contains(&block.name.as_str()) {
-            let why = format!("the header {} is unknown: the four are {}", block.name, HEADERS.join(", "));
+        if block.namespace == LOGIN && !LOGIN_HEADERS.contains(&block.name.as_str()) {
+            let why = format!("the header {} is unknown: the four are {}", block.name, LOGIN_HEADERS.join(", "));
             return Err(soap::refuse(&Fault::deserialization(why)));
         }
     }

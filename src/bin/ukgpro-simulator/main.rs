@@ -13,6 +13,7 @@
 //! | [`tenants`] | accounts, locks, tokens |
 //! | [`xml`], [`soap`] | reading strictly, writing |
 //! | [`login`], [`data`], [`rest`] | the services |
+//! | [`description`] | their WSDL and XML schemas |
 //! | [`people`] | invented persons, and filters over them |
 //! | [`faults`], [`counters`], [`admin`] | what a test lays in, looks at, and how |
 //! | [`call`], [`tls`] | HTTP and TLS |
@@ -23,6 +24,7 @@ mod catalogue;
 mod config;
 mod counters;
 mod data;
+mod description;
 mod faults;
 mod login;
 mod people;

@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State as Shared;
+use axum::http::uri::Authority;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use rustls::crypto::SecureRandom;
 
 use crate::call::{Call, Reply};
-use crate::catalogue::{self, EMPLOYEE_CHANGES, LOGIN, PAY_STATEMENT, SoapService};
+use crate::catalogue::{self, EMPLOYEE_CHANGES, LOGIN_SERVICE, PAY_STATEMENT, SERVICES, SoapService};
 use crate::config::Config;
 use crate::counters::{Counters, Outcome};
 use crate::faults::{Faults, Plan};
 use crate::soap::{self, Refusal};
 use crate::tenants::{AccountName, Presented, Tenants, Tokens};
-use crate::{data, login, rest};
+use crate::{data, description, login, rest};
 
 /// Requests are small; the real limit is unknown.
 const LARGEST_BODY: usize = 1024 * 1024;
 const LOGIN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form method=\"post\"><h1>Sign in</h1><input name=\"username\"><input name=\"password\" type=\"password\"><button>Sign in</button></form></body></html>";
-const LOGIN_SERVICE: &str = "/services/LoginService";
 
 /// What a simulator holds while it runs.
 pub(crate) struct State {
@@ -123,17 +123,21 @@ impl Simulator {
         if !self.state().tenants.serves(&call.host) {
             return Reply::new(StatusCode::OK, "text/html; charset=utf-8", LOGIN_PAGE);
         }
-        let result = if let Some(name) = call.path.strip_prefix("/services/") {
-            if call.path == LOGIN_SERVICE {
-                if soap::asks_for_wsdl(call) {
-                    return soap::wsdl(call, LOGIN, "LoginService", "Authenticate");
+        let result = if let Some(name) = call.path.strip_prefix(SERVICES) {
+            let document = description::asked_for(call);
+            if name == LOGIN_SERVICE {
+                match document {
+                    Some(document) => return description::login(call, document),
+                    None => self.log_in(call),
                 }
-                self.log_in(call)
             } else if let Some(service) = catalogue::soap_service(name) {
-                if soap::asks_for_wsdl(call) {
-                    return soap::wsdl(call, &service.namespace(), service.name, service.operation);
+                match document {
+                    Some(document) => {
+                        let headers = self.state().config.token_headers_in_wsdl;
+                        return description::data(call, service, headers, document);
+                    }
+                    None => self.read_soap(call, service, operation),
                 }
-                self.read_soap(call, service, operation)
             } else {
                 return Reply::empty(StatusCode::NOT_FOUND);
             }
@@ -268,14 +272,15 @@ fn try_login(state: &mut State, host: &str, presented: &Presented<'_>) -> Result
 
 /// The name of what is called, in counters and faults.
 fn operation(call: &Call) -> String {
-    if let Some(name) = call.path.strip_prefix("/services/") {
-        if soap::asks_for_wsdl(call) {
-            return format!("GET {}?wsdl", call.path);
+    if let Some(name) = call.path.strip_prefix(SERVICES) {
+        let service = catalogue::soap_service(name);
+        if let (Some(document), true) = (description::asked_for(call), name == LOGIN_SERVICE || service.is_some()) {
+            return description::operation(call, document);
         }
-        if call.method == Method::POST && call.path == LOGIN_SERVICE {
+        if call.method == Method::POST && name == LOGIN_SERVICE {
             return login::OPERATION.to_owned();
         }
-        if let (&Method::POST, Some(service)) = (&call.method, catalogue::soap_service(name)) {
+        if let (&Method::POST, Some(service)) = (&call.method, service) {
             return format!("{}/{}", service.name, service.operation);
         }
     }
@@ -285,20 +290,20 @@ fn operation(call: &Call) -> String {
 /// Takes a request in whole, or says why not.
 async fn read(request: Request<Body>) -> Result<Call, Reply> {
     let (parts, body) = request.into_parts();
-    let authority = match parts.uri.host() {
-        Some(host) => host,
-        None => {
-            let value = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            value.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(value, |(host, _)| host)
-        }
-    };
+    let authority = parts.uri.authority().cloned().or_else(|| {
+        let value = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Authority::try_from(value).ok()
+    });
+    let host = authority.as_ref().map_or("", Authority::host);
+    let port = authority.as_ref().and_then(Authority::port_u16).map_or_else(String::new, |port| format!(":{port}"));
     let body = axum::body::to_bytes(body, LARGEST_BODY)
         .await
         .map_err(|_| Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or ended early"))?;
     Ok(Call {
-        host: authority.trim_end_matches('.').to_ascii_lowercase(),
+        host: host.trim_end_matches('.').to_ascii_lowercase(),
+        authority: format!("{host}{port}"),
         method: parts.method,
-        path: parts.uri.path().to_owned(),
+        path: catalogue::canonical(parts.uri.path()),
         query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         body,

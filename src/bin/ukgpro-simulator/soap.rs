@@ -257,21 +257,5 @@ pub(crate) fn header_text<'a>(headers: &'a [Element], namespace: &str, name: &st
     Err(refuse(&Fault::deserialization(why)))
 }
 
-/// A description of a service that, as the real ones, needs no credentials.
-pub(crate) fn wsdl(call: &Call, namespace: &str, service: &str, operation: &str) -> Reply {
-    let document = format!(
-        r#"<?xml version="1.0" encoding="utf-8"?><wsdl:definitions name="{service}" targetNamespace="{namespace}" xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:soap12="http://schemas.xmlsoap.org/wsdl/soap12/"><wsdl:portType name="I{service}"><wsdl:operation name="{operation}"/></wsdl:portType><wsdl:service name="{service}"><wsdl:port name="WSHttpBinding_I{service}"><soap12:address location="https://{}{}"/></wsdl:port></wsdl:service></wsdl:definitions>"#,
-        escape(&call.host),
-        escape(&call.path)
-    );
-    Reply::new(StatusCode::OK, "text/xml; charset=utf-8", document)
-}
-
-/// Whether this asks for the description of a service.
-pub(crate) fn asks_for_wsdl(call: &Call) -> bool {
-    call.method == Method::GET
-        && call.query.as_deref().is_some_and(|query| ["wsdl", "singlewsdl"].contains(&query.to_ascii_lowercase().as_str()))
-}
-
 #[cfg(test)]
 mod tests;

@@ -299,7 +299,7 @@ async fn what_breaks_the_protocol_is_refused_and_noted() {
     let url = simulator.url(HOST, "/services/LoginService");
     let wrong_type = simulator.client.post(&url).header("content-type", "text/xml").body(right).send().await.unwrap();
     assert_eq!(wrong_type.status(), 415);
-    assert_eq!(simulator.client.get(&url).send().await.unwrap().status(), 405);
+    assert_eq!(simulator.client.put(&url).send().await.unwrap().status(), 405);
     let counters = simulator.admin("/counters").await;
     assert_eq!(counters["strictness"].as_array().unwrap().len(), 8, "{counters}");
     assert_eq!(counters["logins"]["svc-acme"]["accepted"], 0);
@@ -450,13 +450,44 @@ async fn past_the_end_can_be_not_found() {
 async fn a_description_needs_no_credentials() {
     let simulator = Simulator::start();
     for service in ["LoginService", "EmployeePerson", "EmployeeSsoUser"] {
-        let url = simulator.url(HOST, &format!("/services/{service}?wsdl"));
-        let answer = Answer::of(simulator.client.get(url).send().await.unwrap()).await;
-        assert_eq!((answer.status, answer.content_type.as_str()), (200, "text/xml; charset=utf-8"));
-        assert!(answer.text.contains(&format!("<wsdl:portType name=\"I{service}\">")), "{}", answer.text);
+        let get = async |query: &str| {
+            let url = simulator.url(HOST, &format!("/services/{service}{query}"));
+            let answer = Answer::of(simulator.client.get(url).send().await.unwrap()).await;
+            assert_eq!((answer.status, answer.content_type.as_str()), (200, "text/xml; charset=utf-8"), "{query}");
+            answer.text
+        };
+        let described = get("?wsdl").await;
+        assert!(described.contains(&format!("<wsdl:binding name=\"WSHttpBinding_I{service}\"")), "{described}");
+        let address = format!("<soap12:address location=\"{}\"/>", simulator.url(HOST, &format!("/services/{service}")));
+        assert!(described.contains(&address), "{described}");
+        assert_eq!(get("").await, described, "clients ask the bare path too");
+        assert!(get("?wsdl=wsdl0").await.contains(&format!("<wsdl:portType name=\"I{service}\">")));
+        let single = get("?singleWsdl").await;
+        for part in ["<wsdl:portType", "<wsdl:binding", "<xs:schema", &address] {
+            assert!(single.contains(part), "{part}");
+        }
+        assert!(get("?xsd=xsd0").await.contains("<xs:schema elementFormDefault=\"qualified\""));
+        let beyond = simulator.client.get(simulator.url(HOST, &format!("/services/{service}?xsd=xsd9")));
+        assert_eq!(beyond.send().await.unwrap().status(), 404);
     }
     let counters = simulator.admin("/counters").await;
     assert_eq!((&counters["logins"], &counters["strictness"]), (&json!({}), &json!([])));
+}
+
+#[tokio::test]
+async fn paths_are_taken_in_any_case_and_with_slashes_to_spare() {
+    let simulator = Simulator::start();
+    for path in ["/services/loginservice", "/SERVICES//LOGINSERVICE", "//Services/LoginService"] {
+        let answer = Answer::of(simulator.post(path, &right_login()).send().await.unwrap()).await;
+        assert_eq!(answer.element("Status"), "Ok", "{path}");
+    }
+    let body = find("EmployeePerson", "FindPeople", &simulator.token().await, "ACME1", NONE);
+    let answer = Answer::of(simulator.post("/services//employeeperson", &body).send().await.unwrap()).await;
+    assert_eq!(answer.element("Success"), "true");
+    assert_eq!(simulator.rest("/Personnel//V1/pto-plans", "p<a>&s's", "ACME1").await.status, 200);
+    let requests = &simulator.admin("/counters").await["requests"];
+    let want = json!({"LoginService/Authenticate": 4, "EmployeePerson/FindPeople": 1, "GET /personnel/v1/pto-plans": 1});
+    assert_eq!(requests, &want, "each has one name whatever the path");
 }
 
 #[tokio::test]

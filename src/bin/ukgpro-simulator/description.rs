@@ -1,0 +1,111 @@
+//! What a service says of itself: the WSDL documents and XML schemas of a WCF host, without credentials.
+//!
+//! A WCF host divides a description: `?wsdl` has the binding and the address, `?wsdl=wsdl0` the contract, `?xsd=xsd0` and
+//! so on one schema for each namespace; `?singleWsdl` has all of them in one. Everything is made from the
+//! [`catalogue`](crate::catalogue), so that a service is described as it is served. Pure.
+
+mod contract;
+mod schema;
+mod wsdl;
+
+use axum::http::{Method, StatusCode};
+
+use crate::call::{Call, Reply};
+use crate::description::contract::Contract;
+use crate::xml::escape;
+
+const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
+const DECLARATION: &str = r#"<?xml version="1.0" encoding="utf-8"?>"#;
+
+/// A part of a description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Document {
+    /// Binding, policy and address.
+    Service,
+    /// Messages and port type.
+    Contract,
+    /// Everything.
+    Single,
+    /// One schema, from 0.
+    Schema(usize),
+    /// A number that is no document's.
+    Unknown,
+}
+
+impl Document {
+    /// How it is asked for.
+    fn query(self) -> String {
+        match self {
+            Self::Service => "wsdl".to_owned(),
+            Self::Contract => "wsdl=wsdl0".to_owned(),
+            Self::Single => "singleWsdl".to_owned(),
+            Self::Schema(number) => format!("xsd=xsd{number}"),
+            Self::Unknown => String::new(),
+        }
+    }
+}
+
+/// What part of a description a call asks for. UKG Pro gives it for the bare path as well: published clients ask there.
+pub(crate) fn asked_for(call: &Call) -> Option<Document> {
+    if call.method != Method::GET {
+        return None;
+    }
+    let query = call.query.as_deref().unwrap_or_default().to_ascii_lowercase();
+    Some(match query.split_once('=').unwrap_or((&query, "")) {
+        ("wsdl", "") => Document::Service,
+        ("wsdl", "wsdl0") => Document::Contract,
+        ("wsdl", _) => Document::Unknown,
+        ("singlewsdl", _) => Document::Single,
+        ("xsd", number) => number
+            .strip_prefix("xsd")
+            .and_then(|number| number.parse().ok())
+            // `xsd+1` and `xsd01` are no names of documents.
+            .filter(|parsed: &usize| number[3..] == parsed.to_string())
+            .map_or(Document::Unknown, Document::Schema),
+        _ => Document::Service,
+    })
+}
+
+/// The name in counters and faults of a call for a description, whose path is one of the catalogue.
+pub(crate) fn operation(call: &Call, document: Document) -> String {
+    match document {
+        Document::Service if call.query.as_deref().unwrap_or_default().is_empty() => format!("GET {}", call.path),
+        Document::Unknown => format!("GET {}?unknown", call.path),
+        document => format!("GET {}?{}", call.path, document.query()),
+    }
+}
+
+/// The description of LoginService.
+pub(crate) fn login(call: &Call, document: Document) -> Reply {
+    reply(call, &Contract::login(), document)
+}
+
+/// The description of a data service. It declares the two token headers unless told otherwise.
+pub(crate) fn data(call: &Call, service: &crate::catalogue::SoapService, headers: bool, document: Document) -> Reply {
+    reply(call, &Contract::data(service, headers), document)
+}
+
+fn reply(call: &Call, contract: &Contract, document: Document) -> Reply {
+    // The authority is the client's own word for this host: a port that is forwarded stays the one that it reached.
+    let address = format!("https://{}/services/{}", escape(&call.authority), contract.name);
+    let text = match document {
+        Document::Service => wsdl::service(contract, &address),
+        Document::Contract => wsdl::contract(contract, &address),
+        Document::Single => wsdl::single(contract, &address),
+        Document::Schema(number) => match contract.schemas.get(number) {
+            Some(schema) => schema.document(&|namespace| location(contract, &address, namespace)),
+            None => return Reply::empty(StatusCode::NOT_FOUND),
+        },
+        Document::Unknown => return Reply::empty(StatusCode::NOT_FOUND),
+    };
+    Reply::new(StatusCode::OK, CONTENT_TYPE, format!("{DECLARATION}{text}"))
+}
+
+/// Where the schema of a namespace is.
+fn location(contract: &Contract, address: &str, namespace: &str) -> Option<String> {
+    let number = contract.schemas.iter().position(|schema| schema.namespace == namespace)?;
+    Some(format!("{address}?{}", Document::Schema(number).query()))
+}
+
+#[cfg(test)]
+mod tests;
