@@ -1,8 +1,12 @@
 //! A request taken in whole, and a reply before it goes out: what the services are functions between.
 
 use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures::stream;
+use hyper::ext::ReasonPhrase;
+
+use crate::soap::Message;
 
 /// Repeated bodies leave in pieces of about this size, so that a huge one is never in memory.
 const PIECE: usize = 64 * 1024;
@@ -41,6 +45,8 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     /// Body.
     pub(crate) body: Payload,
+    /// The words after the status, if they are not those of the standard.
+    pub(crate) reason: Option<String>,
 }
 
 /// The body of a reply.
@@ -52,19 +58,43 @@ pub(crate) enum Payload {
     Repeated(Bytes, usize),
     /// These bytes, and then the connection is torn.
     Torn(Bytes),
+    /// A SOAP message, which is written when it goes out.
+    Message(Box<Message>),
 }
 
 impl Reply {
     /// A reply with nothing in it.
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Payload::Whole(Bytes::new()) }
+        Self::of(status, Payload::Whole(Bytes::new()))
+    }
+
+    fn of(status: StatusCode, body: Payload) -> Self {
+        Self { status, headers: HeaderMap::new(), body, reason: None }
     }
 
     /// A reply with a body of this type.
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let mut reply = Self { status, headers: HeaderMap::new(), body: Payload::Whole(body.into()) };
-        reply.headers.insert(axum::http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        reply
+        Self::of(status, Payload::Whole(body.into())).with(CONTENT_TYPE, content_type)
+    }
+
+    /// A SOAP message.
+    pub(crate) fn message(status: StatusCode, content_type: &'static str, message: Message) -> Self {
+        Self::of(status, Payload::Message(Box::new(message))).with(CONTENT_TYPE, content_type)
+    }
+
+    /// The answer to a message of this ID, if it had one, and with a byte-order mark before it.
+    pub(crate) fn answering(mut self, message_id: Option<String>, byte_order_mark: bool) -> Self {
+        if let Payload::Message(message) = &mut self.body {
+            message.relates_to = message_id;
+            message.byte_order_mark = byte_order_mark;
+        }
+        self
+    }
+
+    /// With these words after the status. HTTP/2 has none.
+    pub(crate) fn because(mut self, reason: String) -> Self {
+        self.reason = Some(reason);
+        self
     }
 
     /// A plain text reply.
@@ -83,6 +113,7 @@ impl Reply {
         let body = match self.body {
             Payload::Whole(bytes) => Body::from(bytes),
             Payload::Repeated(bytes, times) => repeated(&bytes, times),
+            Payload::Message(message) => Body::from(message.write()),
             Payload::Torn(bytes) => {
                 let torn = std::io::Error::other("torn on purpose by a fault");
                 Body::from_stream(stream::iter([Ok(bytes), Err(torn)]))
@@ -91,6 +122,9 @@ impl Reply {
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        if let Some(reason) = self.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+            response.extensions_mut().insert(reason);
+        }
         response
     }
 }
@@ -131,6 +165,7 @@ pub(crate) mod tests {
             Payload::Whole(bytes) | Payload::Repeated(bytes, _) | Payload::Torn(bytes) => {
                 String::from_utf8_lossy(bytes).into_owned()
             }
+            Payload::Message(message) => message.write(),
         }
     }
 

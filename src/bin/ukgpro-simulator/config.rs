@@ -70,6 +70,9 @@ pub(crate) struct Config {
     /// Whether a data service's WSDL declares the headers UltiProToken and ClientAccessKey. They are needed either way.
     #[serde(default = "yes")]
     pub(crate) token_headers_in_wsdl: bool,
+    /// Whether an answer begins with a byte-order mark.
+    #[serde(default)]
+    pub(crate) byte_order_mark: bool,
 }
 
 fn yes() -> bool {
@@ -151,8 +154,10 @@ pub(crate) enum DeniedAs {
     Http401,
     /// A fault with subcode FailedAuthentication and `Access is denied.`
     FaultAccessDenied,
-    /// A fault that names the permission only in its reason.
+    /// A fault of the Receiver that names the permission only in its reason.
     FaultPermissionText,
+    /// The same, with WCF's own code InternalServiceFault in place of SOAP's.
+    FaultPermissionTextBare,
 }
 
 /// What comes for a page past the end of a REST read.

@@ -6,11 +6,12 @@
 use axum::http::StatusCode;
 
 use crate::call::{Call, Reply};
-use crate::catalogue::{self, CLIENT_ACCESS_KEY, CONTRACTS, LOGIN, QUERY_MEMBERS, SoapService, TOKEN};
+use crate::catalogue::{self, CLIENT_ACCESS_KEY, CONTRACTS, EMPLOYEE_MEMBERS, LOGIN, QUERY_MEMBERS, SoapService, TOKEN};
 use crate::config::DeniedAs;
-use crate::people::{Filter, Person};
+use crate::filter::{self, Filter};
+use crate::people::Person;
 use crate::soap::{self, Envelope, Fault, Refusal};
-use crate::xml::{Element, escape};
+use crate::xml::{Element, INSTANCE, boolean, escape};
 
 /// Persons on a page unless the query says otherwise.
 const DEFAULT_PAGE_SIZE: usize = 100;
@@ -23,6 +24,8 @@ pub(crate) struct Read {
     pub(crate) customer_api_key: String,
     /// What is asked for.
     pub(crate) query: Query,
+    /// What was passed over.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What a query asks for, after all that is dropped.
@@ -50,7 +53,7 @@ pub(crate) fn read(call: &Call, service: &SoapService) -> Result<Read, Refusal> 
     }
     let token = soap::header_text(&envelope.headers, TOKEN, "UltiProToken")?.trim().to_owned();
     let customer_api_key = soap::header_text(&envelope.headers, CLIENT_ACCESS_KEY, "ClientAccessKey")?.to_owned();
-    Ok(Read { token, customer_api_key, query: read_query(&envelope, service)? })
+    Ok(Read { token, customer_api_key, query: read_query(&envelope, service)?, notes: envelope.notes })
 }
 
 fn read_query(envelope: &Envelope, service: &SoapService) -> Result<Query, Refusal> {
@@ -75,6 +78,11 @@ fn read_query(envelope: &Envelope, service: &SoapService) -> Result<Query, Refus
         }
         return Ok(query);
     };
+    if is_null(element)? {
+        query.dropped.push("the query is null".to_owned());
+        return Ok(query);
+    }
+    // One pass forward: what the reader has gone past is never looked for again.
     let mut last: Option<&'static str> = None;
     for child in &element.children {
         let Some(member) = QUERY_MEMBERS.into_iter().find(|member| *member == child.name) else {
@@ -92,9 +100,19 @@ fn read_query(envelope: &Envelope, service: &SoapService) -> Result<Query, Refus
             continue;
         }
         last = Some(member);
-        take_member(&mut query, member, child)?;
+        if !is_null(child)? {
+            take_member(&mut query, member, child)?;
+        }
     }
     Ok(query)
+}
+
+/// Whether an element says that it is null, whatever it holds.
+fn is_null(element: &Element) -> Result<bool, Refusal> {
+    element.attribute(INSTANCE, "nil").map_or(Some(false), boolean).ok_or_else(|| {
+        let why = format!("nil of {} is no boolean: it is true, false, 1 or 0", element.name);
+        soap::refuse(&Fault::deserialization(why))
+    })
 }
 
 fn take_member(query: &mut Query, member: &'static str, child: &Element) -> Result<(), Refusal> {
@@ -136,10 +154,8 @@ pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], tot
     let records: String = people
         .iter()
         .map(|person| {
-            format!(
-                "<b:{0}><b:EmployeeNumber>{1}</b:EmployeeNumber><b:FirstName>{2}</b:FirstName><b:LastName>{3}</b:LastName></b:{0}>",
-                service.record, person.employee_number, person.first_name, person.last_name
-            )
+            let members = EMPLOYEE_MEMBERS.map(|member| format!("<b:{member}>{}</b:{member}>", person.member(member)));
+            format!("<b:{0}>{1}</b:{0}>", service.record, members.concat())
         })
         .collect();
     let paging = format!(
@@ -148,18 +164,18 @@ pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], tot
         query.page_size,
         total.div_ceil(query.page_size)
     );
-    result(service, true, "OK", "Information", "", &paging, &records)
+    result(service, true, "OK", "Information", "OK", &paging, &records)
 }
 
 /// An answer with an error in its `OperationResult`, and no results.
 pub(crate) fn operation_error(service: &SoapService, code: &str, severity: &str, message: &str) -> Reply {
-    result(service, false, code, severity, message, "", "")
+    result(service, false, code, severity, message, r#"<b:PagingInfo i:nil="true"/>"#, "")
 }
 
 fn result(service: &SoapService, good: bool, code: &str, severity: &str, message: &str, paging: &str, records: &str) -> Reply {
     let operation = service.operation;
     let body = format!(
-        r#"<{operation}Response xmlns="{}"><{operation}Result xmlns:b="{CONTRACTS}"><b:OperationResult><b:HasErrors>{}</b:HasErrors><b:HasWarnings>false</b:HasWarnings><b:Messages><b:OperationMessage><b:Code>{}</b:Code><b:LogEntryId i:nil="true" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"/><b:Message>{}</b:Message><b:PropertyName/><b:Severity>{}</b:Severity></b:OperationMessage></b:Messages>{paging}<b:Success>{good}</b:Success></b:OperationResult><b:Results>{records}</b:Results></{operation}Result></{operation}Response>"#,
+        r#"<{operation}Response xmlns="{}"><{operation}Result xmlns:b="{CONTRACTS}" xmlns:i="{INSTANCE}"><b:OperationResult><b:HasErrors>{}</b:HasErrors><b:HasWarnings>false</b:HasWarnings><b:Messages><b:OperationMessage><b:Code>{}</b:Code><b:LogEntryId i:nil="true"/><b:Message>{}</b:Message><b:PropertyName i:nil="true"/><b:Severity>{}</b:Severity></b:OperationMessage></b:Messages>{paging}<b:RequestNumber i:nil="true"/><b:Success>{good}</b:Success></b:OperationResult><b:Results>{records}</b:Results></{operation}Result></{operation}Response>"#,
         service.namespace(),
         !good,
         escape(code),
@@ -183,13 +199,14 @@ pub(crate) fn denied(service: &SoapService, shape: DeniedAs) -> Reply {
         DeniedAs::Http403 => Reply::empty(StatusCode::FORBIDDEN),
         DeniedAs::Http401 => Reply::empty(StatusCode::UNAUTHORIZED),
         DeniedAs::FaultAccessDenied => Fault::new("Sender", Some("FailedAuthentication"), "Access is denied.").reply(),
+        DeniedAs::FaultPermissionTextBare => Fault::new("InternalServiceFault", None, message).reply(),
         DeniedAs::FaultPermissionText => Fault::new("Receiver", Some("InternalServiceFault"), message).reply(),
     }
 }
 
 /// The answer to a condition that cannot be read.
 pub(crate) fn unreadable(service: &SoapService, member: &str) -> Reply {
-    let message = format!("The condition of {member} cannot be read: write = (value), LIKE (value%) or IN (value, value).");
+    let message = format!("The condition of {member} cannot be read: write {}.", filter::FORMS);
     operation_error(service, "InvalidQuery", "Error", &message)
 }
 

@@ -14,7 +14,7 @@
 //! | [`xml`], [`soap`] | reading strictly, writing |
 //! | [`login`], [`data`], [`rest`] | the services |
 //! | [`description`] | their WSDL and XML schemas |
-//! | [`people`] | invented persons, and filters over them |
+//! | [`people`], [`filter`] | invented persons, and the conditions of a query on them |
 //! | [`faults`], [`counters`], [`admin`] | what a test lays in, looks at, and how |
 //! | [`call`], [`tls`] | HTTP and TLS |
 
@@ -26,6 +26,7 @@ mod counters;
 mod data;
 mod description;
 mod faults;
+mod filter;
 mod login;
 mod people;
 mod rest;

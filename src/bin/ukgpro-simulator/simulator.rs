@@ -88,6 +88,7 @@ impl Simulator {
         }
         let fault = laid_in.is_some();
         let reply = laid_in.unwrap_or_else(|| simulator.answer(&call, &operation));
+        let reply = reply.answering(soap::message_id(&call), simulator.state().config.byte_order_mark);
         let status = reply.status.as_u16();
         tracing::debug!(host = call.host, operation, status, fault, elapsed = ?started.elapsed(), "answered");
         reply.into_response()
@@ -153,6 +154,9 @@ impl Simulator {
     fn log_in(&self, call: &Call) -> Result<Reply, Refusal> {
         let login = login::read(call)?;
         let mut state = self.state();
+        for note in &login.notes {
+            note_in(&mut state, login::OPERATION, note);
+        }
         let account = match try_login(&mut state, &call.host, &login.presented()) {
             Ok(account) => account,
             Err(crate::tenants::Refusal::CustomerApiKey) => {
@@ -172,8 +176,8 @@ impl Simulator {
 
     fn read_soap(&self, call: &Call, service: &'static SoapService, operation: &str) -> Result<Reply, Refusal> {
         let read = data::read(call, service)?;
-        for dropped in &read.query.dropped {
-            self.note(operation, dropped);
+        for note in read.notes.iter().chain(&read.query.dropped) {
+            self.note(operation, note);
         }
         let mut state = self.state();
         let session = state.tokens.owner(&read.token, Instant::now()).and_then(|name| {

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, header};
 
 use crate::call::{Call, Reply};
 use crate::catalogue::{ADDRESSING, SOAP11, SOAP12};
-use crate::xml::{self, Element, escape};
+use crate::xml::{self, Element, boolean, escape};
 
 const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
 const FAULT_ACTION: &str = "http://www.w3.org/2005/08/addressing/soap/fault";
@@ -15,6 +15,10 @@ const FAULT_ACTION: &str = "http://www.w3.org/2005/08/addressing/soap/fault";
 const SECURITY: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 /// Where WCF puts its own subcodes, `DeserializationFailed` among them.
 const DISPATCHER: &str = "http://schemas.microsoft.com/net/2005/12/windowscommunicationfoundation/dispatcher";
+/// The codes of SOAP 1.2; another is WCF's own, and stands without one of these around it.
+const CODES: [&str; 5] = ["DataEncodingUnknown", "MustUnderstand", "Receiver", "Sender", "VersionMismatch"];
+/// So much of a content type is told in a reason phrase, and of an ID in an answer.
+const LONGEST_ECHO: usize = 200;
 /// Headers of WS-Addressing that an endpoint understands beside `Action`.
 const UNDERSTOOD_ADDRESSING: [&str; 6] = ["To", "From", "ReplyTo", "FaultTo", "MessageID", "RelatesTo"];
 
@@ -25,6 +29,34 @@ pub(crate) struct Envelope {
     pub(crate) headers: Vec<Element>,
     /// The one element in the body.
     pub(crate) body: Element,
+    /// What the endpoint passes over, and another might not.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A message to a client.
+#[derive(Debug)]
+pub(crate) struct Message {
+    action: String,
+    /// XML.
+    body: String,
+    /// The ID of what it answers.
+    pub(crate) relates_to: Option<String>,
+    /// Whether it begins with a byte-order mark, as from a text encoder of WCF's that was given one.
+    pub(crate) byte_order_mark: bool,
+}
+
+impl Message {
+    /// As it goes over the wire.
+    pub(crate) fn write(&self) -> String {
+        let mark = if self.byte_order_mark { "\u{feff}" } else { "" };
+        let relates_to =
+            self.relates_to.as_deref().map_or_else(String::new, |id| format!("<a:RelatesTo>{}</a:RelatesTo>", escape(id)));
+        format!(
+            r#"{mark}<s:Envelope xmlns:s="{SOAP12}" xmlns:a="{ADDRESSING}"><s:Header><a:Action s:mustUnderstand="1">{}</a:Action>{relates_to}</s:Header><s:Body>{}</s:Body></s:Envelope>"#,
+            escape(&self.action),
+            self.body
+        )
+    }
 }
 
 /// A request the endpoint does not take.
@@ -41,7 +73,7 @@ pub(crate) struct Refusal {
 pub(crate) struct Fault {
     /// HTTP status.
     pub(crate) status: StatusCode,
-    /// Code, in the envelope's namespace.
+    /// Code, in the envelope's namespace if it is one of SOAP's.
     pub(crate) code: String,
     /// Subcode.
     pub(crate) subcode: Option<String>,
@@ -75,9 +107,14 @@ impl Fault {
             };
             format!(r#"<s:Subcode><s:Value xmlns:a="{namespace}">a:{}</s:Value></s:Subcode>"#, escape(subcode))
         });
+        let code = escape(&self.code);
+        let code = if CODES.contains(&self.code.as_str()) {
+            format!("<s:Value>s:{code}</s:Value>")
+        } else {
+            format!(r#"<s:Value xmlns:a="{DISPATCHER}">a:{code}</s:Value>"#)
+        };
         let body = format!(
-            r#"<s:Fault><s:Code><s:Value>s:{}</s:Value>{subcode}</s:Code><s:Reason><s:Text xml:lang="en-US">{}</s:Text></s:Reason></s:Fault>"#,
-            escape(&self.code),
+            r#"<s:Fault><s:Code>{code}{subcode}</s:Code><s:Reason><s:Text xml:lang="en-US">{}</s:Text></s:Reason></s:Fault>"#,
             escape(&self.reason)
         );
         reply(self.status, FAULT_ACTION, &body)
@@ -86,11 +123,8 @@ impl Fault {
 
 /// An answer with this body.
 pub(crate) fn reply(status: StatusCode, action: &str, body: &str) -> Reply {
-    let envelope = format!(
-        r#"<s:Envelope xmlns:s="{SOAP12}" xmlns:a="{ADDRESSING}"><s:Header><a:Action s:mustUnderstand="1">{}</a:Action></s:Header><s:Body>{body}</s:Body></s:Envelope>"#,
-        escape(action)
-    );
-    Reply::new(status, CONTENT_TYPE, envelope)
+    let message = Message { action: action.to_owned(), body: body.to_owned(), relates_to: None, byte_order_mark: false };
+    Reply::message(status, CONTENT_TYPE, message)
 }
 
 impl Refusal {
@@ -134,11 +168,15 @@ pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> 
             return Err(refuse(&Fault::deserialization("there is more than one Action header")));
         }
     };
-    if sent != action {
-        return Err(action_not_supported(format!("the Action header is not {action}")));
-    }
-    if content_action.is_some_and(|content_action| content_action != action) {
-        return Err(refuse(&Fault::deserialization("the action of the content type is not that of the Action header")));
+    let mut notes = Vec::new();
+    match content_action {
+        None if sent != action => return Err(action_not_supported(format!("the Action header is not {action}"))),
+        Some(wins) if wins != action => {
+            return Err(action_not_supported(format!("the action of the content type is not {action}")));
+        }
+        // Mono's dispatcher goes by the content type; Microsoft's refuses the difference.
+        Some(_) if sent != action => notes.push("the Action header is not the action of the content type".to_owned()),
+        _ => {}
     }
 
     for block in &headers {
@@ -150,8 +188,14 @@ pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> 
             return Err(refuse(&Fault::new("MustUnderstand", None, reason)));
         }
     }
+    for (index, block) in headers.iter().enumerate() {
+        let known = understood.iter().any(|(namespace, name)| block.is(namespace, name));
+        if known && headers[..index].iter().any(|before| before.is(&block.namespace, &block.name)) {
+            notes.push(format!("the header {} is there more than once: the last counts", block.name));
+        }
+    }
     let headers = headers.into_iter().filter(|block| block.namespace != ADDRESSING).collect();
-    Ok(Envelope { headers, body })
+    Ok(Envelope { headers, body, notes })
 }
 
 /// Checks the content type and gives its parameter `action`.
@@ -160,9 +204,14 @@ fn check_content_type(call: &Call) -> Result<Option<&str>, Refusal> {
     if call.header("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(refuse("the body is compressed"));
     }
-    let mut parts = call.header("content-type").unwrap_or_default().split(';').map(str::trim);
+    let sent = call.header("content-type").unwrap_or_default();
+    let mut parts = sent.split(';').map(str::trim);
     if !parts.next().unwrap_or_default().eq_ignore_ascii_case("application/soap+xml") {
-        return Err(refuse("the content type is not application/soap+xml"));
+        let Refusal { reply, note } = refuse("the content type is not application/soap+xml");
+        let sent: String = sent.chars().take(LONGEST_ECHO).collect();
+        let reason =
+            format!("Cannot process the message because the content type '{sent}' was not the expected type '{CONTENT_TYPE}'.");
+        return Err(Refusal::new(reply.because(reason), note));
     }
     let mut action = None;
     for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
@@ -232,24 +281,28 @@ fn action_not_supported(why: String) -> Refusal {
 }
 
 fn must_be_understood(block: &Element) -> Result<bool, Refusal> {
-    match block.attribute(SOAP12, "mustUnderstand") {
-        None | Some("0" | "false") => Ok(false),
-        Some("1" | "true") => Ok(true),
-        Some(_) => {
-            let note = format!("mustUnderstand of the header {} is neither true nor false", block.name);
-            Err(refuse_http(StatusCode::BAD_REQUEST, note))
-        }
-    }
+    block.attribute(SOAP12, "mustUnderstand").map_or(Some(false), boolean).ok_or_else(|| {
+        let note = format!("mustUnderstand of the header {} is neither true nor false", block.name);
+        refuse_http(StatusCode::BAD_REQUEST, note)
+    })
 }
 
-/// The text of a header block that must be there once and hold only text.
+/// The ID of the message in a call, if it has one that can be repeated in the answer.
+pub(crate) fn message_id(call: &Call) -> Option<String> {
+    // Few clients send one, and the body is read a second time here.
+    memchr::memmem::find(&call.body, b"MessageID")?;
+    let root = xml::read(&call.body).ok()?;
+    let header = root.children.into_iter().find(|part| part.name == "Header")?;
+    let id = header.child(ADDRESSING, "MessageID")?.text.trim();
+    (!id.is_empty() && id.len() <= LONGEST_ECHO).then(|| id.to_owned())
+}
+
+/// The text of a header block that must be there and hold only text. Of several the last counts.
 pub(crate) fn header_text<'a>(headers: &'a [Element], namespace: &str, name: &str) -> Result<&'a str, Refusal> {
-    let mut found = headers.iter().filter(|block| block.is(namespace, name));
-    let why = match (found.next(), found.next()) {
-        (Some(block), None) if block.children.is_empty() => return Ok(&block.text),
-        (Some(_), None) => format!("the header {name} holds an element"),
-        (Some(_), Some(_)) => format!("the header {name} is there more than once"),
-        (None, _) => match headers.iter().find(|block| block.name == name) {
+    let why = match headers.iter().rfind(|block| block.is(namespace, name)) {
+        Some(block) if block.children.is_empty() => return Ok(&block.text),
+        Some(_) => format!("the header {name} holds an element"),
+        None => match headers.iter().find(|block| block.name == name) {
             Some(other) => format!("the header {name} is in the namespace `{}` and not in {namespace}", other.namespace),
             None => format!("the header {name} in the namespace {namespace} is missing"),
         },

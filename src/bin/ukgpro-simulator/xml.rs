@@ -8,6 +8,8 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 
+/// Namespace of `nil`.
+pub(crate) const INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 /// A right envelope is six deep.
 const DEEPEST: usize = 32;
 /// A right envelope has some fifteen elements.
@@ -184,6 +186,15 @@ fn entity(name: &str) -> Result<char, Malformed> {
     }
 }
 
+/// An `xs:boolean` as .NET reads it: four words, with white space around them. `True` is none.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.trim_matches([' ', '\t', '\r', '\n']) {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// Text made fit for element content and attribute values.
 pub(crate) fn escape(text: &str) -> String {
     quick_xml::escape::escape(text).into_owned()
@@ -236,6 +247,15 @@ mod tests {
             assert!(error.contains(says), "{shown}: {error}");
         }
         assert!(read(b"<a>\xff</a>").is_err(), "not UTF-8");
+    }
+
+    #[test]
+    fn a_boolean_is_one_of_four_words_with_blanks_around() {
+        let cases = [("true", Some(true)), (" 1\n", Some(true)), ("false", Some(false)), ("\t0 ", Some(false))];
+        for (text, want) in cases.into_iter().chain(["True", "FALSE", "yes", "2", "01", "", "\u{a0}1"].map(|text| (text, None)))
+        {
+            assert_eq!(boolean(text), want, "{text:?}");
+        }
     }
 
     #[test]

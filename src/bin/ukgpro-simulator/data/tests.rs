@@ -33,6 +33,32 @@ fn what_a_query_returns_and_what_of_it_is_dropped() {
         ("size before filter", query(&format!("{SIZE}{NONE}")), 1, "EmployeeNumber after PageSize was dropped"),
         ("number before filter", query(&format!("{NUMBER}{NONE}{SIZE}")), 1, "EmployeeNumber after PageNumber was dropped"),
         ("filter twice", query(&format!("<b:EmployeeNumber/>{NONE}")), 25, "EmployeeNumber after EmployeeNumber was dropped"),
+        ("what comes right later", query(&format!("{SIZE}{NUMBER}{NONE}")), 1, "PageNumber after PageSize was dropped"),
+        ("wrong case", query(&NONE.replace("EmployeeNumber", "employeeNumber")), 25, "no such member"),
+        (
+            "a null filter",
+            query(&NONE.replace(
+                "<b:EmployeeNumber>",
+                "<b:EmployeeNumber xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:nil=' 1 '>",
+            )),
+            25,
+            "",
+        ),
+        (
+            "one that is not null",
+            query(&NONE.replace(
+                "<b:EmployeeNumber>",
+                "<b:EmployeeNumber xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:nil='0'>",
+            )),
+            0,
+            "",
+        ),
+        (
+            "a null query",
+            query(NONE).replace("<query", "<query xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:nil='true'"),
+            25,
+            "query is null",
+        ),
         (
             "filter in another namespace",
             query(&format!("{}{SIZE}", NONE.replace("b:EmployeeNumber", "EmployeeNumber"))),
@@ -79,6 +105,11 @@ fn a_request_that_is_not_the_contract_is_a_fault() {
             request(r#"<query xmlns:b="http://www.ultipro.com/contracts"><b:PageSize>0</b:PageSize></query>"#),
             "PageSize is no number",
         ),
+        (
+            "no boolean",
+            request(r#"<query xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:nil="True"/>"#),
+            "nil of query is no boolean",
+        ),
     ];
     for (case, body, says) in cases {
         let refusal = read_one(&body).err().expect(case);
@@ -102,7 +133,10 @@ fn a_missing_permission_takes_each_of_its_shapes() {
         (DeniedAs::Http401, 401, ""),
         (DeniedAs::FaultAccessDenied, 500, "a:FailedAuthentication"),
         (DeniedAs::FaultAccessDenied, 500, "Access is denied."),
+        (DeniedAs::FaultPermissionText, 500, "<s:Value>s:Receiver</s:Value>"),
         (DeniedAs::FaultPermissionText, 500, "does not have permission"),
+        (DeniedAs::FaultPermissionTextBare, 500, "a:InternalServiceFault</s:Value></s:Code>"),
+        (DeniedAs::FaultPermissionTextBare, 500, "does not have permission"),
     ];
     for (shape, status, says) in cases {
         let reply = denied(person(), shape);

@@ -49,6 +49,12 @@ fn each_departure_from_the_protocol_is_refused_in_its_own_way() {
             "500",
             "a:ActionNotSupported",
         ),
+        (
+            "mustUnderstand in capitals",
+            &RIGHT.replace("<k:Key", "<k:Key s:mustUnderstand='True'"),
+            "400",
+            "neither true nor false",
+        ),
         ("two actions", &RIGHT.replace("<k:Key", "<a:Action>urn:do</a:Action><k:Key"), "500", "more than one Action"),
         (
             "header not understood",
@@ -90,6 +96,7 @@ fn content_type_and_method_come_first() {
         ("application/xml", 415),
         ("application/soap+xml; charset=iso-8859-1", 415),
         ("application/soap+xml; action=urn:else", 500),
+        ("application/soap+xml; action=\"\"", 500),
         ("", 415),
     ];
     for (content_type, status) in content_types {
@@ -101,6 +108,7 @@ fn content_type_and_method_come_first() {
     let mut call = soap_call("/services/X", RIGHT);
     call.method = Method::PUT;
     let refusal = read(&call, ACTION, &[]).expect_err("only POST");
+    assert_eq!(refusal.reply.reason, None);
     assert_eq!(refusal.reply.status, 405);
     assert_eq!(refusal.reply.headers["allow"], "POST");
     let mut call = soap_call("/services/X", RIGHT);
@@ -109,7 +117,7 @@ fn content_type_and_method_come_first() {
 }
 
 #[test]
-fn a_missing_header_is_told_from_one_in_the_wrong_namespace_and_a_double_one() {
+fn a_missing_header_is_told_from_one_in_the_wrong_namespace() {
     let headers = |more: &str| {
         let document = format!("<h xmlns:k='urn:k' xmlns:o='urn:o'>{more}</h>");
         xml::read(document.as_bytes()).expect("well-formed").children
@@ -117,13 +125,60 @@ fn a_missing_header_is_told_from_one_in_the_wrong_namespace_and_a_double_one() {
     for (more, says) in [
         ("", "is missing"),
         ("<o:Key>v</o:Key>", "in the namespace `urn:o` and not in urn:k"),
-        ("<k:Key>v</k:Key><k:Key>v</k:Key>", "more than once"),
         ("<k:Key><k:v/></k:Key>", "holds an element"),
     ] {
         let refusal = header_text(&headers(more), "urn:k", "Key").expect_err(more);
         assert!(refusal.note.contains(says), "{more}: {}", refusal.note);
     }
     assert_eq!(header_text(&headers("<k:Key/>"), "urn:k", "Key").ok(), Some(""));
+    assert_eq!(header_text(&headers("<k:Key>1</k:Key><k:Key>2</k:Key>"), "urn:k", "Key").ok(), Some("2"), "the last counts");
+}
+
+#[test]
+fn the_action_of_the_content_type_wins_over_the_header() {
+    let cases = [
+        ("urn:do", RIGHT.replace("urn:do", "urn:else"), Some("the Action header is not the action of the content type")),
+        ("urn:do", RIGHT.to_owned(), None),
+    ];
+    for (action, body, note) in cases {
+        let mut call = soap_call("/services/X", &body);
+        call.headers.insert("content-type", format!("application/soap+xml; action=\"{action}\"").parse().expect("a value"));
+        let envelope = read(&call, ACTION, &[]).unwrap_or_else(|refusal| panic!("{}", refusal.note));
+        assert_eq!(envelope.notes.first().map(String::as_str), note);
+    }
+    let mut call = soap_call("/services/X", RIGHT);
+    call.headers.insert("content-type", "application/soap+xml; action=\"urn:else\"".parse().expect("a value"));
+    assert!(text(&read(&call, ACTION, &[]).expect_err("unknown").reply).contains("a:ActionNotSupported"));
+}
+
+#[test]
+fn a_header_twice_is_noted_whichever_counts() {
+    let twice = RIGHT.replace("</s:Header>", "<k:Key xmlns:k='urn:k'>w</k:Key></s:Header>");
+    let envelope = read_one(&twice).unwrap_or_else(|refusal| panic!("{}", refusal.note));
+    assert_eq!(envelope.notes, ["the header Key is there more than once: the last counts"]);
+}
+
+#[test]
+fn an_answer_names_the_message_that_it_is_for_if_its_id_can_be_repeated() {
+    let with = |id: &str| soap_call("/services/X", &RIGHT.replace("<k:Key", &format!("<a:MessageID>{id}</a:MessageID><k:Key")));
+    assert_eq!(message_id(&with(" urn:uuid:1&amp;2 ")).as_deref(), Some("urn:uuid:1&2"));
+    for none in [with(""), with(&"x".repeat(LONGEST_ECHO + 1)), soap_call("/services/X", RIGHT), soap_call("/", "MessageID")] {
+        assert_eq!(message_id(&none), None);
+    }
+    let answered = Fault::new("Sender", None, "x").reply().answering(Some("1&2".to_owned()), true);
+    assert!(text(&answered).starts_with("\u{feff}<s:Envelope "));
+    assert!(text(&answered).contains("<a:RelatesTo>1&amp;2</a:RelatesTo>"));
+    let silent = Fault::new("Sender", None, "x").reply().answering(None, false);
+    assert!(text(&silent).starts_with("<s:Envelope ") && !text(&silent).contains("RelatesTo"));
+}
+
+#[test]
+fn a_code_that_is_not_of_soap_stands_bare() {
+    let bare = text(&Fault::new("InternalServiceFault", None, "x").reply());
+    assert!(
+        bare.contains(&format!(r#"<s:Code><s:Value xmlns:a="{DISPATCHER}">a:InternalServiceFault</s:Value></s:Code>"#)),
+        "{bare}"
+    );
 }
 
 #[test]

@@ -1,0 +1,221 @@
+//! The conditions of a SOAP query: an operator and a value in brackets, or two values with `...` between them.
+//!
+//! Pure. What has another form is no condition; nothing is guessed at.
+
+use std::cmp::Ordering;
+
+use crate::people::Person;
+
+/// The forms a condition has, for whoever wrote it otherwise.
+pub(crate) const FORMS: &str =
+    "= (value), <> (value), > (value), >= (value), < (value), <= (value), LIKE (value%), IN (value, value) or value...value";
+
+/// A condition on one member.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    member: String,
+    test: Test,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Test {
+    Equals(String),
+    Differs(String),
+    /// The value is on this side of it, or is it if that counts.
+    Beyond(Ordering, bool, String),
+    Between(String, String),
+    Like(String),
+    In(Vec<String>),
+}
+
+impl Filter {
+    /// Reads a condition; `None` if it has another form.
+    pub(crate) fn parse(member: &str, text: &str) -> Option<Self> {
+        let (operator, value) = match text.split_once('(') {
+            Some((operator, rest)) => (operator, rest.trim_end().strip_suffix(')')?.trim()),
+            None => ("", text.trim()),
+        };
+        let whole = || value.to_owned();
+        let test = match operator.trim().to_ascii_uppercase().as_str() {
+            "" => {
+                let (from, to) = value.split_once("...")?;
+                let (from, to) = (from.trim(), to.trim());
+                if from.is_empty() || to.is_empty() || value.contains(['(', ')', '<', '>', '=']) {
+                    return None;
+                }
+                Test::Between(from.to_owned(), to.to_owned())
+            }
+            "=" => Test::Equals(whole()),
+            "<>" => Test::Differs(whole()),
+            ">" => Test::Beyond(Ordering::Greater, false, whole()),
+            ">=" => Test::Beyond(Ordering::Greater, true, whole()),
+            "<" => Test::Beyond(Ordering::Less, false, whole()),
+            "<=" => Test::Beyond(Ordering::Less, true, whole()),
+            "LIKE" => Test::Like(value.to_lowercase()),
+            "IN" => Test::In(value.split(',').map(|value| value.trim().to_owned()).collect()),
+            _ => return None,
+        };
+        Some(Self { member: member.to_owned(), test })
+    }
+
+    /// Whether the person meets the condition. A member without a value is null: it is neither beyond another nor unlike it.
+    pub(crate) fn matches(&self, person: &Person) -> bool {
+        let value = person.member(&self.member);
+        match &self.test {
+            Test::Equals(wanted) => equal(value, wanted),
+            Test::Differs(other) => !value.is_empty() && !equal(value, other),
+            Test::Beyond(side, itself, limit) => {
+                let order = compare(value, limit);
+                !value.is_empty() && (order == *side || (*itself && order == Ordering::Equal))
+            }
+            Test::Between(from, to) => {
+                !value.is_empty() && compare(value, from) != Ordering::Less && compare(value, to) != Ordering::Greater
+            }
+            Test::Like(pattern) => like(&value.to_lowercase(), pattern),
+            Test::In(wanted) => wanted.iter().any(|wanted| equal(value, wanted)),
+        }
+    }
+}
+
+/// Dates are equal in whatever form; an employee number is a text, in which a zero before it counts.
+fn equal(value: &str, wanted: &str) -> bool {
+    value.eq_ignore_ascii_case(wanted) || date(value).is_some_and(|value| date(wanted) == Some(value))
+}
+
+/// As dates or numbers where both are, else as texts.
+fn compare(value: &str, other: &str) -> Ordering {
+    if let (Some(value), Some(other)) = (date(value), date(other)) {
+        return value.cmp(&other);
+    }
+    if let (Ok(value), Ok(other)) = (value.parse::<u64>(), other.parse::<u64>()) {
+        return value.cmp(&other);
+    }
+    value.to_lowercase().cmp(&other.to_lowercase())
+}
+
+/// Year, month and day of `2026-11-30`, with or without a time, or of `11/30/2026`.
+fn date(text: &str) -> Option<(u16, u8, u8)> {
+    let day = text.split(['T', ' ']).next()?;
+    let (separator, month_first) = if day.contains('/') { ('/', true) } else { ('-', false) };
+    let mut parts = day.split(separator);
+    let (first, second, third) = (parts.next()?, parts.next()?, parts.next()?);
+    let (year, month, day) = if month_first { (third, first, second) } else { (first, second, third) };
+    let (year, month, day) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    let real = year >= 1000 && (1..=12).contains(&month) && (1..=31).contains(&day) && parts.next().is_none();
+    real.then_some((year, month, day))
+}
+
+/// SQL's LIKE with `%` only. What stands between two of them is taken where it comes first, so the time is that of one search each.
+fn like(value: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('%') else {
+        return value == pattern;
+    };
+    let (middle, end) = rest.rsplit_once('%').unwrap_or(("", rest));
+    let found = middle.split('%').try_fold(value.strip_prefix(start), |left, part| {
+        let left = left?;
+        left.find(part).map(|at| Some(&left[at + part.len()..]))
+    });
+    found.flatten().is_some_and(|left| left.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_choose_whom_they_say() {
+        let cases = [
+            ("EmployeeNumber", "= (000002)", 1),
+            ("EmployeeNumber", "=(000002)", 1),
+            ("EmployeeNumber", "= (__none__)", 0),
+            ("EmployeeNumber", "IN (000001, 000003)", 2),
+            ("EmployeeNumber", "LIKE (00000%)", 9),
+            ("EmployeeNumber", "<> (000002)", 19),
+            ("EmployeeNumber", "= (2)", 0),
+            ("EmployeeNumber", "> (5)", 15),
+            ("EmployeeNumber", ">= (5)", 16),
+            ("EmployeeNumber", "< (000005)", 4),
+            ("EmployeeNumber", "<=(000005)", 5),
+            ("EmployeeNumber", "000003...000007", 5),
+            ("EmployeeNumber", "(3...7)", 5),
+            ("EmployeeNumber", "7...3", 0),
+            ("LastName", "like (%WICK)", 3),
+            ("LastName", "= (candlewick)", 2),
+            ("LastName", "<> (candlewick)", 18),
+            ("LastName", "< (c)", 4),
+            ("LastName", "Candle...Dribble", 2),
+            ("LastName", "Candlewick...Dribblesworth", 4),
+            ("OriginalHire", "= (1/1/2000)", 1),
+            ("OriginalHire", "= (2000-01-01)", 1),
+            ("OriginalHire", "> (2/2/2001)", 18),
+            ("OriginalHire", "1/1/2005 ... 12/31/2009", 5),
+            ("LastHire", "< (2010-01-01T00:00:00)", 10),
+            ("CompanyCode", "= (SIM01)", 20),
+            ("TimeClockId", "= (1)", 0),
+            ("TimeClockId", "<> (1)", 0),
+            ("TerminationDate", "< (1/1/2030)", 0),
+            ("TerminationDate", "1/1/1990...1/1/2030", 0),
+        ];
+        for (member, text, want) in cases {
+            let filter = Filter::parse(member, text).expect(text);
+            let got = (0..20).map(Person::at).filter(|person| filter.matches(person)).count();
+            assert_eq!(got, want, "{member} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_not_guessed_at() {
+        let texts = [
+            "000001",
+            "= 000001",
+            "(000001)",
+            "= (1",
+            "1)",
+            "!= (1)",
+            "=> (1)",
+            "...",
+            "1...",
+            "...2",
+            "(1...2",
+            "1...2)",
+            "> 1...2",
+            "(1)...(2)",
+            "",
+            "()",
+        ];
+        for text in texts {
+            assert_eq!(Filter::parse("EmployeeNumber", text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_no_longer_than_it_is() {
+        for (pattern, want) in [
+            ("abcabc", true),
+            ("a%", true),
+            ("%c", true),
+            ("a%c", true),
+            ("%", true),
+            ("%%", true),
+            ("%bc%bc%", true),
+            ("%ca%", true),
+            ("%bc%bc%bc%", false),
+            ("b%", false),
+            ("%b", false),
+            ("abcabc%c", false),
+            ("abcab%bc", false),
+            ("", false),
+        ] {
+            assert_eq!(like("abcabc", pattern), want, "{pattern}");
+        }
+        assert!(!like(&"a".repeat(1000), &format!("{}b", "%a".repeat(900))));
+    }
+
+    #[test]
+    fn a_date_is_a_real_one() {
+        for text in ["2026-13-01", "2026-00-01", "26-01-01", "1/32/2026", "1/1", "1/1/2026/1", "a-b-c", "", "T", "70000-1-1"] {
+            assert_eq!(date(text), None, "{text}");
+        }
+        assert_eq!(date("11/30/2026"), date("2026-11-30T12:00:00"));
+    }
+}
