@@ -98,7 +98,21 @@ fn reply(call: &Call, contract: &Contract, document: Document) -> Reply {
         },
         Document::Unknown => return Reply::empty(StatusCode::NOT_FOUND),
     };
-    Reply::new(StatusCode::OK, CONTENT_TYPE, format!("{DECLARATION}{text}"))
+    Reply::new(StatusCode::OK, CONTENT_TYPE, format!("{DECLARATION}{}", numbered(&text)))
+}
+
+/// Numbers the prefixes `q`, each of which is used and then declared by one element: WCF has no prefix twice in a document, and a client
+/// that takes them for the whole document's is right there.
+fn numbered(document: &str) -> String {
+    let mut numbered = String::with_capacity(document.len() + document.len() / 16);
+    let mut elements = document.split(r#"="q:"#);
+    numbered.extend(elements.next());
+    for (index, element) in elements.enumerate() {
+        let number = index + 1;
+        numbered += &format!(r#"="q{number}:"#);
+        numbered += &element.replacen("xmlns:q=", &format!("xmlns:q{number}="), 1);
+    }
+    numbered
 }
 
 /// Where the schema of a namespace is.

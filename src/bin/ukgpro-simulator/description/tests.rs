@@ -107,15 +107,27 @@ fn every_name_that_is_used_is_declared_once() {
             }
         }
         let declared: HashSet<&str> = everything.iter().filter_map(|element| element.attribute("", "name")).collect();
-        for (attribute, prefix) in
-            [("type", "q:"), ("type", "tns:"), ("base", "tns:"), ("element", "q:"), ("ref", "q:"), ("message", "tns:")]
-        {
+        for attribute in ["type", "base", "element", "ref", "message"] {
             for element in &everything {
-                let used = element.attribute("", attribute).and_then(|name| name.strip_prefix(prefix));
+                let used = element.attribute("", attribute).and_then(|name| name.split_once(':'));
+                let used = used.filter(|(prefix, _)| *prefix != "xs").map(|(_, name)| name);
                 assert!(used.is_none_or(|used| declared.contains(used)), "{service}: {attribute} {used:?}");
             }
         }
         assert!(!source.contains("schemaLocation"), "{service}: it is all in one document");
+    }
+}
+
+#[test]
+fn no_prefix_is_declared_twice_in_a_document() {
+    for service in services() {
+        for query in ["wsdl", "wsdl=wsdl0", "xsd=xsd0", "xsd=xsd2"] {
+            let (_, document) = document(service, query);
+            let prefixes: Vec<_> = document.split("xmlns:").skip(1).filter_map(|rest| rest.split_once('=')).collect();
+            let distinct: HashSet<_> = prefixes.iter().map(|(prefix, _)| prefix).collect();
+            assert_eq!(prefixes.len(), distinct.len(), "{service}?{query}");
+            assert!(!document.contains(r#"="q:"#) && !document.contains("xmlns:q="), "{service}?{query}");
+        }
     }
 }
 
