@@ -1,4 +1,4 @@
-//! The conditions of a SOAP query: an operator and a value in brackets, or two values with `...` between them.
+//! The conditions of a SOAP query: an operator and a value, or two values with `...` between them.
 //!
 //! Pure. What has another form is no condition; nothing is guessed at.
 
@@ -28,32 +28,46 @@ enum Test {
     In(Vec<String>),
 }
 
+/// The longer of two that begin alike is first.
+const OPERATORS: [&str; 8] = ["<>", ">=", "<=", ">", "<", "=", "LIKE", "IN"];
+
+/// An operator and what is behind it. Brackets can be left out behind those that compare, as UKG's own sample code does.
+fn after<'a>(text: &'a str, operator: &'static str) -> Option<(&'static str, &'a str)> {
+    let (start, rest) = text.split_at_checked(operator.len())?;
+    let rest = rest.trim_start();
+    let brackets = matches!(operator, "=" | "LIKE" | "IN");
+    (start.eq_ignore_ascii_case(operator) && (!brackets || rest.starts_with('('))).then_some((operator, rest))
+}
+
 impl Filter {
     /// Reads a condition; `None` if it has another form.
     pub(crate) fn parse(member: &str, text: &str) -> Option<Self> {
-        let (operator, value) = match text.split_once('(') {
-            Some((operator, rest)) => (operator, rest.trim_end().strip_suffix(')')?.trim()),
-            None => ("", text.trim()),
+        let text = text.trim();
+        let (operator, rest) = OPERATORS.iter().find_map(|operator| after(text, operator)).unwrap_or(("", text));
+        let value = match rest.strip_prefix('(') {
+            Some(rest) => rest.strip_suffix(')')?.trim(),
+            None => rest,
         };
         let whole = || value.to_owned();
-        let test = match operator.trim().to_ascii_uppercase().as_str() {
+        let range = value.split_once("...").filter(|_| !value.contains(['(', ')', '<', '>', '=']));
+        let test = match operator {
             "" => {
-                let (from, to) = value.split_once("...")?;
+                let (from, to) = range?;
                 let (from, to) = (from.trim(), to.trim());
-                if from.is_empty() || to.is_empty() || value.contains(['(', ')', '<', '>', '=']) {
+                if from.is_empty() || to.is_empty() {
                     return None;
                 }
                 Test::Between(from.to_owned(), to.to_owned())
             }
             "=" => Test::Equals(whole()),
-            "<>" => Test::Differs(whole()),
-            ">" => Test::Beyond(Ordering::Greater, false, whole()),
-            ">=" => Test::Beyond(Ordering::Greater, true, whole()),
-            "<" => Test::Beyond(Ordering::Less, false, whole()),
-            "<=" => Test::Beyond(Ordering::Less, true, whole()),
             "LIKE" => Test::Like(value.to_lowercase()),
-            "IN" => Test::In(value.split(',').map(|value| value.trim().to_owned()).collect()),
-            _ => return None,
+            "IN" => Test::In(value.split(',').map(|value| value.trim().trim_matches('"').to_owned()).collect()),
+            _ if value.is_empty() || range.is_some() => return None,
+            "<>" => Test::Differs(whole()),
+            _ => {
+                let side = if operator.starts_with('>') { Ordering::Greater } else { Ordering::Less };
+                Test::Beyond(side, operator.ends_with('='), whole())
+            }
         };
         Some(Self { member: member.to_owned(), test })
     }
@@ -136,6 +150,11 @@ mod tests {
             ("EmployeeNumber", ">= (5)", 16),
             ("EmployeeNumber", "< (000005)", 4),
             ("EmployeeNumber", "<=(000005)", 5),
+            ("EmployeeNumber", "<>000002", 19),
+            ("EmployeeNumber", ">= 5", 16),
+            ("EmployeeNumber", "<5", 4),
+            ("EmployeeNumber", r#"IN("000001","000003")"#, 2),
+            ("LastName", "Inka...Inkz", 1),
             ("EmployeeNumber", "000003...000007", 5),
             ("EmployeeNumber", "(3...7)", 5),
             ("EmployeeNumber", "7...3", 0),
@@ -180,6 +199,11 @@ mod tests {
             "1...2)",
             "> 1...2",
             "(1)...(2)",
+            ">",
+            "<> ()",
+            "> (1...2)",
+            "LIKE x",
+            "IN",
             "",
             "()",
         ];
