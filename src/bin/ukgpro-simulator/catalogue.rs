@@ -170,8 +170,25 @@ pub(crate) static QUERY_MEMBERS: [&str; 23] = [
 ];
 
 /// The members with which every service's record begins, in the order of the contract. What follows them differs by
-/// service, and the simulator has none of it.
+/// service, and the simulator has that of EmployeePerson alone.
 pub(crate) static EMPLOYEE_MEMBERS: [&str; 4] = ["CompanyCode", "EmployeeNumber", "FirstName", "LastName"];
+
+/// The service whose record has a list `People`, of `Person`.
+pub(crate) const WITH_PEOPLE: &str = "EmployeePerson";
+
+/// The texts of a Person, in the order of the contract; EmployeeIdentifier, SelfServiceProperties and SuppressSSN are none.
+pub(crate) static PERSON_TEXTS: [&str; 10] = [
+    "AlternateEmailAddress",
+    "EmailAddress",
+    "FirstName",
+    "FormerLastName",
+    "LastName",
+    "MiddleName",
+    "PreferredFirstName",
+    "Prefix",
+    "SSN",
+    "Suffix",
+];
 
 /// Which API a grant opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,6 +349,8 @@ mod tests {
     fn members_are_in_alphabetical_order() {
         assert!(QUERY_MEMBERS.is_sorted());
         assert!(EMPLOYEE_MEMBERS.is_sorted());
+        assert!(PERSON_TEXTS.is_sorted());
+        assert!(soap_service(WITH_PEOPLE).is_some());
     }
 
     #[test]

@@ -6,10 +6,11 @@
 use axum::http::StatusCode;
 
 use crate::call::{Call, Reply};
-use crate::catalogue::{self, CLIENT_ACCESS_KEY, CONTRACTS, EMPLOYEE_MEMBERS, LOGIN, QUERY_MEMBERS, SoapService, TOKEN};
+use crate::catalogue::{self, CLIENT_ACCESS_KEY, CONTRACTS, LOGIN, QUERY_MEMBERS, SoapService, TOKEN};
 use crate::config::DeniedAs;
 use crate::filter::{self, Filter};
 use crate::people::Person;
+use crate::records;
 use crate::soap::{self, Envelope, Fault, Refusal};
 use crate::xml::{Element, INSTANCE, boolean, escape};
 
@@ -151,13 +152,7 @@ pub(crate) fn select(query: &Query, people: usize) -> (Vec<Person>, usize) {
 
 /// The answer with these persons on it.
 pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], total: usize) -> Reply {
-    let records: String = people
-        .iter()
-        .map(|person| {
-            let members = EMPLOYEE_MEMBERS.map(|member| format!("<b:{member}>{}</b:{member}>", person.member(member)));
-            format!("<b:{0}>{1}</b:{0}>", service.record, members.concat())
-        })
-        .collect();
+    let records: String = people.iter().map(|person| records::record(service, person)).collect();
     let paging = format!(
         "<b:PagingInfo><b:CurrentPage>{}</b:CurrentPage><b:PageSize>{}</b:PageSize><b:PageTotal>{}</b:PageTotal><b:TotalItems>{total}</b:TotalItems></b:PagingInfo>",
         query.page_number,

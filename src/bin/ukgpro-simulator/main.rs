@@ -14,7 +14,7 @@
 //! | [`xml`], [`soap`] | reading strictly, writing |
 //! | [`login`], [`data`], [`rest`] | the services |
 //! | [`description`] | their WSDL and XML schemas |
-//! | [`people`], [`filter`] | invented persons, and the conditions of a query on them |
+//! | [`people`], [`filter`], [`records`] | invented persons, the conditions of a query on them, and their records |
 //! | [`faults`], [`counters`], [`admin`] | what a test lays in, looks at, and how |
 //! | [`call`], [`tls`] | HTTP and TLS |
 
@@ -29,6 +29,7 @@ mod faults;
 mod filter;
 mod login;
 mod people;
+mod records;
 mod rest;
 mod simulator;
 mod soap;

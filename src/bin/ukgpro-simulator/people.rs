@@ -47,15 +47,19 @@ pub(crate) struct Person {
     pub(crate) last_name: &'static str,
     /// The day of the hire, which was the only one.
     hired: String,
+    /// Of a domain that is no one's.
+    email: String,
 }
 
 impl Person {
     /// The person at this place, from 0.
     pub(crate) fn at(index: usize) -> Self {
+        let (first_name, last_name) = (FIRST[index % FIRST.len()], LAST[index % LAST.len()]);
         Self {
             employee_number: format!("{:06}", index + 1),
-            first_name: FIRST[index % FIRST.len()],
-            last_name: LAST[index % LAST.len()],
+            first_name,
+            last_name,
+            email: format!("{first_name}.{last_name}@example.com").to_lowercase(),
             hired: format!("{}-{:02}-{:02}T00:00:00", 2000 + index % 20, 1 + index % 12, 1 + index % 28),
         }
     }
@@ -72,6 +76,7 @@ impl Person {
             "Status" => "A",
             "FullOrPartTime" => "F",
             "OriginalHire" | "LastHire" => &self.hired,
+            "EmailAddress" => &self.email,
             _ => "",
         }
     }

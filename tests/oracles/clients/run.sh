@@ -211,7 +211,7 @@ export CUSTOMER_API_KEY=ACME1 USERNAME=svc-acme PASSWORD="correct<horse>&'batter
 export NO_PROXY=localhost no_proxy=localhost PYTHONDONTWRITEBYTECODE=1
 
 refused="a wrong token: An error occurred when verifying security for the message."
-found="Ok Candlewick,Gumblewick of 4; $refused"
+found="Ok Candlewick,Gumblewick (cosmo.candlewick@example.com, 000003) of 4; $refused"
 python_run() {
 	local name=$1 expected=$2
 	client "$name" "$expected" env REQUESTS_CA_BUNDLE="$CA_FILE" PYTHONPATH="$here/python/unused" "$python/bin/python" "$here/python/$3"

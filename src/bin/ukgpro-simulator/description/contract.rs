@@ -1,7 +1,8 @@
 //! A service as data: its one operation, its messages with their headers, and its schemas.
 
 use crate::catalogue::{
-    CLIENT_ACCESS_KEY, CONTRACTS, EMPLOYEE_MEMBERS, LOGIN, LOGIN_ACTION, LOGIN_HEADERS, QUERY_MEMBERS, SoapService, TOKEN,
+    CLIENT_ACCESS_KEY, CONTRACTS, EMPLOYEE_MEMBERS, LOGIN, LOGIN_ACTION, LOGIN_HEADERS, PERSON_TEXTS, QUERY_MEMBERS,
+    SoapService, TOKEN, WITH_PEOPLE,
 };
 use crate::description::schema::{Field, Schema};
 
@@ -132,6 +133,26 @@ fn contracts(service: &SoapService, response: &str) -> Schema {
     schema.data_contract("PagingInfo", None, &paging.map(|name| Field::built_in(name, "int")));
     schema.data_contract(&records, None, &[own(service.record, service.record).unbounded()]);
     schema.data_contract("Employee", None, &EMPLOYEE_MEMBERS.map(Field::string));
-    schema.data_contract(service.record, Some("Employee"), &[]);
+    if service.name == WITH_PEOPLE {
+        schema.data_contract(service.record, Some("Employee"), &[own("People", "ArrayOfPerson")]);
+        person(&mut schema);
+    } else {
+        schema.data_contract(service.record, Some("Employee"), &[]);
+    }
     schema
+}
+
+/// What EmployeePerson has beside the others.
+fn person(schema: &mut Schema) {
+    let own = |name, of| Field::of_type(name, CONTRACTS, of);
+    let mut members = PERSON_TEXTS.map(|name| (name, Field::string(name))).into_iter().collect::<Vec<_>>();
+    members.push(("EmployeeIdentifier", own("EmployeeIdentifier", "EmployeeIdentifier")));
+    members.push(("SuppressSSN", Field::built_in("SuppressSSN", "boolean")));
+    members.sort_by_key(|(name, _)| *name);
+    let members: Vec<Field> = members.into_iter().map(|(_, field)| field).collect();
+    schema.data_contract("ArrayOfPerson", None, &[own("Person", "Person").unbounded()]);
+    schema.data_contract("Person", None, &members);
+    schema.data_contract("EntityIdentifier", None, &[]);
+    schema.data_contract("EmployeeIdentifier", Some("EntityIdentifier"), &[Field::string("CompanyCode")]);
+    schema.data_contract("EmployeeNumberIdentifier", Some("EmployeeIdentifier"), &[Field::string("EmployeeNumber")]);
 }

@@ -8,6 +8,7 @@ import login.LoginService;
 import login.TokenRequest;
 import login.TokenResponse;
 import person.EmployeePerson_Service;
+import person.EmployeeNumberIdentifier;
 import person.EmployeeQuery;
 import person.ObjectFactory;
 import person.PersonFindResponse;
@@ -29,6 +30,9 @@ public class Find {
         PersonFindResponse found = person.findPeople(query, key, token);
         List<person.EmployeePerson> people = found.getResults().getValue().getEmployeePerson();
         String names = people.stream().map(one -> one.getLastName().getValue()).collect(Collectors.joining(","));
+        var first = people.get(0).getPeople().getValue().getPerson().get(0);
+        var identifier = (EmployeeNumberIdentifier) first.getEmployeeIdentifier().getValue();
+        String mail = first.getEmailAddress().getValue() + ", " + identifier.getEmployeeNumber().getValue();
         int total = found.getOperationResult().getValue().getPagingInfo().getValue().getTotalItems();
 
         String refused;
@@ -38,6 +42,6 @@ public class Find {
         } catch (WebServiceException fault) {
             refused = fault.getMessage();
         }
-        System.out.println(answer.getStatus().value() + " " + names + " of " + total + "; a wrong token: " + refused);
+        System.out.println(answer.getStatus().value() + " " + names + " (" + mail + ") of " + total + "; a wrong token: " + refused);
     }
 }

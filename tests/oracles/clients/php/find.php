@@ -39,10 +39,11 @@ function find(string $token, array $query): object
 
 $found = find($answer->Token, ['PageSize' => '2', 'LastName' => 'LIKE (%wick)']);
 $names = implode(',', array_map(fn ($one) => $one->LastName, $found->Results->EmployeePerson));
+$first = $found->Results->EmployeePerson[0]->People->Person;
 try {
     find('no-token', []);
     $refused = 'taken';
 } catch (SoapFault $fault) {
     $refused = $fault->getMessage();
 }
-echo "{$answer->Status} $names of {$found->OperationResult->PagingInfo->TotalItems}; a wrong token: $refused\n";
+echo "{$answer->Status} $names ({$first->EmailAddress}, {$first->EmployeeIdentifier->EmployeeNumber}) of {$found->OperationResult->PagingInfo->TotalItems}; a wrong token: $refused\n";

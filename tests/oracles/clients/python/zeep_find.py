@@ -30,4 +30,5 @@ try:
     refused = "taken"
 except zeep.exceptions.Fault as fault:
     refused = fault.message
-print(f"{answer.Status} {names} of {found.OperationResult.PagingInfo.TotalItems}; a wrong token: {refused}")
+first = found.Results.EmployeePerson[0].People.Person[0]
+print(f"{answer.Status} {names} ({first.EmailAddress}, {first.EmployeeIdentifier.EmployeeNumber}) of {found.OperationResult.PagingInfo.TotalItems}; a wrong token: {refused}")

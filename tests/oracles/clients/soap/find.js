@@ -33,11 +33,13 @@ async function main() {
   const [found] = await find(answer.Token, { LastName: 'LIKE (%wick)', PageSize: '2' });
   const { OperationResult, Results } = found.FindPeopleResult;
   const names = Results.EmployeePerson.map((person) => person.LastName).join(',');
+  const [first] = Results.EmployeePerson[0].People.Person;
+  const mail = `${first.EmailAddress}, ${first.EmployeeIdentifier.EmployeeNumber}`;
   const refused = await find('no-token', {}).then(
     () => 'taken',
     (error) => error.root?.Envelope?.Body?.Fault?.Reason?.Text?.$value ?? error.message,
   );
-  console.log(`${answer.Status} ${names} of ${OperationResult.PagingInfo.TotalItems}; a wrong token: ${refused}`);
+  console.log(`${answer.Status} ${names} (${mail}) of ${OperationResult.PagingInfo.TotalItems}; a wrong token: ${refused}`);
 }
 
 main().catch((error) => {
