@@ -170,6 +170,8 @@ mod tests {
             ("OriginalHire", "1/1/2005 ... 12/31/2009", 5),
             ("LastHire", "< (2010-01-01T00:00:00)", 10),
             ("CompanyCode", "= (SIM01)", 20),
+            ("Country", "<>USA", 4),
+            ("Country", "= (USA)", 16),
             ("TimeClockId", "= (1)", 0),
             ("TimeClockId", "<> (1)", 0),
             ("TerminationDate", "< (1/1/2030)", 0),

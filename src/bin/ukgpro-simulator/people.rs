@@ -72,6 +72,8 @@ impl Person {
             "LastName" => self.last_name,
             "CompanyCode" => "SIM01",
             "CompanyName" => "Simulated Company",
+            // One in five is abroad, so that a condition and its opposite both find someone.
+            "Country" if self.employee_number.ends_with(['0', '5']) => "CAN",
             "Country" => "USA",
             "Status" => "A",
             "FullOrPartTime" => "F",
