@@ -1,6 +1,10 @@
 //! What was measured of WCF's serializer and dispatcher, one test for each row of the table in docs/simulator.md.
 
-use super::*;
+use reqwest::Response;
+use serde_json::json;
+
+use crate::harness::{Answer, Simulator, client, right_login};
+use crate::{CONFIG, HOST, NONE};
 
 const PAGE: &str = include_str!("../../docs/simulator.md");
 const NIL: &str = r#"xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:nil"#;
