@@ -6,6 +6,7 @@ use kube::api::{DeleteParams, ListParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fleet::{DEADLINE, Fleet};
+use crate::phases::trusted;
 use crate::process::Process;
 use crate::support::World;
 
@@ -24,12 +25,11 @@ struct Start {
 pub async fn beside(before: &str, pairs: usize, connections: usize) {
     let world = World::spread("before", 1).await;
     crate::fleet::play(&world, connections).await;
-    // In place of the operator that would be run.
-    let program = ["sh", "-c", "shift; exec \"$0\" \"$@\"", before];
+    let trusted = trusted(&world);
     let mut starts: [Vec<Start>; 2] = Default::default();
     for pair in 0..=pairs {
-        for (of, program) in starts.iter_mut().zip([&program[..], &[]]) {
-            let start = cold(&world, program, connections).await;
+        for (of, program) in starts.iter_mut().zip([&[before][..], &[]]) {
+            let start = cold(&world, program, &trusted, connections).await;
             if pair > 0 {
                 of.push(start);
             }
@@ -53,14 +53,14 @@ pub async fn beside(before: &str, pairs: usize, connections: usize) {
     world.finish_without_operator().await;
 }
 
-async fn cold(world: &World, program: &[&str], connections: usize) -> Start {
+async fn cold(world: &World, program: &[&str], trusted: &str, connections: usize) -> Start {
     let fleet = Fleet::create(world, &world.namespace, connections, "10m").await;
     let active = fleet.watched().await;
     sleep(SETTLED).await;
     let begun = Instant::now();
     let pace = ["--host-rate", "10000", "--host-concurrency", "1024", "--logins-per-day", "1000000", "--kube-api-qps", "10000"];
     let flags = [&["--namespace", &world.namespace, "--concurrency", "64"], &pace[..]].concat();
-    let operator = world.start_operator(program, &flags, &[("UKGPRO_LOG_LEVEL", "info")]);
+    let operator = world.start_operator(program, &flags, &[("UKGPRO_LOG_LEVEL", "info"), ("SSL_CERT_FILE", trusted)]);
     let process = Process(operator.id());
     let ended = timeout(DEADLINE, active).await.expect("in time").expect("all verdicts");
     let start = Start { cpu: process.cpu(), seconds: (ended - begun).as_secs_f64(), peak: process.peak() };

@@ -86,7 +86,7 @@ struct Cold {
 }
 
 /// The authorities of this machine and the simulator's, as a cluster's nodes have the former.
-fn trusted(world: &World) -> String {
+pub fn trusted(world: &World) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     let platform = rustls_native_certs::load_native_certs().certs;
     let pem = |der: &[u8]| {

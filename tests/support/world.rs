@@ -175,7 +175,7 @@ impl World {
         self.start_operator_as(&wire.kubeconfig(&self.kubeconfig), &[], &[], &[])
     }
 
-    /// An operator that is run by this program, which is given the operator's as its first argument.
+    /// An operator that is this program, or is run by it.
     pub fn start_operator(&self, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
         self.start_operator_as(&self.kubeconfig, program, flags, variables)
     }
