@@ -157,6 +157,7 @@ pub enum Next {
 pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Next, Error> {
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
     let begun = Instant::now();
+    let connection = tell_of_change(connection, context).await?;
     let observed = match observe(&connection, requirements.clone(), context).await? {
         Step::Later(wait) => return Ok(Next::Later(wait)),
         Step::Found(observed) => *observed,
@@ -201,6 +202,19 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
     }
     context.undelivered.keep(&current, observed);
     Err(publish::Error::Contended.into())
+}
+
+/// Where the values have changed since the verdict, the status says first of all that they are being checked: who has mended a password
+/// and waits must not take the old verdict for the new one. Nothing is sent to UKG Pro if that cannot be written.
+async fn tell_of_change(connection: Arc<UkgProConnection>, context: &Context) -> Result<Arc<UkgProConnection>, Error> {
+    if !context.secrets.is_outdated(&connection) {
+        return Ok(connection);
+    }
+    let Some(decision) = decide::rechecking(&connection, context.clock.now()) else { return Ok(connection) };
+    publish::publish(&connection, &decision, context).await?;
+    let key = ConnectionRef::of(&connection);
+    let latest = context.connections.get(&key).map(|kept| Arc::new(kept.connection(&key)));
+    Ok(latest.filter(|latest| is_same(latest, &connection)).unwrap_or(connection))
 }
 
 /// Whether an observation of the one is an observation of the other.

@@ -1,21 +1,23 @@
 //! Waiting for a connection, for what must not begin before it works: `ukgpro-operator wait`.
 //!
-//! **Touches** the API server: it lists and watches connections, by the name of one, and does nothing else.
+//! **Touches** the API server: it lists and watches connections, by the name of one, and gets the metadata of their Secret where it may.
 //!
-//! **Contract.** Only a status of the present spec counts. Where only a person can help ([`STALLED`]), waiting for the connection to
+//! **Contract.** Only a status of the present spec counts, and of the Secret as it is: a password that was mended a moment ago has no
+//! verdict yet. Without the right to get the Secret, what the operator says of its version has to do. Where only a person can help ([`STALLED`]), waiting for the connection to
 //! work ends at once, as it does with what waits by kstatus: an init container is started again by Kubernetes, with pauses that grow,
 //! and a pipeline has its answer. A Secret that is not there yet, or a host that does not answer, is waited for.
 
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 
 use crate::api::UkgProConnection;
 use crate::conditions::{self, READY, STALLED};
-use crate::controller::kubernetes_failure;
+use crate::controller::{KUBERNETES_DEADLINE, kubernetes_failure};
 
 /// What is waited for to be True.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -105,9 +107,39 @@ pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
     }
 }
 
+/// The Secret that a condition is about, and the version of it that was judged.
+fn judged(connection: &UkgProConnection, awaited: Awaited) -> Option<(&str, &str)> {
+    let status = connection.status.as_ref()?;
+    match awaited {
+        Awaited::CandidateReady => {
+            let name = &connection.spec.candidate_secret_ref.as_ref()?.name;
+            Some((name, &status.candidate.as_ref()?.secret_resource_version))
+        }
+        Awaited::Ready | Awaited::Active | Awaited::Stalled => {
+            Some((&connection.spec.secret_ref.name, status.secret_resource_version.as_deref()?))
+        }
+    }
+}
+
+/// What a status comes to, unless it is about an older version of the Secret than there is.
+async fn judge_of(client: &Client, namespace: &str, connection: &UkgProConnection, awaited: Awaited) -> Outlook {
+    let outlook = judge(connection, awaited);
+    let (false, Some((name, version))) = (matches!(outlook, Outlook::Pending(_)), judged(connection, awaited)) else {
+        return outlook;
+    };
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    match tokio::time::timeout(KUBERNETES_DEADLINE, secrets.get_metadata(name)).await {
+        Ok(Ok(secret)) if secret.metadata.resource_version.as_deref() != Some(version) => {
+            Outlook::Pending(format!("Secret {name} has changed since it was checked"))
+        }
+        // It may not be got, or is not there: the status has said what there is to say.
+        _ => outlook,
+    }
+}
+
 /// Waits until the condition of the connection is True, for so long at the most.
 pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited, timeout: Duration) -> Result<(), Error> {
-    let api = Api::<UkgProConnection>::namespaced(client, namespace);
+    let api = Api::<UkgProConnection>::namespaced(client.clone(), namespace);
     let select = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = Box::pin(watcher(api, select).default_backoff());
     let mut outlook = Outlook::Pending("the API server has not answered".to_owned());
@@ -121,13 +153,13 @@ pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited,
                 }
                 Ok(Event::InitApply(connection)) => {
                     listed = true;
-                    judge(&connection, awaited)
+                    judge_of(&client, namespace, &connection, awaited).await
                 }
                 Ok(Event::InitDone) if listed => continue,
                 Ok(Event::InitDone | Event::Delete(_)) => {
                     Outlook::Pending(format!("it is not there, in namespace {namespace}"))
                 }
-                Ok(Event::Apply(connection)) => judge(&connection, awaited),
+                Ok(Event::Apply(connection)) => judge_of(&client, namespace, &connection, awaited).await,
                 Err(error) => Outlook::Pending(failure(&error)),
             };
             if !matches!(outlook, Outlook::Pending(_)) {

@@ -345,6 +345,13 @@ pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
     }
 }
 
+/// What is said until values that have changed are checked.
+pub fn rechecking(secret: &str) -> String {
+    format!(
+        "Secret {secret}, or the CA bundle, has changed and is being checked; the other conditions are about what was there before."
+    )
+}
+
 /// What should be corrected in a CA bundle that can be used.
 pub fn blemish(Blemish { private_key, first_expiry }: Blemish, now: Timestamp) -> Option<String> {
     let key = private_key.then(|| {

@@ -816,6 +816,22 @@ fn permissions(
     }
 }
 
+/// The verdict stays while other values are checked than those it is about, and `Reconciling` says so; only the new values can tell
+/// whether a person is needed. `None` where there is no verdict on the spec as it is, for then nobody takes the status for one.
+pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decision> {
+    let previous = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
+    let kept = previous.conditions.iter().filter_map(|condition| {
+        let mut types = conditions::ALWAYS.into_iter().chain([CANDIDATE_READY]);
+        types.find(|type_| *type_ == condition.type_).map(|type_| as_it_was(type_, condition))
+    });
+    let message = wording::rechecking(&connection.spec.secret_ref.name);
+    let reconciling = Wanted { type_: RECONCILING, status: Status::True, reason: Reason::Probing.as_str().to_owned(), message };
+    let wanted = kept.chain([reconciling]).collect();
+    let conditions = conditions::renew(&previous.conditions, wanted, connection.metadata.generation, now);
+    let status = UkgProConnectionStatus { conditions, ..previous.clone() };
+    Some(Decision { status, events: Vec::new(), requeue: Duration::ZERO })
+}
+
 /// The verdict stays while a check that somebody waits for must wait for the host: `Reconciling` says for what and until when. Where the
 /// login must wait, the verdict has said so.
 fn stands(

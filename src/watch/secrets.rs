@@ -106,6 +106,19 @@ impl SecretIndex {
         news
     }
 
+    /// Whether the values that the verdict is about, or the authorities, were seen to have changed since a check has read them.
+    pub fn is_outdated(&self, connection: &UkgProConnection) -> bool {
+        let key = ConnectionRef::of(connection);
+        let candidate = connection.spec.candidate_secret_ref.as_ref().map(|candidate| candidate.name.as_str());
+        let index = self.index();
+        names_of(connection).filter(|name| Some(*name) != candidate).any(|name| {
+            let secret = index.by_secret.get(&NamespacedName::new(Some(key.namespace()), Some(name)));
+            let Some(InUse { version: Some(seen), users }) = secret else { return false };
+            let read = users.iter().find(|(user, _)| *user == key).map(|(_, read)| read);
+            read.is_some_and(|read| *read != LastRead::Never && !read.is(seen.version()))
+        })
+    }
+
     /// Notes the version that a check of this connection has read; `None` if there is no such Secret.
     pub fn read(&self, connection: &UkgProConnection, name: &str, version: Option<&str>) {
         let key = ConnectionRef::of(connection);

@@ -54,6 +54,29 @@ async fn helm_waits_for_the_verdict_and_says_what_it_is() {
     world.finish().await;
 }
 
+/// With a hash of the values in the Secret's name: under one name, Helm may see the verdict on the values before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_mended_by_an_upgrade_and_a_wrong_one_is_rolled_back() {
+    let world = World::new("application-upgraded").await;
+    let operator = world.operator();
+    let helm = Helm::new(&world);
+    let (done, said, _) = run(&helm, &arguments(&world, "install", "not-the-password", &[]));
+    assert!(!done, "{said}");
+    let upgrade = |password: &str| arguments(&world, "upgrade", password, &["--rollback-on-failure"]);
+    let (done, said, _) = run(&helm, &upgrade(&world.account.password));
+    assert!(done, "{said}");
+    let secret = async || world.connections().get("payroll-sync").await.expect("there").spec.secret_ref.name;
+    let right = secret().await;
+    let (done, said, took) = run(&helm, &upgrade("another-wrong-one"));
+    assert!(!done && said.contains("refused the login"), "{said}");
+    assert!(took < TIMEOUT, "{took:?}");
+    assert_eq!(secret().await, right, "it is rolled back");
+    world.wait_for_reason_of("payroll-sync", "AllPermissionsGranted").await;
+    assert_eq!(world.simulator.logins(&world.account).await.1, 2, "each wrong password costs one login");
+    assert!(operator.stop().success());
+    world.finish().await;
+}
+
 /// Docs say to leave `suspend` out of manifests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_was_suspended_by_hand_can_be_upgraded_where_no_manifest_names_suspend() {

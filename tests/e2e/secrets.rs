@@ -156,3 +156,26 @@ async fn no_value_that_is_mapped_onto_the_hosts_name_is_shown() {
     assert!(world.simulator.logins(&world.account).await.0 == 1, "the good one's");
     world.finish().await;
 }
+
+/// Helm, Flux and Argo CD take a status for the verdict on what they have just applied, unless it says otherwise.
+#[tokio::test]
+async fn while_a_changed_secret_is_checked_the_status_says_so() {
+    let world = World::new("rechecking").await;
+    let _operator = world.operator();
+    world.edit_secret(json!({"stringData": {"password": "wrong"}})).await;
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    world.wait_for_reason("CredentialsRejected").await;
+    let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 5}}]);
+    world.simulator.faults(slow).await;
+    world.edit_secret(json!({"stringData": {"password": world.account.password}})).await;
+    let is_told = |status: &UkgProConnectionStatus| {
+        find(&status.conditions, "Reconciling").is_some_and(|condition| condition.message.contains("has changed"))
+    };
+    let status = world.wait_for("it to be told", is_told).await.status.expect("a status");
+    assert!(find(&status.conditions, "Stalled").is_none(), "{status:?}");
+    // The verdict is the one there was.
+    assert_eq!(status.state, "Unauthorized");
+    let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
+    assert!(find(&status.conditions, "Reconciling").is_none(), "{status:?}");
+    world.finish().await;
+}

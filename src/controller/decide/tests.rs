@@ -530,6 +530,36 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
 }
 
 #[test]
+fn while_changed_values_are_checked_the_verdict_stays_and_nobody_takes_it_for_theirs() {
+    for reason in Reason::ALL.iter().copied() {
+        let connection = connection_with(Some(reason));
+        let before = connection.status.clone().expect("a status");
+        let Some(decision) = rechecking(&connection, at(60)) else {
+            let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue, Reason::Suspended];
+            assert!(none.contains(&reason), "{reason:?}");
+            continue;
+        };
+        let status = decision.status;
+        let reconciling = conditions::find(&status.conditions, RECONCILING).expect("it is said");
+        assert!(reconciling.status == "True" && reconciling.message.contains("has changed"), "{reason:?}");
+        assert!(conditions::find(&status.conditions, STALLED).is_none(), "{reason:?}");
+        for type_ in conditions::ALWAYS {
+            assert_eq!(conditions::find(&status.conditions, type_), conditions::find(&before.conditions, type_), "{reason:?}");
+        }
+        assert_eq!((status.state, decision.events), (before.state, Vec::new()));
+        // What is found then is decided as if nothing had been said.
+        let told =
+            UkgProConnection { status: Some(rechecking(&connection, at(60)).expect("as above").status), ..connection.clone() };
+        let found = probed([Outcome::Granted; 2]);
+        let (was, is) = (decide(&connection, &found, at(70)), decide(&told, &found, at(70)));
+        assert_eq!((was.status, was.events), (is.status, is.events), "{reason:?}");
+    }
+    let mut suspended = connection_with(Some(Reason::CredentialsRejected));
+    suspended.spec.suspend = true;
+    assert_eq!(rechecking(&suspended, at(60)), None);
+}
+
+#[test]
 fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
     let message = |reason_of: &dyn Fn(Resolved) -> Observation, blemish, now| {
         let status = decide(&connection_with(None), &reason_of(Resolved { blemish, ..resolved() }), now).status;
