@@ -244,8 +244,8 @@ async fn observe(
                 Err(unresolved) if !connection.spec.suspend => Observation::Unresolved(unresolved),
                 _ => Observation::Suspended,
             };
-            // Nor does it witness any more how its host fares.
-            tell_host(connection, &observation, None, false, context).await;
+            // It witnesses no more how its host fares, and its leaving is no news of the host.
+            context.hosts.withdraw(&uid(connection));
             return Ok(Step::Found(Box::new(Observed::of(connection, observation, None))));
         }
     };

@@ -381,6 +381,11 @@ impl Hosts {
         host.change()
     }
 
+    /// A connection is not checked any more, and tells nothing of its host.
+    pub fn withdraw(&self, uid: &str) {
+        self.ended(uid, None, None);
+    }
+
     /// Whether most connections of a host fail.
     pub fn has_outage(&self, host: &str) -> bool {
         lock(&self.all).by_host.get(host).is_some_and(|host| host.outage)

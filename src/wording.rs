@@ -409,8 +409,8 @@ pub fn host(host: &str, change: Change) -> String {
 pub fn unfiltered(requirement: &Requirement, host: &str) -> String {
     let Requirement { row, api } = requirement;
     format!(
-        "{host} answered the {api} read of {} with people, though it asks for nobody: it does not honour the filter. The answer was \
-         dropped unread. Replace this read, or test the row by the other interface, with permissions in --config; \
+        "{host} answered the {api} read of {} with people, though it asks for nobody: it does not honour the filter. Nothing of the \
+         answer was kept. Replace this read, or test the row by the other interface, with permissions in --config; \
          the runbook (ProbeUnfiltered) says how.",
         row.name
     )

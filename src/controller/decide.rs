@@ -260,7 +260,8 @@ impl Conclusion {
             let facts = Facts { detail, hint: String::new(), ..facts };
             return Self { reason: Reason::Degraded, message: wording::message(Reason::Degraded, &facts) };
         }
-        let has_worked = |resolved| gate::vouched(connection, resolved).worked.login;
+        // In this very check, or before it.
+        let has_worked = |resolved: &Resolved| observation.worked(gate::vouched(connection, resolved).worked).login;
         let message = match reason {
             Reason::NotUkgPro if observation.resolved().is_some_and(has_worked) => wording::page_of_a_known_host(&facts),
             _ => wording::message(reason, &facts),
@@ -631,11 +632,13 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
         (!found.is_empty()).then(|| found.join(", "))
     };
     let works = probed.iter().any(|found| found.outcome.is_granted());
+    let in_trouble = || {
+        let is_in_trouble = |found: &&Probed| found.outcome == Outcome::Error(Unanswered::ServerError);
+        probed.iter().filter(is_in_trouble).map(|found| found.requirement.row.title.as_str()).collect::<Vec<_>>().join(", ")
+    };
     let error = probed.iter().find_map(|found| match found.outcome {
         // Where others work it is not the host as a whole.
-        Outcome::Error(Unanswered::ServerError) if works => {
-            Some((Reason::ServerError, titles(PermissionState::Error).unwrap_or_default()))
-        }
+        Outcome::Error(Unanswered::ServerError) if works => Some((Reason::ServerError, in_trouble())),
         Outcome::Error(unanswered) => Some((of_unanswered(unanswered), detail_of(unanswered))),
         _ => None,
     });

@@ -157,7 +157,7 @@ pub async fn signal(host: &str, change: Change, context: &Context) {
 pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
     let Observation::Probed(resolved, probed) = observation else { return };
     for Probed { requirement, .. } in probed.iter().filter(|found| found.outcome == Outcome::GrantedUnfiltered) {
-        if context.unfiltered.is_news(requirement) {
+        if context.unfiltered.is_news(requirement, &resolved.endpoint) {
             let (row, host) = (&requirement.row.name, &resolved.endpoint);
             tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
             post(itself(context), true, "ProbeUnfiltered", &wording::unfiltered(requirement, host), context).await;
@@ -165,16 +165,18 @@ pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
     }
 }
 
-/// Reads whose answers showed people and that were told of.
+/// Reads whose answers showed people and that were told of, by host: of another's, other people are concerned.
 ///
-/// **Bound.** Two a row of the catalogue.
+/// **Bound.** [`UNFILTERED_MAX`]; what comes then is counted in the metric and told no more.
 #[derive(Debug, Default)]
-pub struct Unfiltered(Mutex<HashSet<(String, catalogue::Api)>>);
+pub struct Unfiltered(Mutex<HashSet<(String, catalogue::Api, String)>>);
+
+const UNFILTERED_MAX: usize = 256;
 
 impl Unfiltered {
-    fn is_news(&self, requirement: &Requirement) -> bool {
+    fn is_news(&self, requirement: &Requirement, host: &str) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert((requirement.row.name.clone(), requirement.api))
+        told.len() < UNFILTERED_MAX && told.insert((requirement.row.name.clone(), requirement.api, host.to_owned()))
     }
 }
 

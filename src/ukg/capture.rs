@@ -164,6 +164,10 @@ const TELLING: [&str; 5] = ["StatusMessage", "Message", "Code", "Text", "faultst
 /// The lists of words with one that an answer says where it counts.
 pub fn speaks_of(answer: &Answer, words: &Words) -> Vec<&'static str> {
     fn gather<'a>(element: &'a read::Element, texts: &mut Vec<&'a str>) {
+        // Records are of people, whatever their fields are called.
+        if element.name == structure::RECORDS {
+            return;
+        }
         if TELLING.contains(&element.name.as_str()) {
             texts.push(&element.text);
         }

@@ -55,7 +55,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {
     /// `Failed` in words that are not known, or a 403 as a web page: most likely a refusal.
-    #[error("it says that the login failed, in words that are not known")]
+    #[error("most likely refused")]
     Failed,
     /// `Ok` without a token.
     #[error("it says Ok and has no token")]

@@ -170,8 +170,8 @@ fn finds_nobody(message: &Element, words: &Words) -> bool {
 pub fn read_rest(answer: &Answer, people: bool, words: &Words) -> Outcome {
     match answer.status {
         200..=299 if answer.is_html() => Outcome::Error(Unanswered::NotUkgPro),
-        200 => match serde_json::from_slice::<Rows>(&answer.body) {
-            Ok(Rows(true)) if people => Outcome::GrantedUnfiltered,
+        200 => match serde_json::from_slice::<IgnoredAny>(&answer.body) {
+            Ok(_) if people && matches!(serde_json::from_slice(&answer.body), Ok(Rows(true))) => Outcome::GrantedUnfiltered,
             Ok(_) => Outcome::Granted,
             Err(_) => Outcome::Undetermined,
         },
@@ -391,6 +391,7 @@ mod tests {
         for (what, status, content_type, body, expected) in [
             ("rows", 200, json, "[{}]", GrantedUnfiltered),
             ("rows in a field", 200, json, r#"{"total": 1, "content": [{"a": []}]}"#, GrantedUnfiltered),
+            ("a number that no machine has", 200, json, r#"{"total": 1e999}"#, Granted),
             ("no rows in a field", 200, json, r#"{"total": 0, "page": {"rows": [1]}, "content": [], "next": null}"#, Granted),
             ("no rows", 200, json, "[]", Granted),
             ("not JSON", 200, json, "oops", Undetermined),
@@ -454,7 +455,7 @@ mod tests {
             let granted = matches!(read_rest(&answer, true, &words), Granted | GrantedUnfiltered);
             let json = serde_json::from_slice::<serde_json::Value>(&body).is_ok();
             proptest::prop_assert_eq!(granted, status == 200 && content_type != "text/html" && json);
-            proptest::prop_assert!(read_soap(&answer, false, &words) != Granted && read_soap(&answer, true, &words) != Granted);
+            proptest::prop_assert!(!read_soap(&answer, false, &words).is_granted() && !read_soap(&answer, true, &words).is_granted());
         }
     }
 }

@@ -90,6 +90,7 @@ impl Answer {
         match self.unread {
             // Whatever else it holds, this status is a refusal.
             Some(_) if matches!(self.status, 401 | 403) => Ok(()),
+            Some(Oddity::TooLarge) if !self.is_html() => Err(Unanswered::Unreadable(Oddity::TooLarge)),
             Some(_) if self.is_html() => Err(Unanswered::from_status(self).unwrap_or(Unanswered::NotUkgPro)),
             Some(oddity) => Err(Unanswered::from_status(self).unwrap_or(Unanswered::Unreadable(oddity))),
             None => Ok(()),

@@ -22,7 +22,8 @@ mod text;
 use text::Text;
 
 /// A connection as the API server sends it. Spec and status stay text until someone asks for them: half of what a watch shows is the
-/// operator's own writes come back, and one that cannot be read must not stop the others.
+/// operator's own writes come back, and one that cannot be read must not stop the others. An event of a watch must name its type before
+/// its object, as API servers write it, or the text cannot be had.
 #[derive(Clone)]
 pub struct Listed {
     /// Without what no step reads.

@@ -108,7 +108,7 @@ async fn of_a_misspelt_permission_whoever_applies_it_is_warned() {
     // As many, and as long, as a connection may have: the rule has a price that the API server limits.
     let long: Vec<_> = (0..64).map(|n| format!("X{n:x>62}")).collect();
     let said = warned(&world, &of(&long.iter().map(String::as_str).collect::<Vec<_>>(), &["Xy"])).await;
-    assert!(said.contains("the operator knows no permission"), "{said}");
+    assert!(said.contains("the operator knows no permission or profile") && said.contains("and 64 other names"), "{said}");
     for (permissions, profiles) in [(&["EmployeePersonDetails"][..], &["Nightly", "EmployeeData"][..]), (&[], &[])] {
         let said = warned(&world, &of(permissions, profiles)).await;
         assert!(!said.contains("the operator knows no"), "{said}");

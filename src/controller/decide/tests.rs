@@ -531,14 +531,13 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
 
 #[test]
 fn while_changed_values_are_checked_the_verdict_stays_and_nobody_takes_it_for_theirs() {
-    for reason in Reason::ALL.iter().copied() {
+    assert_eq!(rechecking(&connection_with(None), at(60)), None, "there is no verdict to be taken for another");
+    // These are of no check.
+    let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue, Reason::Suspended, Reason::Degraded];
+    for reason in Reason::ALL.iter().copied().filter(|reason| !none.contains(reason)) {
         let connection = connection_with(Some(reason));
         let before = connection.status.clone().expect("a status");
-        let Some(decision) = rechecking(&connection, at(60)) else {
-            let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue, Reason::Suspended];
-            assert!(none.contains(&reason), "{reason:?}");
-            continue;
-        };
+        let decision = rechecking(&connection, at(60)).expect("a verdict");
         let status = decision.status;
         let reconciling = conditions::find(&status.conditions, RECONCILING).expect("it is said");
         assert!(reconciling.status == "True" && reconciling.message.contains("has changed"), "{reason:?}");
@@ -594,6 +593,8 @@ fn one_read_that_fails_beside_others_is_named() {
     let (reason, message) = of(&[error, Outcome::Granted]);
     assert_eq!(reason, "ServerError");
     assert!(message.contains("the reads of Employee Person Details.") && message.contains(wording::PAGE), "{message}");
+    let late = Outcome::Error(Unanswered::AnswerTimeout);
+    assert!(!of(&[error, late]).1.contains("Employee Job"), "that one has another trouble");
     let (_, message) = of(&[error, error]);
     assert!(message.contains("gave no usable answer") && !message.contains(wording::PAGE), "{message}");
 }
@@ -611,6 +612,11 @@ fn a_web_page_of_a_host_that_has_worked_is_trouble_on_the_way() {
     let mut worked = connection_with(Some(Reason::AllPermissionsGranted));
     worked.spec.failure_threshold = 1;
     assert!(message(&worked).contains("maintenance") && !message(&worked).contains("login page"), "{}", message(&worked));
+    // Nor is it where this very check has logged in there.
+    let read = probed([Outcome::Granted, Outcome::Error(Unanswered::NotUkgPro)]);
+    let status = decide(&connection, &read, at(0)).status;
+    let said = conditions::find(&status.conditions, "Ready").expect("always there").message.clone();
+    assert!(said.contains("maintenance"), "{said}");
     // It says the same while it lasts.
     let first = message(&worked);
     worked.status = Some(decide(&worked, &page, at(0)).status);

@@ -57,7 +57,7 @@ const TELLING_KEYS: [(&str, Reading); 12] = [
     ("type", Said::code),
 ];
 /// Where the records of a SOAP answer begin.
-const RECORDS: &str = "Results";
+pub(super) const RECORDS: &str = "Results";
 
 const KNOWN_NAMESPACES: [(&str, &str); 11] = [
     (ENVELOPE, "soap12"),

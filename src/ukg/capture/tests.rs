@@ -30,6 +30,20 @@ fn says(structure: &Value, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_lists_an_answer_speaks_of_are_told_and_nothing_of_a_record() {
+    let of = |status: u16, body: &str| speaks_of(&Answer::new(status, SOAP, body.as_bytes()), &Words::built_in());
+    let failed = "<TokenResponse><StatusMessage>The account is locked.</StatusMessage></TokenResponse>";
+    assert_eq!(of(200, &envelope(failed)), ["elsewhere", "locked"]);
+    let denied = "<OperationMessage><Message>You do not have permission</Message></OperationMessage>";
+    assert_eq!(of(200, &envelope(denied)), ["rights", "negations", "elsewhere"]);
+    // The account is an employee's here.
+    let records = "<Results><Person><Code>Suspended</Code><Text>The account is locked.</Text></Person></Results>";
+    assert!(of(200, &envelope(records)).is_empty());
+    assert_eq!(of(403, "Access is denied."), ["denied", "negations"]);
+    assert!(of(200, "Access is denied.").is_empty());
+}
+
+#[test]
 fn a_login_answer_is_told_in_known_words_only() {
     let body = envelope(
         r#"<TokenResponse xmlns="http://www.ultipro.com/contracts" xmlns:l="http://www.ultipro.com/services/loginservice"><l:Status>Failed</l:Status><l:StatusMessage>User svc-acme: authentication failed (Jane Q Doe, jane@acme.test).</l:StatusMessage><l:Token>0b7f8a52-9c3e-4d31-8b71-2f6f6a3c1d00</l:Token></TokenResponse>"#,

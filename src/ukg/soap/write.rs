@@ -33,7 +33,7 @@ pub fn action(service: &str, operation: &str) -> String {
 pub struct MessageId(String);
 
 impl MessageId {
-    /// A new one. Nothing but a server's log depends on it, so it is made of zeros where the system has no random numbers.
+    /// A new one. Where the system has no random numbers it is made of zeros, which a server that compares them may refuse.
     pub fn random() -> Self {
         let mut bytes = [0; 16];
         let _ = aws_lc_rs::rand::fill(&mut bytes);
