@@ -167,7 +167,7 @@ pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
 
 /// Reads whose answers showed people and that were told of, by host: of another's, other people are concerned.
 ///
-/// **Bound.** [`UNFILTERED_MAX`]; what comes then is counted in the metric and told no more.
+/// **Bound.** 256; what comes then is counted in the metric and told no more.
 #[derive(Debug, Default)]
 pub struct Unfiltered(Mutex<HashSet<(String, catalogue::Api, String)>>);
 
