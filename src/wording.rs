@@ -326,7 +326,7 @@ pub fn untrusted(flaw: TrustFlaw) -> String {
         TrustFlaw::BadSignature => "an authority of its issuer's name is trusted and did not sign it: the authority may have been replaced".to_owned(),
         TrustFlaw::Purpose => "it is not made for servers".to_owned(),
         TrustFlaw::Unreadable => "it cannot be read, or there is none".to_owned(),
-        TrustFlaw::Other => "it breaks a rule, such as an authority that may not issue for this name".to_owned(),
+        TrustFlaw::Other => "it breaks a rule, such as an authority that may not issue for this name, or one in a server's place".to_owned(),
     }
 }
 
@@ -335,7 +335,8 @@ pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
     match flaw {
         HandshakeFlaw::OldVersion => "the host speaks only TLS older than 1.2",
         HandshakeFlaw::NoCommonCipher => {
-            "there is no cipher suite or key exchange that both sides have; the host may know RSA key exchange only"
+            "there is no cipher suite or key exchange that both sides have (the host may know RSA key exchange only), or the host wants a \
+             certificate of its clients"
         }
         HandshakeFlaw::NotTls => "what answers does not speak TLS, but plain HTTP or another protocol",
         HandshakeFlaw::ClientCertificate => "the host asks its clients for a certificate, and UKG Pro does not",

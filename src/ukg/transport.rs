@@ -449,6 +449,10 @@ fn stage(error: &hyper_util::client::legacy::Error) -> Unanswered {
 
 /// What became of the exchange on a connection: an answer that is not HTTP, or none.
 fn stage_of_exchange(error: &hyper::Error) -> Unanswered {
+    // With TLS 1.3 the host wants its client's certificate after the client has done with the handshake; the request goes unread.
+    if std::iter::successors(std::error::Error::source(error), |error| error.source()).any(tls::wants_a_certificate) {
+        return Unanswered::TlsFailed(HandshakeFlaw::ClientCertificate);
+    }
     if error.is_parse() { Unanswered::Unreadable(Oddity::NotHttp) } else { Unanswered::ConnectionLost }
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the operator against peers that nobody here wrote: hosts on WCF and on CXF (stacks.py), and, where clients/run.sh is there, what
+# Runs the operator against peers that nobody here wrote: hosts on WCF and on CXF (stacks.py), TLS servers of OpenSSL's (tls.py), and, where clients/run.sh is there, what
 # it brings. Called by `make oracles`, which builds the operator.
 #
 # What is downloaded and built is kept under Cargo's target directory. Nothing is installed.
@@ -146,6 +146,7 @@ Jetty $(jar jetty-server), JAXB $(jar jaxb-runtime) and Woodstox $(jar woodstox-
 export ORACLE_MONO ORACLE_WCF ORACLE_CXF ORACLE_VERSIONS PYTHONDONTWRITEBYTECODE=1
 status=0
 run "$run_minutes" python3 "$here/stacks.py" "$OPERATOR_BINARY" "$state" "$root/docs/stacks.md" || status=1
+run "$run_minutes" python3 "$here/tls.py" "$OPERATOR_BINARY" "$state" "$root/docs/tls.md" || status=1
 # It may want to keep something in the same place.
 exec {lock}>&-
 if [[ -x $here/clients/run.sh ]]; then "$here/clients/run.sh" || status=1; fi

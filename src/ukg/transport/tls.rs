@@ -197,7 +197,7 @@ impl ServerCertVerifier for Explaining {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.0.verify_tls12_signature(message, cert, dss).map_err(of_own_signature)
     }
 
     fn verify_tls13_signature(
@@ -206,11 +206,22 @@ impl ServerCertVerifier for Explaining {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.0.verify_tls13_signature(message, cert, dss).map_err(of_own_signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+/// The host signs the handshake by the key of its certificate, which is trusted by then: no authority has to do with it. A key that is
+/// too short makes a signature that is not accepted.
+fn of_own_signature(error: rustls::Error) -> rustls::Error {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Explained(TrustFlaw::Weak)))))
+        }
+        error => error,
     }
 }
 
@@ -233,6 +244,13 @@ fn of_unknown_authority(end_entity: &CertificateDer<'_>, intermediates: &[Certif
 fn is_inspectors(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     INSPECTORS.iter().any(|product| memchr::memmem::find(&name, product.to_ascii_lowercase().as_bytes()).is_some())
+}
+
+/// Whether an error, or the one inside it, is the alert of a host that wants a certificate of its client.
+pub(super) fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|inner| inner as &(dyn Error + 'static));
+    let alert = [Some(error), inner].into_iter().flatten().find_map(|error| error.downcast_ref::<rustls::Error>());
+    matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
 /// What a failed handshake means: rustls says so by type, inside the io::Error.

@@ -1,0 +1,285 @@
+"""Runs the operator's `check` against TLS servers of OpenSSL's that are each wrong in one way, and writes what it says as a table.
+
+Called by run.sh. Each server has the words that its message must have; none may see a byte of a request.
+"""
+
+import difflib
+import os
+import re
+import select
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stacks import RIGHT, STOP_S, Failed, Operator, free_port
+
+START_S = 20
+NAME = "service4.ultipro.localhost"
+LEAF = f"""basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature,keyEncipherment
+extendedKeyUsage=serverAuth
+subjectAltName=DNS:{NAME}
+"""
+CA = """basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign
+"""
+# `openssl ca`, the one way of OpenSSL 3.0 to choose both ends of a certificate's time.
+CA_CONFIG = """[ca]
+default_ca = it
+[it]
+database = {db}
+new_certs_dir = {directory}
+rand_serial = yes
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+"""
+
+
+class Authority:
+    """A certificate authority with a key and a certificate in files."""
+
+    def __init__(self, directory, name, subject, issuer=None, extensions=CA, **more):
+        self.directory, self.name = directory, name
+        self.key, self.certificate = directory / f"{name}.key", directory / f"{name}.crt"
+        self.pem = (issuer or self).issue(name, subject, extensions, **more)
+
+    def issue(self, name, subject, extensions=LEAF, start="20200101000000Z", end="20900101000000Z", key="rsa:2048", digest="sha256"):
+        """Makes a key and a certificate of it, by this authority; gives the certificate in PEM."""
+        at = self.directory
+        openssl("req", "-new", "-newkey", key, "-nodes", "-subj", f"/CN={subject}", "-keyout", at / f"{name}.key", "-out", at / f"{name}.csr")
+        (at / f"{name}.ext").write_text(extensions)
+        (at / f"{name}.db").write_text("")
+        (at / f"{name}.cnf").write_text(CA_CONFIG.format(db=at / f"{name}.db", directory=at))
+        itself = name == self.name
+        signer = ["-selfsign", "-keyfile", at / f"{name}.key"] if itself else ["-cert", self.certificate, "-keyfile", self.key]
+        openssl(
+            "ca", "-batch", "-notext", "-config", at / f"{name}.cnf", "-in", at / f"{name}.csr", "-out", at / f"{name}.crt",
+            "-extfile", at / f"{name}.ext", "-startdate", start, "-enddate", end, "-md", digest, *signer,
+        )
+        return (at / f"{name}.crt").read_text()
+
+
+def openssl(*arguments):
+    run = subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=60)
+    if run.returncode != 0:
+        raise Failed(f"openssl {arguments[0]}: {run.stderr}")
+
+
+@dataclass
+class Server:
+    """What is wrong with it, the verdict's reason, and words that the message must have."""
+
+    what: str
+    reason: str
+    words: str
+    # The leaf's name in files, and what is sent with it.
+    leaf: str = "good"
+    chain: tuple = ("intermediate",)
+    # Of `openssl s_server`.
+    options: tuple = field(default=("-cipher", "DEFAULT:@SECLEVEL=0"))
+    # In place of one.
+    bytes_sent: bytes | None = None
+    # Whether it reads before it sends or closes.
+    reads_first: bool = True
+    # Whether it does so inside of TLS that is as it should be.
+    inside: bool = False
+
+
+UNTRUSTED, FAILED = "TlsUntrusted", "TlsFailed"
+LOW = "ALL:@SECLEVEL=0"
+REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+SERVERS = [
+    Server("none of what follows, but a redirect", "NotUkgPro", "as a UKG Pro web service does", bytes_sent=REDIRECT, inside=True),
+    Server("an authority that is not trusted, with its intermediate", UNTRUSTED, "of an authority that is not trusted here", "strange", ("strange-intermediate",)),
+    Server("the intermediate is left out", UNTRUSTED, "it came alone, and its issuer is not trusted", chain=()),
+    Server("self-signed", UNTRUSTED, "it is self-signed", "self", ()),
+    Server("an authority with the name of a product that inspects TLS", UNTRUSTED, "a product that inspects TLS", "inspected", ("zscaler",)),
+    Server("expired", UNTRUSTED, "it expired on 2021-02-03", "expired"),
+    Server("not valid yet", UNTRUSTED, "it is not valid before 2080-01-02", "early"),
+    Server("its intermediate has expired", UNTRUSTED, "expired", "of-expired", ("expired-intermediate",)),
+    Server("made for another name", UNTRUSTED, "it is made for another name", "other"),
+    Server("made for the name of another level: a wildcard too high", UNTRUSTED, "it is made for another name", "wildcard"),
+    Server("no subjectAltName", UNTRUSTED, "it has no subjectAltName", "no-san"),
+    Server("an RSA key of 1,024 bits", UNTRUSTED, "too weak or not known", "weak-key"),
+    Server("signed with SHA-1", UNTRUSTED, "too weak or not known", "sha1"),
+    Server("made for clients", UNTRUSTED, "it is not made for servers", "client"),
+    Server("an authority that may not issue for this name", UNTRUSTED, "may not issue for this name", "constrained", ("constrained-intermediate",)),
+    Server("an authority in a server's place", UNTRUSTED, "one in a server's place", "ca-leaf"),
+    Server("an authority of the same name was replaced", UNTRUSTED, "the authority may have been replaced", "replaced", ()),
+    Server("a critical extension that nobody knows", UNTRUSTED, "it breaks a rule", "critical"),
+    Server("TLS 1.0 alone", FAILED, "only TLS older than 1.2", options=("-tls1", "-cipher", LOW)),
+    Server("TLS 1.1 alone", FAILED, "only TLS older than 1.2", options=("-tls1_1", "-cipher", LOW)),
+    Server("RSA key exchange alone", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-GCM-SHA384")),
+    Server("finite-field Diffie-Hellman alone", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256")),
+    Server("CBC alone", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA256")),
+    Server("TLS 1.3 with a group that the operator has not", FAILED, "no cipher suite or key exchange", options=("-tls1_3", "-groups", "P-521")),
+    Server("a certificate is wanted of the client, TLS 1.2", FAILED, "wants a certificate of its clients", options=("-tls1_2", "-Verify", "1", "-verify_return_error")),
+    Server("a certificate is wanted of the client, TLS 1.3", FAILED, "asks its clients for a certificate", options=("-tls1_3", "-Verify", "1", "-verify_return_error")),
+    Server("the name is refused by an alert", FAILED, "refused it by an alert", options=("-servername", "elsewhere.example", "-servername_fatal")),
+    Server("plain HTTP", FAILED, "does not speak TLS", bytes_sent=b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+    Server("SSH", FAILED, "does not speak TLS", bytes_sent=b"SSH-2.0-OpenSSH_9.2\r\n", reads_first=False),
+    Server("SMTP", FAILED, "does not speak TLS", bytes_sent=b"220 mail ESMTP ready\r\n", reads_first=False),
+    Server("closed at once", FAILED, "closed in its midst", bytes_sent=b"", reads_first=False),
+    Server("closed when it was greeted", FAILED, "closed in its midst", bytes_sent=b""),
+]
+
+
+def certificates(directory):
+    """All that the servers show; gives the authority that the operator trusts."""
+    root = Authority(directory, "root", "oracles")
+    intermediate = Authority(directory, "intermediate", "oracles intermediate", root)
+    stranger = Authority(directory, "stranger", "stranger")
+    strange = Authority(directory, "strange-intermediate", "stranger intermediate", stranger)
+    zscaler = Authority(directory, "zscaler", "Zscaler Intermediate Root CA", stranger)
+    expired = Authority(directory, "expired-intermediate", "oracles expired", root, end="20210203000000Z")
+    limited = CA + "nameConstraints=critical,permitted;DNS:example.com\n"
+    constrained = Authority(directory, "constrained-intermediate", "oracles constrained", root, limited)
+    intermediate.issue("good", NAME)
+    strange.issue("strange", NAME)
+    zscaler.issue("inspected", NAME)
+    expired.issue("of-expired", NAME)
+    constrained.issue("constrained", NAME)
+    Authority(directory, "self", NAME, extensions=LEAF)
+    intermediate.issue("expired", NAME, end="20210203000000Z")
+    intermediate.issue("early", NAME, start="20800102000000Z")
+    intermediate.issue("other", "other", LEAF.replace(NAME, "service5.ultipro.localhost"))
+    intermediate.issue("wildcard", "wildcard", LEAF.replace(NAME, "*.localhost"))
+    intermediate.issue("no-san", NAME, "".join(LEAF.splitlines(True)[:-1]))
+    intermediate.issue("weak-key", NAME, key="rsa:1024")
+    intermediate.issue("sha1", NAME, digest="sha1")
+    intermediate.issue("client", NAME, LEAF.replace("serverAuth", "clientAuth"))
+    intermediate.issue("ca-leaf", NAME, CA + f"subjectAltName=DNS:{NAME}\n")
+    intermediate.issue("critical", NAME, LEAF + "1.2.3.4.5=critical,ASN1:NULL\n")
+    # Of the root's name, by another key.
+    (directory / "other").mkdir()
+    usurper = Authority(directory / "other", "root", "oracles")
+    usurper.directory = directory
+    usurper.name = "usurper"
+    usurper.issue("replaced", NAME)
+    return root.pem
+
+
+class OpenSsl:
+    """`openssl s_server`; what it is sent is in its output."""
+
+    def __init__(self, directory, server, port):
+        chain = directory / "chain.pem"
+        chain.write_text("".join((directory / f"{name}.crt").read_text() for name in server.chain))
+        sent = ["-cert_chain", chain] if server.chain else []
+        command = [
+            "openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", directory / f"{server.leaf}.crt", "-key",
+            directory / f"{server.leaf}.key", *sent, *server.options, "-www",
+        ]
+        if "-servername" in server.options:
+            command += ["-cert2", directory / f"{server.leaf}.crt", "-key2", directory / f"{server.leaf}.key"]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline, said = time.monotonic() + START_S, b""
+        while b"ACCEPT" not in said:
+            readable, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
+            piece = os.read(self.process.stdout.fileno(), 4096) if readable else b""
+            if not piece:
+                self.stop()
+                raise Failed(f"openssl s_server did not start: {said.decode(errors='replace')}")
+            said += piece
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(STOP_S)
+
+
+class Raw:
+    """A port that sends some bytes and closes."""
+
+    def __init__(self, directory, server, port):
+        self.listener = socket.create_server(("127.0.0.1", port))
+        if server.inside:
+            chain = directory / "chain.pem"
+            chain.write_text("".join((directory / f"{name}.crt").read_text() for name in (server.leaf, *server.chain)))
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain, directory / f"{server.leaf}.key")
+            self.listener = context.wrap_socket(self.listener, server_side=True)
+        threading.Thread(target=self.serve, args=(server,), daemon=True).start()
+
+    def serve(self, server):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(STOP_S)
+                try:
+                    if server.reads_first:
+                        connection.recv(4096)
+                    connection.sendall(server.bytes_sent)
+                    connection.shutdown(socket.SHUT_WR)
+                    # Bytes that are left unread would make a reset of the close.
+                    while connection.recv(4096):
+                        pass
+                except OSError:
+                    pass
+
+    def stop(self):
+        self.listener.close()
+
+
+def run(server, directory, operator):
+    port = free_port()
+    peer = (OpenSsl if server.bytes_sent is None else Raw)(directory, server, port)
+    try:
+        verdict, _ = operator.check("tls", port, RIGHT)
+    finally:
+        peer.stop()
+    message = re.sub(rf"(https://{re.escape(NAME)}):\d+", r"\1", verdict.message)
+    if verdict.state != "Unreachable" or verdict.reason != server.reason or server.words not in message:
+        raise Failed(f"{verdict}: {message}")
+    said = re.search(r"(?:is not trusted|failed): (.*?)\. ", message)
+    return f"{verdict.reason}: {said.group(1) if said else message.split('. ')[0]}"
+
+
+def main():
+    binary, directory, kept = sys.argv[1], *map(Path, sys.argv[2:4])
+    directory = directory / "tls"
+    directory.mkdir()
+    operator = Operator(binary, directory, certificates(directory))
+    flaws, rows = [], []
+    for server in SERVERS:
+        try:
+            rows.append((server.what, run(server, directory, operator)))
+        except (Failed, subprocess.TimeoutExpired) as error:
+            flaws.append(f"{server.what}: {error}")
+    version = ssl.OPENSSL_VERSION.split()[1].rsplit(".", 1)[0]
+    head = f"""# What is said of a host whose TLS is wrong
+
+`make oracles` runs `ukgpro-operator check` against servers of OpenSSL {version} that are each wrong in one way, and writes this table from
+what it saw; it fails where that differs. In none of these cases was anything sent. The connection's state is Unreachable, and it is retried.
+
+| the server | reason, and what the message says |
+|---|---|
+"""
+    seen = head + "".join(f"| {what} | {said} |\n" for what, said in rows)
+    for flaw in flaws:
+        print(f"oracles: TLS: {flaw}", file=sys.stderr)
+    if not flaws and os.environ.get("WRITE_STACKS") == "1":
+        kept.write_text(seen)
+    was = kept.read_text() if kept.exists() else ""
+    if seen != was:
+        sys.stderr.writelines(difflib.unified_diff(was.splitlines(True), seen.splitlines(True), "docs/tls.md", "what was seen"))
+        print("oracles: what was seen is not what docs/tls.md says; WRITE_STACKS=1 writes it", file=sys.stderr)
+    shutil.rmtree(directory)
+    if flaws or seen != was:
+        sys.exit(1)
+    print(f"oracles: {len(SERVERS)} TLS servers came out as docs/tls.md says", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
