@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 use ukgpro_operator::api::UkgProConnection;
 
 use crate::helm::{CHART, Helm, template};
 use crate::support::World;
 use crate::support::control_plane::ControlPlane;
-use crate::support::world::CONNECTION;
+use crate::support::world::{CONNECTION, SECRET};
 
 /// A release in a life of its own, on a control plane of its own, as the CRD is everybody's.
 #[tokio::test]
@@ -109,4 +110,32 @@ fn names_of_the_cluster_do_not_collide_between_namespaces() {
     };
     let (one, other) = (names("one"), names("other"));
     assert!(!one.is_empty() && one.keys().all(|name| !other.contains_key(name)), "{one:?} {other:?}");
+}
+
+/// As it stands, into a shell.
+#[tokio::test]
+async fn what_the_notes_print_can_be_pasted() {
+    let world = World::new("notes").await;
+    // It is made by what is pasted.
+    world.secrets().delete(SECRET, &DeleteParams::default()).await.expect("deleted");
+    let helm = Helm::new(&world);
+    let scope = format!("watchNamespaces={{{}}}", world.namespace);
+    let flags =
+        ["--namespace", &world.namespace, "--set", "crds.install=false", "--set", &scope, "--set", "controllerClass=notes"];
+    helm.done(&[&["install", "notes", CHART], &flags[..]].concat());
+    let notes = helm.done(&["get", "notes", "notes", "--namespace", &world.namespace]);
+    let begins = notes.find("kubectl create secret").expect("a Secret");
+    // Nobody looks after it here, and the values are none.
+    let ends = notes.find("kubectl wait").expect("a wait");
+    let kubectl = world.control_plane.command().get_program().to_owned();
+    let directory = std::path::Path::new(&kubectl).parent().expect("a directory").display().to_string();
+    let path = format!("{directory}:{}", std::env::var("PATH").expect("a path"));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-eu", "-c", &notes[begins..ends]]).env("PATH", path).env("KUBECONFIG", &world.control_plane.kubeconfig);
+    let (done, said) = crate::helm::output(&mut shell);
+    assert!(done, "{said}\n{notes}");
+    let made = world.connections().get("acme").await.expect("it is made");
+    assert_eq!((made.spec.subdomain.as_deref(), made.spec.controller_class.as_deref()), (Some("service4"), Some("notes")));
+    helm.done(&["uninstall", "notes", "--namespace", &world.namespace]);
+    world.finish_without_operator().await;
 }
