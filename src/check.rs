@@ -26,7 +26,6 @@ use crate::ledger::Ledger;
 use crate::run::StartError;
 use crate::ukg::capture::{Capture, Recorder};
 use crate::ukg::catalogue::{Api, Catalogue};
-use crate::ukg::outcome::Outcome;
 use crate::ukg::transport::{ProxySettings, Transport};
 use crate::wording;
 
@@ -94,19 +93,12 @@ pub async fn check(
             Err(unresolved) => Observation::Unresolved(unresolved),
         }
     };
-    let warnings = unfiltered(&observation);
+    let warnings = observation.unfiltered().map(|(requirement, host)| wording::unfiltered(requirement, host)).collect();
     let observed = Observed::of(&connection, observation, None);
     let decision = decide::decide(&connection, &requirements.unwrap_or_default(), &observed, clock.now());
     // Files have no versions.
     connection.status = Some(crate::api::UkgProConnectionStatus { secret_resource_version: None, ..decision.status });
     Ok(Checked { connection, warnings })
-}
-
-/// What is to be said of reads that were answered with people.
-fn unfiltered(observation: &Observation) -> Vec<String> {
-    let Observation::Probed(resolved, probed) = observation else { return Vec::new() };
-    let unfiltered = probed.iter().filter(|found| found.outcome == Outcome::GrantedUnfiltered);
-    unfiltered.map(|found| wording::unfiltered(&found.requirement, &resolved.endpoint)).collect()
 }
 
 impl Checked {

@@ -381,9 +381,17 @@ impl Hosts {
         host.change()
     }
 
-    /// A connection is not checked any more, and tells nothing of its host.
+    /// A connection is not checked any more, and witnesses nothing of its host. Its going is no news: an outage that stood by it ends
+    /// without a word, and one that it hid begins with the next check of another.
     pub fn withdraw(&self, uid: &str) {
-        self.ended(uid, None, None);
+        let mut all = lock(&self.all);
+        let All { by_host, by_connection, .. } = &mut *all;
+        let Some(place) = by_connection.get_mut(uid) else { return };
+        let Some(host) = by_host.get_mut(&place.host) else { return };
+        host.tell(&place.namespace, place.end.take(), None);
+        if host.outage {
+            host.change();
+        }
     }
 
     /// Whether most connections of a host fail.

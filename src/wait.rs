@@ -3,9 +3,9 @@
 //! **Touches** the API server: it lists and watches connections, by the name of one, and gets the metadata of their Secret where it may.
 //!
 //! **Contract.** Only a status of the present spec counts, and of the Secret as it is: a password that was mended a moment ago has no
-//! verdict yet. Without the right to get the Secret, what the operator says of its version has to do. Where only a person can help ([`STALLED`]), waiting for the connection to
-//! work ends at once, as it does with what waits by kstatus: an init container is started again by Kubernetes, with pauses that grow,
-//! and a pipeline has its answer. A Secret that is not there yet, or a host that does not answer, is waited for.
+//! verdict yet. Without the right to get the Secret, what the operator says of its version has to do. Where only a person can help
+//! ([`STALLED`]), waiting for the connection to work ends at once, as it does with what waits by kstatus: an init container is started
+//! again by Kubernetes, with pauses that grow, and a pipeline has its answer. A Secret that is not there yet, or a host that does not answer, is waited for.
 
 use std::time::Duration;
 

@@ -364,6 +364,16 @@ fn as_it_was(type_: &'static str, before: &Condition) -> Wanted {
 }
 
 impl Observation {
+    /// The reads that were answered with people though they match nobody, and by which host.
+    pub fn unfiltered(&self) -> impl Iterator<Item = (&Requirement, &str)> {
+        let (host, probed) = match self {
+            Self::Probed(resolved, probed) => (resolved.endpoint.as_str(), probed.as_slice()),
+            _ => ("", &[][..]),
+        };
+        let unfiltered = probed.iter().filter(|found| found.outcome == Outcome::GrantedUnfiltered);
+        unfiltered.map(move |found| (&found.requirement, host))
+    }
+
     /// Whether a login was sent for it.
     pub fn cost_a_login(&self) -> bool {
         matches!(self, Self::LoginFailed(..) | Self::Probed(..))
@@ -626,19 +636,17 @@ fn of_unanswered(unanswered: Unanswered) -> Reason {
 
 /// The worst certain thing first: a denial is certain, an error may pass, an unclear answer proves nothing.
 fn of_probes(probed: &[Probed]) -> (Reason, String) {
-    let titles = |state: PermissionState| {
-        let found: Vec<_> =
-            probed.iter().filter(|p| state_of(p.outcome) == state).map(|p| p.requirement.row.title.as_str()).collect();
+    let titles_of = |is: &dyn Fn(Outcome) -> bool| {
+        let found: Vec<_> = probed.iter().filter(|p| is(p.outcome)).map(|p| p.requirement.row.title.as_str()).collect();
         (!found.is_empty()).then(|| found.join(", "))
     };
+    let titles = |state: PermissionState| titles_of(&|outcome| state_of(outcome) == state);
     let works = probed.iter().any(|found| found.outcome.is_granted());
-    let in_trouble = || {
-        let is_in_trouble = |found: &&Probed| found.outcome == Outcome::Error(Unanswered::ServerError);
-        probed.iter().filter(is_in_trouble).map(|found| found.requirement.row.title.as_str()).collect::<Vec<_>>().join(", ")
-    };
     let error = probed.iter().find_map(|found| match found.outcome {
         // Where others work it is not the host as a whole.
-        Outcome::Error(Unanswered::ServerError) if works => Some((Reason::ServerError, in_trouble())),
+        Outcome::Error(Unanswered::ServerError) if works => {
+            Some((Reason::ServerError, titles_of(&|other| other == found.outcome).unwrap_or_default()))
+        }
         Outcome::Error(unanswered) => Some((of_unanswered(unanswered), detail_of(unanswered))),
         _ => None,
     });
@@ -819,17 +827,21 @@ fn permissions(
     }
 }
 
+/// The conditions that are always there, and those of these types, as they were.
+fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = Wanted> {
+    previous.conditions.iter().filter_map(|condition| {
+        let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
+        Some(as_it_was(type_, condition))
+    })
+}
+
 /// The verdict stays while other values are checked than those it is about, and `Reconciling` says so; only the new values can tell
 /// whether a person is needed. `None` where there is no verdict on the spec as it is, for then nobody takes the status for one.
 pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decision> {
     let previous = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
-    let kept = previous.conditions.iter().filter_map(|condition| {
-        let mut types = conditions::ALWAYS.into_iter().chain([CANDIDATE_READY]);
-        types.find(|type_| *type_ == condition.type_).map(|type_| as_it_was(type_, condition))
-    });
     let message = wording::rechecking(&connection.spec.secret_ref.name);
     let reconciling = Wanted { type_: RECONCILING, status: Status::True, reason: Reason::Probing.as_str().to_owned(), message };
-    let wanted = kept.chain([reconciling]).collect();
+    let wanted = as_they_were(previous, &[CANDIDATE_READY]).chain([reconciling]).collect();
     let conditions = conditions::renew(&previous.conditions, wanted, connection.metadata.generation, now);
     let status = UkgProConnectionStatus { conditions, ..previous.clone() };
     Some(Decision { status, events: Vec::new(), requeue: Duration::ZERO })
@@ -847,10 +859,7 @@ fn stands(
     let Conclusion { reason, message } = Conclusion::of(connection, observed, previous, now);
     let is_paused = reason == Reason::LoginPaused;
     let also: &[_] = if is_paused { &[CANDIDATE_READY, STALLED, RECONCILING] } else { &[CANDIDATE_READY] };
-    let kept = previous.conditions.iter().filter_map(|condition| {
-        let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
-        Some(as_it_was(type_, condition))
-    });
+    let kept = as_they_were(previous, also);
     let waits = Wanted { type_: RECONCILING, status: Status::True, reason: reason.as_str().to_owned(), message };
     let generation = connection.metadata.generation;
     let status = UkgProConnectionStatus {

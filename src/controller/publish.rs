@@ -17,13 +17,11 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 
 use super::decide::{Decision, Note, Observation, Observed};
-use super::probe::Probed;
 use super::resolve::Resolved;
 use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::api::{FIELD_MANAGER, UkgProConnection, UkgProConnectionStatus};
 use crate::hosts::Change;
 use crate::ukg::catalogue::{self, Requirement};
-use crate::ukg::outcome::Outcome;
 use crate::watch::kept::Listed;
 use crate::wording;
 
@@ -153,12 +151,11 @@ pub async fn signal(host: &str, change: Change, context: &Context) {
     post(itself(context), warning, reason, &wording::host(host, change), context).await;
 }
 
-/// Tells whoever runs the operator of reads that were answered with people though they match nobody: once for each read there is.
+/// Tells whoever runs the operator of reads that were answered with people though they match nobody: once for each read and host.
 pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
-    let Observation::Probed(resolved, probed) = observation else { return };
-    for Probed { requirement, .. } in probed.iter().filter(|found| found.outcome == Outcome::GrantedUnfiltered) {
-        if context.unfiltered.is_news(requirement, &resolved.endpoint) {
-            let (row, host) = (&requirement.row.name, &resolved.endpoint);
+    for (requirement, host) in observation.unfiltered() {
+        if context.unfiltered.is_news(requirement, host) {
+            let row = &requirement.row.name;
             tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
             post(itself(context), true, "ProbeUnfiltered", &wording::unfiltered(requirement, host), context).await;
         }

@@ -309,6 +309,32 @@ fn an_outage_of_one_namespace_ends_when_another_is_well() {
 }
 
 #[test]
+fn who_is_not_checked_any_more_is_no_witness_and_no_news() {
+    let failing = |hosts: &Hosts, uid: &str, number| {
+        hosts.expect(visitor(uid), HOST);
+        hosts.ended(uid, Some(true), Some(account(number)))
+    };
+    // The one that is well hides an outage until it is suspended; that is told by the next that fails.
+    let hosts = Hosts::new(Pace::default());
+    hosts.expect(visitor("pay/well"), HOST);
+    hosts.ended("pay/well", Some(false), Some(account(9)));
+    for (uid, number) in [("hr/a", 1), ("hr/b", 2), ("hr/c", 3)] {
+        assert_eq!(failing(&hosts, uid, number), None);
+    }
+    hosts.withdraw("pay/well");
+    assert!(!hosts.has_outage(HOST));
+    assert_eq!(failing(&hosts, "hr/a", 1), Some(Change::Outage { failing: 3, known: 3 }));
+    // Nor has a host recovered since they who met its outage are suspended.
+    for uid in ["hr/a", "hr/b", "hr/c"] {
+        hosts.withdraw(uid);
+    }
+    assert!(!hosts.has_outage(HOST));
+    hosts.expect(visitor("pay/well"), HOST);
+    assert_eq!(hosts.ended("pay/well", Some(false), Some(account(9))), None);
+    hosts.withdraw("nobody");
+}
+
+#[test]
 fn after_a_pause_namespaces_take_turns_and_nobody_comes_in_vain_again_and_again() {
     let hosts = Hosts::new(Pace::default());
     let uids: Vec<_> = (0..200).map(|n| format!("{n}/a")).collect();

@@ -3,10 +3,11 @@
 //! How UKG Pro shows a missing permission is recorded nowhere, so a denial needs a sign of one (a status, a security fault, or
 //! permission words) and a grant needs a success. All else is "cannot tell".
 
+use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::ukg::fault::About;
 use crate::ukg::login::strange;
@@ -171,7 +172,7 @@ pub fn read_rest(answer: &Answer, people: bool, words: &Words) -> Outcome {
     match answer.status {
         200..=299 if answer.is_html() => Outcome::Error(Unanswered::NotUkgPro),
         200 => match serde_json::from_slice::<IgnoredAny>(&answer.body) {
-            Ok(_) if people && matches!(serde_json::from_slice(&answer.body), Ok(Rows(true))) => Outcome::GrantedUnfiltered,
+            Ok(_) if people && holds_rows(&answer.body) => Outcome::GrantedUnfiltered,
             Ok(_) => Outcome::Granted,
             Err(_) => Outcome::Undetermined,
         },
@@ -184,80 +185,12 @@ pub fn read_rest(answer: &Answer, people: bool, words: &Words) -> Outcome {
     }
 }
 
-/// Whether JSON holds a row: a list that is not empty, by itself or as a field of the outermost object. Nothing of it is kept.
-struct Rows(bool);
-
-impl<'de> Deserialize<'de> for Rows {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RowsVisitor { outermost: true }).map(Rows)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct RowsVisitor {
-    outermost: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for RowsVisitor {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowsVisitor {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<bool, A::Error> {
-        let mut any = false;
-        while rows.next_element::<IgnoredAny>()?.is_some() {
-            any = true;
-        }
-        Ok(any)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
-        let mut any = false;
-        while fields.next_key::<IgnoredAny>()?.is_some() {
-            any |= match self.outermost {
-                true => fields.next_value_seed(Self { outermost: false })?,
-                false => {
-                    fields.next_value::<IgnoredAny>()?;
-                    false
-                }
-            };
-        }
-        Ok(any)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
+/// Whether JSON holds a row: a list that is not empty, by itself or as a field of the outermost object. Nothing of it is copied but the
+/// names of fields.
+fn holds_rows(json: &[u8]) -> bool {
+    let is_list = |json: &[u8]| serde_json::from_slice::<Vec<IgnoredAny>>(json).is_ok_and(|rows| !rows.is_empty());
+    let fields = || serde_json::from_slice::<HashMap<String, &RawValue>>(json).unwrap_or_default();
+    is_list(json) || fields().values().any(|field| is_list(field.get().as_bytes()))
 }
 
 /// Whether a 403 of a REST resource is about a right: it says so, or nothing. A page or another text is mostly of a firewall.

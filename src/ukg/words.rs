@@ -13,31 +13,6 @@ const LENGTH_MAX: usize = 128;
 /// All of one file together.
 const COUNT_MAX: usize = 1024;
 
-/// The lists' names in the file, in the order of [`Words::lists`].
-const LISTS: [&str; 21] = [
-    "allowed",
-    "denied",
-    "rights",
-    "negations",
-    "nobody",
-    "nobodyAlone",
-    "elsewhere",
-    "refused",
-    "userApiKey",
-    "customerApiKey",
-    "locked",
-    "disabled",
-    "suspended",
-    "inactive",
-    "passwordExpired",
-    "passwordChange",
-    "tokenExpired",
-    "general",
-    "trouble",
-    "deniedCodes",
-    "nobodyCodes",
-];
-
 /// The words, by what they speak of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
@@ -166,7 +141,7 @@ impl Words {
     pub fn extended(mut self, more: Self) -> Result<Self, WordsError> {
         let mut more = more;
         let mut count = 0;
-        for (list, added) in self.lists().into_iter().zip(more.lists()) {
+        for ((_, list), (_, added)) in self.lists().into_iter().zip(more.lists()) {
             for phrase in added.drain(..) {
                 let Text(phrase) = Text::of(&phrase);
                 if !(2..=LENGTH_MAX).contains(&phrase.chars().count()) {
@@ -179,45 +154,45 @@ impl Words {
         if count > COUNT_MAX { Err(WordsError::Count) } else { Ok(self) }
     }
 
-    fn lists(&mut self) -> [&mut Vec<String>; 21] {
+    /// Each list, by its name in the file.
+    fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 21] {
         let Self { allowed, denied, rights, negations, nobody, elsewhere, refused, user_api_key, customer_api_key, .. } = self;
         let Self { locked, disabled, suspended, inactive, password_expired, password_change, .. } = self;
         let Self { nobody_alone, general, token_expired, trouble, denied_codes, nobody_codes, .. } = self;
         [
-            allowed,
-            denied,
-            rights,
-            negations,
-            nobody,
-            nobody_alone,
-            elsewhere,
-            refused,
-            user_api_key,
-            customer_api_key,
-            locked,
-            disabled,
-            suspended,
-            inactive,
-            password_expired,
-            password_change,
-            token_expired,
-            general,
-            trouble,
-            denied_codes,
-            nobody_codes,
+            ("allowed", allowed),
+            ("denied", denied),
+            ("rights", rights),
+            ("negations", negations),
+            ("nobody", nobody),
+            ("nobodyAlone", nobody_alone),
+            ("elsewhere", elsewhere),
+            ("refused", refused),
+            ("userApiKey", user_api_key),
+            ("customerApiKey", customer_api_key),
+            ("locked", locked),
+            ("disabled", disabled),
+            ("suspended", suspended),
+            ("inactive", inactive),
+            ("passwordExpired", password_expired),
+            ("passwordChange", password_change),
+            ("tokenExpired", token_expired),
+            ("general", general),
+            ("trouble", trouble),
+            ("deniedCodes", denied_codes),
+            ("nobodyCodes", nobody_codes),
         ]
     }
 
     /// The names of the lists with a phrase that is in one of these texts, or with a code that one of them is.
     pub fn spoken_of(&self, texts: &[&str]) -> Vec<&'static str> {
         let mut words = self.clone();
-        let lists = LISTS.into_iter().zip(words.lists());
         let plain: Vec<_> = texts.iter().map(|text| Text::of(text)).collect();
         let is_in = |list: &[String], name: &str| match name.ends_with("Codes") {
             true => texts.iter().any(|text| has_code(list, text)),
             false => plain.iter().any(|text| text.has(list)),
         };
-        lists.filter(|(name, list)| is_in(list, name)).map(|(name, _)| name).collect()
+        words.lists().into_iter().filter(|(name, list)| is_in(list, name)).map(|(name, _)| name).collect()
     }
 
     /// Whether a text speaks of a right that is missing.

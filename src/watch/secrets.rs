@@ -109,9 +109,9 @@ impl SecretIndex {
     /// Whether the values that the verdict is about, or the authorities, were seen to have changed since a check has read them.
     pub fn is_outdated(&self, connection: &UkgProConnection) -> bool {
         let key = ConnectionRef::of(connection);
-        let candidate = connection.spec.candidate_secret_ref.as_ref().map(|candidate| candidate.name.as_str());
+        let live = connection.spec.secret_ref.name.as_str();
         let index = self.index();
-        names_of(connection).filter(|name| Some(*name) != candidate).any(|name| {
+        std::iter::once(live).chain(authority_of(connection)).any(|name| {
             let secret = index.by_secret.get(&NamespacedName::new(Some(key.namespace()), Some(name)));
             let Some(InUse { version: Some(seen), users }) = secret else { return false };
             let read = users.iter().find(|(user, _)| *user == key).map(|(_, read)| read);
@@ -232,8 +232,12 @@ impl InUse {
 fn names_of(connection: &UkgProConnection) -> impl Iterator<Item = &str> {
     let spec = &connection.spec;
     let candidate = spec.candidate_secret_ref.as_ref().map(|candidate| candidate.name.as_str());
-    let authority = spec.ca_ref.as_ref().filter(|ca| ca.kind == CaKind::Secret).map(|ca| ca.name.as_str());
-    std::iter::once(spec.secret_ref.name.as_str()).chain(candidate).chain(authority)
+    std::iter::once(spec.secret_ref.name.as_str()).chain(candidate).chain(authority_of(connection))
+}
+
+/// The Secret with its certificate authorities, where that is one.
+fn authority_of(connection: &UkgProConnection) -> Option<&str> {
+    connection.spec.ca_ref.as_ref().filter(|ca| ca.kind == CaKind::Secret).map(|ca| ca.name.as_str())
 }
 
 /// The Secrets a connection refers to, and what its status says that it has read, so that a restart brings no news of those that have
@@ -262,8 +266,8 @@ fn secrets_of(connection: &UkgProConnection) -> Vec<(&str, LastRead)> {
         };
         secrets.push((&candidate.name, read));
     }
-    if let Some(ca) = spec.ca_ref.as_ref().filter(|ca| ca.kind == CaKind::Secret) {
-        secrets.push((&ca.name, if status.is_some() { LastRead::Unsaid } else { LastRead::Never }));
+    if let Some(authority) = authority_of(connection) {
+        secrets.push((authority, if status.is_some() { LastRead::Unsaid } else { LastRead::Never }));
     }
     secrets
 }
