@@ -13,7 +13,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
@@ -53,38 +55,68 @@ pub const FIELD_MANAGER: &str = "ukgpro-operator";
     doc = "A connection to a UKG Pro tenant: the service account to use, and the permissions it must have.",
     selectable = ".spec.secretRef.name",
     selectable = ".status.state",
+    selectable = ".status.endpoint",
     printcolumn(
         name = "State",
         type_ = "string",
         json_path = ".status.state",
         description = "The verdict: Active, Unauthorized, Forbidden, Unreachable, or Unknown"
     ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the connection can be used: True, False, or Unknown"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why; kubectl describe has the message, and the runbook a section for each"
+    ),
+    printcolumn(
+        name = "Host",
+        type_ = "string",
+        json_path = ".status.endpoint",
+        description = "The web-service host that was spoken to"
+    ),
+    printcolumn(
+        name = "Secret",
+        type_ = "string",
+        json_path = ".spec.secretRef.name",
+        priority = 1,
+        description = "The Secret with the service account's values"
+    ),
+    printcolumn(
+        name = "Interval",
+        type_ = "string",
+        json_path = ".spec.interval",
+        priority = 1,
+        description = "How often it is tested while nothing changes"
+    ),
+    printcolumn(
+        name = "Suspended",
+        type_ = "boolean",
+        json_path = ".spec.suspend",
+        priority = 1,
+        description = "Whether nothing is sent to UKG Pro"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "The time since it was made"
+    ),
     printcolumn(
         name = "Missing",
         type_ = "string",
         json_path = ".status.missing",
         description = "Required permissions that UKG Pro denies"
-    ),
-    printcolumn(name = "Host", type_ = "string", json_path = ".status.endpoint"),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        priority = 1
-    ),
-    printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secretRef.name", priority = 1),
-    printcolumn(name = "Interval", type_ = "string", json_path = ".spec.interval", priority = 1),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    )
 )]
-#[x_kube(validation = Rule::new("[self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= duration(self.interval)").message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
+// The one rule about two fields. An object that was stored before there was the rule can be edited otherwise all the same, suspended
+// above all: the API server does so by itself for a rule whose own field does not change, and here that is the whole spec.
+#[x_kube(validation = Rule::new("oldSelf.optMap(old, old.timeout == self.timeout && old.interval == self.interval).orValue(false) || [self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= duration(self.interval)").optional_old_self(true).message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct UkgProConnectionSpec {
     /// The Secret, in the same namespace, that holds the service account's values.
@@ -107,16 +139,17 @@ pub struct UkgProConnectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaReference>,
 
-    /// Named sets of permissions this connection needs, such as `EmployeeData`; `ukgpro-operator catalogue` lists them.
+    /// Named sets of permissions this connection needs: `EmployeeData`, `Compensation`, `HrisIntegration`, `Directory`, `Payroll`,
+    /// `TimeOff`, and what whoever runs the operator adds; `ukgpro-operator catalogue` says what each holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("default" = []))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub profiles: Vec<String>,
 
     /// The permissions this connection needs: rows of the page Service Account Administration, with access View. What is named
     /// here wins over the same row in a profile. Without any, and without profiles, only the login is tested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("default" = []))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub permissions: Vec<RequiredPermission>,
 
@@ -252,6 +285,16 @@ pub enum CaKind {
     ConfigMap,
 }
 
+impl CaKind {
+    /// As in the spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CaKind::Secret => "Secret",
+            CaKind::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
 /// A row of Service Account Administration that must be granted.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -285,7 +328,7 @@ pub enum ApiChoice {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UkgProConnectionStatus {
-    /// The generation of the spec that this status is about; -1 before the first.
+    /// The generation of the spec that this status is about; none before the first check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -617,8 +660,9 @@ impl UkgProConnection {
 
 /// The CustomResourceDefinition to install.
 ///
-/// A new object has a status from its first moment, all Unknown and about generation -1. Without it kstatus, and so Flux and
-/// `kubectl wait`, take an object that no operator has looked at yet for a finished one.
+/// A new object has a status from its first moment, with all conditions Unknown. Without it kstatus, and so Flux, Helm and `kubectl wait`,
+/// take an object that no operator has looked at yet for a finished one. It names no generation: kstatus would tell of that, and not of
+/// the message.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = UkgProConnection::crd();
     // By this an implementation of Service Binding knows the kinds that it can bind to. Here, as the derive would label objects too.
@@ -636,13 +680,30 @@ pub fn crd() -> CustomResourceDefinition {
             })
         })
         .collect();
-    let status = json!({ "observedGeneration": -1, "state": "Unknown", "conditions": conditions });
+    let status = json!({ "state": "Unknown", "conditions": conditions });
     for version in &mut crd.spec.versions {
         if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            root.properties.iter_mut().filter_map(|fields| fields.get_mut("spec")).for_each(describe_defaults);
             set_default(root, &["status"], status.clone());
         }
     }
     crd
+}
+
+/// Says in each field's description what its default is, which `kubectl explain` does not show.
+fn describe_defaults(schema: &mut JSONSchemaProps) {
+    let default = match &schema.default {
+        Some(JSON(serde_json::Value::String(text))) => Some(text.clone()),
+        Some(JSON(plain @ (serde_json::Value::Bool(_) | serde_json::Value::Number(_)))) => Some(plain.to_string()),
+        _ => None,
+    };
+    if let (Some(default), Some(description)) = (default, &mut schema.description) {
+        description.push_str(&format!(" Default: {default}."));
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        describe_defaults(items);
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(describe_defaults);
 }
 
 fn set_default(schema: &mut JSONSchemaProps, path: &[&str], value: serde_json::Value) {

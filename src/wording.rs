@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{Delay, PermissionState, Reason, Stall};
+use crate::api::{Delay, PermissionState, Reason, Stall, Verdict};
 use crate::hosts::Change;
 use crate::ukg::catalogue::{Requirement, Row};
 use crate::ukg::transport::{Blemish, HandshakeFlaw, TrustFlaw};
@@ -40,6 +40,10 @@ pub struct Facts {
 pub fn template(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::AllPermissionsGranted => ("The login to {host} works and every required permission is granted.", ""),
+        Reason::OnlyLoginTested => (
+            "The login to {host} works. No permission is required, so none was tested.",
+            "Name what the integration reads in spec.permissions or spec.profiles, or a missing permission is found by the integration alone.",
+        ),
         Reason::Degraded => (
             "The login to {host} and every required permission worked before; since then {detail}",
             "Nothing need be done if this passes. The verdict changes when spec.failureThreshold checks in a row have failed.",
@@ -151,7 +155,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::SecretNotFound => (
             "There is no Secret {secret} in this namespace.",
-            "Create it, or correct spec.secretRef.name. It is watched for; the check follows at once.",
+            "Create it, or correct spec.secretRef.name. The check follows by itself.",
         ),
         Reason::SecretKeyMissing => (
             "Secret {secret} lacks: {detail}.",
@@ -174,9 +178,13 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "Check the domain, and leave the port out: UKG Pro answers on 443. Whoever runs the operator can allow more by \
              --allowed-domains.",
         ),
+        Reason::CaNotFound => (
+            "The certificate authorities that spec.caRef names are not there: {detail}.",
+            "Create it, or correct kind, name or key in spec.caRef. It is looked for again within a minute.",
+        ),
         Reason::CaInvalid => (
             "spec.caRef gives no certificate authorities: {detail}.",
-            "It must name a ConfigMap or Secret of this namespace and a key with one or more certificates in PEM.",
+            "The key must hold one or more certificates in PEM. It is read again within a minute.",
         ),
         Reason::ReferenceForbidden => (
             "The operator has no right to get {detail} in this namespace, so nothing can be said of this connection.",
@@ -185,8 +193,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::PermissionUnknown => (
             "spec asks for permissions that the operator cannot test: {detail}.",
-            "In spec.permissions, write a row's title without blanks, such as EmployeePersonDetails; 'ukgpro-operator catalogue' lists \
-             the rows and profiles there are.",
+            "In spec.permissions, write a row's title without blanks, such as EmployeePersonDetails, and in spec.profiles the name of a \
+             profile, such as EmployeeData; 'ukgpro-operator catalogue' lists the rows and profiles there are.",
         ),
         Reason::LoginUndetermined => (
             "{host} gave an answer to the login that shows neither a success nor a refusal: {detail}.",
@@ -270,7 +278,7 @@ pub fn what(reason: Reason, facts: &Facts) -> String {
 pub fn candidate(reason: Reason, facts: &Facts) -> String {
     let message = message(reason, facts);
     match reason {
-        Reason::AllPermissionsGranted => {
+        _ if reason.verdict() == Some(Verdict::Active) => {
             format!("Candidate: {message} Name Secret {} in spec.secretRef to promote it; that costs no login.", facts.secret)
         }
         // What is to be corrected is the candidate's.

@@ -31,6 +31,16 @@ fn the_runbook_has_one_section_for_each_reason() {
 }
 
 #[test]
+fn the_definition_names_every_profile() {
+    let crd = serde_json::to_value(ukgpro_operator::api::crd()).expect("JSON");
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let description = spec["profiles"]["description"].as_str().expect("a description");
+    for profile in Catalogue::built_in().profiles() {
+        assert!(description.contains(&format!("`{}`", profile.name)), "{}", profile.name);
+    }
+}
+
+#[test]
 fn the_readme_names_every_permission_and_profile() {
     let readme = document("README.md");
     let catalogue = Catalogue::built_in();

@@ -107,6 +107,8 @@ macro_rules! reasons {
 reasons! {
     /// The login worked and every required permission is granted.
     AllPermissionsGranted => Some(Verdict::Active), Settled;
+    /// The login worked, and no permission is required, so none was tested.
+    OnlyLoginTested => Some(Verdict::Active), Settled;
     /// It worked, and the last checks got no usable answer; not often enough yet to call it unreachable.
     Degraded => Some(Verdict::Active), Settled;
 
@@ -166,7 +168,9 @@ reasons! {
     EndpointInvalid => None, Stalled;
     /// The domain is not among those the operator may speak to.
     DomainNotAllowed => None, Stalled;
-    /// The CA bundle is missing or unusable.
+    /// The CA bundle is not there.
+    CaNotFound => None, Retried;
+    /// The CA bundle is unusable.
     CaInvalid => None, Stalled;
     /// The operator has no right to read the Secret or the CA bundle.
     ReferenceForbidden => None, Retried;
@@ -204,7 +208,7 @@ mod tests {
     fn only_a_success_is_settled_and_active() {
         for reason in Reason::ALL {
             let settled = reason.disposition() == Disposition::Settled;
-            let good = matches!(reason, Reason::AllPermissionsGranted | Reason::Degraded);
+            let good = matches!(reason, Reason::AllPermissionsGranted | Reason::OnlyLoginTested | Reason::Degraded);
             assert_eq!(settled, good || *reason == Reason::Suspended, "{reason:?}");
             assert_eq!(reason.verdict() == Some(Verdict::Active), good, "{reason:?}");
         }

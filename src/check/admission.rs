@@ -25,7 +25,8 @@ const RULES: [Rule; 8] = [
         |timeout| seconds(timeout).is_some_and(|seconds| (10..=300).contains(&seconds)),
     ),
     (
-        "[self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= \
+        "oldSelf.optMap(old, old.timeout == self.timeout && old.interval == self.interval).orValue(false) || [self.timeout, \
+         self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= \
          duration(self.interval)",
         |spec| {
             let of = |field, default| spec.get(field).map_or(Some(default), seconds);
@@ -86,7 +87,8 @@ pub fn flaws(manifest: &Value) -> Vec<String> {
 }
 
 fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
-    if value.is_null() && schema.nullable == Some(true) {
+    // What has a default is given it.
+    if value.is_null() && (schema.nullable == Some(true) || schema.default.is_some()) {
         return;
     }
     let (fits, kind) = match schema.type_.as_deref() {

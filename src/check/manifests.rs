@@ -304,11 +304,11 @@ fn bundle(
     secrets: &[Object<Values>],
     config_maps: &[Object<Values>],
 ) -> Result<Result<Zeroizing<Vec<u8>>, CaFlaw>, BadInput> {
-    let (objects, kind) = match ca.kind {
-        CaKind::ConfigMap => (config_maps, "ConfigMap"),
-        CaKind::Secret => (secrets, "Secret"),
+    let objects = match ca.kind {
+        CaKind::ConfigMap => config_maps,
+        CaKind::Secret => secrets,
     };
-    let position = only(objects, kind, &ca.name, namespace, "spec.caRef")?;
+    let position = only(objects, ca.kind.as_str(), &ca.name, namespace, "spec.caRef")?;
     Ok(objects[position].content.get(&ca.key).cloned().ok_or(CaFlaw::KeyMissing))
 }
 

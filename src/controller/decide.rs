@@ -16,8 +16,8 @@ use super::lint::{self, Finding};
 use super::probe::{self, Probed};
 use super::resolve::{CaFlaw, Resolved, Unresolved, VALUE_MAX};
 use crate::api::{
-    Access, ApiKind, Binding, CandidateStatus, Disposition, LoginAttempts, PermissionState, PermissionStatus, Reason, Stall,
-    UkgProConnection, UkgProConnectionStatus, Verdict, Worked,
+    Access, ApiKind, Binding, CaReference, CandidateStatus, Disposition, LoginAttempts, PermissionState, PermissionStatus,
+    Reason, Stall, UkgProConnection, UkgProConnectionStatus, Verdict, Worked,
 };
 use crate::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
 use crate::hosts::PAUSE_MAX;
@@ -141,7 +141,9 @@ pub struct Note {
 
 /// The first wait after a transient failure.
 const RETRY_MIN: Duration = Duration::from_secs(15);
-/// When something was left out.
+/// The first wait for what another is to put there.
+const LOOK_MIN: Duration = Duration::from_secs(5);
+/// When something was left out, and the longest wait for what another is to put there: no more than the least interval.
 const SOON: Duration = Duration::from_secs(60);
 /// The longest: an outage of hours must not mean hours more until it is seen to have ended.
 const RETRY_MAX: Duration = Duration::from_secs(600);
@@ -337,7 +339,7 @@ impl Rehearsal {
             }
         };
         let ready = match reason {
-            Reason::AllPermissionsGranted => Status::True,
+            _ if reason.verdict() == Some(Verdict::Active) => Status::True,
             _ if is_transient(reason) => Status::Unknown,
             _ => ready(reason),
         };
@@ -349,7 +351,7 @@ impl Rehearsal {
     fn event(self, previous: &UkgProConnectionStatus) -> Option<Note> {
         let before = conditions::find(&previous.conditions, CANDIDATE_READY).map(|before| before.reason.as_str());
         let reason = self.reason.filter(|reason| before != Some(reason.as_str()))?;
-        let warning = reason != Reason::AllPermissionsGranted;
+        let warning = reason.verdict() != Some(Verdict::Active);
         Some(Note { of_candidate: true, warning, reason, message: self.condition.message })
     }
 }
@@ -488,7 +490,7 @@ impl Observation {
             Self::Held(_, hold) => of_hold(*hold, previous),
             Self::LoginFailed(_, failure, paused) => of_login(*failure, *paused),
             Self::Probed(_, probed) => of_probes(probed),
-            Self::Promoted(..) => (Reason::AllPermissionsGranted, String::new()),
+            Self::Promoted(_, granted) => (of_success(granted.len()), String::new()),
         }
     }
 }
@@ -499,7 +501,9 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
             let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
             (Reason::PermissionUnknown, unknown.join("; "))
         }
-        Unresolved::TooManyPermissions => (Reason::PermissionUnknown, "together more than 128 permissions".to_owned()),
+        Unresolved::TooManyPermissions => {
+            (Reason::PermissionUnknown, "together more than 128 permissions, which several connections may share".to_owned())
+        }
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::Forbidden(what) => (Reason::ReferenceForbidden, what.clone()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
@@ -515,22 +519,26 @@ fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
             (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", ")))
         }
-        Unresolved::CaInvalid(flaw) => (
-            Reason::CaInvalid,
-            match flaw {
-                CaFlaw::ObjectNotFound => "there is no such object".to_owned(),
-                CaFlaw::KeyMissing => "the object lacks the key".to_owned(),
-                CaFlaw::Bundle(flaw) => flaw.to_string(),
-                CaFlaw::TooLarge => "the key holds more than 128 KiB; leave out what the platform trusts already".to_owned(),
-            },
-        ),
+        Unresolved::Ca(ca, flaw) => of_authorities(ca, *flaw),
+    }
+}
+
+fn of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
+    let CaReference { kind, name, key } = ca;
+    let object = format!("{} {name}", kind.as_str());
+    let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} cannot be used: {flaw}"));
+    match flaw {
+        CaFlaw::ObjectNotFound => (Reason::CaNotFound, format!("{object} is not in this namespace")),
+        CaFlaw::KeyMissing => (Reason::CaNotFound, format!("{object} has no key {key}")),
+        CaFlaw::Bundle(flaw) => unusable(&flaw.to_string()),
+        CaFlaw::TooLarge => unusable("it holds more than 128 KiB; leave out what the platform trusts already"),
     }
 }
 
 /// What was noticed before the login and may be why it came to this.
 fn hint(reason: Reason, resolved: &Resolved, now: Timestamp) -> Option<String> {
     match reason {
-        Reason::AllPermissionsGranted => wording::blemish(resolved.blemish, now),
+        Reason::AllPermissionsGranted | Reason::OnlyLoginTested => wording::blemish(resolved.blemish, now),
         Reason::CredentialsRejected
         | Reason::CustomerApiKeyRejected
         | Reason::UserApiKeyRejected
@@ -661,8 +669,13 @@ fn of_probes(probed: &[Probed]) -> (Reason, String) {
     } else if let Some(unclear) = titles(PermissionState::Undetermined) {
         (Reason::PermissionsUndetermined, unclear)
     } else {
-        (Reason::AllPermissionsGranted, String::new())
+        (of_success(probed.len()), String::new())
     }
+}
+
+/// A success with so many permissions, all of them granted.
+fn of_success(permissions: usize) -> Reason {
+    if permissions == 0 { Reason::OnlyLoginTested } else { Reason::AllPermissionsGranted }
 }
 
 fn state_of(outcome: Outcome) -> PermissionState {
@@ -992,8 +1005,8 @@ fn requeue(
 }
 
 /// How long a status stands before it is looked at again. Transient failures are retried after 15 s, doubling: by their count
-/// while the connection is Degraded, then by how long it has been Unreachable, up to ten minutes or the interval. Both are read off
-/// the status, so a restart does not begin anew.
+/// while the connection is Degraded, then by how long it has been Unreachable, up to ten minutes or the interval; what a reference
+/// names and is not there is looked for likewise. All is read off the status, so a restart does not begin anew.
 fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatus, reason: Reason, now: Timestamp) -> Duration {
     let interval = connection.spec.interval();
     let longest = interval.clamp(RETRY_MIN, RETRY_MAX);
@@ -1001,16 +1014,18 @@ fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatus, reason: 
         let doubled = RETRY_MIN * 2_u32.pow(u32::try_from(status.failures.clamp(1, 10) - 1).unwrap_or(0));
         return doubled.min(longest);
     }
-    if reason == Reason::ReferenceForbidden {
-        // A right that is given is not told of.
-        return interval.min(SOON);
+    let lasted = |type_| {
+        let since = conditions::find(&status.conditions, type_).map(|condition| condition.last_transition_time.0);
+        since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
+    };
+    match reason {
+        // A right that is given is not told of, nor is what is in a ConfigMap; it is looked for without a login.
+        Reason::ReferenceForbidden | Reason::CaNotFound | Reason::CaInvalid => lasted(READY).clamp(LOOK_MIN, SOON),
+        // It is told of unless `--watch-secrets` leaves it out.
+        Reason::SecretNotFound => lasted(READY).clamp(RETRY_MIN, longest),
+        _ if reason.verdict() == Some(Verdict::Unreachable) => lasted(Verdict::Unreachable.as_str()).clamp(RETRY_MIN, longest),
+        _ => interval,
     }
-    if reason.verdict() != Some(Verdict::Unreachable) {
-        return interval;
-    }
-    let since = conditions::find(&status.conditions, Verdict::Unreachable.as_str()).map(|c| c.last_transition_time.0);
-    let lasted = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
-    lasted.clamp(RETRY_MIN, longest)
 }
 
 /// Adds up to a tenth, by the object's identity and the moment, so that connections made together do not stay together.

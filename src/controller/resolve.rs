@@ -108,8 +108,8 @@ pub enum Unresolved {
     EndpointInvalid(EndpointFlaw, String, Option<Suggestion>),
     /// The domain, or the port, is not among these.
     DomainNotAllowed(Vec<AllowedDomain>),
-    /// The CA bundle, and what is wrong with it.
-    CaInvalid(CaFlaw),
+    /// What `spec.caRef` names, and what is wrong with it.
+    Ca(CaReference, CaFlaw),
     /// What the operator may not read, as `Secret acme`.
     Forbidden(String),
 }
@@ -228,11 +228,7 @@ pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<R
         }
         Err(error @ Error::Ca(_)) => {
             let ca = connection.spec.ca_ref.as_ref();
-            let kind = match ca.map(|ca| ca.kind) {
-                Some(CaKind::Secret) => "Secret",
-                _ => "ConfigMap",
-            };
-            of(error, kind, ca.map_or("", |ca| &ca.name))
+            of(error, ca.map_or("", |ca| ca.kind.as_str()), ca.map_or("", |ca| &ca.name))
         }
         Err(error) => of(error, "Secret", &connection.spec.secret_ref.name),
     }
@@ -272,17 +268,17 @@ pub fn resolve(
     // LoginService wants the user API key; only what is tested by REST alone does without.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
     let credentials = values.credentials(&keys, by_rest_alone)?;
-    let (transport, blemish, authority) = match referents.bundle {
+    let (transport, blemish, authority) = match spec.ca_ref.as_ref().zip(referents.bundle) {
         None => (transports.shared.clone(), Blemish::default(), None),
-        Some(pem) => {
-            let pem = pem.map_err(Unresolved::CaInvalid)?;
+        Some((ca, pem)) => {
+            let flawed = |flaw| Unresolved::Ca(ca.clone(), flaw);
+            let pem = pem.map_err(flawed)?;
             if pem.len() > BUNDLE_MAX {
-                return Err(Unresolved::CaInvalid(CaFlaw::TooLarge));
+                return Err(flawed(CaFlaw::TooLarge));
             }
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem);
-            let digest: [u8; 32] =
-                digest.as_ref().try_into().map_err(|_| Unresolved::CaInvalid(CaFlaw::Bundle(BundleFlaw::NoCertificate)))?;
-            let (transport, blemish) = transports.trusting(digest, &pem).map_err(Unresolved::CaInvalid)?;
+            let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| flawed(CaFlaw::Bundle(BundleFlaw::NoCertificate)))?;
+            let (transport, blemish) = transports.trusting(digest, &pem).map_err(flawed)?;
             (transport, blemish, Some(digest))
         }
     };

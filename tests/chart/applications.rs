@@ -54,6 +54,16 @@ async fn helm_waits_for_the_verdict_and_says_what_it_is() {
     world.finish().await;
 }
 
+/// What Helm says at its timeout is the one hint that whoever installs gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_operator_helm_says_to_look_for_one() {
+    let world = World::new("application-alone").await;
+    let helm = Helm::new(&world);
+    let (done, said, _) = run(&helm, &arguments(&world, "install", "any", &["--timeout", "2s"]));
+    assert!(!done && said.contains("see whether ukgpro-operator runs and watches this namespace"), "{said}");
+    world.finish_without_operator().await;
+}
+
 /// With a hash of the values in the Secret's name: under one name, Helm may see the verdict on the values before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_mended_by_an_upgrade_and_a_wrong_one_is_rolled_back() {

@@ -11,8 +11,10 @@
 //! | `releases` | install, upgrade, uninstall, refusals |
 //! | `rights` | the operator under each mode's rights: nothing refused, nothing superfluous |
 //! | `policies` | the admission policies |
+//! | `printed` | what the documents print to be typed |
 //!
-//! There are no nodes here, so Pods stay Pending and helm does not wait for them; `make e2e-node` has them run.
+//! There are no nodes here, so Pods stay Pending and helm does not wait for them; `make e2e-node` has them run. Where a test needs them,
+//! `pods` runs their containers as processes.
 
 #![allow(unreachable_pub)]
 
@@ -24,7 +26,9 @@ mod applications;
 mod helm;
 mod kustomize;
 mod overlays;
+mod pods;
 mod policies;
+mod printed;
 mod releases;
 mod rendered;
 mod rights;

@@ -169,6 +169,9 @@ async fn only_secrets_of_a_pattern_may_be_named() {
     judge(&world.admin, &manifest).await.expect("allowed");
     manifest["spec"]["caRef"]["kind"] = json!("Secret");
     judge(&world.admin, &manifest).await.expect_err("nor as an authority");
+    manifest["spec"]["candidateSecretRef"] = json!(null);
+    manifest["spec"]["caRef"] = json!(null);
+    judge(&world.admin, &manifest).await.expect("as templates write what is not set");
     helm.done(&["uninstall", "policies", "--namespace", &world.namespace]);
     world.finish_without_operator().await;
 }
@@ -226,6 +229,10 @@ async fn only_who_may_get_a_secret_may_have_it_used() {
         judge(&author, &manifest).await.expect_err(field);
     }
     judge(&world.admin, &theirs).await.expect("who may get it, may");
+    let mut unset = own.clone();
+    unset["spec"]["candidateSecretRef"] = json!(null);
+    unset["spec"]["caRef"] = json!(null);
+    judge(&author, &unset).await.expect("as templates write what is not set");
 
     // What another has set up may be edited, but not sent elsewhere.
     world.apply(&theirs).await.expect("accepted");

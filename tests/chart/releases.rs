@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
 use ukgpro_operator::api::UkgProConnection;
 
 use crate::helm::{CHART, Helm, template};
@@ -58,7 +61,6 @@ async fn a_release_is_installed_upgraded_and_uninstalled_and_connections_outlast
 
     let hooks = helm.done(&["get", "hooks", "ukgpro", "--namespace", "ukgpro-system"]);
     assert!(hooks.contains("name: ukgpro-ukgpro-operator-test-release"), "{hooks}");
-    assert!(hooks.contains("name: ukgpro-ukgpro-operator-test-simulator"), "{hooks}");
 
     helm.done(&["uninstall", "ukgpro", "--namespace", "ukgpro-system"]);
     world
@@ -69,6 +71,15 @@ async fn a_release_is_installed_upgraded_and_uninstalled_and_connections_outlast
     crds.get("ukgproconnections.ukgpro.dev").await.expect("the CRD is kept");
     let kept = Api::<UkgProConnection>::namespaced(world.admin.clone(), &world.namespace).get(CONNECTION).await.expect("kept");
     assert_eq!((kept.metadata.uid, kept.status), (judged.metadata.uid, judged.status));
+
+    // A release of another name does not take it by itself.
+    let other = ["install", "other", CHART, "--namespace", "ukgpro-system"];
+    let (taken, said) = helm.run(&other);
+    assert!(!taken && said.contains("invalid ownership metadata"), "{said}");
+    helm.done(&[&other[..], &["--take-ownership"]].concat());
+    helm.done(&["uninstall", "other", "--namespace", "ukgpro-system"]);
+    helm.done(&["install", "ukgpro", CHART, "--namespace", "ukgpro-system", "--take-ownership"]);
+    helm.done(&["uninstall", "ukgpro", "--namespace", "ukgpro-system"]);
 
     // What is kept is taken up again by a release of the same name.
     helm.done(&[&["install"], &release[..1], &[CHART], &release[1..]].concat());
@@ -110,6 +121,39 @@ fn names_of_the_cluster_do_not_collide_between_namespaces() {
     };
     let (one, other) = (names("one"), names("other"));
     assert!(!one.is_empty() && one.keys().all(|name| !other.contains_key(name)), "{one:?} {other:?}");
+}
+
+/// By its name Helm tells how a hook ended, so one that shares it with a Pod would have told of that Pod before it ran.
+#[tokio::test(flavor = "multi_thread")]
+async fn helm_test_tells_how_each_pod_has_ended() {
+    let world = World::new("hooks").await;
+    let helm = Helm::new(&world);
+    let flags = ["--namespace", &world.namespace, "--set", "crds.install=false", "--set", "tests.simulator.repository=a/b"];
+    helm.done(&[&["install", "hooks", CHART], &flags[..]].concat());
+    // What a node would tell of a Pod.
+    let ends = |name: &'static str, phase: &'static str| {
+        let pods = world.api::<Pod>();
+        async move {
+            await_condition(pods.clone(), name, |pod: Option<&Pod>| pod.is_some()).await.expect("a Pod");
+            let status = Patch::Merge(json!({"status": {"phase": phase}}));
+            pods.patch_status(name, &PatchParams::default(), &status).await.expect("told");
+        }
+    };
+    let (release, simulator) = ("hooks-ukgpro-operator-test-release", "hooks-ukgpro-operator-test-simulator");
+    for (of_simulator, tested) in [("Succeeded", true), ("Failed", false)] {
+        let _told =
+            [ends(release, "Succeeded"), ends(simulator, of_simulator)].map(|end| AbortOnDropHandle::new(tokio::spawn(end)));
+        let test = || helm.run(&["test", "hooks", "--namespace", &world.namespace, "--timeout", "60s"]);
+        let said = tokio::task::block_in_place(test);
+        assert_eq!(said.0, tested, "{}", said.1);
+        for (pod, phase) in [(release, "Succeeded"), (simulator, of_simulator)] {
+            let suites: Vec<_> =
+                said.1.split("TEST SUITE:").filter(|suite| suite.trim_start().starts_with(&format!("{pod}\n"))).collect();
+            assert!(suites.len() == 1 && suites[0].contains(&format!("Phase:          {phase}")), "{pod}: {}", said.1);
+        }
+    }
+    helm.done(&["uninstall", "hooks", "--namespace", &world.namespace]);
+    world.finish_without_operator().await;
 }
 
 /// As it stands, into a shell.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use ukgpro_operator::api::UkgProConnection;
 
 use crate::helm::{CHART, Helm, objects};
+use crate::pods;
 use crate::support::World;
 use crate::support::operator::Operator;
 use crate::support::world::{CONNECTION, SECRET};
@@ -73,8 +74,7 @@ impl Grant {
     }
 }
 
-/// The operator's arguments and variables as its Deployment has them; only what a container has and a process here has not is
-/// different: addresses, mounted files, and what it is told of its Pod.
+/// The operator's arguments and variables as its Deployment has them.
 async fn container(world: &World, namespace: &str, release: &str) -> (Vec<String>, Vec<(String, String)>) {
     let deployments = Api::<Deployment>::namespaced(world.admin.clone(), namespace);
     let deployment = deployments.get(release).await.expect("a Deployment").spec.expect("a spec");
@@ -89,20 +89,7 @@ async fn container(world: &World, namespace: &str, release: &str) -> (Vec<String
         let mounts = mounts.to_str().expect("a path");
         text.replace("/etc/ukgpro-operator/catalogue", mounts).replace("/etc/ukgpro-operator/ca", mounts)
     };
-    let arguments = container.args.expect("arguments").into_iter().map(|argument| match argument.split_once('=') {
-        Some((flag @ ("--metrics-address" | "--health-address"), _)) => format!("{flag}=127.0.0.1:0"),
-        _ => mounted(&argument),
-    });
-    let variables = container.env.unwrap_or_default().into_iter().map(|variable| {
-        let field = variable.value_from.and_then(|from| from.field_ref).map(|field| field.field_path);
-        let value = match field.as_deref() {
-            Some("metadata.namespace") => namespace.to_owned(),
-            Some(other) => panic!("{other}"),
-            None => mounted(&variable.value.expect("a value")),
-        };
-        (variable.name, value)
-    });
-    (arguments.collect(), variables.chain([("HOSTNAME".to_owned(), "a-pod".to_owned())]).collect())
+    pods::process(container, namespace, mounted)
 }
 
 /// Installs a release in a namespace of its own, has its operator do all that it does for connections in the others, and compares what

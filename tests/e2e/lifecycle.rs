@@ -1,9 +1,11 @@
 //! A connection's life: changed, suspended, deleted.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
-use kube::api::DeleteParams;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, ObjectMeta};
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use serde_json::json;
 use ukgpro_operator::conditions::find;
@@ -24,8 +26,19 @@ async fn a_changed_spec_is_acted_on_at_once() {
     let mut manifest = world.connection(&["EmployeePersonDetails"]);
     manifest["spec"]["caRef"] = json!({"name": "not-there"});
     world.apply(&manifest).await.expect("accepted");
-    world.wait_for_reason("CaInvalid").await;
-    // It may come late, and from a Secret.
+    world.wait_for_reason("CaNotFound").await;
+    // It may come late; no watch tells of a ConfigMap.
+    let authorities = BTreeMap::from([("ca.crt".to_owned(), world.simulator.ca.clone())]);
+    world
+        .create(&ConfigMap {
+            metadata: ObjectMeta { name: Some("not-there".to_owned()), ..ObjectMeta::default() },
+            data: Some(authorities),
+            ..ConfigMap::default()
+        })
+        .await;
+    let told = world.wait_for_reason("AllPermissionsGranted").await;
+    assert_eq!(told.metadata.generation, told.status.expect("a status").observed_generation);
+    // And from a Secret.
     world.put_secret_named("not-there", json!({"bundle.pem": world.simulator.ca})).await;
     manifest["spec"]["caRef"] = json!({"kind": "Secret", "name": "not-there", "key": "bundle.pem"});
     world.apply(&manifest).await.expect("accepted");

@@ -11,6 +11,7 @@ mod examples;
 mod facts;
 mod guard;
 mod hosts;
+mod kubectl;
 mod leadership;
 mod lifecycle;
 mod modes;

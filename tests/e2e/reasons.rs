@@ -83,6 +83,7 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
     let other = json!({"operationError": {"message": "Something else", "severity": "Error", "code": "1"}});
     match reason {
         Reason::AllPermissionsGranted => Scenario::default(),
+        Reason::OnlyLoginTested => spec(json!({"permissions": []})),
         Reason::Degraded => Scenario {
             later: Some(Later { first: Reason::AllPermissionsGranted, faults: at_login(json!({"status": 503})), asked: true }),
             ..Scenario::default()
@@ -146,7 +147,9 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::ApiKeysSwapped => secret(json!({"userApiKey": customer_api_key})),
         Reason::EndpointInvalid => Scenario { secret: json!({"subdomain": "https://x"}), ..spec(json!({"subdomain": null})) },
         Reason::DomainNotAllowed => spec(json!({"domain": "example.com"})),
-        Reason::CaInvalid => spec(json!({"caRef": {"name": "not-there"}})),
+        Reason::CaNotFound => spec(json!({"caRef": {"name": "not-there"}})),
+        // Of its Secret.
+        Reason::CaInvalid => spec(json!({"caRef": {"kind": "Secret", "name": name(reason), "key": "username"}})),
         Reason::ReferenceForbidden => Scenario { operator: Which::WithoutARight, ..Scenario::default() },
         Reason::PermissionUnknown => spec(json!({"permissions": [{"name": "EmployeeShoeSize"}]})),
         Reason::LoginUndetermined => faults(at_login(json!({"soapFault": {"status": 500, "code": "Sender", "reason": "x"}}))),

@@ -1,8 +1,12 @@
 //! What the API server refuses by the CRD's own rules, and what it says.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::World;
+use crate::support::control_plane::ControlPlane;
 
 #[tokio::test]
 async fn bad_objects_are_refused_with_what_to_write_instead() {
@@ -91,7 +95,7 @@ async fn a_new_object_is_not_taken_for_a_finished_one() {
     let world = World::new("fresh").await;
     let connection = world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     let status = connection.status.expect("a status from the first moment");
-    assert_eq!((status.observed_generation, status.state.as_str()), (Some(-1), "Unknown"));
+    assert_eq!((status.observed_generation, status.state.as_str()), (None, "Unknown"));
     assert_eq!(status.conditions.len(), 5);
     assert!(status.conditions.iter().all(|c| c.status == "Unknown" && c.reason == "Probing"));
     let (ready, _) = world.kubectl(&["wait", "--for=condition=Ready", "ukg/acme", "--timeout=0s"]).await;
@@ -100,4 +104,78 @@ async fn a_new_object_is_not_taken_for_a_finished_one() {
         world.kubectl(&["get", "ukg", "acme", "-o", "jsonpath={.spec.interval} {.spec.timeout} {.spec.suspend}"]).await;
     assert_eq!(spec, "10m 30s false");
     world.finish_without_operator().await;
+}
+
+/// As templates write what is not set.
+#[tokio::test]
+async fn what_is_null_is_what_is_not_set() {
+    let world = World::new("null").await;
+    let mut manifest = world.connection(&[]);
+    for field in ["permissions", "profiles", "caRef", "candidateSecretRef", "controllerClass", "suspend", "interval", "timeout"]
+    {
+        manifest["spec"][field] = Value::Null;
+    }
+    for field in ["keys", "trim"] {
+        manifest["spec"]["secretRef"][field] = Value::Null;
+    }
+    let spec = world.apply(&manifest).await.expect("accepted").spec;
+    assert_eq!((spec.interval.as_str(), spec.timeout.as_str(), spec.suspend), ("10m", "30s", false));
+    assert!(spec.permissions.is_empty() && spec.profiles.is_empty() && spec.ca_ref.is_none());
+    world.finish_without_operator().await;
+}
+
+/// Rules come with versions, and what they refuse may be stored already: nobody must have to mend it to stop the checks.
+#[tokio::test]
+async fn what_was_stored_before_its_rule_can_be_suspended_and_is_still_refused_anew() {
+    let Some(control_plane) = ControlPlane::breakable() else { return };
+    let world = World::on(control_plane, "older").await;
+    let definitions = Api::<CustomResourceDefinition>::all(world.admin.clone());
+    let with_rules = ukgpro_operator::api::crd();
+    let mut without = serde_json::to_value(&with_rules).expect("JSON");
+    drop_rules(&mut without);
+    // Served a moment after it is stored.
+    let install = async |crd: &Value, manifest: &Value, takes: bool| {
+        let params = PatchParams::apply("ukgpro-operator").force();
+        definitions.patch("ukgproconnections.ukgpro.dev", &params, &Patch::Apply(crd)).await.expect("installed");
+        let dry = PatchParams { dry_run: true, ..PatchParams::apply("tests").force() };
+        let judged = async || world.connections().patch("probe", &dry, &Patch::Apply(manifest)).await.is_ok() == takes;
+        world.wait_until("the definition", judged).await;
+    };
+    let mut old = world.connection(&["employee shoe size"]);
+    let spec = json!({"interval": "1m", "timeout": "2m", "domain": "https://ultipro.com/", "controllerClass": "A B",
+        "secretRef": {"name": "Acme", "keys": {"password": "username"}}, "caRef": {"name": "My CA"}});
+    for (field, value) in spec.as_object().expect("a map") {
+        old["spec"][field] = value.clone();
+    }
+    let mut probe = old.clone();
+    probe["metadata"]["name"] = json!("probe");
+    install(&without, &probe, true).await;
+    world.apply(&old).await.expect("there are no rules");
+    install(&serde_json::to_value(&with_rules).expect("JSON"), &probe, false).await;
+
+    for edit in ["{\"spec\":{\"suspend\":true}}", "{\"spec\":{\"failureThreshold\":5}}", "{\"spec\":{\"suspend\":false}}"] {
+        let (edited, said) = world.kubectl(&["patch", "ukg", "acme", "--type=merge", "--patch", edit]).await;
+        assert!(edited, "{edit}: {said}");
+    }
+    for (edit, told) in [
+        ("{\"spec\":{\"timeout\":\"3m\"}}", "write a timeout of at most the interval"),
+        ("{\"spec\":{\"interval\":\"90s\"}}", "write a timeout of at most the interval"),
+        ("{\"spec\":{\"domain\":\"http://ultipro.com/\"}}", "write domain ultipro.com"),
+    ] {
+        let (edited, said) = world.kubectl(&["patch", "ukg", "acme", "--type=merge", "--patch", edit]).await;
+        assert!(!edited && said.contains(told), "{edit}: {said}");
+    }
+    world.finish_without_operator().await;
+    control_plane.end();
+}
+
+fn drop_rules(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.remove("x-kubernetes-validations");
+            members.values_mut().for_each(drop_rules);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_rules),
+        _ => {}
+    }
 }

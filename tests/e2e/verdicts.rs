@@ -36,13 +36,16 @@ async fn all_is_well_and_kubectl_shows_it() {
 
     let (_, table) = world.kubectl(&["get", "ukg"]).await;
     let header: Vec<_> = table.lines().next().expect("a header").split_whitespace().collect();
-    assert_eq!(header, ["NAME", "STATE", "READY", "MISSING", "HOST", "AGE"]);
+    assert_eq!(header, ["NAME", "STATE", "READY", "REASON", "HOST", "AGE", "MISSING"]);
     assert!(
-        table.contains("Active") && table.contains("True") && table.contains("https://service4.ultipro.localhost"),
+        table.contains("Active")
+            && table.contains("True")
+            && table.contains("AllPermissionsGranted")
+            && table.contains("https://service4.ultipro.localhost"),
         "{table}"
     );
     let (_, wide) = world.kubectl(&["get", "ukgpro", "-o", "wide"]).await;
-    assert!(wide.contains("AllPermissionsGranted") && wide.contains("acme-ukg-pro") && wide.contains("10m"), "{wide}");
+    assert!(wide.contains("acme-ukg-pro") && wide.contains("10m"), "{wide}");
     assert_eq!(world.simulator.logins(&world.account).await, (1, 0));
     assert!(world.operator_log().contains("TRACE"));
     world.finish().await;

@@ -153,7 +153,7 @@ pub async fn namespace_deleted_with_its_connections(given: Given) -> Recovery {
         let right = |state: &String| {
             matches!(state.as_str(), "Unknown/Probing" | "Active/AllPermissionsGranted")
                 || state.ends_with("/SecretNotFound")
-                || state.ends_with("/CaInvalid")
+                || state.ends_with("/CaNotFound")
         };
         assert!(states.iter().all(right), "{name}: {states:?}");
     }

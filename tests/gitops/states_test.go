@@ -28,6 +28,7 @@ var states = []struct {
 	health         health
 }{
 	{"a connection that works is ready", "AllPermissionsGranted", ready},
+	{"one that works and requires no permission is ready", "OnlyLoginTested", ready},
 	{"one that works and had a hiccup is ready still", "Degraded", ready},
 	{"one with a candidate that is refused is ready still", "ActiveWithRefusedCandidate", ready},
 
@@ -35,6 +36,7 @@ var states = []struct {
 	{"one that was ready before an edit is waited for", "ActiveThenEdited", retried},
 	{"one that had failed before an edit is waited for", "UnauthorizedThenEdited", retried},
 	{"a Secret that is yet to come is waited for", "SecretNotFound", retried},
+	{"a CA bundle that is yet to come is waited for", "CaNotFound", retried},
 	{"a right that is missing may be given", "ReferenceForbidden", retried},
 	{"a name that does not resolve may come to resolve", "HostNotFound", retried},
 	{"a connection that is not made in time is tried again", "ConnectTimeout", retried},
@@ -66,7 +68,7 @@ var states = []struct {
 	{"swapped keys need a person", "ApiKeysSwapped", stalled},
 	{"a host that cannot be needs a person", "EndpointInvalid", stalled},
 	{"a domain that is not allowed needs a person", "DomainNotAllowed", stalled},
-	{"a CA bundle that is missing needs a person", "CaInvalid", stalled},
+	{"a CA bundle that cannot be used needs a person", "CaInvalid", stalled},
 	{"an unknown permission needs a person", "PermissionUnknown", stalled},
 	{"a refusal in unknown words needs a person", "LoginFailedUnexplained", stalled},
 	{"a login whose end nobody saw needs a person", "LoginUncertain", stalled},

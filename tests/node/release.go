@@ -31,13 +31,16 @@ func (c *cluster) image(t *testing.T, program string) (name, digest string) {
 	return "", ""
 }
 
-// install installs the chart of this repository, with no more values than the simulator's being inside the cluster asks
-// for, and returns when its Pods are Ready.
+// install installs the chart of this repository, with no more values than the simulator's being inside the cluster and
+// helm test's use of it ask for, and returns when its Pods are Ready.
 func (c *cluster) install(t *testing.T) {
 	t.Helper()
 	// A file, as --set would take the commas of the domains apart.
 	values := filepath.Join(c.settings.state, "values.yaml")
-	content := fmt.Sprintf("operator:\n  allowedDomains: [%s]\n  allowPrivateAddresses: true\n", domain)
+	simulator, _ := c.image(t, "ukgpro-simulator")
+	at := strings.LastIndex(simulator, ":")
+	content := fmt.Sprintf("operator:\n  allowedDomains: [%s]\n  allowPrivateAddresses: true\ntests:\n  simulator: {repository: %s, tag: %q}\n",
+		domain, simulator[:at], simulator[at+1:])
 	if err := os.WriteFile(values, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -138,11 +138,16 @@ impl World {
 
     /// A kubeconfig with a token of this ServiceAccount.
     pub async fn write_kubeconfig(&self, namespace: &str, service_account: &str, path: &Path) {
+        Self::write_kubeconfig_of(&self.admin, &self.control_plane.kubeconfig, namespace, service_account, path).await;
+    }
+
+    /// The same of the control plane that this kubeconfig of an administrator's is for.
+    pub async fn write_kubeconfig_of(admin: &Client, of: &Path, namespace: &str, service_account: &str, path: &Path) {
         let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
-        let accounts = Api::<ServiceAccount>::namespaced(self.admin.clone(), namespace);
+        let accounts = Api::<ServiceAccount>::namespaced(admin.clone(), namespace);
         let token = accounts.create_token_request(service_account, &PostParams::default(), &request).await;
         let token = token.expect("a token").status.expect("a token").token;
-        let admin = Kubeconfig::read_from(&self.control_plane.kubeconfig).expect("a kubeconfig");
+        let admin = Kubeconfig::read_from(of).expect("a kubeconfig");
         let cluster = admin.clusters[0].cluster.clone().expect("a cluster");
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "x",

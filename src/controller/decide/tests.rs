@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::{Delay, SecretReference, UkgProConnectionSpec};
+use crate::api::{CaKind, Delay, SecretReference, UkgProConnectionSpec};
 use crate::controller::lint::ValueFlaw;
 use crate::ledger::Tried;
 use crate::ukg::catalogue::{Catalogue, Unknown};
@@ -63,6 +63,10 @@ fn paused(times: u16, at: Timestamp, worked: bool) -> Paused {
     Paused { tried: Tried { times, at }, worked }
 }
 
+fn authorities() -> CaReference {
+    CaReference { kind: CaKind::ConfigMap, name: "acme-ca".to_owned(), key: "ca.crt".to_owned() }
+}
+
 /// An observation that comes down to this reason.
 fn observation_of(reason: Reason) -> Observation {
     let failed = |failure| Observation::LoginFailed(resolved(), failure, None);
@@ -70,6 +74,7 @@ fn observation_of(reason: Reason) -> Observation {
     let finding = |flaw| Observation::Malformed(resolved(), vec![Finding { key: "password".to_owned(), flaw }]);
     match reason {
         Reason::AllPermissionsGranted => probed([Outcome::Granted; 2]),
+        Reason::OnlyLoginTested => Observation::Probed(resolved(), Vec::new()),
         Reason::CredentialsRejected => failed(LoginFailure::Refused(Refusal::Credentials)),
         Reason::CustomerApiKeyRejected => failed(LoginFailure::Refused(Refusal::CustomerApiKey)),
         Reason::AccountUnusable => failed(LoginFailure::Refused(Refusal::Account(AccountState::Locked))),
@@ -103,7 +108,8 @@ fn observation_of(reason: Reason) -> Observation {
             Observation::Unresolved(Unresolved::DomainNotAllowed(vec!["ultipro.com".parse().expect("a domain")]))
         }
         Reason::ReferenceForbidden => Observation::Unresolved(Unresolved::Forbidden("Secret acme".to_owned())),
-        Reason::CaInvalid => Observation::Unresolved(Unresolved::CaInvalid(CaFlaw::Bundle(BundleFlaw::Pkcs7))),
+        Reason::CaNotFound => Observation::Unresolved(Unresolved::Ca(authorities(), CaFlaw::ObjectNotFound)),
+        Reason::CaInvalid => Observation::Unresolved(Unresolved::Ca(authorities(), CaFlaw::Bundle(BundleFlaw::Pkcs7))),
         Reason::PermissionUnknown => {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
@@ -280,11 +286,12 @@ fn from_every_state_to_every_other_the_invariants_hold_and_one_event_tells() {
             }
             // A hold repeats what was said before; a suspension is the user's own doing; the first success is no news, nor a delay.
             let told = standing_reason(&decision.status);
-            let good = matches!(before, None | Some(Reason::Suspended | Reason::AllPermissionsGranted | Reason::CheckDelayed));
+            let works = |reason: Reason| reason.verdict() == Some(Verdict::Active);
+            let good = before.is_none_or(|before| works(before) || matches!(before, Reason::Suspended | Reason::CheckDelayed));
             let quiet = matches!(after, Reason::Suspended | Reason::CheckDelayed);
             let news = told != standing_reason(previous) && !quiet && !(good && decision.status.state == "Active");
             assert_eq!(!decision.events.is_empty(), news, "{what}");
-            assert!(decision.events.iter().all(|note| note.warning == (after != Reason::AllPermissionsGranted)));
+            assert!(decision.events.iter().all(|note| note.warning != works(after)));
         }
     }
 }
@@ -352,7 +359,10 @@ fn a_workload_can_bind_while_the_secret_that_is_named_holds_a_login() {
     let without_a_login = |reason| matches!(reason, Reason::SecretNotFound | Reason::SecretKeyMissing);
     let not_looked_at = |reason| {
         use Reason::*;
-        matches!(reason, EndpointInvalid | DomainNotAllowed | CaInvalid | ReferenceForbidden | PermissionUnknown | Suspended)
+        matches!(
+            reason,
+            EndpointInvalid | DomainNotAllowed | CaNotFound | CaInvalid | ReferenceForbidden | PermissionUnknown | Suspended
+        )
     };
     for reason in observable() {
         let first = bound(&connection_with(None), observation_of(reason));
@@ -465,6 +475,52 @@ fn a_transient_failure_is_retried_ever_later_up_to_the_interval() {
     daily.spec.interval = "24h".to_owned();
     let waited = decide(&daily, &observation_of(Reason::ConnectTimeout), at(20_000)).requeue.as_secs();
     assert!((600..=660).contains(&waited), "{waited} s");
+}
+
+/// Nobody tells of a ConfigMap that comes, nor of a Secret that is not watched.
+#[test]
+fn what_is_not_there_is_looked_for_soon_and_then_ever_later() {
+    for (reason, looks) in [
+        (Reason::CaNotFound, [(0, 5), (20, 20), (300, 60), (100_000, 60)]),
+        (Reason::CaInvalid, [(0, 5), (20, 20), (300, 60), (100_000, 60)]),
+        (Reason::SecretNotFound, [(0, 15), (20, 20), (300, 300), (100_000, 600)]),
+    ] {
+        let connection = connection_with(Some(reason));
+        for (lasted, expected) in looks {
+            let waited = decide(&connection, &observation_of(reason), at(lasted)).requeue;
+            let expected = Duration::from_secs(expected);
+            assert!((expected..=expected + expected / 10).contains(&waited), "{reason:?} after {lasted} s: {waited:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_authorities_is_told_by_kind_name_and_key() {
+    let message = |flaw| {
+        let observation = Observation::Unresolved(Unresolved::Ca(authorities(), flaw));
+        let status = decide(&connection_with(None), &observation, at(0)).status;
+        conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
+    };
+    for (flaw, told) in [
+        (CaFlaw::ObjectNotFound, "ConfigMap acme-ca is not in this namespace"),
+        (CaFlaw::KeyMissing, "ConfigMap acme-ca has no key ca.crt"),
+        (CaFlaw::TooLarge, "key ca.crt of ConfigMap acme-ca cannot be used: it holds more than 128 KiB"),
+        (CaFlaw::Bundle(BundleFlaw::Pkcs7), "key ca.crt of ConfigMap acme-ca cannot be used: it holds PKCS#7"),
+    ] {
+        assert!(message(flaw).contains(told), "{flaw:?}: {}", message(flaw));
+    }
+}
+
+/// Whoever has misspelt `permissions` must see it.
+#[test]
+fn where_nothing_is_required_it_is_said_that_only_the_login_was_tested() {
+    let resolved = resolved();
+    for observation in [Observation::Probed(resolved.clone(), Vec::new()), Observation::Promoted(resolved, Vec::new())] {
+        let status = decide(&connection_with(None), &observation, at(0)).status;
+        let ready = conditions::find(&status.conditions, "Ready").expect("always there");
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "OnlyLoginTested"));
+        assert!(ready.message.contains("spec.permissions or spec.profiles"), "{}", ready.message);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use webpki::{EndEntityCert, KeyUsage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BundleFlaw {
     /// Nothing is in it.
-    #[error("the key is empty")]
+    #[error("it is empty")]
     Empty,
     /// One of its certificates cannot be read.
     #[error("certificate {at} of {of} cannot be read; copy it again, with its first and last line")]
@@ -24,28 +24,28 @@ pub enum BundleFlaw {
         of: usize,
     },
     /// A certificate as OpenSSL writes it for itself, with what it is trusted for.
-    #[error("the key holds BEGIN TRUSTED CERTIFICATE, a form of OpenSSL's own; write it anew by 'openssl x509'")]
+    #[error("it holds BEGIN TRUSTED CERTIFICATE, a form of OpenSSL's own; write it anew by 'openssl x509'")]
     Trusted,
     /// PKCS#7.
-    #[error("the key holds PKCS#7; take the certificates out by 'openssl pkcs7 -print_certs'")]
+    #[error("it holds PKCS#7; take the certificates out by 'openssl pkcs7 -print_certs'")]
     Pkcs7,
     /// DER.
-    #[error("the key holds a certificate in DER; write it as PEM by 'openssl x509 -inform der'")]
+    #[error("it holds a certificate in DER; write it as PEM by 'openssl x509 -inform der'")]
     Der,
     /// PEM in base64, as where an encoded value was encoded once more.
-    #[error("the key holds PEM in base64; encode it once, or write it under stringData")]
+    #[error("it holds PEM in base64; encode it once, or write it under stringData")]
     EncodedTwice,
     /// UTF-16, as an editor of Windows writes.
-    #[error("the key holds text in UTF-16; save it as UTF-8")]
+    #[error("it holds text in UTF-16; save it as UTF-8")]
     Utf16,
     /// A private key and nothing else.
-    #[error("the key holds a private key and no certificate; take the key out, and treat it as known to others")]
+    #[error("it holds a private key and no certificate; take the key out, and treat it as known to others")]
     PrivateKey,
     /// A certificate request.
-    #[error("the key holds a certificate request; the authority's certificate is wanted")]
+    #[error("it holds a certificate request; the authority's certificate is wanted")]
     Request,
     /// Something else.
-    #[error("the key holds no certificate in PEM")]
+    #[error("it holds no certificate in PEM")]
     NoCertificate,
 }
 
