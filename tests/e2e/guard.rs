@@ -237,7 +237,7 @@ async fn copies_in_several_namespaces_cost_one_login_together() {
     assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
     // Who has no label is nobody's.
     let unlabelled = world.apply(&world.connection(&[])).await.expect("accepted");
-    assert_eq!(unlabelled.status.expect("a default").observed_generation, Some(-1));
+    assert_eq!(unlabelled.status.expect("a default").observed_generation, None);
     world.finish().await;
 }
 
