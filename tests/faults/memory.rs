@@ -103,7 +103,7 @@ impl Input {
         match self {
             Input::Password => &["SecretValueMalformed"],
             Input::Bundle => &["CaInvalid"],
-            Input::Annotations => &["AllPermissionsGranted"],
+            Input::Annotations => &["OnlyLoginTested"],
             // Too large, or one too many of them at once.
             Input::Answers => &["AnswerUnreadable", "ServerError"],
         }
@@ -269,7 +269,7 @@ async fn create(world: &World, namespace: &str, name: &str, secret: &str, spec: 
 
 async fn await_verdict(world: &World, namespace: &str, name: &str) {
     let connections = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
-    let is_ready = |connection: Option<&UkgProConnection>| connection.is_some_and(|c| reason(c) == "AllPermissionsGranted");
+    let is_ready = |connection: Option<&UkgProConnection>| connection.is_some_and(|c| reason(c) == "OnlyLoginTested");
     let waiting = kube::runtime::wait::await_condition(connections, name, is_ready);
     let found = tokio::time::timeout(Duration::from_secs(60), waiting).await;
     assert!(matches!(found, Ok(Ok(_))), "no verdict: {}", tail(world));
