@@ -31,6 +31,7 @@ fi
 SETUP
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY crates crates
 COPY benches benches
 RUN --mount=type=cache,target=/usr/local/cargo/registry <<BUILD
 set -eu
@@ -42,11 +43,7 @@ if [ "$(dpkg --print-architecture)" != "$TARGETARCH" ]; then
 	gcc=$(echo "$triple" | sed 's/-unknown//')-gcc
 	export "CC_$under=$gcc" "CARGO_TARGET_${upper}_LINKER=$gcc"
 fi
-case "$PROGRAM" in
-ukgpro-operator) features=--no-default-features ;;
-*) features= ;;
-esac
-cargo build --locked --profile "$PROFILE" --target "$triple" $features --bin "$PROGRAM"
+cargo build --locked --profile "$PROFILE" --target "$triple" --package "$PROGRAM" --bin "$PROGRAM"
 install -D "target/$triple/$(echo "$PROFILE" | sed 's/^dev$/debug/')/$PROGRAM" "/image/$PROGRAM"
 if [ "$PROGRAM" = ukgpro-operator ]; then
 	install -D --mode 444 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt

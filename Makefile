@@ -8,13 +8,13 @@ FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-once test lint unit e2e e2e-flux e2e-node gitops oracles chart chart-docs manifests image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build book reference demo demo-once test lint unit e2e e2e-flux e2e-node gitops oracles chart chart-docs manifests image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the operator and the simulator
-	$(CARGO) build --locked --bins
+	$(CARGO) build --locked --workspace --bins
 
 demo: build ## Four connections get their verdicts on a real control plane; stays up until Ctrl-C
 	@assets=$$($(CONTROL_PLANE)) && ASSETS="$$assets" BIN="$(abspath $(TARGET_DIR))/debug" examples/demo/run.sh
@@ -27,15 +27,16 @@ test: ## Formatting, lints, docs, and all tests
 	@{ $(CONTROL_PLANE) && $(TOOLS); } >/dev/null & building=$$!; \
 	$(MAKE) --no-print-directory lint unit; status=$$?; \
 	wait $$building && [ $$status = 0 ]
-	$(MAKE) --no-print-directory gitops e2e chart
+	$(MAKE) --no-print-directory gitops e2e chart book
 
 lint: ## Formatting, clippy and rustdoc, with warnings denied
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 unit: ## Tests that need no control plane, CRD drift among them
-	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test memory --test names --test simulator --test states --test transport --test versions
+	$(CARGO) test --locked --package ukg-pro --package ukgpro-simulator
+	$(CARGO) test --locked --lib --bins --test check --test crd --test docs --test house --test memory --test names --test reference --test states --test transport --test versions
 	$(CARGO) test --locked --doc
 
 e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUBECONFIG
@@ -44,6 +45,18 @@ e2e: ## Tests on a real control plane; USE_KUBECONFIG=1 takes the cluster of KUB
 	@assets=$$($(CONTROL_PLANE)) && cd tests/controlplane && CONTROLPLANE_ASSETS="$$assets" go test ./supervisor
 	cd image && go test .
 	cd release/prune && go test .
+
+# What mdBook complains of it says and goes on; here that is an error. tests/docs.rs follows the links.
+MDBOOK := $(TARGET_DIR)/tools/mdbook-0.5.4
+book: ## The book of docs/, in target/book
+	@[ -x $(MDBOOK)/bin/mdbook ] || $(CARGO) install --quiet --locked --no-default-features --features search --version 0.5.4 --root $(MDBOOK) mdbook
+	@said=$$($(MDBOOK)/bin/mdbook build docs --dest-dir "$(abspath $(TARGET_DIR))/book" 2>&1) || { echo "$$said"; exit 1; }; \
+	case "$$said" in *WARN*|*ERROR*) echo "$$said"; exit 1 ;; esac
+	@echo "$(abspath $(TARGET_DIR))/book/index.html"
+
+reference: ## Generate the pages of docs/reference from code and chart
+	WRITE_REFERENCE=1 $(CARGO) test --locked --test reference
+	WRITE_REFERENCE=1 $(CARGO) test --locked --lib -- the_reference_names
 
 e2e-node: ## Pods on real nodes: the chart and the images (or IMAGES="TAR...") on kubelet and containerd; needs root
 	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh
@@ -75,7 +88,7 @@ e2e-flux: ## Flux's own controllers apply connections; builds them the first tim
 
 # Mono and CXF are downloaded the first time.
 oracles: ## The operator against SOAP stacks that nobody here wrote; the table is docs/stacks.md, and WRITE_STACKS=1 writes it
-	$(CARGO) build --locked --bin ukgpro-operator --bin ukgpro-simulator
+	$(CARGO) build --locked --workspace --bins
 	@bin="$(abspath $(TARGET_DIR))/debug" && OPERATOR_BINARY="$$bin/ukgpro-operator" SIMULATOR_BINARY="$$bin/ukgpro-simulator" tests/oracles/run.sh
 
 image: ## Container images without a daemon, in target/image. ARCH=arm64, PROFILE=dev, REPOSITORY=... (image/build.sh)
@@ -112,13 +125,13 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (60)
 control-plane: ## Build the control plane and print its directory, of the form KUBEBUILDER_ASSETS has
 	@$(CONTROL_PLANE)
 
-crd: ## Generate crds/ from src/api.rs, and the chart's copy; `make manifests` has another
+crd: ## Generate crds/ from src/api, and the chart's copy; `make manifests` has another
 	$(CARGO) run --locked --quiet --bin ukgpro-operator crd > crds/ukgproconnections.ukgpro.dev.yaml.new
 	mv crds/ukgproconnections.ukgpro.dev.yaml.new crds/ukgproconnections.ukgpro.dev.yaml
 	cp crds/ukgproconnections.ukgpro.dev.yaml charts/ukgpro-operator/files/crds/
 
-doc: ## Build the documentation; it opens on the map of the house
-	$(CARGO) doc --locked --no-deps --document-private-items
+doc: ## Build the documentation of the code; it opens on the map
+	$(CARGO) doc --locked --workspace --no-deps --document-private-items
 	@echo "$(abspath $(TARGET_DIR))/doc/ukgpro_operator/index.html"
 
 clean: ## Remove what was built, the control plane included

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput};
 use kube::runtime::watcher::Event;
 use serde_json::json;
-use ukgpro_operator::metrics::{Metrics, Sources};
-use ukgpro_operator::watch::Connections;
-use ukgpro_operator::watch::kept::Listed;
-use ukgpro_operator::watch::store::Lists;
-use ukgpro_operator::watchdog::{Bounds, Watchdog};
+use ukgpro_operator::cluster::watch::Connections;
+use ukgpro_operator::cluster::watch::connections::Lists;
+use ukgpro_operator::cluster::watch::listed::Listed;
+use ukgpro_operator::telemetry::metrics::{Metrics, Sources};
+use ukgpro_operator::telemetry::watchdog::{Bounds, Watchdog};
 
 const CONNECTIONS: usize = 10_000;
 

@@ -7,10 +7,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use ukgpro_operator::ukg::credentials::Credentials;
-use ukgpro_operator::ukg::sensitive::Sensitive;
-use ukgpro_operator::ukg::soap::read;
-use ukgpro_operator::ukg::soap::write::{self, MessageId};
+use ukg_pro::credentials::Credentials;
+use ukg_pro::sensitive::Sensitive;
+use ukg_pro::soap::read;
+use ukg_pro::soap::write::{self, MessageId};
 
 fn secret(text: &str) -> Sensitive {
     Sensitive::new(text.to_owned())

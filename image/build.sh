@@ -86,7 +86,7 @@ write() {
 }
 
 operator() {
-	compile --no-default-features --bin ukgpro-operator
+	compile --package ukgpro-operator --bin ukgpro-operator
 	local bound=()
 	if [[ $profile == release ]]; then bound=(--at-most "$at_most"); fi
 	write ukgpro-operator ukgpro-operator "Checks, and keeps checking, connections to UKG Pro" "${bound[@]}" \
@@ -94,7 +94,7 @@ operator() {
 }
 
 simulator() {
-	compile --bin ukgpro-simulator
+	compile --package ukgpro-simulator --bin ukgpro-simulator
 	write ukgpro-simulator ukgpro-simulator "Stands in for UKG Pro's web services, for tests"
 }
 

@@ -19,9 +19,9 @@ to=$target_dir/sbom/ukgpro-operator-$crate.cdx.json
 mkdir -p "$(dirname "$to")"
 # It writes beside the manifest.
 trap 'rm -f ukgpro-operator-sbom.json' EXIT
-cargo cyclonedx --quiet --format json --spec-version 1.5 --no-default-features --no-build-deps \
+cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
 	--target "$target" --override-filename ukgpro-operator-sbom >&2
-mapfile -t linked < <(cargo tree --locked --no-default-features --edges normal --target "$target" --prefix none --format '{p}' |
+mapfile -t linked < <(cargo tree --locked --package ukgpro-operator --edges normal --target "$target" --prefix none --format '{p}' |
 	awk '{ print $1 "@" substr($2, 2) }' | sort -u)
 root=$(pwd -P)
 (cd release/prune && go run . "$root" "${linked[@]}") <ukgpro-operator-sbom.json >"$to.new"

@@ -1,10 +1,10 @@
 //! What the largest answer that is accepted costs in memory, and all that is held together.
 
+use ukg_pro::soap::read::{DEPTH_MAX, ELEMENTS_MAX, NAMESPACE_MAX, ReadError, envelope};
+use ukg_pro::transport::{BODY_MAX, LARGE_AT_ONCE, SMALL};
 use ukgpro_operator::controller::probe::{MORE_READS_MAX, READS_ALWAYS};
 use ukgpro_operator::controller::resolve::{BUNDLE_MAX, TRANSPORTS_KEPT, VALUE_MAX};
-use ukgpro_operator::run::PAGE;
-use ukgpro_operator::ukg::soap::read::{DEPTH_MAX, ELEMENTS_MAX, NAMESPACE_MAX, ReadError, envelope};
-use ukgpro_operator::ukg::transport::{BODY_MAX, LARGE_AT_ONCE, SMALL};
+use ukgpro_operator::operator::PAGE;
 
 /// Beside the body itself: two thousand elements, each with a place of its own, and texts that grow piece by piece.
 const MEMORY_MAX: u64 = 8 * BODY_MAX as u64;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ukgpro_operator::api::conditions::find;
 use ukgpro_operator::api::{Reason, UkgProConnection};
-use ukgpro_operator::conditions::find;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/states");
 

@@ -11,9 +11,9 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use ukg_pro::credentials::Credentials;
+use ukg_pro::sensitive::Sensitive;
 use ukgpro_operator::api::UkgProConnection;
-use ukgpro_operator::ukg::credentials::Credentials;
-use ukgpro_operator::ukg::sensitive::Sensitive;
 
 use crate::settings::PERMISSIONS;
 use crate::support::World;

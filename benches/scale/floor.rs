@@ -19,11 +19,11 @@ use kube::core::Request;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ukg_pro::catalogue::Requirement;
+use ukg_pro::credentials::Credentials;
+use ukg_pro::sensitive::Sensitive;
+use ukg_pro::soap::write::{self, MessageId};
 use ukgpro_operator::api::UkgProConnection;
-use ukgpro_operator::ukg::catalogue::Requirement;
-use ukgpro_operator::ukg::credentials::Credentials;
-use ukgpro_operator::ukg::sensitive::Sensitive;
-use ukgpro_operator::ukg::soap::write::{self, MessageId};
 
 use crate::fleet::HOSTS;
 use crate::settings::Settings;

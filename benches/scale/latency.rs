@@ -16,14 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
-use ukgpro_operator::clock::Clock;
+use ukg_pro::catalogue::Requirement;
+use ukg_pro::outcome::Outcome;
+use ukg_pro::transport::{Transport, Trust, authorities};
 use ukgpro_operator::controller::decide::Observation;
 use ukgpro_operator::controller::resolve::{Found, Referents, Transports, VALUE_MAX, resolve};
 use ukgpro_operator::controller::{self, Policy};
-use ukgpro_operator::ledger::Ledger;
-use ukgpro_operator::ukg::catalogue::Requirement;
-use ukgpro_operator::ukg::outcome::Outcome;
-use ukgpro_operator::ukg::transport::{Transport, Trust, authorities};
+use ukgpro_operator::login_guard::Ledger;
+use ukgpro_operator::schedule::clock::Clock;
 
 use crate::edits::quantile;
 use crate::fleet::{self, HOSTS};
@@ -98,7 +98,7 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
         secret_subdomains: Vec::new(),
         allow_private_addresses: false,
         heartbeat: None,
-        words: ukgpro_operator::ukg::catalogue::Catalogue::built_in().words(),
+        words: ukg_pro::catalogue::Catalogue::built_in().words(),
     };
     let Ok(target) = resolve(&connection, requirements.to_vec(), referents, &policy, &Transports::new(transport.clone()))
     else {

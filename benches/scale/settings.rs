@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ukgpro_operator::ukg::catalogue::{Api, Catalogue, Requirement};
+use ukg_pro::catalogue::{Api, Catalogue, Requirement};
 
 /// Of the built-in catalogue, each with a SOAP service of its own.
 pub const PERMISSIONS: [&str; 5] =

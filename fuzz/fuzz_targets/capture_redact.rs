@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ukgpro_operator::ukg::capture::redact;
-use ukgpro_operator::ukg::transport::Answer;
+use ukg_pro::capture::redact;
+use ukg_pro::transport::Answer;
 
 const CANARY: &str = "Zqx7Wv9k";
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ukgpro_operator::ukg::endpoint::{Endpoint, Suggestion};
+use ukg_pro::endpoint::{Endpoint, Suggestion};
 use url::{Host, Url};
 
 fuzz_target!(|parts: (String, String)| {

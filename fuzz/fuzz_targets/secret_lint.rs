@@ -4,8 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use ukgpro_operator::api::SecretKeys;
 use ukgpro_operator::controller::lint::{self, Lint};
-use ukgpro_operator::ukg::credentials::Credentials;
-use ukgpro_operator::ukg::sensitive::Sensitive;
+use ukg_pro::credentials::Credentials;
+use ukg_pro::sensitive::Sensitive;
 
 fuzz_target!(|values: (String, String, String, Option<String>)| {
     let (username, password, customer_api_key, user_api_key) = values;

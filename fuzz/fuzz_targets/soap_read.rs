@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ukgpro_operator::ukg::login::{self, Session};
-use ukgpro_operator::ukg::outcome::{self, Outcome};
-use ukgpro_operator::ukg::soap::read;
-use ukgpro_operator::ukg::transport::Answer;
-use ukgpro_operator::ukg::words::Words;
+use ukg_pro::login::{self, Session};
+use ukg_pro::outcome::{self, Outcome};
+use ukg_pro::soap::read;
+use ukg_pro::transport::Answer;
+use ukg_pro::words::Words;
 
 static WORDS: std::sync::LazyLock<Words> = std::sync::LazyLock::new(Words::built_in);
 

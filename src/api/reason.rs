@@ -1,6 +1,6 @@
 //! The closed vocabulary: conditions, events, metrics and the runbook all speak these words and no other.
 //!
-//! What each says in full is in [`crate::wording`].
+//! What each says in full is in [`crate::api::messages`].
 
 /// The four verdicts; each is a condition type too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +66,20 @@ pub enum Stall {
     Writing,
     /// The host limits requests, or other checks of it come first.
     Host,
+}
+
+/// A change in how a host fares as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostChange {
+    /// Most connections of the host fail.
+    Outage {
+        /// So many of them.
+        failing: usize,
+        /// Of so many whose last check is known.
+        known: usize,
+    },
+    /// Most do not any more.
+    Recovery,
 }
 
 macro_rules! reasons {

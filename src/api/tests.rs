@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::spec::{INTERVAL, REQUEST_MAX, within};
 use super::*;
 
 #[test]
@@ -9,7 +12,7 @@ fn the_defaults_of_the_crd_are_the_defaults_of_the_types() {
     let status: UkgProConnectionStatus = serde_json::from_value(status.clone()).expect("a status");
     // By one that is not the object's, kstatus would tell of generations in place of the conditions' message.
     assert_eq!(status.observed_generation, None);
-    assert_eq!(status.conditions.len(), crate::conditions::ALWAYS.len());
+    assert_eq!(status.conditions.len(), crate::api::conditions::ALWAYS.len());
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use ukg_pro::catalogue::{Api, Requirement, RestProbe};
+use ukg_pro::client::Client;
+use ukg_pro::login::{LoginFailure, Session, Unclear};
+use ukg_pro::outcome::Outcome;
 
 use super::resolve::Target;
-use crate::ledger::{Lend, Turn};
-use crate::metrics::{LoginOutcome, Metrics, Stage};
-use crate::ukg::catalogue::{Api, Requirement, RestProbe};
-use crate::ukg::client::Client;
-use crate::ukg::login::{LoginFailure, Session, Unclear};
-use crate::ukg::outcome::Outcome;
+use crate::login_guard::{Lend, Turn};
+use crate::telemetry::metrics::{LoginOutcome, Metrics, Stage};
 
 /// A tenant's web services as a check uses them, so that the check can be tried without any.
 pub trait WebServices: Sync {

@@ -2,22 +2,22 @@
 //!
 //! **Contract.** Credentials that UKG Pro refused are not sent again until their values change, or a person asks for one more try;
 //! credentials whose login has no known end, not within a day; and those that were answered neither with a session nor with a refusal,
-//! as often as [`tried`](crate::ledger::tried) says. Two memories say so: the [ledger](crate::ledger), by the values
+//! as often as [`tried`](crate::login_guard::attempts) says. Two memories say so: the [ledger](crate::login_guard), by the values
 //! themselves; and, should that be lost, the connection's own status, by the Secret's version and the fields of the spec that a
 //! verdict depends on. Above both stands what an account may see in a day; a request of a person passes the limit of refusals up to
 //! twice that, so that a tool that asks all the time has an end too.
 
 use jiff::Timestamp;
+use ukg_pro::catalogue::Requirement;
+use ukg_pro::login::LoginFailure;
 
-use super::decide::standing_reason;
 use super::resolve::Resolved;
+use crate::api::conditions::{self, CANDIDATE_READY};
+use crate::api::verdict::standing_reason;
 use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
-use crate::conditions::{self, CANDIDATE_READY};
-use crate::ledger::book::a_day_after;
-use crate::ledger::tried::WORKED_MAX;
-use crate::ledger::{Entry, Known, Login, Request, Rest, Tried, Vouched};
-use crate::ukg::catalogue::Requirement;
-use crate::ukg::login::LoginFailure;
+use crate::login_guard::attempts::WORKED_MAX;
+use crate::login_guard::entries::a_day_after;
+use crate::login_guard::{Entry, Known, Login, Request, Rest, Tried, Vouched};
 
 /// What may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,8 +203,8 @@ mod tests {
     use super::*;
     use crate::api::REQUESTED_AT;
     use crate::controller::decide::tests::{connection_with, resolved};
-    use crate::ledger::book::tests::request;
-    use crate::ukg::login::Refusal;
+    use crate::login_guard::entries::tests::request;
+    use ukg_pro::login::Refusal;
 
     const FAILURE: LoginFailure = LoginFailure::Refused(Refusal::Credentials);
 

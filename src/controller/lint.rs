@@ -25,10 +25,10 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ukg_pro::credentials::Credentials;
 use zeroize::Zeroizing;
 
 use crate::api::{Reason, SecretKeys};
-use crate::ukg::credentials::Credentials;
 
 /// What was found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

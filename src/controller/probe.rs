@@ -10,14 +10,14 @@
 use futures::{StreamExt as _, stream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use ukg_pro::catalogue::{Api, Requirement};
+use ukg_pro::login::Session;
+use ukg_pro::outcome::Outcome;
+use ukg_pro::transport::Unanswered;
 
 use super::authenticate::WebServices;
 use super::gate::RestHold;
-use crate::ledger::RestEnd;
-use crate::ukg::catalogue::{Api, Requirement};
-use crate::ukg::login::Session;
-use crate::ukg::outcome::Outcome;
-use crate::ukg::transport::Unanswered;
+use crate::login_guard::RestEnd;
 
 /// What was found of one permission.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,15 +15,14 @@ use kube::core::Request;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::IgnoredAny;
+use ukg_pro::catalogue::{self, Requirement};
 
+use super::Context;
 use super::decide::{Decision, Note, Observation, Observed};
 use super::resolve::Resolved;
-use super::{Context, KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::api::{FIELD_MANAGER, UkgProConnection, UkgProConnectionStatus};
-use crate::hosts::Change;
-use crate::ukg::catalogue::{self, Requirement};
-use crate::watch::kept::Listed;
-use crate::wording;
+use crate::api::{FIELD_MANAGER, HostChange, UkgProConnection, UkgProConnectionStatus, messages};
+use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
+use crate::cluster::watch::listed::Listed;
 
 /// Who reports, in events; a qualified name, as the events API wants it.
 const REPORTING_CONTROLLER: &str = "ukgpro.dev/ukgpro-operator";
@@ -137,18 +136,18 @@ pub async fn publish(connection: &UkgProConnection, decision: &Decision, context
 }
 
 /// Tells whoever runs the operator how a host fares: once when most of its connections fail, once when they do not any more.
-pub async fn signal(host: &str, change: Change, context: &Context) {
+pub async fn signal(host: &str, change: HostChange, context: &Context) {
     let (warning, reason) = match change {
-        Change::Outage { failing, known } => {
+        HostChange::Outage { failing, known } => {
             tracing::warn!(host, failing, known, "most connections of a host get no usable answer; it is asked less often");
             (true, "HostOutage")
         }
-        Change::Recovery => {
+        HostChange::Recovery => {
             tracing::info!(host, "a host answers again");
             (false, "HostRecovered")
         }
     };
-    post(itself(context), warning, reason, &wording::host(host, change), context).await;
+    post(itself(context), warning, reason, &messages::host(host, change), context).await;
 }
 
 /// Tells whoever runs the operator of reads that were answered with people though they match nobody: once for each read and host.
@@ -157,7 +156,7 @@ pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
         if context.unfiltered.is_news(requirement, host) {
             let row = &requirement.row.name;
             tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
-            post(itself(context), true, "ProbeUnfiltered", &wording::unfiltered(requirement, host), context).await;
+            post(itself(context), true, "ProbeUnfiltered", &messages::unfiltered(requirement, host), context).await;
         }
     }
 }
@@ -253,7 +252,7 @@ async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: 
         },
         action: Some("Check".to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(wording::note(message)),
+        note: Some(messages::note(message)),
         reason: Some(reason.to_owned()),
         regarding: Some(regarding),
         reporting_controller: Some(REPORTING_CONTROLLER.to_owned()),

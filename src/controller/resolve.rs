@@ -1,41 +1,41 @@
-//! resolve: a connection → what to speak to and as whom. [`fetch`] reads Kubernetes, and only the connection's own namespace;
+//! resolve: a connection → what to speak to and as whom. [`fetch()`] reads Kubernetes, and only the connection's own namespace;
 //! [`resolve`] and [`requirements`] make sense of it.
 //!
 //! Secret values are read fresh for each check, never cached, and moved into the one type that holds them.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::ResourceExt;
+use ukg_pro::capture::Recorder;
+use ukg_pro::catalogue::{Api, Catalogue, Requirement, Unknown};
+use ukg_pro::credentials::Credentials;
+use ukg_pro::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
+use ukg_pro::sensitive::Sensitive;
+use ukg_pro::transport::{Blemish, BundleFlaw, Transport};
+use ukg_pro::words::Words;
 use zeroize::Zeroizing;
 
-use super::decide::has_verdict;
+use super::Policy;
 use super::lint::Finding;
-use super::{Context, KUBERNETES_DEADLINE, Policy, kubernetes_failure};
-use crate::api::{ApiChoice, CaKind, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
-use crate::ledger::turn::Authority;
-use crate::ukg::capture::Recorder;
-use crate::ukg::catalogue::{Api, Catalogue, Requirement, Unknown};
-use crate::ukg::credentials::Credentials;
-use crate::ukg::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
-use crate::ukg::sensitive::Sensitive;
-use crate::ukg::transport::{self, Blemish, Bundle, BundleFlaw, Transport};
-use crate::ukg::words::Words;
-use crate::watch::ConnectionRef;
+use crate::api::{ApiChoice, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
+use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
+use crate::login_guard::single_flight::Authority;
 
+mod fetch;
 mod read;
+mod transports;
 
+pub use self::fetch::fetch;
 pub use read::Found;
+pub use transports::{TRANSPORTS_KEPT, Transports};
 
 /// Of a credential, in bytes. Generated passwords have some tens; this is what a header could carry, and nothing that sixty-four checks at
 /// once could not hold.
 pub const VALUE_MAX: usize = 4 << 10;
+
 /// Of a bundle of certificate authorities, in bytes: some sixty certificates. A platform's whole bundle has twice that, and is trusted
 /// already.
 pub const BUNDLE_MAX: usize = 128 << 10;
-/// Clients that are kept for bundles that were used last; each holds the parsed authorities and a pool.
-pub const TRANSPORTS_KEPT: usize = 16;
 
 /// Twice what a spec may name one by one; each is a request of a check.
 const REQUIREMENTS_MAX: usize = 128;
@@ -203,53 +203,6 @@ pub struct Referents {
     pub bundle: Option<Result<Zeroizing<Vec<u8>>, CaFlaw>>,
 }
 
-/// How many refusals in a row a verdict outlasts: with the pauses between them some 15 s, in which a Role is put in place of another, and
-/// an API server that has just begun comes to know of the Roles there are.
-const REFUSALS_OUTLASTED: u32 = 5;
-
-/// Reads what a connection refers to. What the operator has no right to is a finding about the connection, not trouble with Kubernetes;
-/// unless it has a verdict and may lack the right for a moment only.
-pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Result<Referents, Unresolved>, Error> {
-    let reference = ConnectionRef::of(connection);
-    let of = |error: Error, kind: &str, name: &str| match &error {
-        Error::Secret(kube::Error::Api(status)) | Error::Ca(kube::Error::Api(status)) if status.code == 403 => {
-            let what = format!("{kind} {name}");
-            match has_verdict(connection) && context.agenda.refused(&reference) < REFUSALS_OUTLASTED {
-                true => Err(Error::Forbidden(what)),
-                false => Ok(Err(Unresolved::Forbidden(what))),
-            }
-        }
-        _ => Err(error),
-    };
-    match read(connection, context).await {
-        Ok(referents) => {
-            context.agenda.admitted(&reference);
-            Ok(Ok(referents))
-        }
-        Err(error @ Error::Ca(_)) => {
-            let ca = connection.spec.ca_ref.as_ref();
-            of(error, ca.map_or("", |ca| ca.kind.as_str()), ca.map_or("", |ca| &ca.name))
-        }
-        Err(error) => of(error, "Secret", &connection.spec.secret_ref.name),
-    }
-}
-
-async fn read(connection: &UkgProConnection, context: &Context) -> Result<Referents, Error> {
-    let namespace = connection.namespace().unwrap_or_default();
-    let secret_ref = &connection.spec.secret_ref;
-    let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = &secret_ref.keys;
-    let keys = [username, password, customer_api_key, user_api_key, domain, subdomain];
-    let wanted = keys.map(|key| (key.as_str(), VALUE_MAX));
-    let secret = values::<Secret>(context, &namespace, &secret_ref.name, &wanted).await?.map_err(Error::Secret)?;
-    let version = secret.as_ref().and_then(|secret| secret.version.as_deref());
-    context.secrets.read(connection, &secret_ref.name, version);
-    let bundle = match &connection.spec.ca_ref {
-        None => None,
-        Some(ca) => Some(bundle(connection, context, ca).await?),
-    };
-    Ok(Referents { secret, bundle })
-}
-
 /// Makes of a connection and what it refers to what a check needs. Does no I/O but to read the platform's certificates.
 pub fn resolve(
     connection: &UkgProConnection,
@@ -393,91 +346,13 @@ fn endpoint(spec: &UkgProConnectionSpec, values: &Values, policy: &Policy) -> Re
     }
 }
 
-async fn bundle(
-    connection: &UkgProConnection,
-    context: &Context,
-    ca: &CaReference,
-) -> Result<Result<Zeroizing<Vec<u8>>, CaFlaw>, Error> {
-    let namespace = &connection.namespace().unwrap_or_default();
-    let wanted = [(ca.key.as_str(), BUNDLE_MAX)];
-    let found = match ca.kind {
-        CaKind::ConfigMap => values::<ConfigMap>(context, namespace, &ca.name, &wanted).await?.map_err(Error::Ca)?,
-        CaKind::Secret => {
-            let secret = values::<Secret>(context, namespace, &ca.name, &wanted).await?.map_err(Error::Ca)?;
-            context.secrets.read(connection, &ca.name, secret.as_ref().and_then(|found| found.version.as_deref()));
-            secret
-        }
-    };
-    Ok(match found.map(|mut found| found.values.remove(&ca.key)) {
-        None => Err(CaFlaw::ObjectNotFound),
-        Some(None) => Err(CaFlaw::KeyMissing),
-        Some(Some(None)) => Err(CaFlaw::TooLarge),
-        Some(Some(Some(pem))) => Ok(pem),
-    })
-}
-
-async fn values<K>(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    wanted: &[(&str, usize)],
-) -> Result<Result<Option<Found>, kube::Error>, Error>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
-{
-    let reading = read::values::<K>(&context.kubernetes, namespace, name, wanted);
-    tokio::time::timeout(KUBERNETES_DEADLINE, reading).await.map_err(|_| Error::Deadline)
-}
-
-/// The HTTPS clients: one for all that trust the platform's authorities, and one for each bundle of others that was used last, so that a
-/// bundle is parsed once for all the connections that have it. Those with different ones share no pool.
-pub struct Transports {
-    /// For connections without authorities of their own.
-    pub shared: Transport,
-    /// By the digest of their bundle, the one used last in front. **Bound.** [`TRANSPORTS_KEPT`].
-    recent: Mutex<VecDeque<([u8; 32], Trusting)>>,
-}
-
-/// A client with authorities of its own, and what should be corrected in their bundle.
-type Trusting = (Transport, Blemish);
-
-impl Transports {
-    /// No bundle was used yet.
-    pub fn new(shared: Transport) -> Self {
-        Self { shared, recent: Mutex::default() }
-    }
-
-    fn trusting(&self, digest: [u8; 32], pem: &[u8]) -> Result<Trusting, CaFlaw> {
-        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            let mut recent = recent();
-            if let Some(at) = recent.iter().position(|(of, _)| *of == digest)
-                && let Some(found) = recent.remove(at)
-            {
-                recent.push_front(found.clone());
-                return Ok(found.1);
-            }
-        }
-        let Bundle { authorities, blemish } = transport::authorities(pem).map_err(CaFlaw::Bundle)?;
-        let transport = self.shared.trusting(authorities).map_err(|_| CaFlaw::Bundle(BundleFlaw::NoCertificate))?;
-        let found = (transport, blemish);
-        let mut recent = recent();
-        // Another may have come first: those with one bundle have one pool.
-        if let Some((_, first)) = recent.iter().find(|(of, _)| *of == digest) {
-            return Ok(first.clone());
-        }
-        recent.push_front((digest, found.clone()));
-        recent.truncate(TRANSPORTS_KEPT);
-        Ok(found)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::RequiredPermission;
     use crate::controller::decide::tests::connection;
-    use crate::ukg::endpoint::Flaw;
+    use ukg_pro::endpoint::Flaw;
+    use ukg_pro::transport;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
         let by_key = pairs.iter().map(|(k, v)| ((*k).to_owned(), Some(Zeroizing::new(v.as_bytes().to_vec())))).collect();

@@ -1,4 +1,6 @@
 //! What the documents print to be typed is typed here, as it stands, by a shell with the real kubectl and the real Helm.
+//!
+//! A block fenced as `console` is typed. One fenced as `sh` wants a cluster, an account or tools of the reader's; it is only parsed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,20 +20,28 @@ use crate::support::operator::OPERATOR;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Blocks that no test types, by document and first words.
-const NOT_HERE: [(&str, &str, &str); 5] = [
+const NOT_HERE: [(&str, &str, &str); 2] = [
     ("README.md", "$ make demo", "they are what builds and runs all this; `make demo` is tried in a fresh clone"),
-    ("docs/release.md", "export NAMESPACE=", "it publishes, and wants a registry and an identity"),
-    ("docs/release.md", "identity=", "it verifies what was published"),
     ("docs/simulator.md", "$ ukgpro-simulator", "it does not end; tests/simulator starts it with these flags"),
-    ("tests/controlplane/README.md", "assets=", "it is for who works on the control plane that all these tests start"),
 ];
 
-/// A block that is fenced as one for a shell.
+/// Pages with YAML that is no manifest: a part of a kustomization, and of a configuration file. Tests of their own read these.
+const PARTS: [&str; 2] = ["docs/gitops.md", "docs/answers.md"];
+
+/// A block of a document.
 #[derive(Debug)]
 struct Block {
     document: String,
     text: String,
 }
+
+/// The pages that go on from an installed operator, in this order.
+const STORY: [&str; 4] = [
+    "docs/start/first-connection.md",
+    "docs/tasks/wait-for-a-connection.md",
+    "docs/tasks/add-a-permission.md",
+    "docs/tasks/rotate-a-password.md",
+];
 
 /// A command, and what is printed below it.
 #[derive(Debug)]
@@ -74,15 +84,15 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// Every block for a shell in every document.
-fn blocks() -> Vec<Block> {
+/// Every block of these kinds in every document.
+fn blocks(kinds: &[&str]) -> Vec<Block> {
     let mut blocks = Vec::new();
     for path in documents() {
         let text = fs::read_to_string(&path).expect("a document");
         let document = path.strip_prefix(ROOT).expect("below").display().to_string();
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            if ["```console", "```sh", "```bash", "```shell"].contains(&line.trim()) {
+            if line.trim().strip_prefix("```").is_some_and(|kind| kinds.contains(&kind)) {
                 let text = lines.by_ref().take_while(|line| line.trim() != "```").map(|line| format!("{line}\n")).collect();
                 blocks.push(Block { document: document.clone(), text });
             }
@@ -91,9 +101,16 @@ fn blocks() -> Vec<Block> {
     blocks
 }
 
+/// The blocks of a page, from the first on.
+fn page(document: &str) -> Vec<Block> {
+    let page: Vec<_> = blocks(&["console"]).into_iter().filter(|block| block.document == document).collect();
+    assert!(!page.is_empty(), "{document}");
+    page
+}
+
 /// The block of this document that has these words.
 fn block(document: &str, words: &str) -> Block {
-    let mut fit = blocks().into_iter().filter(|block| block.document == document && block.text.contains(words));
+    let mut fit = blocks(&["console"]).into_iter().filter(|block| block.document == document && block.text.contains(words));
     let block = fit.next().unwrap_or_else(|| panic!("{document} has no block with {words}"));
     assert!(fit.next().is_none(), "{document} has another block with {words}");
     block
@@ -202,13 +219,14 @@ fn every_block_is_typed_or_said_not_to_be() {
         ("docs/install.md", "-k config/default"),
         ("docs/gitops.md", "helm install payroll-sync"),
     ];
-    let blocks = blocks();
+    let blocks = blocks(&["console"]);
     for (document, words, why) in NOT_HERE {
         let is_there = blocks.iter().any(|block| block.document == document && block.text.starts_with(words));
         assert!(is_there && !why.is_empty(), "{document} has no block that begins with {words}");
     }
     for block in blocks {
-        let is_typed = typed.iter().any(|(document, words)| block.document == *document && block.text.contains(words));
+        let is_typed = typed.iter().any(|(document, words)| block.document == *document && block.text.contains(words))
+            || STORY.contains(&block.document.as_str());
         let is_not = NOT_HERE.iter().any(|(document, words, _)| block.document == *document && block.text.starts_with(words));
         assert!(is_typed != is_not, "{}:\n{}", block.document, block.text);
     }
@@ -281,5 +299,63 @@ async fn a_check_without_a_cluster_is_as_the_readme_prints_it() {
     terminal.types(&block("README.md", "ukgpro-operator check")).await;
     let captured = fs::read_to_string(terminal.directory.join("answers.yaml")).expect("a capture");
     assert!(captured.contains("takenAs"), "{captured}");
+    world.finish_without_operator().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_steps_and_the_tasks_are_as_their_pages_print_them() {
+    let Some(world) = cluster("story").await else { return };
+    let terminal = Terminal::new(&world);
+    terminal.write("examples/connection.yaml", &terminal.example());
+    let [username, password, customer_api_key, user_api_key] = world.account.secrets();
+    for (file, value) in [
+        ("username.txt", username),
+        ("password.txt", password),
+        ("customer-api-key.txt", customer_api_key),
+        ("user-api-key.txt", user_api_key),
+    ] {
+        terminal.write(file, value);
+    }
+    let node = pods::node(&world);
+    terminal.types(&block("docs/install.md", "kubectl rollout status")).await;
+    for block in STORY.iter().flat_map(|document| page(document)) {
+        terminal.types(&block).await;
+    }
+    assert_eq!(world.simulator.logins(&world.account).await.1, 1, "the password that is wrong on purpose costs one login");
+    drop(node);
+    end(world).await;
+}
+
+#[test]
+fn blocks_for_a_cluster_of_ones_own_can_be_parsed() {
+    let blocks = blocks(&["sh", "bash", "shell"]);
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let (parsed, said) = output(Command::new("bash").args(["-n", "-c", &block.text]));
+        assert!(parsed, "{}: {said}\n{}", block.document, block.text);
+    }
+}
+
+/// What a page shows as a manifest is one that the API server takes, to the last field.
+#[tokio::test]
+async fn every_manifest_of_the_book_is_taken_by_the_api_server() {
+    let world = World::new("book").await;
+    let mut taken = 0;
+    for Block { document, text } in blocks(&["yaml"]).into_iter().filter(|block| block.document.starts_with("docs/")) {
+        if !text.contains("apiVersion:") {
+            assert!(PARTS.contains(&document.as_str()), "{document} shows a part of a manifest:\n{text}");
+            continue;
+        }
+        let file = world.directory.path().join("block.yaml");
+        // A namespace that a page names need not be there.
+        let lines = text.lines().filter(|line| !line.starts_with("  namespace: "));
+        fs::write(&file, lines.map(|line| format!("{line}\n")).collect::<String>()).expect("written");
+        let file = file.to_str().expect("a path");
+        let flags = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", file];
+        let (applied, said) = world.kubectl(&flags).await;
+        assert!(applied, "{document}: {said}\n{text}");
+        taken += 1;
+    }
+    assert!(taken > 3, "{taken}");
     world.finish_without_operator().await;
 }

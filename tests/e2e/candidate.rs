@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use ukgpro_operator::api::UkgProConnectionStatus;
-use ukgpro_operator::conditions::find;
+use ukgpro_operator::api::conditions::find;
 
 use crate::support::World;
 use crate::support::world::SECRET;

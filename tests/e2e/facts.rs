@@ -2,7 +2,7 @@
 //! where it does not hold; the verdict is right or "cannot tell", and never a false Active or a false Unauthorized.
 
 use serde_json::{Value, json};
-use ukgpro_operator::conditions::find;
+use ukgpro_operator::api::conditions::find;
 
 use crate::support::World;
 

@@ -10,7 +10,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use ukgpro_operator::api::UkgProConnection;
-use ukgpro_operator::conditions::find;
+use ukgpro_operator::api::conditions::find;
 
 use crate::states::compare;
 use crate::support::World;

@@ -1,7 +1,7 @@
 //! What people see who have kubectl: tables, selections, explanations.
 
 use serde_json::json;
-use ukgpro_operator::conditions::find;
+use ukgpro_operator::api::conditions::find;
 
 use crate::support::World;
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use ukgpro_operator::leadership::{Candidate, Leadership, Settings, Term, Timing};
+use ukgpro_operator::cluster::leader_election::{Candidate, Leadership, Settings, Term, Timing};
 
 use crate::support::World;
 use crate::support::wire::Wire;

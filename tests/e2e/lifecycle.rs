@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta};
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use serde_json::json;
-use ukgpro_operator::conditions::find;
+use ukgpro_operator::api::conditions::find;
 
 use crate::support::World;
 use crate::support::world::CONNECTION;

@@ -6,9 +6,9 @@ use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use ukgpro_operator::api::conditions::{find, is_true};
+use ukgpro_operator::api::messages;
 use ukgpro_operator::api::{Disposition, Reason, UkgProConnection, Verdict};
-use ukgpro_operator::conditions::{find, is_true};
-use ukgpro_operator::wording;
 
 use crate::states::compare;
 use crate::support::World;
@@ -262,7 +262,7 @@ async fn look(world: &World, reason: Reason, generation: i64) {
     assert_eq!(is_true(&status.conditions, "Stalled"), reason.disposition() == Disposition::Stalled, "{reason:?}");
     assert_eq!(is_true(&status.conditions, "Reconciling"), reason.disposition() == Disposition::Retried, "{reason:?}");
     let ready = &find(&status.conditions, "Ready").expect("always there").message;
-    let opening = wording::template(reason).0.split('{').next().expect("a text").trim();
+    let opening = messages::template(reason).0.split('{').next().expect("a text").trim();
     assert!(ready.contains(opening), "{reason:?}: {ready}");
     assert!(!ready.contains(['{', '}']), "{reason:?}: {ready}");
 }

@@ -3,7 +3,7 @@
 use kube::api::DeleteParams;
 use serde_json::json;
 use ukgpro_operator::api::UkgProConnectionStatus;
-use ukgpro_operator::conditions::{find, is_true};
+use ukgpro_operator::api::conditions::{find, is_true};
 
 use crate::support::World;
 use crate::support::world::SECRET;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use ukgpro_operator::api::PermissionState;
-use ukgpro_operator::conditions::{find, is_true};
+use ukgpro_operator::api::conditions::{find, is_true};
 
 use crate::support::World;
 use crate::support::simulator::all_permissions;

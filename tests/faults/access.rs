@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use ukgpro_operator::watchdog::deadlines::Deadlines;
+use ukgpro_operator::cluster::deadlines::Deadlines;
 
 use crate::crowd::Crowd;
 use crate::fleet::{DEADLINE, Fleet, GOOD, LACKING, WRONG};

@@ -13,7 +13,7 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Resource};
 use serde_json::{Value, json};
 use ukgpro_operator::api::UkgProConnection;
-use ukgpro_operator::conditions::{READY, find};
+use ukgpro_operator::api::conditions::{READY, find};
 
 use crate::fleet::data_of;
 use crate::support::World;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use ukgpro_operator::api::UkgProConnection;
-use ukgpro_operator::conditions::{READY, find};
+use ukgpro_operator::api::conditions::{READY, find};
 
 use crate::fleet::data_of;
 use crate::support::World;

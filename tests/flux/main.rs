@@ -11,7 +11,7 @@ mod support;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject};
 use serde_json::{Value, json};
-use ukgpro_operator::conditions::find;
+use ukgpro_operator::api::conditions::find;
 
 use controllers::Flux;
 use support::World;

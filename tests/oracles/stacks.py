@@ -584,7 +584,7 @@ def document(versions, checks, messages):
 # What WCF and CXF make of the operator, and it of them
 
 UKG Pro's web services are built with WCF, and nobody here has a tenant. `make oracles` runs `ukgpro-operator check` against
-[hosts](../tests/oracles) of LoginService, EmployeePerson and EmployeeJob on two SOAP stacks that nobody here wrote, and writes this
+hosts (`tests/oracles`) of LoginService, EmployeePerson and EmployeeJob on two SOAP stacks that nobody here wrote, and writes this
 table from what it saw; it fails where that differs. What a host decides is this repository's; how it comes over the wire is the stack's.
 
 {versions}

@@ -8,16 +8,16 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use ukgpro_operator::clock::Clock;
+use ukg_pro::catalogue::Catalogue;
+use ukg_pro::transport::ProxySettings;
+use ukgpro_operator::cluster::deadlines::Deadlines;
 use ukgpro_operator::controller::Policy;
-use ukgpro_operator::health::Readiness;
-use ukgpro_operator::hosts::Pace;
-use ukgpro_operator::ledger::Limits;
-use ukgpro_operator::run::{Operator, SecretWatch, Settings, StartError};
-use ukgpro_operator::ukg::catalogue::Catalogue;
-use ukgpro_operator::ukg::transport::ProxySettings;
-use ukgpro_operator::watchdog::deadlines::Deadlines;
-use ukgpro_operator::watchdog::{Bounds, Watchdog};
+use ukgpro_operator::login_guard::Limits;
+use ukgpro_operator::operator::{Operator, SecretWatch, Settings, StartError};
+use ukgpro_operator::schedule::clock::Clock;
+use ukgpro_operator::schedule::hosts::Pace;
+use ukgpro_operator::telemetry::health::Readiness;
+use ukgpro_operator::telemetry::watchdog::{Bounds, Watchdog};
 
 pub struct InAHurry {
     pub clock: Clock,

@@ -1,13 +1,14 @@
 //! A simulator of UKG Pro, one process a test.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ukgpro_operator::ukg::catalogue::Catalogue;
+use ukg_pro::catalogue::Catalogue;
 
 pub const HOST: &str = "service4.ultipro.localhost";
 
@@ -86,6 +87,23 @@ pub fn all_permissions() -> Vec<String> {
     Catalogue::built_in().rows().map(|row| row.name.clone()).collect()
 }
 
+/// The program, of this build: it is of another package, so Cargo does not build it for these tests.
+pub fn simulator() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let operator = Path::new(env!("CARGO_BIN_EXE_ukgpro-operator"));
+        let directory = operator.parent().expect("a directory");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--quiet", "--package", "ukgpro-simulator", "--target-dir"]);
+        cargo.arg(directory.parent().expect("a directory")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if directory.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the simulator is not built");
+        directory.join("ukgpro-simulator")
+    })
+}
+
 pub struct Simulator {
     pub port: u16,
     /// Its certificate authority, in PEM.
@@ -102,7 +120,7 @@ impl Simulator {
         let login_site = format!("login.{}", HOST.split_once('.').expect("a domain").1);
         let tenants = json!({"tenants": [account.tenant()], "loginSites": [login_site]});
         std::fs::write(&config, tenants.to_string()).expect("the configuration is written");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ukgpro-simulator"))
+        let mut process = Command::new(simulator())
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--exit-when-stdin-closes", "--config"])
             .arg(&config)
             .arg("--ca-out")

@@ -8,7 +8,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio_util::task::AbortOnDropHandle;
 use ukgpro_operator::api::UkgProConnection;
-use ukgpro_operator::conditions;
+use ukgpro_operator::api::conditions;
 
 /// Has a connection of its own, which nothing disturbs but the end of the API server.
 pub struct Witness {

@@ -20,9 +20,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use ukgpro_operator::api::conditions;
 use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
-use ukgpro_operator::conditions;
-use ukgpro_operator::watchdog::deadlines::Deadlines;
+use ukgpro_operator::cluster::deadlines::Deadlines;
 
 use super::control_plane::ControlPlane;
 use super::in_a_hurry::InAHurry;

@@ -15,15 +15,15 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
-use ukgpro_operator::ukg::client::Client;
-use ukgpro_operator::ukg::credentials::Credentials;
-use ukgpro_operator::ukg::endpoint::Endpoint;
-use ukgpro_operator::ukg::login::{LoginFailure, Refusal};
-use ukgpro_operator::ukg::sensitive::Sensitive;
-use ukgpro_operator::ukg::transport::{
+use ukg_pro::client::Client;
+use ukg_pro::credentials::Credentials;
+use ukg_pro::endpoint::Endpoint;
+use ukg_pro::login::{LoginFailure, Refusal};
+use ukg_pro::sensitive::Sensitive;
+use ukg_pro::transport::{
     BODY_MAX, HandshakeFlaw, Oddity, ProxySettings, Transport, Trust, TrustFlaw, Unanswered, authorities,
 };
-use ukgpro_operator::ukg::words::Words;
+use ukg_pro::words::Words;
 
 use servers::{Authority, H1, H2, LOGIN_OK, Reply, Reply2, answer, http1, http2, ok, refusing, self_signed, tcp};
 

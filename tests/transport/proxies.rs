@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ukgpro_operator::ukg::transport::{HandshakeFlaw, ProxySettings, Transport, Trust, TrustFlaw, Unanswered};
+use ukg_pro::transport::{HandshakeFlaw, ProxySettings, Transport, Trust, TrustFlaw, Unanswered};
 
 use super::servers::{Authority, H1, H2, Reply, Reply2, Server, Way, http1, http2, ok, proxy, refusing, self_signed, tcp};
 use super::{HOST, login, login_to, trust, unanswered};
@@ -17,7 +17,7 @@ fn by(authority: &Authority, url: &str) -> Transport {
     trust(&[authority], ProxySettings::new(url, "").unwrap())
 }
 
-async fn far(transport: &Transport) -> Result<(), ukgpro_operator::ukg::login::LoginFailure> {
+async fn far(transport: &Transport) -> Result<(), ukg_pro::login::LoginFailure> {
     login_to(transport, "service4", "ultipro.invalid").await
 }
 

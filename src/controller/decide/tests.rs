@@ -1,11 +1,24 @@
+use ukg_pro::catalogue::{Api, Catalogue, Unknown};
+use ukg_pro::endpoint::{EndpointFlaw, Flaw, Part};
+use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::outcome::Outcome;
+use ukg_pro::transport::{Blemish, BundleFlaw, HandshakeFlaw, Oddity, TrustFlaw, Unanswered};
+use ukg_pro::words::AccountState;
+
 use super::*;
-use crate::api::{CaKind, Delay, SecretReference, UkgProConnectionSpec};
-use crate::controller::lint::ValueFlaw;
-use crate::ledger::Tried;
-use crate::ukg::catalogue::{Catalogue, Unknown};
-use crate::ukg::endpoint::{EndpointFlaw, Flaw, Part};
-use crate::ukg::transport::{Blemish, BundleFlaw, HandshakeFlaw, Oddity, TrustFlaw};
-use crate::ukg::words::AccountState;
+use crate::api::conditions::{READY, RECONCILING, STALLED};
+use crate::api::reason::{Disposition, Stall};
+use crate::api::spec::CaReference;
+use crate::api::status::{ApiKind, PermissionState, Worked};
+use crate::api::verdict::is_settled;
+use crate::api::{CaKind, Delay, SecretReference, UkgProConnectionSpec, messages};
+use crate::controller::decide::observation::SOON;
+use crate::controller::decide::requeue::wait;
+use crate::controller::gate::{self, Hold, Paused};
+use crate::controller::lint::{Finding, ValueFlaw};
+use crate::controller::probe::Probed;
+use crate::controller::resolve::{CaFlaw, Resolved, Unresolved};
+use crate::login_guard::Tried;
 
 pub(crate) fn connection() -> UkgProConnection {
     let spec = UkgProConnectionSpec {
@@ -428,12 +441,12 @@ fn an_event_names_a_permission_that_was_taken_away() {
 
 #[test]
 fn the_longest_status_fits_the_crd() {
-    let row = crate::ukg::catalogue::Row {
+    let row = ukg_pro::catalogue::Row {
         name: "N".repeat(63),
         title: "t".repeat(128),
         enables: "e".repeat(256),
         soap: None,
-        rest: Some(crate::ukg::catalogue::RestProbe { path: "/x".to_owned(), people: false }),
+        rest: Some(ukg_pro::catalogue::RestProbe { path: "/x".to_owned(), people: false }),
     };
     let requirement = Requirement { row: std::sync::Arc::new(row), api: Api::Rest };
     let found = vec![Probed { requirement, outcome: Outcome::Denied }; 128];
@@ -526,7 +539,7 @@ fn where_nothing_is_required_it_is_said_that_only_the_login_was_tested() {
 #[test]
 fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
     for (reason, parts) in [
-        (Reason::CredentialsRejected, ["acme-ukg-pro", "https://service4.ultipro.com", wording::PAGE]),
+        (Reason::CredentialsRejected, ["acme-ukg-pro", "https://service4.ultipro.com", messages::PAGE]),
         (Reason::SecretKeyMissing, ["acme-ukg-pro", "password", "spec.secretRef.keys"]),
         (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends in a line end", "stringData"]),
         (Reason::EndpointInvalid, ["spec.subdomain", "https://", "service4"]),
@@ -560,14 +573,14 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
         (LoginFailure::Refused(Refusal::UserApiKey), Some(swapped)),
         (LoginFailure::Undetermined(Unclear::Failed), Some(swapped)),
         (LoginFailure::Undetermined(Unclear::Fault), Some(swapped)),
-        (Unanswered::HostNotFound.into(), Some(wording::LOGIN_SITE)),
-        (Unanswered::TlsUntrusted(TrustFlaw::OtherName).into(), Some(wording::LOGIN_SITE)),
-        (Unanswered::NotUkgPro.into(), Some(wording::LOGIN_SITE)),
+        (Unanswered::HostNotFound.into(), Some(messages::LOGIN_SITE)),
+        (Unanswered::TlsUntrusted(TrustFlaw::OtherName).into(), Some(messages::LOGIN_SITE)),
+        (Unanswered::NotUkgPro.into(), Some(messages::LOGIN_SITE)),
         (Unanswered::ConnectTimeout.into(), None),
         (Unanswered::ServerError.into(), None),
     ] {
         let said = failed(&odd, failure);
-        for each in [swapped, wording::LOGIN_SITE] {
+        for each in [swapped, messages::LOGIN_SITE] {
             assert_eq!(said.contains(each), hint == Some(each), "{failure:?}: {said}");
         }
         assert!(!failed(&resolved(), failure).contains("Suspicious") && !failed(&resolved(), failure).contains("looks like"));
@@ -576,7 +589,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     let held = message(&Observation::Held(odd.clone(), Hold::Refused(refused)));
     assert!(held.contains(swapped), "{held}");
     let said = failed(&odd, refused);
-    assert!(said.find(swapped) < said.find(wording::PAGE), "before the remedy, or an event might lose it: {said}");
+    assert!(said.find(swapped) < said.find(messages::PAGE), "before the remedy, or an event might lose it: {said}");
 
     // A hold says word for word what the refusal said, or the status would move while nothing changes.
     let mut connection = connection_with(None);
@@ -648,11 +661,11 @@ fn one_read_that_fails_beside_others_is_named() {
     let error = Outcome::Error(Unanswered::ServerError);
     let (reason, message) = of(&[error, Outcome::Granted]);
     assert_eq!(reason, "ServerError");
-    assert!(message.contains("the reads of Employee Person Details.") && message.contains(wording::PAGE), "{message}");
+    assert!(message.contains("the reads of Employee Person Details.") && message.contains(messages::PAGE), "{message}");
     let late = Outcome::Error(Unanswered::AnswerTimeout);
     assert!(!of(&[error, late]).1.contains("Employee Job"), "that one has another trouble");
     let (_, message) = of(&[error, error]);
-    assert!(message.contains("gave no usable answer") && !message.contains(wording::PAGE), "{message}");
+    assert!(message.contains("gave no usable answer") && !message.contains(messages::PAGE), "{message}");
 }
 
 #[test]
@@ -1032,4 +1045,38 @@ fn ready_is_taken_back_where_nothing_was_checked_for_several_intervals() {
     let mut suspended = connection_with(Some(Reason::AllPermissionsGranted));
     suspended.spec.suspend = true;
     assert_eq!(overdue(&suspended, Stall::NoWorker, at(2_000)), None);
+}
+
+/// What the cache compresses connections against. `WRITE_TYPICAL=1` writes it.
+#[test]
+fn the_typical_connection_of_the_cache_is_one_that_is_active_with_every_row() {
+    let catalogue = Catalogue::built_in();
+    let requirements: Vec<_> = catalogue.rows().filter_map(|row| catalogue.require(&row.name, None).ok()).collect();
+    let spec = serde_json::json!({"secretRef": {"name": "ukg-pro"}, "domain": "ultipro.com", "subdomain": "service4"});
+    let mut spec: UkgProConnectionSpec = serde_json::from_value(spec).expect("a spec");
+    let required = |name: &String| crate::api::RequiredPermission { name: name.clone(), api: Default::default() };
+    spec.permissions = requirements.iter().map(|requirement| required(&requirement.row.name)).collect();
+    let mut connection = UkgProConnection::new("ukg-pro", spec);
+    connection.metadata.generation = Some(1);
+    let resolved = Resolved {
+        endpoint: "https://service4.ultipro.com".to_owned(),
+        secret_version: "1".to_owned(),
+        looks_like_login_site: false,
+        suspicious: Vec::new(),
+        blemish: Default::default(),
+    };
+    let granted = |requirement| Probed { requirement, outcome: Outcome::Granted };
+    let probed = Observation::Probed(resolved, requirements.iter().cloned().map(granted).collect());
+    let decision = super::decide(&connection, &requirements, &Observed::of(&connection, probed, None), Timestamp::UNIX_EPOCH);
+    let typical = serde_json::to_string(&(&connection.spec, Some(&decision.status))).expect("JSON");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cluster/watch/typical.json");
+    if std::env::var_os("WRITE_TYPICAL").is_some() {
+        std::fs::write(path, typical).expect("written");
+        return;
+    }
+    let written = std::fs::read_to_string(path).expect("a file");
+    assert!(
+        written == typical,
+        "src/cluster/watch/typical.json has drifted; run this with WRITE_TYPICAL=1 and commit the result"
+    );
 }

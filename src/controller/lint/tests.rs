@@ -1,7 +1,7 @@
 use proptest::prelude::*;
+use ukg_pro::sensitive::Sensitive;
 
 use super::*;
-use crate::ukg::sensitive::Sensitive;
 
 const GOOD: [&str; 4] = ["svc-acme", "correct<horse>&\"battery'", "ACME1", "AK4TQ0ZL81XA"];
 const ROLES: [Role; 4] = [Role::Username, Role::Password, Role::CustomerApiKey, Role::UserApiKey];

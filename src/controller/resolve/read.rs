@@ -1,16 +1,15 @@
 //! Reading a Secret or a ConfigMap for the sake of a few of its values. Reads Kubernetes.
 //!
 //! **Bound.** Of an object of 1 MiB nothing is held but the values that are wanted, and of these only what is not too long: the rest is
-//! left out while the answer is read ([`crate::sieve`]). What is held is wiped.
+//! left out while the answer is read ([`crate::cluster::response_filter`]). What is held is wiped.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Limited};
-use k8s_openapi::ByteString;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, NamespaceResourceScope};
 use kube::api::GetParams;
 use kube::client::Body;
 use kube::core::{Request, Status};
@@ -19,7 +18,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::sieve::{Keep, Sifted};
+use crate::cluster::response_filter::{Keep, Sifted};
 
 /// Of an answer that says why there is none, and of what stands between the values.
 const FRAME_MAX: usize = 16 << 10;

@@ -1,6 +1,6 @@
 //! What logins cost: each time a password is shown that UKG Pro has refused, something must have paid for it.
 //!
-//! The rules are those of the docs of [`gate`](crate::controller::gate) and [`ledger`](crate::ledger), told by what UKG Pro and the
+//! The rules are those of the docs of [`gate`](crate::controller::gate) and [`ledger`](crate::login_guard), told by what UKG Pro and the
 //! processes have seen, and not by what the ledger says.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::upstream::{Interface, Presented, Values};
 use super::world::{Place, Process};
-use crate::ledger::tried::{NEVER_WORKED_MAX, UNWRITTEN_MAX, WORKED_MAX};
-use crate::ledger::{Entry, Limits, Login, Rest};
+use crate::login_guard::attempts::{NEVER_WORKED_MAX, UNWRITTEN_MAX, WORKED_MAX};
+use crate::login_guard::{Entry, Limits, Login, Rest};
 
 /// Values at an interface.
 pub(super) type What = (Values, Interface);

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use super::in_paused_time;
 use super::upstream::{Fault, Faults};
 use super::world::{Kind, World, catalogue};
+use crate::api::verdict::standing_reason;
 use crate::api::{ApiChoice, Reason, RequiredPermission, Verdict};
-use crate::controller::decide::{first_due, standing_reason};
+use crate::controller::decide::first_due;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

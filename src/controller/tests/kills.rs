@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::in_paused_time;
 use super::upstream::Interface;
 use super::world::{Ended, Kind, World};
+use crate::api::verdict::standing_reason;
 use crate::api::{Reason, Verdict};
-use crate::controller::decide::standing_reason;
-use crate::ledger::{Login, Rest};
+use crate::login_guard::{Login, Rest};
 
 /// What came of one kill.
 struct Outcome {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use ukg_pro::outcome::Outcome;
+
 use super::upstream::Interface;
 use super::world::{Place, World};
+use crate::api::conditions::{self, READY};
+use crate::api::verdict::standing_reason;
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
-use crate::conditions::{self, READY};
-use crate::controller::decide::{Decision, Observation, standing_reason};
+use crate::controller::decide::{Decision, Observation};
 use crate::controller::gate::{self, Hold};
 use crate::controller::probe::rest_end;
 use crate::controller::resolve::Resolved;
-use crate::ledger::RestEnd;
-use crate::ukg::outcome::Outcome;
+use crate::login_guard::RestEnd;
 
 /// What was seen of a connection and told in its status.
 #[derive(Debug, Clone, Default)]

@@ -8,14 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
+use ukg_pro::catalogue::{Api, Requirement};
+use ukg_pro::login::{LoginFailure, Refusal, Session, Unclear};
+use ukg_pro::outcome::Outcome;
+use ukg_pro::sensitive::Sensitive;
+use ukg_pro::transport::Unanswered;
 
-use crate::clock::Clock;
 use crate::controller::authenticate::WebServices;
-use crate::ukg::catalogue::{Api, Requirement};
-use crate::ukg::login::{LoginFailure, Refusal, Session, Unclear};
-use crate::ukg::outcome::Outcome;
-use crate::ukg::sensitive::Sensitive;
-use crate::ukg::transport::Unanswered;
+use crate::schedule::clock::Clock;
 
 /// What a Secret holds, as far as a login depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,21 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use tokio_util::task::AbortOnDropHandle;
+use ukg_pro::catalogue::{Catalogue, Requirement};
+use ukg_pro::transport::{Transport, Trust};
 
-use super::after_polls;
 use super::cost::{Costs, What};
-use super::promises;
 use super::upstream::{Interface, Presented, Tenant, Upstream, Values};
+use super::{after_polls, promises};
 use crate::api::{ApiChoice, REQUESTED_AT, RequiredPermission, UkgProConnection, UkgProConnectionStatus};
-use crate::clock::Clock;
 use crate::controller::decide::tests::connection_with;
 use crate::controller::decide::{Decision, Observation, Observed, decide};
 use crate::controller::resolve::{Found, Referents, Target, Transports, VALUE_MAX, requirements, resolve};
 use crate::controller::{self, Policy};
-use crate::ledger::tests::Shelf;
-use crate::ledger::{Entry, Ledger};
-use crate::ukg::catalogue::{Catalogue, Requirement};
-use crate::ukg::transport::{Transport, Trust};
+use crate::login_guard::tests::Shelf;
+use crate::login_guard::{Entry, Ledger};
+use crate::schedule::clock::Clock;
 
 /// What a connection requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

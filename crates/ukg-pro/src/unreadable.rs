@@ -1,0 +1,22 @@
+//! Why an answer that should be a SOAP envelope is none. Pure.
+
+use crate::soap::read::ReadError;
+use crate::transport::{Answer, Oddity, Unanswered};
+
+/// Why an answer that is no envelope cannot be read.
+pub(crate) fn unreadable(answer: &Answer, error: ReadError) -> Unanswered {
+    if answer.is_html() {
+        return Unanswered::NotUkgPro;
+    }
+    let of_type = |part: &str| answer.content_type.contains(part);
+    Unanswered::Unreadable(match error {
+        _ if answer.body.trim_ascii().is_empty() => Oddity::Empty,
+        _ if of_type("multipart/") => Oddity::Multipart,
+        _ if of_type("charset=") && !of_type("utf-8") && !of_type("ascii") => Oddity::Encoding,
+        ReadError::NotUtf8 => Oddity::Encoding,
+        ReadError::Entities => Oddity::DocumentType,
+        ReadError::TooLarge => Oddity::TooLarge,
+        ReadError::NotXml if answer.body.trim_ascii_start().starts_with(b"<") => Oddity::Malformed,
+        ReadError::NotXml | ReadError::NotSoap => Oddity::NotSoap,
+    })
+}

@@ -1,0 +1,136 @@
+//! Kubernetes' rules for conditions. Pure: time is a parameter.
+//!
+//! **Contract.** `lastTransitionTime` changes only when a condition's status does, and a list built twice from the same findings
+//! is equal to itself, so that nothing is written when nothing has changed.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The types every connection always has, in the order they are written.
+pub const ALWAYS: [&str; 5] = ["Ready", "Active", "Unauthorized", "Forbidden", "Unreachable"];
+/// Sums up: True exactly when `Active` is.
+pub const READY: &str = "Ready";
+/// Whether the candidate could be promoted. Present while there is one.
+pub const CANDIDATE_READY: &str = "CandidateReady";
+/// kstatus: only a person can help. Present while True, absent otherwise.
+pub const STALLED: &str = "Stalled";
+/// kstatus: it is retried by itself. Present while True, absent otherwise.
+pub const RECONCILING: &str = "Reconciling";
+
+/// A condition to be, without the time it has been so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its type.
+    pub type_: &'static str,
+    /// Its status.
+    pub status: Status,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+}
+
+/// A condition's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    #[allow(missing_docs)]
+    True,
+    #[allow(missing_docs)]
+    False,
+    #[allow(missing_docs)]
+    Unknown,
+}
+
+impl Status {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::True => "True",
+            Status::False => "False",
+            Status::Unknown => "Unknown",
+        }
+    }
+}
+
+/// The condition of this type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether the condition of this type is True.
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == "True")
+}
+
+/// The list to be, given what was: exactly the wanted conditions, each since when its status has been what it is.
+pub fn renew(previous: &[Condition], wanted: Vec<Wanted>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+    wanted
+        .into_iter()
+        .map(|wanted| {
+            let since = find(previous, wanted.type_)
+                .filter(|before| before.status == wanted.status.as_str())
+                .map_or_else(|| whole_seconds(now), |before| before.last_transition_time.clone());
+            Condition {
+                type_: wanted.type_.to_owned(),
+                status: wanted.status.as_str().to_owned(),
+                reason: wanted.reason,
+                message: wanted.message,
+                observed_generation: generation,
+                last_transition_time: since,
+            }
+        })
+        .collect()
+}
+
+/// A time as Kubernetes keeps it: to the second, so that what is written and what is read back are equal.
+pub fn whole_seconds(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).expect("a second of a time in range is in range"))
+}
+
+/// A condition that stays what it was.
+pub fn as_it_was(type_: &'static str, before: &Condition) -> Wanted {
+    let status = match before.status.as_str() {
+        "True" => Status::True,
+        "False" => Status::False,
+        _ => Status::Unknown,
+    };
+    Wanted { type_, status, reason: before.reason.clone(), message: before.message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millisecond(second * 1000 + 999).expect("in range")
+    }
+
+    fn wanted(type_: &'static str, status: Status, reason: &str) -> Wanted {
+        Wanted { type_, status, reason: reason.to_owned(), message: format!("because of {reason}") }
+    }
+
+    #[test]
+    fn the_time_moves_with_the_status_and_with_nothing_else() {
+        let first = renew(&[], vec![wanted("Ready", Status::False, "A")], Some(1), at(100));
+        assert_eq!(first[0].last_transition_time, whole_seconds(at(100)));
+        let reworded = renew(&first, vec![wanted("Ready", Status::False, "B")], Some(2), at(200));
+        assert_eq!(reworded[0].last_transition_time, whole_seconds(at(100)));
+        assert_eq!((reworded[0].reason.as_str(), reworded[0].observed_generation), ("B", Some(2)));
+        let turned = renew(&reworded, vec![wanted("Ready", Status::True, "C")], Some(2), at(300));
+        assert_eq!(turned[0].last_transition_time, whole_seconds(at(300)));
+    }
+
+    #[test]
+    fn the_same_findings_give_the_same_list() {
+        let list = || vec![wanted("Ready", Status::True, "A"), wanted("Active", Status::True, "A")];
+        let first = renew(&[], list(), Some(1), at(1));
+        assert_eq!(renew(&first, list(), Some(1), at(9)), first);
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_goes() {
+        let first = renew(&[], vec![wanted("Ready", Status::False, "A"), wanted("Stalled", Status::True, "A")], None, at(1));
+        let second = renew(&first, vec![wanted("Ready", Status::True, "B")], None, at(2));
+        assert!(find(&second, "Stalled").is_none());
+    }
+}

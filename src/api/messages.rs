@@ -1,0 +1,307 @@
+//! What each [`Reason`] says to a person: the one place with sentences.
+//!
+//! **Invariant.** A text is fixed but for names that are the user's own Kubernetes vocabulary (Secret, keys, fields, permission
+//! titles) and the host. Nothing a server sent and no value of a Secret can get in: [`Facts`] has no room for it.
+
+use jiff::Timestamp;
+use ukg_pro::catalogue::{Requirement, Row};
+use ukg_pro::transport::{Blemish, HandshakeFlaw, TrustFlaw};
+
+use super::{Delay, HostChange, PermissionState, Reason, Stall, Verdict};
+
+mod templates;
+
+pub use templates::template;
+use templates::template_for;
+
+/// Where a service account is looked after.
+pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
+
+/// The detail where it is not known since when a login has no end.
+pub const WITHIN_A_DAY: &str = "a day has passed";
+
+/// What is added where a host does not work and its name is not like those of web services.
+pub const LOGIN_SITE: &str = "This looks like a login page's host: the names of UKG Pro's web-service hosts begin with service or \
+                              rental, such as service4.";
+
+/// An event's note may have 1,024 bytes.
+pub const NOTE_MAX: usize = 1024;
+
+/// The names a text may mention.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The Secret's name.
+    pub secret: String,
+    /// The host, as a URL; empty where it is not known.
+    pub host: String,
+    /// What this reason is about in particular: missing keys, permission titles, what is wrong with a field.
+    pub detail: String,
+    /// A sentence on what may be the cause; empty without one. It stands before the remedy, or an event might lose it.
+    pub hint: String,
+}
+
+/// The whole message.
+pub fn message(reason: Reason, facts: &Facts) -> String {
+    let (what, remedy) = template_for(reason, facts);
+    let parts: Vec<_> = [what, &facts.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
+    fill(&parts.join(" "), facts)
+}
+
+/// The whole message of a web page or redirect from a host where these values have worked: it is no wrong host name.
+pub fn page_of_a_known_host(facts: &Facts) -> String {
+    let remedy = "These values have worked there, so this is most likely maintenance, or a page of a proxy or firewall on the way. Nothing \
+                  need be done if this passes. If it stays, open the host in a browser from the operator's network, then ask UKG support.";
+    fill(&format!("{} {remedy}", template(Reason::NotUkgPro).0), facts)
+}
+
+/// What happened, without what to do.
+pub fn what(reason: Reason, facts: &Facts) -> String {
+    fill(template_for(reason, facts).0, facts)
+}
+
+/// The message about a candidate.
+pub fn candidate(reason: Reason, facts: &Facts) -> String {
+    let message = message(reason, facts);
+    match reason {
+        _ if reason.verdict() == Some(Verdict::Active) => {
+            format!("Candidate: {message} Name Secret {} in spec.secretRef to promote it; that costs no login.", facts.secret)
+        }
+        // What is to be corrected is the candidate's.
+        _ => format!("Candidate: {}", message.replace("spec.secretRef", "spec.candidateSecretRef")),
+    }
+}
+
+/// A key that serves more than it may.
+pub fn key_shared(key: &str) -> String {
+    format!(
+        "spec.secretRef.keys names {key} for two values, or for the domain or subdomain, which everybody may read, though it is a \
+         credential's; give each value a key of its own"
+    )
+}
+
+/// Why a check waits, and until when.
+pub fn delay(delay: Delay, until: Timestamp) -> String {
+    let why = match delay {
+        Delay::AccountLimited => "the host limits the requests of this account",
+        Delay::HostLimited => "the host limits requests of several accounts",
+        Delay::Busy => "other checks of the host come first",
+    };
+    format!("{why}, so the login waits until {until}")
+}
+
+/// How many logins were answered so, how the last was, and until when the next has to wait.
+pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
+    let last = last.map(|last| format!("; of the last: {}", last.trim_end_matches('.'))).unwrap_or_default();
+    format!("{times} with these values, and the next waits until {until}{last}")
+}
+
+/// Why a certificate is not trusted.
+pub fn untrusted(flaw: TrustFlaw) -> String {
+    match flaw {
+        TrustFlaw::UnknownAuthority => "it is of an authority that is not trusted here".to_owned(),
+        TrustFlaw::Alone => {
+            "it came alone, and its issuer is not trusted: either the host has left out the intermediate certificate, which its operator \
+             must add, or it is of an authority of your own"
+                .to_owned()
+        }
+        TrustFlaw::SelfSigned => "it is self-signed".to_owned(),
+        TrustFlaw::Inspected => "it is of an authority with the name of a product that inspects TLS".to_owned(),
+        TrustFlaw::Expired(since) => {
+            since.map_or("it has expired".to_owned(), |since| format!("it expired on {}", day(since)))
+        }
+        TrustFlaw::NotYetValid(until) => {
+            let until = until.map_or("it is not valid yet".to_owned(), |until| format!("it is not valid before {}", day(until)));
+            format!("{until}; look at the clock of the operator's node")
+        }
+        TrustFlaw::OtherName => "it is made for another name".to_owned(),
+        TrustFlaw::NoName => "it is made for no name: it has no subjectAltName".to_owned(),
+        TrustFlaw::Weak => "its key or signature is of a kind that is too weak or not known".to_owned(),
+        TrustFlaw::BadSignature => "an authority of its issuer's name is trusted and did not sign it: the authority may have been replaced".to_owned(),
+        TrustFlaw::Purpose => "it is not made for servers".to_owned(),
+        TrustFlaw::Unreadable => "it cannot be read, or there is none".to_owned(),
+        TrustFlaw::Other => "it breaks a rule, such as an authority that may not issue for this name, or one in a server's place".to_owned(),
+    }
+}
+
+/// Why a handshake failed.
+pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
+    match flaw {
+        HandshakeFlaw::OldVersion => "the host speaks only TLS older than 1.2",
+        HandshakeFlaw::NoCommonCipher => {
+            "there is no cipher suite or key exchange that both sides have (the host may know RSA key exchange only), or the host wants a \
+             certificate of its clients"
+        }
+        HandshakeFlaw::NotTls => "what answers does not speak TLS, but plain HTTP or another protocol",
+        HandshakeFlaw::ClientCertificate => "the host asks its clients for a certificate, and UKG Pro does not",
+        HandshakeFlaw::Refused => "the host, or something before it, refused it by an alert",
+        HandshakeFlaw::Closed => "the connection was closed in its midst, as firewalls do that do not want the name",
+        HandshakeFlaw::Other => "one side broke the protocol",
+    }
+}
+
+/// What is said until values that have changed are checked.
+pub fn rechecking(secret: &str) -> String {
+    format!(
+        "Secret {secret}, or the CA bundle, has changed and is being checked; the other conditions are about what was there before."
+    )
+}
+
+/// What should be corrected in a CA bundle that can be used.
+pub fn blemish(Blemish { private_key, first_expiry }: Blemish, now: Timestamp) -> Option<String> {
+    let key = private_key.then(|| {
+        "The CA bundle that spec.caRef names holds a private key, which nobody needs who trusts it: take it out, and treat it as known to \
+         others."
+            .to_owned()
+    });
+    let expired = first_expiry.filter(|expiry| *expiry < now).map(|expiry| {
+        format!(
+            "An authority in the CA bundle that spec.caRef names has expired on {}: replace it; other programs do not trust it any more.",
+            day(expiry)
+        )
+    });
+    let said: Vec<_> = key.into_iter().chain(expired).collect();
+    (!said.is_empty()).then(|| said.join(" "))
+}
+
+fn day(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+/// Why a connection is not checked.
+pub fn stall(stall: Stall) -> &'static str {
+    match stall {
+        Stall::NoWorker => "the operator has not come to it for several intervals",
+        Stall::Reading => "what spec refers to could not be read for several intervals",
+        Stall::Ledger => "the login ledger could not be read or written for several intervals, and without it no login is sent",
+        Stall::Writing => "no verdict could be written for several intervals",
+        Stall::Host => "its host was not to be asked for several intervals",
+    }
+}
+
+/// Why a file cannot be read or written, in words of a shell rather than of a library.
+pub fn file(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "it may not be read or written by this user".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a directory; name a file".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// What is told of a host as a whole, to whoever runs the operator.
+pub fn host(host: &str, change: HostChange) -> String {
+    match change {
+        HostChange::Outage { failing, known } => format!(
+            "{failing} of {known} connections to {host} get no usable answer: the host, or the way to it, is down. It is asked less often \
+             until it answers; nothing of the connections need be changed."
+        ),
+        HostChange::Recovery => format!("{host} answers again."),
+    }
+}
+
+/// What is told whoever runs the operator of a read that was answered with people.
+pub fn unfiltered(requirement: &Requirement, host: &str) -> String {
+    let Requirement { row, api } = requirement;
+    format!(
+        "{host} answered the {api} read of {} with people, though it asks for nobody: it does not honour the filter. Nothing of the \
+         answer was kept. Replace this read, or test the row by the other interface, with permissions in --config; \
+         the runbook (ProbeUnfiltered) says how.",
+        row.name
+    )
+}
+
+fn fill(text: &str, facts: &Facts) -> String {
+    let host = if facts.host.is_empty() { "the host" } else { &facts.host };
+    // The detail last, so that nothing inside it is taken for a placeholder.
+    text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)
+}
+
+/// What to do about one permission; `None` where nothing need be done, or another condition says it.
+pub fn remedy(state: PermissionState, row: &Row) -> Option<String> {
+    let Row { title, enables, .. } = row;
+    match state {
+        PermissionState::Denied => Some(format!(
+            "In UKG Pro, open {PAGE}, edit this service account, tick View in the row {title}, and save. It gives {enables}."
+        )),
+        PermissionState::Undetermined => Some(format!(
+            "UKG Pro's answer does not show whether this is granted. In UKG Pro, open {PAGE} and see whether View is ticked in the \
+             row {title}."
+        )),
+        PermissionState::Granted | PermissionState::Error | PermissionState::Unknown => None,
+    }
+}
+
+/// What is added where a login was refused that had something odd about it; `findings` names keys and kinds.
+pub fn suspicious(findings: &str) -> String {
+    format!("Suspicious in the Secret: {findings}.")
+}
+
+/// What a condition says that is not True while another is.
+pub fn otherwise(true_condition: &str) -> String {
+    format!("See condition {true_condition}.")
+}
+
+/// A message cut to what an event may carry, at a word.
+pub fn note(message: &str) -> String {
+    if message.len() <= NOTE_MAX {
+        return message.to_owned();
+    }
+    let mut end = NOTE_MAX - "…".len();
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let end = message[..end].rfind(' ').unwrap_or(end);
+    format!("{}…", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Disposition, Verdict};
+
+    #[test]
+    fn every_reason_says_what_happened_and_what_to_do() {
+        let facts = Facts {
+            secret: "acme".to_owned(),
+            host: "https://service4.ultipro.com".to_owned(),
+            detail: "Employee Job Details".to_owned(),
+            hint: LOGIN_SITE.to_owned(),
+        };
+        for reason in Reason::ALL {
+            let (what, remedy) = template(*reason);
+            assert!(what.len() > 10, "{reason:?}");
+            let good = reason.verdict() == Some(Verdict::Active) || *reason == Reason::Probing;
+            assert!(good || remedy.len() > 20, "{reason:?} has no remedy");
+            let message = message(*reason, &facts);
+            assert!(!message.contains(['{', '}']) && !message.contains("  "), "{message}");
+            assert!(message.ends_with('.'), "{message}");
+            assert!(message.len() < NOTE_MAX, "{reason:?} is too long for an event");
+        }
+    }
+
+    #[test]
+    fn who_must_act_is_told_where() {
+        for reason in Reason::ALL.iter().filter(|r| r.disposition() == Disposition::Stalled) {
+            let (what, remedy) = template(*reason);
+            let text = format!("{what} {remedy}");
+            assert!(
+                ["{page}", "{secret}", "spec.", "--allowed", "page"].iter().any(|place| text.contains(place)),
+                "{reason:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_detail_is_never_read_as_a_placeholder() {
+        let facts = Facts { detail: "{secret}".to_owned(), secret: "s".to_owned(), ..Facts::default() };
+        assert!(message(Reason::PermissionUnknown, &facts).contains("{secret}"));
+    }
+
+    #[test]
+    fn a_note_is_cut_at_a_word_within_the_bound() {
+        let long = "wörd ".repeat(400);
+        let cut = note(&long);
+        assert!(cut.len() <= NOTE_MAX && cut.ends_with("wörd…"), "{}", cut.len());
+        assert_eq!(note("short"), "short");
+    }
+}

@@ -1,0 +1,86 @@
+//! The command line: `ukgpro-operator run`, `check`, `wait`, `catalogue`, `crd`. Flags and wiring, one file per command.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub mod catalogue;
+pub mod check;
+pub mod crd;
+mod flags;
+pub mod run;
+pub mod wait;
+
+/// Checks, and keeps checking, connections to UKG Pro.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator
+    Run(Box<run::RunArgs>),
+    /// Check one connection from manifests, without a cluster
+    ///
+    /// Exits with 0 if the connection is Active, 1 if it is not, 2 if it cannot be checked.
+    Check(check::CheckArgs),
+    /// Wait until a connection works, or until another of its conditions is True
+    ///
+    /// For init containers and pipelines. Exits with 0 if it is so, and with 1 and the connection's message if the time is over or only a
+    /// person can help. Needs the right to list and watch connections.
+    Wait(wait::WaitArgs),
+    /// Print the CustomResourceDefinition
+    Crd,
+    /// List the permissions and profiles that connections can ask for
+    Catalogue(catalogue::CatalogueArgs),
+}
+
+/// The exit code of a check that was not made; clap's own for flags that cannot be read.
+const CANNOT_CHECK: u8 = 2;
+
+/// The command line, for what documents it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Check(args) => {
+            return match check::run(args) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(message) => {
+                    eprintln!("ukgpro-operator: {message}");
+                    ExitCode::from(CANNOT_CHECK)
+                }
+            };
+        }
+        Command::Wait(args) => wait::run(args),
+        Command::Crd => crd::run(),
+        Command::Catalogue(args) => catalogue::run(&args),
+        Command::Run(args) => run::run(*args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("ukgpro-operator: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To standard output, which may be closed before all is read.
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.kind().to_string())
+}
+
+const NO_CLIENT: &str = "the kubeconfig makes no client; try it with kubectl";
+
+async fn kubernetes() -> Result<kube::Config, &'static str> {
+    kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")
+}

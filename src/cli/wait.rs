@@ -1,0 +1,284 @@
+//! Waiting for a connection, for what must not begin before it works: `ukgpro-operator wait`.
+//!
+//! **Touches** the API server: it lists and watches connections, by the name of one, and gets the metadata of their Secret where it may.
+//!
+//! **Contract.** Only a status of the present spec counts, and of the Secret as it is: a password that was mended a moment ago has no
+//! verdict yet. Without the right to get the Secret, what the operator says of its version has to do. Where only a person can help
+//! ([`STALLED`]), waiting for the connection to work ends at once, as it does with what waits by kstatus: an init container is started
+//! again by Kubernetes, with pauses that grow, and a pipeline has its answer. A Secret that is not there yet, or a host that does not answer, is waited for.
+
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+
+use super::flags::{object_name, time};
+use super::{NO_CLIENT, kubernetes};
+use crate::api::UkgProConnection;
+use crate::api::conditions::{self, READY, STALLED};
+use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
+
+/// The command's flags.
+#[derive(Args)]
+pub struct WaitArgs {
+    /// The connection
+    #[arg(value_parser = object_name)]
+    name: String,
+
+    /// Its namespace; without it, that of the ServiceAccount or of the kubeconfig's context
+    #[arg(short, long, value_parser = object_name)]
+    namespace: Option<String>,
+
+    /// The condition
+    #[arg(long = "for", value_enum, default_value = "Ready", ignore_case = true)]
+    awaited: Awaited,
+
+    /// How long to wait, such as 30s or 5m
+    #[arg(long, default_value = "5m", value_parser = time)]
+    timeout: Duration,
+}
+
+/// Runs the command.
+#[tokio::main(flavor = "current_thread")]
+pub async fn run(args: WaitArgs) -> Result<(), String> {
+    let client = kube::Client::try_from(kubernetes().await?).map_err(|_| NO_CLIENT)?;
+    let namespace = args.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let waited = wait(client, &namespace, &args.name, args.awaited, args.timeout).await;
+    waited.map_err(|error| error.to_string())
+}
+
+/// What is waited for to be True.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Awaited {
+    /// The connection works
+    Ready,
+    /// The same, by the verdict's own condition
+    Active,
+    /// The candidate could be promoted
+    CandidateReady,
+    /// Only a person can help
+    Stalled,
+}
+
+impl Awaited {
+    /// The condition's type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Awaited::Ready => READY,
+            Awaited::Active => "Active",
+            Awaited::CandidateReady => conditions::CANDIDATE_READY,
+            Awaited::Stalled => STALLED,
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlook {
+    /// It is so.
+    Met,
+    /// It is not, and will not be by itself: reason and message.
+    Hopeless(String),
+    /// It is not yet: why.
+    Pending(String),
+}
+
+/// Why it was not seen to come true.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The time is over.
+    #[error("{name} is not {awaited} after {seconds} s: {why}")]
+    TimedOut {
+        /// The connection.
+        name: String,
+        /// The condition.
+        awaited: &'static str,
+        /// The time.
+        seconds: u64,
+        /// What it was last.
+        why: String,
+    },
+    /// Only a person can help.
+    #[error("{name} is not {awaited}, and will not be by itself: {why}")]
+    Hopeless {
+        /// The connection.
+        name: String,
+        /// The condition.
+        awaited: &'static str,
+        /// The connection's own message.
+        why: String,
+    },
+}
+
+/// What a connection's status comes to. Pure.
+pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
+    let judged = connection.status.as_ref();
+    let Some(status) = judged.filter(|status| status.observed_generation == connection.metadata.generation) else {
+        return Outlook::Pending("no operator has looked at it yet".to_owned());
+    };
+    let conditions = &status.conditions;
+    if conditions::is_true(conditions, awaited.as_str()) {
+        return Outlook::Met;
+    }
+    let told = match awaited {
+        Awaited::CandidateReady => awaited.as_str(),
+        _ => READY,
+    };
+    let why = match conditions::find(conditions, told) {
+        Some(condition) => format!("{}: {}", condition.reason, condition.message),
+        None => "there is no such condition".to_owned(),
+    };
+    match awaited {
+        Awaited::Ready | Awaited::Active if conditions::is_true(conditions, STALLED) => Outlook::Hopeless(why),
+        _ => Outlook::Pending(why),
+    }
+}
+
+/// The Secret that a condition is about, and the version of it that was judged.
+fn judged(connection: &UkgProConnection, awaited: Awaited) -> Option<(&str, &str)> {
+    let status = connection.status.as_ref()?;
+    match awaited {
+        Awaited::CandidateReady => {
+            let name = &connection.spec.candidate_secret_ref.as_ref()?.name;
+            Some((name, &status.candidate.as_ref()?.secret_resource_version))
+        }
+        Awaited::Ready | Awaited::Active | Awaited::Stalled => {
+            Some((&connection.spec.secret_ref.name, status.secret_resource_version.as_deref()?))
+        }
+    }
+}
+
+/// What a status comes to, unless it is about an older version of the Secret than there is.
+async fn judge_of(client: &Client, namespace: &str, connection: &UkgProConnection, awaited: Awaited) -> Outlook {
+    let outlook = judge(connection, awaited);
+    let (false, Some((name, version))) = (matches!(outlook, Outlook::Pending(_)), judged(connection, awaited)) else {
+        return outlook;
+    };
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    match tokio::time::timeout(KUBERNETES_DEADLINE, secrets.get_metadata(name)).await {
+        Ok(Ok(secret)) if secret.metadata.resource_version.as_deref() != Some(version) => {
+            Outlook::Pending(format!("Secret {name} has changed since it was checked"))
+        }
+        // It may not be got, or is not there: the status has said what there is to say.
+        _ => outlook,
+    }
+}
+
+/// Waits until the condition of the connection is True, for so long at the most.
+pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited, timeout: Duration) -> Result<(), Error> {
+    let api = Api::<UkgProConnection>::namespaced(client.clone(), namespace);
+    let select = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = Box::pin(watcher(api, select).default_backoff());
+    let mut outlook = Outlook::Pending("the API server has not answered".to_owned());
+    let met = async {
+        let mut listed = false;
+        while let Some(event) = events.next().await {
+            outlook = match event {
+                Ok(Event::Init) => {
+                    listed = false;
+                    continue;
+                }
+                Ok(Event::InitApply(connection)) => {
+                    listed = true;
+                    judge_of(&client, namespace, &connection, awaited).await
+                }
+                Ok(Event::InitDone) if listed => continue,
+                Ok(Event::InitDone | Event::Delete(_)) => {
+                    Outlook::Pending(format!("it is not there, in namespace {namespace}"))
+                }
+                Ok(Event::Apply(connection)) => judge_of(&client, namespace, &connection, awaited).await,
+                Err(error) => Outlook::Pending(failure(&error)),
+            };
+            if !matches!(outlook, Outlook::Pending(_)) {
+                return;
+            }
+        }
+    };
+    let over = tokio::time::timeout(timeout, met).await.is_err();
+    let (name, awaited) = (name.to_owned(), awaited.as_str());
+    match outlook {
+        Outlook::Met => Ok(()),
+        Outlook::Hopeless(why) => Err(Error::Hopeless { name, awaited, why }),
+        Outlook::Pending(why) => {
+            debug_assert!(over, "a watch does not end");
+            Err(Error::TimedOut { name, awaited, seconds: timeout.as_secs(), why })
+        }
+    }
+}
+
+fn failure(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => kubernetes_failure(error),
+        _ => "the watch was interrupted".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A connection in its second generation, with these conditions (type, status) from a look at this one.
+    fn connection(observed: i64, conditions: &[(&str, &str)]) -> UkgProConnection {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|(type_, status)| {
+                json!({"type": type_, "status": status, "reason": "Why", "message": format!("{type_}, that is why."),
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"})
+            })
+            .collect();
+        serde_json::from_value(json!({
+            "apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection",
+            "metadata": {"name": "acme", "generation": 2}, "spec": {"secretRef": {"name": "x"}},
+            "status": {"observedGeneration": observed, "state": "Unknown", "conditions": conditions},
+        }))
+        .expect("a connection")
+    }
+
+    #[test]
+    fn what_a_status_comes_to() {
+        let pending = |why: &str| Outlook::Pending(why.to_owned());
+        let unseen = "no operator has looked at it yet";
+        for (observed, conditions, awaited, expected) in [
+            (2, [("Ready", "True"), ("Active", "True")].as_slice(), Awaited::Ready, Outlook::Met),
+            (2, &[("Ready", "True"), ("Active", "True")], Awaited::Active, Outlook::Met),
+            // Of the spec before this one.
+            (1, &[("Ready", "True")], Awaited::Ready, pending(unseen)),
+            (1, &[("Ready", "False"), ("Stalled", "True")], Awaited::Ready, pending(unseen)),
+            (-1, &[("Ready", "Unknown")], Awaited::Ready, pending(unseen)),
+            // What is retried is waited for.
+            (2, &[("Ready", "False"), ("Reconciling", "True")], Awaited::Ready, pending("Why: Ready, that is why.")),
+            (
+                2,
+                &[("Ready", "False"), ("Stalled", "True")],
+                Awaited::Ready,
+                Outlook::Hopeless("Why: Ready, that is why.".to_owned()),
+            ),
+            (2, &[("Ready", "False"), ("Stalled", "True")], Awaited::Stalled, Outlook::Met),
+            (2, &[("Ready", "True")], Awaited::Stalled, pending("Why: Ready, that is why.")),
+            // A candidate mends what is stalled.
+            (2, &[("Ready", "False"), ("Stalled", "True"), ("CandidateReady", "True")], Awaited::CandidateReady, Outlook::Met),
+            (
+                2,
+                &[("Ready", "False"), ("Stalled", "True"), ("CandidateReady", "False")],
+                Awaited::CandidateReady,
+                pending("Why: CandidateReady, that is why."),
+            ),
+            (2, &[("Ready", "True")], Awaited::CandidateReady, pending("there is no such condition")),
+        ] {
+            assert_eq!(
+                judge(&connection(observed, conditions), awaited),
+                expected,
+                "{conditions:?} of {observed}, for {awaited:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The way to the Kubernetes API: the client, watches and their caches, leader election.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`client`] | the HTTP client for the API server, and how it takes up new certificates and tokens |
+//! | [`deadlines`] | how long the API server may take to answer |
+//! | [`failure`] | why a request to the API server failed, in words that are safe to log |
+//! | [`leader_election`] | which of several operators acts, by a Lease |
+//! | [`response_filter`] | drops parts of the API server's answers that nobody reads |
+//! | [`watch`] | the watches, and the caches of connections and of Secret versions |
+
+pub mod client;
+pub mod deadlines;
+pub mod failure;
+pub mod leader_election;
+pub mod response_filter;
+pub mod watch;

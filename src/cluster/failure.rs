@@ -1,0 +1,73 @@
+//! Why a request to the API server failed, in fixed words: an error's own text may quote what was sent. Pure.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use rustls::CertificateError;
+
+use super::deadlines::Late;
+
+/// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
+pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
+
+/// What a Kubernetes client's error comes down to, without texts of the other side: they may quote what was sent.
+pub fn kubernetes_failure(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
+        kube::Error::BuildRequest(_) => "no request to the API server could be made of these names".to_owned(),
+        kube::Error::SerdeError(_) => "the API server's answer could not be decoded".to_owned(),
+        kube::Error::Auth(_) => "the operator's own credentials for the API server could not be read".to_owned(),
+        error => way_to_api_server(error).to_owned(),
+    }
+}
+
+/// Why the API server was not reached, by the kinds of what an error stems from: how deep they lie is the client's business.
+fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(flaw)) = error.downcast_ref() {
+            return match flaw {
+                // One of the same name as another, as a rotated one mostly is, is found out by its signature.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    "the API server's certificate is of no authority that the operator's kubeconfig or ServiceAccount names"
+                }
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "the API server's certificate has expired"
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "the API server's certificate is not valid yet; compare the clocks"
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "the API server's certificate is for another name than the one it is reached by"
+                }
+                _ => "the API server's certificate is not trusted",
+            };
+        }
+        if error.is::<rustls::Error>() {
+            return "the TLS handshake with the API server failed";
+        }
+        if error.is::<http::header::InvalidHeaderValue>() {
+            return "the token for the API server is none: it has characters that no token has";
+        }
+        if error.is::<Late>() || error.is::<tokio::time::error::Elapsed>() {
+            return "the API server did not answer in time";
+        }
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => match (io.get_ref(), io.kind()) {
+                // Its own source is what that one stems from, not that one.
+                (Some(inner), _) => Some(inner),
+                (None, ErrorKind::ConnectionRefused) => return "the API server refuses connections",
+                (None, ErrorKind::TimedOut) => return "no connection to the API server is made in time",
+                (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => {
+                    return "the connection to the API server broke";
+                }
+                (None, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
+                    return "there is no way to the API server's network";
+                }
+                (None, _) => error.source(),
+            },
+            None => error.source(),
+        };
+    }
+    "the API server could not be reached"
+}

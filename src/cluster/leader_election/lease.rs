@@ -1,0 +1,211 @@
+//! The Lease, as far as an election reads and writes it, and where it is kept.
+
+use std::future::Future;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
+
+use crate::cluster::client::Access;
+use crate::cluster::failure::kubernetes_failure;
+
+/// A Lease at one version.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Lease {
+    /// All of it, so that labels of others survive a write, and the version and the uid go with it.
+    pub(super) metadata: Box<ObjectMeta>,
+    /// What the election has written.
+    pub(super) record: Record,
+}
+
+/// What an election writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Who leads; empty if nobody does.
+    pub(super) holder: String,
+    /// For how long others leave it alone after it was seen to change; `None` where that makes no sense.
+    pub(super) lasts: Option<Duration>,
+    /// Since when this holder leads, by its own clock; for people.
+    pub(super) acquired: Option<Timestamp>,
+    /// When it was renewed, by the holder's own clock; for people.
+    pub(super) renewed: Option<Timestamp>,
+    /// How often the holder has changed.
+    pub(super) transitions: i32,
+}
+
+/// Why a write is not known to have been carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotWritten {
+    /// There is no such Lease any more.
+    Absent,
+    /// The Lease is not at this version any more, or is there already.
+    Refused,
+    /// It may have been carried out or not.
+    Unanswered(String),
+}
+
+/// Where a Lease is kept. Failures are told in the operator's own words.
+pub(super) trait Store {
+    /// Reads it as it is now; `None` if there is none.
+    fn read(&self) -> impl Future<Output = Result<Option<Lease>, String>> + Send;
+
+    /// Writes it onto the version of this metadata, or makes it.
+    fn write(&self, onto: Option<Box<ObjectMeta>>, record: Record) -> impl Future<Output = Result<Lease, NotWritten>> + Send;
+}
+
+/// The Lease of a cluster.
+pub(super) struct Cluster {
+    api: Api<Object>,
+    name: String,
+}
+
+impl Cluster {
+    /// With a client of its own: the common one would try each request again for minutes. Needs a runtime.
+    pub(super) fn new(config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
+        let client = kube::Client::new(Access::new(config, false, "leader-election")?, namespace);
+        Ok(Self { api: Api::namespaced(client, namespace), name })
+    }
+}
+
+impl Store for Cluster {
+    async fn read(&self) -> Result<Option<Lease>, String> {
+        match self.api.get_opt(&self.name).await {
+            Ok(object) => Ok(object.map(Lease::from)),
+            Err(error) => Err(kubernetes_failure(&error)),
+        }
+    }
+
+    async fn write(&self, onto: Option<Box<ObjectMeta>>, record: Record) -> Result<Lease, NotWritten> {
+        let params = PostParams::default();
+        let spec = Some(record.into());
+        let (written, making) = match onto {
+            // With its uid. Of a PUT onto a Lease that has been deleted the API server makes a new one, whatever version it names;
+            // the uid is what it refuses.
+            Some(metadata) => (self.api.replace(&self.name, &params, &Object { metadata: *metadata, spec }).await, false),
+            None => {
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                (self.api.create(&params, &Object { metadata, spec }).await, true)
+            }
+        };
+        written.map(Lease::from).map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 409 => NotWritten::Refused,
+            // Of a Lease to be made it is the namespace that is not there, which nothing but a person can mend.
+            kube::Error::Api(status) if status.is_not_found() && !making => NotWritten::Absent,
+            error => NotWritten::Unanswered(kubernetes_failure(error)),
+        })
+    }
+}
+
+impl From<Object> for Lease {
+    fn from(Object { metadata, spec }: Object) -> Self {
+        let spec = spec.unwrap_or_default();
+        let seconds =
+            spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+        Self {
+            // Of no use here, and what is not sent back is kept.
+            metadata: Box::new(ObjectMeta { managed_fields: None, ..metadata }),
+            record: Record {
+                holder: spec.holder_identity.unwrap_or_default(),
+                lasts: seconds.map(Duration::from_secs),
+                acquired: spec.acquire_time.map(|time| time.0),
+                renewed: spec.renew_time.map(|time| time.0),
+                transitions: spec.lease_transitions.unwrap_or_default(),
+            },
+        }
+    }
+}
+
+impl From<Record> for LeaseSpec {
+    fn from(record: Record) -> Self {
+        Self {
+            holder_identity: Some(record.holder),
+            lease_duration_seconds: record.lasts.and_then(|lasts| i32::try_from(lasts.as_secs()).ok()),
+            acquire_time: record.acquired.map(MicroTime),
+            renew_time: record.renewed.map(MicroTime),
+            lease_transitions: Some(record.transitions),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Json;
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The Lease of a cluster whose API server says nothing but this, and how often it was asked.
+    async fn saying(code: u16, reason: &'static str) -> (Cluster, Arc<AtomicUsize>) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = requests.clone();
+        let answer = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+            let code = StatusCode::from_u16(code).expect("a code");
+            std::future::ready((code, [("retry-after", "0")], Json(status)))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        let config = kube::Config::new(url.parse().expect("a URL"));
+        (Cluster::new(config, "hr", "x".to_owned()).expect("a client"), requests)
+    }
+
+    #[tokio::test]
+    async fn each_answer_is_taken_for_what_it_says_of_the_lease() {
+        let unanswered = |answer: &str| NotWritten::Unanswered(format!("the API server answered {answer}"));
+        for (code, reason, replaced, made) in [
+            (404, "NotFound", NotWritten::Absent, unanswered("404 NotFound")),
+            (409, "Conflict", NotWritten::Refused, NotWritten::Refused),
+            (409, "AlreadyExists", NotWritten::Refused, NotWritten::Refused),
+            (403, "Forbidden", unanswered("403 Forbidden"), unanswered("403 Forbidden")),
+            (500, "InternalError", unanswered("500 InternalError"), unanswered("500 InternalError")),
+        ] {
+            let (cluster, _) = saying(code, reason).await;
+            let there = Some(Box::new(ObjectMeta { name: Some("x".to_owned()), ..ObjectMeta::default() }));
+            assert_eq!(cluster.write(there, Record::default()).await, Err(replaced), "PUT, {reason}");
+            assert_eq!(cluster.write(None, Record::default()).await, Err(made), "POST, {reason}");
+            assert_eq!(cluster.read().await.ok(), (code == 404).then_some(None), "GET, {reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_made_once_whatever_comes_of_it() {
+        for (code, reason) in [(429, "TooManyRequests"), (503, "ServiceUnavailable"), (504, "Timeout")] {
+            let (cluster, requests) = saying(code, reason).await;
+            let answers = async { (cluster.read().await.is_err(), cluster.write(None, Record::default()).await.is_err()) };
+            assert_eq!(tokio::time::timeout(Duration::from_secs(20), answers).await, Ok((true, true)));
+            assert_eq!(requests.load(Ordering::SeqCst), 2);
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let moment = Timestamp::from_microsecond(1_800_000_000_123_456).expect("in range");
+        let record = Record {
+            holder: "a".to_owned(),
+            lasts: Some(Duration::from_secs(15)),
+            acquired: Some(moment),
+            renewed: Some(moment),
+            transitions: 3,
+        };
+        let written = serde_json::to_string(&LeaseSpec::from(record.clone())).expect("JSON");
+        let spec = serde_json::from_str(&written).expect("a spec");
+        assert_eq!(Lease::from(Object { metadata: ObjectMeta::default(), spec: Some(spec) }).record, record);
+    }
+
+    #[test]
+    fn a_lease_that_others_have_written_may_lack_anything() {
+        for spec in [None, Some(LeaseSpec { lease_duration_seconds: Some(-1), ..LeaseSpec::default() })] {
+            assert_eq!(Lease::from(Object { metadata: ObjectMeta::default(), spec }).record, Record::default());
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Spec and status of a connection as a few hundred bytes.
+//!
+//! They are JSON of which nearly all is the same for every connection: names of fields and of rows, the texts of conditions. So they are
+//! compressed (LZ4) against the text of a typical one. It is never stored outside this process, so that the typical one may change.
+
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+
+use crate::api::{UkgProConnectionSpec, UkgProConnectionStatus};
+
+/// Spec and status.
+#[derive(Debug)]
+pub(super) struct Text(Box<[u8]>);
+
+impl Text {
+    pub(super) fn of(spec: &UkgProConnectionSpec, status: Option<&UkgProConnectionStatus>) -> Self {
+        Self(compress_prepend_size_with_dict(&json(spec, status), TYPICAL).into())
+    }
+
+    pub(super) fn read(&self) -> (UkgProConnectionSpec, Option<UkgProConnectionStatus>) {
+        let text = decompress_size_prepended_with_dict(&self.0, TYPICAL).expect("it is what was compressed");
+        serde_json::from_slice(&text).expect("it is what was written")
+    }
+}
+
+fn json(spec: &UkgProConnectionSpec, status: Option<&UkgProConnectionStatus>) -> Vec<u8> {
+    serde_json::to_vec(&(spec, status)).expect("types with plain text keys can be written")
+}
+
+/// Spec and status of a connection that is Active and needs every row of the catalogue, as JSON. A test of the controller writes it.
+const TYPICAL: &[u8] = include_bytes!("typical.json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::controller::decide::tests::connection_with;
+
+    #[test]
+    fn what_is_kept_of_a_connection_is_small_whatever_its_verdict() {
+        for (reason, most) in [(Some(Reason::AllPermissionsGranted), 300), (Some(Reason::PermissionsMissing), 900), (None, 500)]
+        {
+            let connection = connection_with(reason);
+            let text = Text::of(&connection.spec, connection.status.as_ref());
+            assert_eq!(text.read(), (connection.spec.clone(), connection.status.clone()));
+            let plain = json(&connection.spec, connection.status.as_ref()).len();
+            assert!(text.0.len() <= most, "{reason:?}: {} of {plain} bytes", text.0.len());
+        }
+    }
+}

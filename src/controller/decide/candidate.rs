@@ -1,0 +1,90 @@
+//! What condition `CandidateReady` says.
+
+use jiff::Timestamp;
+use ukg_pro::catalogue::Requirement;
+
+use crate::api::conditions::{self, CANDIDATE_READY, Status, Wanted};
+use crate::api::messages::{self, Facts};
+use crate::api::{CandidateStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::controller::decide::Note;
+use crate::controller::decide::conclusion::{facts, ready};
+use crate::controller::decide::observation::{Observation, Observed, is_transient};
+use crate::controller::gate::{self, Hold, mark};
+
+/// What the candidate comes to.
+pub(super) struct Rehearsal {
+    pub(super) condition: Wanted,
+    pub(super) reason: Option<Reason>,
+    pub(super) status: Option<CandidateStatus>,
+}
+
+impl Rehearsal {
+    /// `None` without a candidate. While it is not looked at, and through trouble on the way, it stays what it was.
+    pub(super) fn of(
+        connection: &UkgProConnection,
+        requirements: &[Requirement],
+        observed: &Observed,
+        previous: &UkgProConnectionStatus,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let promoted = connection.promoted()?;
+        let mark = mark(&promoted.spec, requirements);
+        let looked = observed.candidate.as_ref().map(|observation| (observation, observation.finding(&Default::default())));
+        let status = looked.as_ref().and_then(|(observation, _)| {
+            let resolved = observation.resolved()?;
+            let version = resolved.secret_version.clone();
+            let worked = observation.worked(gate::vouched(&promoted, resolved).worked);
+            let before = previous
+                .candidate
+                .as_ref()
+                .filter(|before| before.checked_spec == mark && before.secret_resource_version == version);
+            let login_attempts = observation.attempts(before.and_then(|before| before.login_attempts.clone()));
+            Some(CandidateStatus { checked_spec: mark.clone(), secret_resource_version: version, worked, login_attempts })
+        });
+        let before = conditions::find(&previous.conditions, CANDIDATE_READY);
+        let same = previous.candidate.as_ref().is_some_and(|before| {
+            let version = status.as_ref().map(|status| &status.secret_resource_version);
+            before.checked_spec == mark
+                && version.map_or(looked.is_none(), |version| *version == before.secret_resource_version)
+        });
+        // A hold without an end repeats what was said.
+        let passes = looked.as_ref().is_none_or(|(observation, (reason, _))| match observation {
+            Observation::Held(_, Hold::Paused(_)) => true,
+            Observation::Held(_, hold) => hold.until().is_none() && before.is_some_and(|before| before.status == "False"),
+            _ => is_transient(*reason),
+        });
+        if let Some(before) = before.filter(|_| same && passes) {
+            return Some(Self {
+                condition: conditions::as_it_was(CANDIDATE_READY, before),
+                reason: None,
+                // But for the attempts there were.
+                status: status.or_else(|| previous.candidate.clone()).map(|status| CandidateStatus {
+                    worked: previous.candidate.as_ref().map(|before| before.worked).unwrap_or_default(),
+                    ..status
+                }),
+            });
+        }
+        let (reason, message) = match looked {
+            None => (Reason::Probing, messages::message(Reason::Probing, &Facts::default())),
+            Some((observation, (reason, detail))) => {
+                let facts = facts(observation, reason, detail, &promoted.spec.secret_ref.name, now);
+                (reason, messages::candidate(reason, &facts))
+            }
+        };
+        let ready = match reason {
+            _ if reason.verdict() == Some(Verdict::Active) => Status::True,
+            _ if is_transient(reason) => Status::Unknown,
+            _ => ready(reason),
+        };
+        let condition = Wanted { type_: CANDIDATE_READY, status: ready, reason: reason.as_str().to_owned(), message };
+        Some(Self { condition, reason: Some(reason).filter(|reason| *reason != Reason::Probing), status })
+    }
+
+    /// An event where the candidate's reason changed.
+    pub(super) fn event(self, previous: &UkgProConnectionStatus) -> Option<Note> {
+        let before = conditions::find(&previous.conditions, CANDIDATE_READY).map(|before| before.reason.as_str());
+        let reason = self.reason.filter(|reason| before != Some(reason.as_str()))?;
+        let warning = reason.verdict() != Some(Verdict::Active);
+        Some(Note { of_candidate: true, warning, reason, message: self.condition.message })
+    }
+}

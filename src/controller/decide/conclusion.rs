@@ -1,0 +1,112 @@
+//! From an observation to the reason and message of the verdict, given what the status said before.
+
+use jiff::Timestamp;
+
+use crate::api::conditions::{READY, RECONCILING, STALLED, Status, Wanted};
+use crate::api::messages::{self, Facts};
+use crate::api::verdict::standing_reason;
+use crate::api::{Disposition, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::controller::decide::observation::{Observation, Observed, is_transient};
+use crate::controller::gate::{self, Hold, is_of};
+use crate::controller::lint;
+use crate::controller::resolve::Resolved;
+
+/// The one reason an observation comes down to.
+pub(super) struct Conclusion {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+impl Conclusion {
+    pub(super) fn of(
+        connection: &UkgProConnection,
+        observed: &Observed,
+        previous: &UkgProConnectionStatus,
+        now: Timestamp,
+    ) -> Self {
+        let Observed { observation, failures, .. } = observed;
+        let (reason, detail) = observation.finding(previous);
+        let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name, now);
+        // Another connection with the same values has met it, which is as good as to have met it oneself.
+        let stays = (is_transient(reason) || matches!(observation, Observation::Held(_, Hold::Paused(_))))
+            && *failures < connection.spec.failure_threshold()
+            && standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active)
+            && observation.resolved().is_some_and(|resolved| is_of(previous, connection, resolved));
+        if stays {
+            let what = messages::what(reason, &facts);
+            let detail = format!("check {failures} of {} in a row failed. {what}", connection.spec.failure_threshold());
+            let facts = Facts { detail, hint: String::new(), ..facts };
+            return Self { reason: Reason::Degraded, message: messages::message(Reason::Degraded, &facts) };
+        }
+        // In this very check, or before it.
+        let has_worked = |resolved: &Resolved| observation.worked(gate::vouched(connection, resolved).worked).login;
+        let message = match reason {
+            Reason::NotUkgPro if observation.resolved().is_some_and(has_worked) => messages::page_of_a_known_host(&facts),
+            _ => messages::message(reason, &facts),
+        };
+        Self { reason, message }
+    }
+}
+
+pub(super) fn facts(observation: &Observation, reason: Reason, detail: String, secret: &str, now: Timestamp) -> Facts {
+    let host = observation.resolved().map(|resolved| resolved.endpoint.clone()).unwrap_or_default();
+    let hint = observation.resolved().and_then(|resolved| hint(reason, resolved, now)).unwrap_or_default();
+    Facts { secret: secret.to_owned(), host, detail, hint }
+}
+
+/// What was noticed before the login and may be why it came to this.
+pub(super) fn hint(reason: Reason, resolved: &Resolved, now: Timestamp) -> Option<String> {
+    match reason {
+        Reason::AllPermissionsGranted | Reason::OnlyLoginTested => messages::blemish(resolved.blemish, now),
+        Reason::CredentialsRejected
+        | Reason::CustomerApiKeyRejected
+        | Reason::UserApiKeyRejected
+        | Reason::RestLoginRefused
+        | Reason::LoginHeld
+        | Reason::LoginFailedUnexplained
+        | Reason::LoginUndetermined => {
+            (!resolved.suspicious.is_empty()).then(|| messages::suspicious(&lint::text(&resolved.suspicious)))
+        }
+        Reason::HostNotFound | Reason::NotUkgPro | Reason::TlsUntrusted if resolved.looks_like_login_site => {
+            Some(messages::LOGIN_SITE.to_owned())
+        }
+        Reason::TlsUntrusted => messages::blemish(resolved.blemish, now),
+        _ => None,
+    }
+}
+
+pub(super) fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
+    let Conclusion { reason, message, .. } = finding;
+    let wanted = |type_, status, message: &str| Wanted {
+        type_,
+        status,
+        reason: reason.as_str().to_owned(),
+        message: message.to_owned(),
+    };
+    let verdict = reason.verdict();
+    let mut list = vec![wanted(READY, ready(*reason), message)];
+    list.extend(Verdict::ALL.iter().map(|each| match verdict {
+        None => wanted(each.as_str(), Status::Unknown, &messages::otherwise(READY)),
+        Some(verdict) if verdict == *each => wanted(each.as_str(), Status::True, message),
+        Some(verdict) => wanted(each.as_str(), Status::False, &messages::otherwise(verdict.as_str())),
+    }));
+    match reason.disposition() {
+        Disposition::Settled => {}
+        Disposition::Retried => list.push(wanted(RECONCILING, Status::True, message)),
+        Disposition::Stalled => list.push(wanted(STALLED, Status::True, message)),
+    }
+    list
+}
+
+/// False where it is certain that the connection cannot be used as it is, Unknown where that cannot be told.
+pub(super) fn ready(reason: Reason) -> Status {
+    match (reason.verdict(), reason) {
+        (Some(Verdict::Active), _) => Status::True,
+        (None, Reason::Probing | Reason::LoginUndetermined | Reason::LoginUncertain | Reason::LoginLimitReached)
+        | (None, Reason::LoginPaused)
+        | (None, Reason::PermissionsUndetermined | Reason::CheckDelayed | Reason::CheckOverdue | Reason::ReferenceForbidden) => {
+            Status::Unknown
+        }
+        _ => Status::False,
+    }
+}

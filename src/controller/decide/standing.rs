@@ -1,0 +1,136 @@
+//! Decisions that keep the verdict: while changed values are checked, while a host is waited for, while suspended; and the one that takes it back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::api::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
+use crate::api::messages::{self, Facts};
+use crate::api::verdict::{is_settled, standing_reason};
+use crate::api::{PermissionState, PermissionStatus, Reason, Stall, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::controller::decide::conclusion::{Conclusion, conditions_of};
+use crate::controller::decide::observation::{Observation, Observed};
+use crate::controller::decide::requeue::spread;
+use crate::controller::decide::status::binding;
+use crate::controller::decide::{Decision, Note};
+
+/// The conditions that are always there, and those of these types, as they were.
+pub(super) fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = Wanted> {
+    previous.conditions.iter().filter_map(|condition| {
+        let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
+        Some(conditions::as_it_was(type_, condition))
+    })
+}
+
+/// The verdict stays while other values are checked than those it is about, and `Reconciling` says so; only the new values can tell
+/// whether a person is needed. `None` where there is no verdict on the spec as it is, for then nobody takes the status for one.
+pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decision> {
+    let previous = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
+    let message = messages::rechecking(&connection.spec.secret_ref.name);
+    let reconciling = Wanted { type_: RECONCILING, status: Status::True, reason: Reason::Probing.as_str().to_owned(), message };
+    let wanted = as_they_were(previous, &[CANDIDATE_READY]).chain([reconciling]).collect();
+    let conditions = conditions::renew(&previous.conditions, wanted, connection.metadata.generation, now);
+    let status = UkgProConnectionStatus { conditions, ..previous.clone() };
+    Some(Decision { status, events: Vec::new(), requeue: Duration::ZERO })
+}
+
+/// The verdict stays while a check that somebody waits for must wait for the host: `Reconciling` says for what and until when. Where the
+/// login must wait, the verdict has said so.
+pub(super) fn stands(
+    connection: &UkgProConnection,
+    previous: &UkgProConnectionStatus,
+    observed: &Observed,
+    until: Timestamp,
+    now: Timestamp,
+) -> Decision {
+    let Conclusion { reason, message } = Conclusion::of(connection, observed, previous, now);
+    let is_paused = reason == Reason::LoginPaused;
+    let also: &[_] = if is_paused { &[CANDIDATE_READY, STALLED, RECONCILING] } else { &[CANDIDATE_READY] };
+    let kept = as_they_were(previous, also);
+    let waits = Wanted { type_: RECONCILING, status: Status::True, reason: reason.as_str().to_owned(), message };
+    let generation = connection.metadata.generation;
+    let status = UkgProConnectionStatus {
+        observed_generation: generation,
+        next_check_time: Some(conditions::whole_seconds(until)),
+        login_attempts: observed.observation.attempts(previous.login_attempts.clone()),
+        conditions: conditions::renew(
+            &previous.conditions,
+            kept.chain((!is_paused).then_some(waits)).collect(),
+            generation,
+            now,
+        ),
+        ..previous.clone()
+    };
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+    Decision { status, events: Vec::new(), requeue: spread(connection, wait, now) }
+}
+
+/// What an Active connection comes to that could not be checked for several intervals, and why; `None` where there is nothing to take
+/// back. What is known of its values stays, or a login would be spent on learning it again.
+pub fn overdue(connection: &UkgProConnection, why: Stall, now: Timestamp) -> Option<Decision> {
+    let previous = connection.status.as_ref()?;
+    let is_ready = standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active);
+    if !is_ready || connection.spec.suspend {
+        return None;
+    }
+    let facts = Facts { detail: messages::stall(why).to_owned(), ..Facts::default() };
+    let message = messages::message(Reason::CheckOverdue, &facts);
+    let mut wanted = conditions_of(&Conclusion { reason: Reason::CheckOverdue, message: message.clone() });
+    let candidate = conditions::find(&previous.conditions, CANDIDATE_READY);
+    wanted.extend(candidate.map(|candidate| conditions::as_it_was(CANDIDATE_READY, candidate)));
+    let unknown = |permission: &PermissionStatus| PermissionStatus {
+        state: PermissionState::Unknown,
+        reason: Some(Reason::CheckOverdue.as_str().to_owned()),
+        remedy: None,
+        since: conditions::whole_seconds(now),
+        ..permission.clone()
+    };
+    // The spec may have changed since without a check: then the generation of the verdict stays.
+    let status = UkgProConnectionStatus {
+        state: "Unknown".to_owned(),
+        missing: None,
+        failures: 0,
+        conditions: conditions::renew(&previous.conditions, wanted, previous.observed_generation, now),
+        permissions: previous.permissions.iter().map(unknown).collect(),
+        ..previous.clone()
+    };
+    let events = vec![Note { of_candidate: false, warning: true, reason: Reason::CheckOverdue, message }];
+    Some(Decision { status, events, requeue: Duration::ZERO })
+}
+
+/// The verdict stays; only `Ready` says that nobody looks. A verdict about other fields than the spec has now is no verdict about it.
+pub(super) fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, now: Timestamp) -> Decision {
+    let generation = connection.metadata.generation;
+    let stays = previous.checked_spec == Some(connection.spec.checked());
+    let message = messages::message(Reason::Suspended, &Facts::default());
+    let keep = |type_: &'static str| {
+        let before = conditions::find(&previous.conditions, type_).filter(|_| stays);
+        let before = before
+            .map_or(Wanted { type_, status: Status::Unknown, reason: String::new(), message: String::new() }, |condition| {
+                conditions::as_it_was(type_, condition)
+            });
+        match before.reason.as_str() {
+            "" => Wanted { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
+            _ if type_ == READY => Wanted { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
+            _ => before,
+        }
+    };
+    let promoted = connection.spec.promoted().map(|spec| spec.checked());
+    let same_candidate = previous
+        .candidate
+        .as_ref()
+        .is_some_and(|candidate| promoted.is_some_and(|checked| candidate.checked_spec.starts_with(&checked)));
+    let candidate =
+        conditions::find(&previous.conditions, CANDIDATE_READY).filter(|_| stays && same_candidate).map(|_| CANDIDATE_READY);
+    let wanted = conditions::ALWAYS.into_iter().chain(candidate).map(keep).collect();
+    let before = if stays { previous.clone() } else { UkgProConnectionStatus::default() };
+    let status = UkgProConnectionStatus {
+        observed_generation: generation,
+        binding: binding(connection, previous, &Observation::Suspended),
+        candidate: before.candidate.clone().filter(|_| same_candidate),
+        state: if before.state.is_empty() { "Unknown".to_owned() } else { before.state },
+        conditions: conditions::renew(&previous.conditions, wanted, generation, now),
+        ..before
+    };
+    Decision { status, events: Vec::new(), requeue: spread(connection, connection.spec.interval(), now) }
+}

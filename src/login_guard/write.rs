@@ -1,0 +1,340 @@
+//! How the ledger is read from its Secrets, written to them, and divided when it grows.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::entries::PARTS_MAX;
+use super::storage::{Error, Store, Stored, Written};
+use crate::login_guard::fingerprint::{KEY_LENGTH, Key, key_of, new_key};
+use crate::login_guard::{
+    Ledger, READS_AT_ONCE, TIDY_DELAY, WRITE_FREE_KIB, WRITE_RETRY, WRITE_SPACING, WRITE_SPACING_KIB, WRITE_TRIES, lock,
+};
+
+#[derive(Default)]
+pub(super) struct Writing {
+    /// The version of each Secret to write onto.
+    pub(super) onto: HashMap<u8, String>,
+    /// The version of the book that is stored.
+    pub(super) stored: u64,
+    /// When the next write may begin.
+    pub(super) next: Option<Instant>,
+}
+
+impl Writing {
+    /// Waits until the next write may begin.
+    pub(super) async fn wait(&self) {
+        if let Some(next) = self.next {
+            tokio::time::sleep_until(next).await;
+        }
+    }
+}
+
+/// When what is written of a part counts.
+pub(super) enum Counts<'a> {
+    AtOnce,
+    /// When part 0 says that it is there; kept here until then.
+    Later(&'a mut Vec<(u8, String)>),
+}
+
+/// What became of writing a part.
+#[derive(PartialEq)]
+pub(super) enum Progress {
+    Done,
+    /// What is stored, or how it is divided, is otherwise than it was taken to be.
+    Again,
+}
+
+impl Ledger {
+    /// Reads the ledger, or begins it, however long that takes.
+    pub async fn open_in_time(&self) {
+        while let Err(error) = self.opened().await {
+            tracing::warn!(%error, "without the login ledger no login is sent");
+            tokio::time::sleep(WRITE_RETRY).await;
+        }
+    }
+
+    /// Stores what need not be stored at once, until it is dropped.
+    pub async fn tidy(&self) {
+        loop {
+            self.changed.notified().await;
+            tokio::time::sleep(TIDY_DELAY).await;
+            while let Err(error) = self.commit().await {
+                tracing::warn!(%error, "the login ledger is not stored yet");
+                tokio::time::sleep(WRITE_RETRY).await;
+            }
+        }
+    }
+
+    /// Another may have worked meanwhile: what is known of this process alone is forgotten, and the rest is read anew before it is used.
+    pub fn distrust(&self) {
+        let mut state = lock(&self.state);
+        state.proven.clear();
+        state.passwords.clear();
+        state.tried.clear();
+        state.most = None;
+        state.outdated = true;
+    }
+
+    /// What is stored may be older than it was, as after a backup was restored: what this process knows is stored again.
+    pub fn reassert(&self) {
+        let mut state = lock(&self.state);
+        state.book.reassert();
+        // Read before it is used, and so merged.
+        state.outdated = true;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub(super) async fn catch_up(&self) -> Result<(), Error> {
+        let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).outdated) else { return Ok(()) };
+        let mut writing = self.writing.lock().await;
+        if std::mem::take(&mut lock(&self.state).outdated) {
+            let read = self.reread(store.as_ref(), &mut writing).await;
+            return read.inspect_err(|_| lock(&self.state).outdated = true);
+        }
+        Ok(())
+    }
+
+    /// Since when nothing could be stored that was to be; `None` where the last write came about.
+    pub fn failing_for(&self) -> Option<Duration> {
+        lock(&self.state).failing_since.map(|since| since.elapsed())
+    }
+
+    /// Stores everything that was entered before the call.
+    pub async fn commit(&self) -> Result<(), Error> {
+        let stored = self.store_all().await;
+        let mut state = lock(&self.state);
+        state.failing_since = match &stored {
+            Ok(()) => None,
+            Err(_) => state.failing_since.or(Some(Instant::now())),
+        };
+        drop(state);
+        stored
+    }
+
+    pub(super) async fn store_all(&self) -> Result<(), Error> {
+        let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).book.has_unsaved()) else { return Ok(()) };
+        let key = self.opened().await?.1.clone();
+        let wanted = lock(&self.state).book.version();
+        let mut writing = self.writing.lock().await;
+        for _ in 0..WRITE_TRIES {
+            // Another's write may have had it in.
+            if writing.stored >= wanted || !lock(&self.state).book.has_unsaved() {
+                return Ok(());
+            }
+            if self.write_once(store.as_ref(), &key, &mut writing).await? == Progress::Done {
+                return Ok(());
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Writes each part that has changed, onto what it is taken to be.
+    pub(super) async fn write_once(
+        &self,
+        store: &dyn Store,
+        key: &Zeroizing<Vec<u8>>,
+        writing: &mut Writing,
+    ) -> Result<Progress, Error> {
+        let (version, parts, most) = {
+            let state = lock(&self.state);
+            (state.book.version(), state.parts(), state.most())
+        };
+        let changed: Vec<_> = (0..parts).filter(|part| lock(&self.state).book.has_unsaved_of(*part, parts)).collect();
+        for part in changed {
+            // First the wait, then the look at how much it is: more may be entered meanwhile.
+            writing.wait().await;
+            if parts < PARTS_MAX && lock(&self.state).book.bytes_of(part, parts) > most {
+                return self.divide(store, key, most, writing).await;
+            }
+            if self.write_part(store, key, part, parts, Counts::AtOnce, writing).await? == Progress::Again {
+                return Ok(Progress::Again);
+            }
+        }
+        writing.stored = version;
+        Ok(Progress::Done)
+    }
+
+    /// Divides the parts so often that each is small. The new ones are written first and count when part 0 says so: whoever reads in
+    /// between finds all where it was, and until then nothing of them is taken to be stored. What was moved is left out of the others then.
+    pub(super) async fn divide(
+        &self,
+        store: &dyn Store,
+        key: &Zeroizing<Vec<u8>>,
+        most: usize,
+        writing: &mut Writing,
+    ) -> Result<Progress, Error> {
+        let before = lock(&self.state).parts();
+        let is_small = |parts: u8| {
+            let state = lock(&self.state);
+            (0..parts).all(|part| state.book.bytes_of(part, parts) <= most)
+        };
+        let mut parts = 2 * before;
+        while parts < PARTS_MAX && !is_small(parts) {
+            parts *= 2;
+        }
+        let mut new = Vec::new();
+        for part in (before..parts).chain(0..before) {
+            // Who was killed while dividing may have left some.
+            if !writing.onto.contains_key(&part)
+                && let Some(version) = store.read(part).await?.and_then(|stored| stored.version)
+            {
+                writing.onto.insert(part, version);
+            }
+            // It is done once, and others wait for it: with the least time between two writes.
+            writing.next = writing.next.map(|next| next.min(Instant::now() + WRITE_SPACING));
+            writing.wait().await;
+            let counts = if part < before { Counts::AtOnce } else { Counts::Later(&mut new) };
+            if self.write_part(store, key, part, parts, counts, writing).await? == Progress::Again {
+                return Ok(Progress::Again);
+            }
+            if part == 0 {
+                let mut state = lock(&self.state);
+                state.parts = parts;
+                new.iter().for_each(|(part, snapshot)| state.book.saved(*part, parts, snapshot));
+            }
+        }
+        tracing::info!(secrets = parts, "the login ledger has grown and is kept in more Secrets");
+        Ok(Progress::Again)
+    }
+
+    /// Writes a part, whose time must have come.
+    pub(super) async fn write_part(
+        &self,
+        store: &dyn Store,
+        key: &Zeroizing<Vec<u8>>,
+        part: u8,
+        parts: u8,
+        counts: Counts<'_>,
+        writing: &mut Writing,
+    ) -> Result<Progress, Error> {
+        let snapshot = {
+            let mut state = lock(&self.state);
+            let most = state.most();
+            if parts == PARTS_MAX {
+                state.book.shrink(part, parts, most);
+            }
+            state.book.snapshot(part, parts).1
+        };
+        let stored = Stored { key: key.clone(), entries: snapshot.clone(), parts, version: writing.onto.get(&part).cloned() };
+        let kib = u32::try_from(snapshot.len() / 1024).unwrap_or(u32::MAX);
+        writing.next =
+            Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib.saturating_sub(WRITE_FREE_KIB)));
+        let written = store.write(part, stored).await;
+        match written.inspect_err(|_| lock(&self.state).book.maybe_saved(part, parts, &snapshot))? {
+            Written::Done(onto) => {
+                match onto {
+                    Some(onto) => writing.onto.insert(part, onto),
+                    None => writing.onto.remove(&part),
+                };
+                let mut state = lock(&self.state);
+                match counts {
+                    Counts::AtOnce => state.book.saved(part, parts, &snapshot),
+                    Counts::Later(new) => {
+                        state.book.maybe_saved(part, parts, &snapshot);
+                        new.push((part, snapshot));
+                    }
+                }
+                Ok(Progress::Done)
+            }
+            Written::Conflict => {
+                // What it was written onto is not there. A part that does not count yet is not among those that are read.
+                writing.onto.remove(&part);
+                self.reread(store, writing).await?;
+                Ok(Progress::Again)
+            }
+            Written::TooLarge => {
+                let mut state = lock(&self.state);
+                let most = state.found_too_large(snapshot.len());
+                tracing::error!(
+                    bytes = snapshot.len(),
+                    now_at_most = most,
+                    "the login ledger is full: its Secret is not taken at this size"
+                );
+                Ok(Progress::Again)
+            }
+        }
+    }
+
+    pub(super) async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
+        let first = store.read(0).await?;
+        self.take_over(store, first, writing).await
+    }
+
+    /// Takes over what is stored, given part 0.
+    pub(super) async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
+        // An operator that does not know of parts says nothing of them; they are there all the same.
+        let is_told = first.as_ref().is_none_or(|stored| stored.parts > 0);
+        let told = first.as_ref().map_or(1, |stored| stored.parts.clamp(1, PARTS_MAX).next_power_of_two());
+        let known = lock(&self.state).parts().max(told);
+        let wanted = if is_told { known } else { PARTS_MAX };
+        let others = stream::iter(1..wanted).map(|part| async move { Ok::<_, Error>((part, store.read(part).await?)) });
+        let others: Vec<_> = others.buffer_unordered(READS_AT_ONCE).try_collect().await?;
+        let there = others.iter().filter(|(_, stored)| stored.is_some()).map(|(part, _)| part + 1).max();
+        let parts = known.max(there.unwrap_or(1).next_power_of_two());
+        lock(&self.state).parts = parts;
+        let mut unreadable = 0;
+        let all: Vec<_> = std::iter::once((0, first)).chain(others).filter(|(part, _)| *part < parts).collect();
+        for (part, stored) in &all {
+            match stored {
+                Some(stored) => {
+                    unreadable += lock(&self.state).book.rebase(*part, parts, &stored.entries);
+                    match stored.version.clone() {
+                        Some(version) => writing.onto.insert(*part, version),
+                        None => writing.onto.remove(part),
+                    };
+                }
+                // Nothing was there yet, or somebody has deleted it: it is written anew.
+                None => drop(writing.onto.remove(part)),
+            }
+        }
+        if !is_told {
+            // How it was divided is not known, so each line counts wherever it stands.
+            let mut state = lock(&self.state);
+            all.iter().filter_map(|(_, stored)| stored.as_ref()).for_each(|stored| state.book.adopt(&stored.entries));
+        }
+        if unreadable > 0 {
+            tracing::error!(unreadable, "lines of the login ledger cannot be read and are left out; the others count");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn key(&self) -> Result<&hmac::Key, Error> {
+        Ok(&self.opened().await?.0)
+    }
+
+    /// The key, from the store or, the first time, for it.
+    pub(super) async fn opened(&self) -> Result<&Key, Error> {
+        self.key.get_or_try_init(|| self.open()).await
+    }
+
+    pub(super) async fn open(&self) -> Result<Key, Error> {
+        let Some(store) = &self.store else { return new_key() };
+        let mut writing = self.writing.lock().await;
+        for _ in 0..WRITE_TRIES {
+            let found = store.read(0).await?;
+            let onto = found.as_ref().and_then(|stored| stored.version.clone());
+            if let Some(stored) = found.filter(|stored| stored.key.len() == KEY_LENGTH) {
+                let key = key_of(stored.key.clone());
+                self.take_over(store.as_ref(), Some(stored), &mut writing).await?;
+                return Ok(key);
+            }
+            if onto.is_some() {
+                tracing::error!("the login ledger's Secret holds no key of the operator's; it is begun anew");
+            }
+            let key = new_key()?;
+            let entries = lock(&self.state).book.snapshot(0, 1).1;
+            let stored = Stored { key: key.1.clone(), entries, parts: 1, version: onto };
+            if let Written::Done(Some(version)) = store.write(0, stored).await? {
+                writing.onto.insert(0, version);
+                return Ok(key);
+            }
+        }
+        Err(Error::Contended)
+    }
+}

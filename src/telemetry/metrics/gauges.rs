@@ -1,0 +1,74 @@
+//! How high things stand, read at each scrape from those who know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::Reading;
+use crate::telemetry::watchdog::Watchdog;
+
+/// Reads the watchdog, the ledger and the outages.
+pub(super) struct Levels {
+    pub(super) watchdog: Arc<Watchdog>,
+    pub(super) ledger_entries: Reading,
+    pub(super) ledger_failing_seconds: Reading,
+    pub(super) connections_overdue: Reading,
+    pub(super) accounts_limited: Reading,
+    pub(super) hosts_paused: Reading,
+    pub(super) hosts_in_outage: Reading,
+}
+
+impl Collector for Levels {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let now = self.watchdog.now();
+        let (waiting, running) = self.watchdog.depth();
+        gauge(&mut encoder, "queue_depth", "Checks that wait for their place.", &waiting)?;
+        gauge(&mut encoder, "checks_running", "Checks that run.", &running)?;
+        let longest = self.watchdog.longest_wait(now).unwrap_or_default().as_secs_f64();
+        let help = "How long the check has waited that has waited longest.";
+        seconds(&mut encoder, "queue_longest_wait", help, &longest)?;
+        gauge(&mut encoder, "ledger_entries", "Entries of the login ledger.", &(self.ledger_entries)())?;
+        let help = "For how long the login ledger could not be written; 0 where it can.";
+        seconds(&mut encoder, "ledger_write_failing", help, &((self.ledger_failing_seconds)() as f64))?;
+        let help = "Connections that could not be checked for several intervals.";
+        gauge(&mut encoder, "connections_overdue", help, &(self.connections_overdue)())?;
+        let help = "Accounts whose requests their host limits (429); their checks wait.";
+        gauge(&mut encoder, "accounts_limited", help, &(self.accounts_limited)())?;
+        let help = "Hosts that limit requests of accounts of several namespaces; all their checks wait.";
+        gauge(&mut encoder, "hosts_paused", help, &(self.hosts_paused)())?;
+        gauge(&mut encoder, "hosts_in_outage", "Hosts that are known to be down.", &(self.hosts_in_outage)())?;
+
+        let help =
+            "Time since the API server was last heard of, by what is watched and where: an answer, an event or a bookmark.";
+        let unit = Unit::Seconds;
+        let mut family = encoder.encode_descriptor("watch_age", help, Some(&unit), MetricType::Gauge)?;
+        for (watched, namespace, age) in self.watchdog.silences(now) {
+            let (age, watched) = (age.as_secs_f64(), ("watch", watched.as_str()));
+            match &namespace {
+                None => family.encode_family(&[watched])?.encode_gauge(&age)?,
+                // Of those that --namespace names.
+                Some(namespace) => family.encode_family(&[watched, ("namespace", namespace)])?.encode_gauge(&age)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: &impl EncodeGaugeValue) -> fmt::Result {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
+}
+
+fn seconds(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: &f64) -> fmt::Result {
+    let unit = Unit::Seconds;
+    encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?.encode_gauge(value)
+}
+
+impl fmt::Debug for Levels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Levels").finish_non_exhaustive()
+    }
+}
