@@ -1,6 +1,6 @@
 //! A scrape of 10,000 connections: time, size and allocations.
 //!
-//! Run by `make bench-code`. Times are of this machine; sizes and allocations are exact, and printed before them.
+//! Run by `make bench-code`. Times depend on this machine. Sizes and allocations are exact, and printed first.
 
 #![allow(clippy::print_stdout)]
 
@@ -18,7 +18,7 @@ use ukgpro_operator::telemetry::watchdog::{Bounds, Watchdog};
 
 const CONNECTIONS: usize = 10_000;
 
-/// Of each ten one is not Active.
+/// One in ten is not Active.
 fn connection(n: usize) -> Listed {
     let (state, reason) =
         if n.is_multiple_of(10) { ("Forbidden", "PermissionsMissing") } else { ("Active", "AllPermissionsGranted") };

@@ -1,6 +1,6 @@
-//! SOAP messages: time and allocations to write and to read one.
+//! SOAP messages: time and allocations to write one and to read one.
 //!
-//! Run by `make bench-code`. Times are of this machine; allocations are exact, and printed before them.
+//! Run by `make bench-code`. Times depend on this machine. Allocations are exact, and printed first.
 
 #![allow(clippy::print_stdout)]
 
@@ -16,7 +16,7 @@ fn secret(text: &str) -> Sensitive {
     Sensitive::new(text.to_owned())
 }
 
-/// An answer of a data service, as LoginService's is one without results.
+/// Returns an answer of a data service. Without people it is as small as an answer of LoginService.
 fn answer(people: usize) -> String {
     let person = "<b:EmployeePerson><b:FirstName>x</b:FirstName><b:LastName>&amp;y</b:LastName></b:EmployeePerson>";
     format!(

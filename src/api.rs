@@ -1,21 +1,21 @@
-//! The custom resource `UkgProConnection`: what a user writes, what the operator writes back, and in which words.
+//! The custom resource `UkgProConnection`: the fields users write, the fields the operator writes, and their texts.
 //!
-//! The CRD in `crds/` is generated from these types ([`crd()`]) and a test fails when it drifts. What can be judged without I/O is
-//! judged by the API server, by the CEL rules here, each with a message that says what to write instead.
+//! The CRD in `crds/` is generated from these types ([`crd()`]), and a test fails if it drifts. The API server validates
+//! everything that needs no I/O with the CEL rules defined here. The message of each rule says what to write instead.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
 //! | [`spec`] | the fields a user writes |
 //! | [`status`] | the fields the operator writes |
-//! | [`verdict`] | what a status says, and whether it is about the connection as it is |
+//! | [`verdict`] | the verdict in a status, and whether it is about the current connection |
 //! | [`conditions`] | Kubernetes' rules for conditions |
 //! | [`reason`] | the closed vocabulary of reasons |
-//! | [`messages`] | what each reason says to a person |
+//! | [`messages`] | the text of each reason |
 //! | [`validation`] | the rules whose message computes the value to paste |
 
-// KubeSchema writes private copies of the types with their visibility.
+// KubeSchema generates private copies of the types and keeps their visibility.
 #![allow(unreachable_pub)]
-// Each printcolumn has a type of its own, which the lint takes for a repetition.
+// Each printcolumn has a `type_`, which the lint mistakes for a duplicate.
 #![allow(clippy::duplicated_attributes)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -32,23 +32,23 @@ pub mod status;
 pub mod validation;
 pub mod verdict;
 
-pub use reason::{Delay, Disposition, HostChange, Reason, Stall, Verdict};
+pub use reason::{Delay, Disposition, HostChange, OverdueCause, Reason, Verdict};
 pub use spec::*;
 pub use status::*;
 
-/// The annotation by which a person, or an existing tool, asks for a check now; another value is another request.
+/// The annotation with which a person or a tool requests a check. Each new value is a new request.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// What the operator owns in a status, and who it says it is in events.
+/// The field manager of the status, and the reporting component of events.
 pub const FIELD_MANAGER: &str = "ukgpro-operator";
 
-/// The CustomResourceDefinition to install.
+/// Returns the CustomResourceDefinition to install.
 ///
-/// A new object has a status from its first moment, with all conditions Unknown. Without it kstatus, and so Flux, Helm and `kubectl wait`,
-/// take an object that no operator has looked at yet for a finished one. It names no generation: kstatus would tell of that, and not of
-/// the message.
+/// A new object gets a default status in which all conditions are Unknown. Without it kstatus, and so Flux, Helm and `kubectl
+/// wait`, treat an object that no operator has processed yet as finished. The default has no `observedGeneration`: with one,
+/// kstatus would report the generations instead of the message.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = UkgProConnection::crd();
-    // By this an implementation of Service Binding knows the kinds that it can bind to. Here, as the derive would label objects too.
+    // Implementations of Service Binding find bindable kinds by this label. The derive macro would put it on objects too.
     crd.metadata.labels = Some([("servicebinding.io/provisioned-service".to_owned(), "true".to_owned())].into());
     let message = "Waiting for the first check. If this stays, see whether ukgpro-operator runs and watches this namespace.";
     let conditions: Vec<_> = conditions::ALWAYS
@@ -73,7 +73,7 @@ pub fn crd() -> CustomResourceDefinition {
     crd
 }
 
-/// Says in each field's description what its default is, which `kubectl explain` does not show.
+/// Appends the default to the description of each field, because `kubectl explain` does not show defaults.
 fn describe_defaults(schema: &mut JSONSchemaProps) {
     let default = match &schema.default {
         Some(JSON(serde_json::Value::String(text))) => Some(text.clone()),
@@ -100,14 +100,14 @@ fn set_default(schema: &mut JSONSchemaProps, path: &[&str], value: serde_json::V
     }
 }
 
-/// Whether an object can have this name (RFC 1123): what was stored before the CRD had its rules may hold anything.
+/// Whether this is a valid object name (RFC 1123). Objects stored before the CRD had its rules may hold any name.
 pub fn is_object_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (1..=253).contains(&name.len()) && name.chars().all(inner) && name.starts_with(ends) && name.ends_with(ends)
 }
 
-/// Whether a class of operators can have this name: that of an object without dots.
+/// Whether this is a valid controller class: a short object name without dots.
 pub fn is_class(name: &str) -> bool {
     is_object_name(name) && !name.contains('.') && name.len() <= 63
 }

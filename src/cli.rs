@@ -1,4 +1,4 @@
-//! The command line: `ukgpro-operator run`, `check`, `wait`, `catalogue`, `crd`. Flags and wiring, one file per command.
+//! The command line: `ukgpro-operator run`, `check`, `wait`, `catalogue`, `crd`. One file per command, with flags and wiring.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ mod flags;
 pub mod run;
 pub mod wait;
 
-/// Checks, and keeps checking, connections to UKG Pro.
+/// Checks connections to UKG Pro continuously.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100)]
 struct Cli {
@@ -26,12 +26,12 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Check one connection from manifests, without a cluster
     ///
-    /// Exits with 0 if the connection is Active, 1 if it is not, 2 if it cannot be checked.
+    /// Exits with 0 if the connection is Active, 1 if it is not, and 2 if it cannot be checked.
     Check(check::CheckArgs),
     /// Wait until a connection works, or until another of its conditions is True
     ///
-    /// For init containers and pipelines. Exits with 0 if it is so, and with 1 and the connection's message if the time is over or only a
-    /// person can help. Needs the right to list and watch connections.
+    /// For init containers and pipelines. Exits with 0 if the condition is True. Exits with 1 and the connection's message if the
+    /// time is over or only a person can help. Requires the right to list and watch connections.
     Wait(wait::WaitArgs),
     /// Print the CustomResourceDefinition
     Crd,
@@ -39,10 +39,10 @@ enum Command {
     Catalogue(catalogue::CatalogueArgs),
 }
 
-/// The exit code of a check that was not made; clap's own for flags that cannot be read.
+/// The exit code if a check could not be made. clap uses it for invalid flags too.
 const CANNOT_CHECK: u8 = 2;
 
-/// The command line, for what documents it.
+/// Returns the command line, for generated documentation.
 pub fn command() -> clap::Command {
     Cli::command()
 }
@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// To standard output, which may be closed before all is read.
+/// Prints to standard output, which may be closed before everything is read.
 fn print(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.kind().to_string())
 }

@@ -1,13 +1,14 @@
-//! A connection's way from what a user wrote to what the operator writes back.
+//! The reconcile loop of a connection: from the spec that a user wrote to the status, events and log lines that the operator
+//! writes.
 //!
 //! ```text
 //! resolve ─▶ lint ─▶ gate ─▶ authenticate ─▶ probe ─▶ decide ─▶ publish
 //! ```
 //!
-//! One file per arrow; [`reconcile()`] and [`check()`] are these calls and nothing else.
+//! Each step is one file. [`reconcile()`] runs all of them, [`check()`] those from lint to probe.
 //!
 //! **Invariant.** `Err` means that Kubernetes could not be read or written, and nothing else. A bad Secret, a refused login and a
-//! missing permission are what the operator exists to report: they are values, rungs of [`Observation`].
+//! missing permission are what the operator exists to report: they are values, variants of [`Observation`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use ukg_pro::catalogue::Requirement;
 
 use crate::api::{Delay, UkgProConnection, verdict};
 use crate::cluster::watch::ConnectionRef;
-use crate::schedule::hosts::Lane;
+use crate::schedule::hosts::Priority;
 use crate::telemetry::metrics::Stage;
 
 pub mod authenticate;
@@ -33,40 +34,40 @@ pub mod publish;
 pub mod resolve;
 
 pub use check::check;
-use check::{delayed, measured};
+use check::{check_measured, check_without_host};
 pub use context::{Context, Error, Policy};
 use decide::{Observation, Observed};
 use gate::Hold;
-pub use host_access::expect;
-use host_access::{Visit, Wait, lane, limit, tell_host};
+pub use host_access::register_with_host;
+use host_access::{HostSlot, Wait, limit, priority, report_to_host};
 use publish::Published;
 use resolve::Unresolved;
 
-/// A status is decided anew on another's write so often; each round waits for the watch to show that write.
+/// Attempts to write a status. After a conflict the status is decided again, as soon as the watch shows the other write.
 const PUBLISH_TRIES: usize = 5;
 
-/// What comes after a check.
+/// When a connection is checked next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// It was not made: its host is to be asked later.
+    /// No check was made, because the host must not be asked yet. Check after this time.
     Later(Duration),
-    /// Another, after this time.
+    /// Check again after this time.
     Again(Duration),
-    /// A change will tell.
+    /// Check when the connection changes.
     Change,
 }
 
-/// Checks a connection and writes down what was found.
+/// Checks a connection and writes the result to its status.
 pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> Result<Next, Error> {
     let requirements = resolve::requirements(&connection.spec, &context.catalogue);
     let begun = Instant::now();
-    let connection = tell_of_change(connection, context).await?;
-    let observed = match observe(&connection, requirements.clone(), context).await? {
+    let connection = announce_recheck(connection, context).await?;
+    let observed = match try_check(&connection, requirements.clone(), context).await? {
         Step::Later(wait) => return Ok(Next::Later(wait)),
         Step::Found(observed) => *observed,
     };
     if !observed.is_delayed() {
-        // It may have had a turn at its host that it does not need any more, as one that is suspended.
+        // Give up a slot at the host that is no longer needed, for example because the connection was suspended.
         context.hosts.give_up(&uid(&connection));
     }
     let requirements = requirements.unwrap_or_default();
@@ -79,7 +80,7 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
         match publish::publish(&current, &decision, context).await {
             Ok(Published::Done) => {
                 context.metrics.took(Stage::Publish, published.elapsed());
-                let reason = verdict::standing_reason(&decision.status).unwrap_or(observed.reason());
+                let reason = verdict::verdict_reason(&decision.status).unwrap_or(observed.reason());
                 context.metrics.checked(reason, begun.elapsed());
                 return Ok(match observed.is_delayed() {
                     true => Next::Later(decision.requeue),
@@ -93,23 +94,24 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
                 let latest = context.connections.get(&key).map(|kept| Arc::new(kept.connection(&key)));
                 match latest {
                     Some(latest) if is_same(&latest, &current) => current = latest,
-                    // What changed is about to be checked itself.
+                    // The change itself triggers a check.
                     _ => return Ok(Next::Change),
                 }
             }
             Err(error) => {
-                context.undelivered.keep(&current, observed);
+                context.unwritten.keep(&current, observed);
                 return Err(error.into());
             }
         }
     }
-    context.undelivered.keep(&current, observed);
+    context.unwritten.keep(&current, observed);
     Err(publish::Error::Contended.into())
 }
 
-/// Where the values have changed since the verdict, the status says first of all that they are being checked: who has mended a password
-/// and waits must not take the old verdict for the new one. Nothing is sent to UKG Pro if that cannot be written.
-async fn tell_of_change(connection: Arc<UkgProConnection>, context: &Context) -> Result<Arc<UkgProConnection>, Error> {
+/// If the Secret's values have changed since the verdict, writes to the status that they are being checked, before anything is
+/// sent: a user who has corrected a password must not take the old verdict for the new one. If this write fails, nothing is sent
+/// to UKG Pro.
+async fn announce_recheck(connection: Arc<UkgProConnection>, context: &Context) -> Result<Arc<UkgProConnection>, Error> {
     if !context.secrets.is_outdated(&connection) {
         return Ok(connection);
     }
@@ -120,22 +122,22 @@ async fn tell_of_change(connection: Arc<UkgProConnection>, context: &Context) ->
     Ok(latest.filter(|latest| is_same(latest, &connection)).unwrap_or(connection))
 }
 
-/// Whether an observation of the one is an observation of the other.
+/// Whether an observation of one version of the object is valid for the other.
 fn is_same(latest: &UkgProConnection, current: &UkgProConnection) -> bool {
     latest.metadata.uid == current.metadata.uid
         && latest.metadata.generation == current.metadata.generation
         && latest.requested_at() == current.requested_at()
 }
 
-/// What became of the wish to check.
+/// The result of an attempt to check.
 enum Step {
-    /// The host is not to be asked before this time has passed.
+    /// The host must not be asked before this time has passed.
     Later(Duration),
-    /// It was checked, as far as that went.
+    /// The result of the check, as far as it got.
     Found(Box<Observed>),
 }
 
-async fn observe(
+async fn try_check(
     connection: &UkgProConnection,
     requirements: Result<Vec<Requirement>, Unresolved>,
     context: &Context,
@@ -147,51 +149,56 @@ async fn observe(
                 Err(unresolved) if !connection.spec.suspend => Observation::Unresolved(unresolved),
                 _ => Observation::Suspended,
             };
-            // It witnesses no more how its host fares, and its leaving is no news of the host.
+            // Its results no longer count for the state of its host. Their removal is not reported as an outage or recovery.
             context.hosts.withdraw(&uid(connection));
             return Ok(Step::Found(Box::new(Observed::of(connection, observation, None))));
         }
     };
     let reference = ConnectionRef::of(connection);
-    let lane = lane(connection, context);
-    let hinted = resolve::host(&connection.spec).or_else(|| context.hosts.of(&uid(connection)));
-    // Before anything is read, so that who must wait for a little costs nothing and holds no secrets meanwhile. Where the host wants
-    // a pause, what can be told without it is told before.
-    let visit = match hinted.map(|host| Visit::begin(context, connection, &uid(connection), host, lane)).transpose() {
-        Ok(visit) => Ok(visit),
-        // The values may have changed where a Secret has woken it, and somebody waits to hear of these.
-        Err(Wait(wait, _)) if wait < LONG || (verdict::is_settled(connection) && !context.agenda.is_woken(&reference)) => {
+    let priority = priority(connection, context);
+    let known_host = resolve::host(&connection.spec).or_else(|| context.hosts.of(&uid(connection)));
+    // Ask for a slot before anything is read, so that a connection that waits a little costs nothing and holds no secrets
+    // meanwhile. If the host requires a long wait, report first what can be found without the host.
+    let slot = match known_host.map(|host| HostSlot::begin(context, connection, &uid(connection), host, priority)).transpose() {
+        Ok(slot) => Ok(slot),
+        // Short waits and waits of settled connections end here. A woken connection goes on: its values may have changed, and a
+        // user waits for the result.
+        Err(Wait(wait, _))
+            if wait < REPORTED_WAIT || (verdict::is_settled(connection) && !context.wakeups.is_woken(&reference)) =>
+        {
             return Ok(Step::Later(wait));
         }
         Err(wait) => Err(wait),
     };
-    context.agenda.begun(&reference);
-    let step = look(connection, requirements, lane, visit, context).await;
-    // What it has read has come to nothing, and is news as before, whether its event has come or comes yet.
-    if !matches!(step, Ok(Step::Found(_))) && (context.secrets.is_news(&reference, connection) || lane == Lane::Urgent) {
-        context.agenda.wake(&reference);
+    context.wakeups.begun(&reference);
+    let step = check_connection(connection, requirements, priority, slot, context).await;
+    // What was read has led to no result. Wake the connection, so that the change is not lost, whether its watch event has
+    // arrived or not.
+    if !matches!(step, Ok(Step::Found(_))) && (context.secrets.is_news(&reference, connection) || priority == Priority::Urgent)
+    {
+        context.wakeups.wake(&reference);
     }
     step
 }
 
-/// A wait for which it is worth while to look at what needs no host.
-const LONG: Duration = Duration::from_secs(5);
+/// A wait for the host that is long enough to check first what needs no host.
+const REPORTED_WAIT: Duration = Duration::from_secs(5);
 
-/// A wait for a turn behind others that is told in the status: one more write for each connection of a large fleet's first start.
-const LONG_TURN: Duration = Duration::from_secs(300);
+/// A wait behind other checks that is reported in the status: one more write for each connection at a large fleet's first start.
+const REPORTED_QUEUE_WAIT: Duration = Duration::from_secs(300);
 
-async fn look(
+async fn check_connection(
     connection: &UkgProConnection,
     requirements: Vec<Requirement>,
-    lane: Lane,
-    visit: Result<Option<Visit<'_>>, Wait>,
+    priority: Priority,
+    slot: Result<Option<HostSlot<'_>>, Wait>,
     context: &Context,
 ) -> Result<Step, Error> {
     let resolving = context.metrics.stage(Stage::Resolve);
-    let referents = resolve::fetch(connection, context).await?;
+    let references = resolve::fetch(connection, context).await?;
     resolving.stop();
-    let target = referents.and_then(|referents| {
-        resolve::resolve(connection, requirements.clone(), referents, &context.policy, &context.transports)
+    let target = references.and_then(|references| {
+        resolve::resolve(connection, requirements.clone(), references, &context.policy, &context.transports)
     });
     let mut asked = None;
     let mut account = None;
@@ -201,27 +208,27 @@ async fn look(
         Ok(target) => {
             let resolved = target.resolved();
             own_trust = target.authority.is_some();
-            // What was found and could not be written is not looked for again: that would be another login.
-            if let Some(observed) = context.undelivered.take(connection, &resolved) {
+            // An observation that could not be written is used again: repeating it would cost another login.
+            if let Some(observed) = context.unwritten.take(connection, &resolved) {
                 return Ok(Step::Found(Box::new(observed)));
             }
             if gate::is_promoted(connection, &resolved, &requirements) {
                 let observation = Observation::Promoted(resolved, requirements);
                 return Ok(Step::Found(Box::new(Observed::of(connection, observation, None).again_soon())));
             }
-            let visit = match visit {
-                Ok(Some(visit)) if visit.host == resolved.endpoint => Ok(visit),
+            let slot = match slot {
+                Ok(Some(slot)) if slot.host == resolved.endpoint => Ok(slot),
                 Ok(before) => {
                     drop(before);
-                    Visit::begin(context, connection, &uid(connection), resolved.endpoint.clone(), lane)
+                    HostSlot::begin(context, connection, &uid(connection), resolved.endpoint.clone(), priority)
                 }
                 Err(wait) => Err(wait),
             };
-            let (found, of) = match visit {
-                Err(wait) => (delayed(connection, &target, wait, context).await?, None),
-                Ok(visit) => {
-                    asked = Some(visit);
-                    let (found, account) = measured(connection, &target, context).await?;
+            let (found, of) = match slot {
+                Err(wait) => (check_without_host(connection, &target, wait, context).await?, None),
+                Ok(slot) => {
+                    asked = Some(slot);
+                    let (found, account) = check_measured(connection, &target, context).await?;
                     (found, Some(account))
                 }
             };
@@ -229,8 +236,8 @@ async fn look(
             if let Observation::Held(resolved, Hold::Delayed(delay, until)) = found {
                 let wait = Duration::try_from(until.duration_since(context.clock.now())).unwrap_or_default();
                 let is_awaited = !verdict::is_settled(connection) || !gate::is_about(connection, &resolved);
-                // At a start with thousands of connections each has its turn; that is told only where it takes long.
-                let worth_telling = if delay == Delay::Busy { LONG_TURN } else { LONG };
+                // At a start with thousands of connections each waits for a slot. Only a long wait is reported.
+                let worth_telling = if delay == Delay::Busy { REPORTED_QUEUE_WAIT } else { REPORTED_WAIT };
                 if wait < worth_telling || !is_awaited {
                     return Ok(Step::Later(wait));
                 }
@@ -240,23 +247,23 @@ async fn look(
             found
         }
     };
-    tell_host(connection, &live, account, own_trust, context).await;
-    // A host that gives no answer now gives none to the candidate either.
+    report_to_host(connection, &live, account, own_trust, context).await;
     let Some(promoted) = connection.promoted() else {
-        context.hosts.forget(&candidate_of(&uid(connection)));
+        context.hosts.forget(&candidate_key(&uid(connection)));
         return Ok(Step::Found(Box::new(Observed::of(connection, live, None))));
     };
+    // A host that gives the live values no usable answer gives the candidate none either.
     let candidate = match live.is_unanswered() {
-        Some(true) => Ok(Rehearsed::Later(None)),
-        _ => rehearse(&promoted, requirements, lane, asked.as_ref(), context).await,
+        Some(true) => Ok(CandidateCheck::Later(None)),
+        _ => check_candidate(&promoted, requirements, priority, asked.as_ref(), context).await,
     };
     Ok(Step::Found(Box::new(match candidate {
-        Ok(Rehearsed::Later(wait)) => Observed::of(connection, live, None).again_in(wait.unwrap_or_default()),
-        Ok(Rehearsed::Found(candidate)) => {
-            context.hosts.give_up(&candidate_of(&uid(connection)));
+        Ok(CandidateCheck::Later(wait)) => Observed::of(connection, live, None).again_in(wait.unwrap_or_default()),
+        Ok(CandidateCheck::Found(candidate)) => {
+            context.hosts.give_up(&candidate_key(&uid(connection)));
             Observed::of(connection, live, Some(candidate))
         }
-        // The live observation may have cost a login; the candidate's turn comes again.
+        // Keep the live observation, which may have cost a login. The candidate is checked again soon.
         Err(error) => {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             tracing::warn!(namespace, name, %error, "candidate not checked");
@@ -265,47 +272,47 @@ async fn look(
     })))
 }
 
-/// What became of looking at the candidate.
-enum Rehearsed {
+/// The result of an attempt to check the candidate.
+enum CandidateCheck {
     Found(Observation),
-    /// Its host must be waited for, for so long where that is known.
+    /// The candidate's host must be waited for; the wait, if it is known.
     Later(Option<Duration>),
 }
 
-/// What would be found if the candidate were the live one.
-async fn rehearse(
+/// Checks the candidate as if it were live.
+async fn check_candidate(
     promoted: &UkgProConnection,
     requirements: Vec<Requirement>,
-    lane: Lane,
-    asked: Option<&Visit<'_>>,
+    priority: Priority,
+    asked: Option<&HostSlot<'_>>,
     context: &Context,
-) -> Result<Rehearsed, Error> {
-    let referents = resolve::fetch(promoted, context).await?;
-    let target = referents
-        .and_then(|referents| resolve::resolve(promoted, requirements, referents, &context.policy, &context.transports));
+) -> Result<CandidateCheck, Error> {
+    let references = resolve::fetch(promoted, context).await?;
+    let target = references
+        .and_then(|references| resolve::resolve(promoted, requirements, references, &context.policy, &context.transports));
     let target = match target {
         Ok(target) => target,
-        Err(unresolved) => return Ok(Rehearsed::Found(Observation::Unresolved(unresolved))),
+        Err(unresolved) => return Ok(CandidateCheck::Found(Observation::Unresolved(unresolved))),
     };
-    let key = candidate_of(&uid(promoted));
+    let key = candidate_key(&uid(promoted));
     let host = target.resolved().endpoint;
-    let _visit = match asked.is_some_and(|visit| visit.host == host) {
+    let _slot = match asked.is_some_and(|slot| slot.host == host) {
         true => None,
-        false => match Visit::begin(context, promoted, &key, host, lane) {
-            Ok(visit) => Some(visit),
-            Err(Wait(wait, _)) => return Ok(Rehearsed::Later(Some(wait))),
+        false => match HostSlot::begin(context, promoted, &key, host, priority) {
+            Ok(slot) => Some(slot),
+            Err(Wait(wait, _)) => return Ok(CandidateCheck::Later(Some(wait))),
         },
     };
-    let (observation, account) = measured(promoted, &target, context).await?;
+    let (observation, account) = check_measured(promoted, &target, context).await?;
     if let Observation::Held(_, Hold::Delayed(_, until)) = &observation {
-        return Ok(Rehearsed::Later(Duration::try_from(until.duration_since(context.clock.now())).ok()));
+        return Ok(CandidateCheck::Later(Duration::try_from(until.duration_since(context.clock.now())).ok()));
     }
     limit(promoted, &observation, account, context);
-    Ok(Rehearsed::Found(observation))
+    Ok(CandidateCheck::Found(observation))
 }
 
-/// The place of a connection's candidate among the connections of a host.
-pub fn candidate_of(uid: &str) -> String {
+/// Returns the key of a connection's candidate among the connections of a host.
+pub fn candidate_key(uid: &str) -> String {
     format!("{uid}/candidate")
 }
 

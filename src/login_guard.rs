@@ -1,28 +1,33 @@
-//! The login ledger: which credentials must not be sent again, so that a refused password costs one login.
+//! The login ledger records which credentials must not be sent again, so that a refused password costs one login.
 //!
-//! Credentials are known by a keyed fingerprint over everything a login depends on (HMAC-SHA-256 under a random key of this
-//! installation), so what is kept can neither be read nor compared with anything elsewhere. It is shared by all connections of
-//! all namespaces: copies of one account cost one refused login together, and one learns of another no more than that values it
-//! has itself were refused.
+//! The ledger knows credentials only by a keyed fingerprint of everything that a login depends on (HMAC-SHA-256 under a random key
+//! of this installation), so its content can be neither read nor compared with data elsewhere. All connections of all namespaces
+//! share the ledger: connections that use copies of one account cost one refused login in total. A connection learns about another
+//! only that values which it has itself were refused.
 //!
-//! **Where.** Secrets of the operator's own namespace ([`storage`]), which outlive restarts, changes of leader and connections: one at first,
-//! and as many as are needed for none to be large, since each refusal writes one of them whole.
-//! **What.** Only logins that do not work or may not ([`entries`]); working ones are known in memory alone, and nothing is written
-//! for them at rest.
+//! **Where.** Secrets of the operator's own namespace ([`storage`]), which outlive restarts, changes of leader and connections.
+//! There is one Secret at first. Each refusal writes one Secret whole, so a ledger that grows is divided over more Secrets, and
+//! none becomes large.
 //!
-//! **Contract.** Before credentials are sent that are not known to work, an intent is stored. Only an end that was seen replaces it;
-//! what remains of a process that was killed in between counts as an attempt. All the intents of a moment are one write. What is answered
-//! neither with a session nor with a refusal may be one, and is sent again only as often as [`attempts`] says, whatever the answer was.
+//! **What.** Only logins that do not work, or may not work ([`entries`]). Logins that work are known in memory only, and cause no
+//! writes at rest.
 //!
-//! **Backups.** A ledger that is restored from a backup is older than what was refused since. The process that runs knows that, and stores
-//! it again; if it was restarted meanwhile as well, each password that was refused since the backup costs one more login, unless its
-//! connection's status tells of it.
+//! **Contract.** Before the operator sends credentials that are not known to work, it stores an intent. Only a result that was
+//! observed replaces the intent. An intent that a killed process left behind counts as an attempt. Intents of the same moment
+//! share one write. An answer that is neither a session nor a refusal may be a refusal; the same credentials are then sent again
+//! only as often as [`attempts`] says, whatever the answer was.
 //!
-//! **Bound.** [`entries::PARTS_MAX`] Secrets of [`PART_BYTES_MAX`], pruned after [`entries::UNUSED_DAYS`] without use; what is too much goes from
-//! the namespace that has most. **Limit.** Credentials that have worked in
-//! this process are sent without an intent: where UKG Pro has come to refuse them and the process is killed between the answer
-//! and the write, the next sends them once more; and where the answers are lost as well, they are sent as often as a host is retried
-//! that does not answer. Logins in all are counted by each process for itself.
+//! **Backups.** A ledger that was restored from a backup lacks the refusals since the backup. The running process still knows
+//! them, and stores them again. If the process was restarted in the meantime as well, each password refused since the backup costs
+//! one more login, unless the status of its connection records the refusal.
+//!
+//! **Bound.** [`entries::PARTS_MAX`] Secrets of [`PART_BYTES_MAX`]. Entries are pruned after [`entries::UNUSED_DAYS`] without use.
+//! Entries beyond the bound are dropped from the namespace that has most.
+//!
+//! **Limit.** Credentials that have worked in this process are sent without an intent. If UKG Pro starts to refuse them and the
+//! process is killed between the answer and the write, the next process sends them once more. If the answers are lost as well, the
+//! credentials are sent as often as a host that does not answer is retried. The number of all logins is counted by each process
+//! for itself.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -41,180 +46,188 @@ pub mod attempts;
 pub mod entries;
 mod fingerprint;
 mod intent;
+mod permit;
 pub mod single_flight;
 pub mod storage;
 mod write;
 
-pub use attempts::Tried;
+pub use attempts::Attempts;
 pub use entries::{Account, Entry, Fingerprint, Login, Request, Rest};
-use entries::{Book, Keyless, Life, PARTS_MAX, a_day_after};
+use entries::{EntryTable, Keyless, PARTS_MAX, ProcessTag, a_day_after};
 use fingerprint::Key;
 pub use fingerprint::Subject;
-use single_flight::Line;
-pub use single_flight::{Lend, Turn};
+pub use permit::LoginPermit;
+use single_flight::LoginMutex;
+pub use single_flight::{LoginLock, Sharing};
 use storage::Store;
 use write::Writing;
 
-/// What is kept in memory of credentials that work: some 50 bytes each.
+/// The maximum number of working credentials kept in memory, at some 50 bytes each.
 const PROVEN_MAX: usize = 100_000;
 
-/// Accounts whose logins of the day are counted.
+/// The maximum number of accounts whose daily logins are counted.
 const ACCOUNTS_MAX: usize = 100_000;
 
-/// Lines in which nobody waits any more are dropped when there are so many, or twice as many as were in use the last time.
-const LINES_KEPT: usize = 1024;
+/// Unused login mutexes are dropped when there are this many mutexes, or twice as many as were in use after the last such cleanup.
+const MUTEXES_KEPT: usize = 1024;
 
-/// A session serves the connections with the same values that come within this time.
+/// How long a login's session serves other connections with the same values.
 pub const SHARED_FOR: Duration = Duration::from_secs(10);
 
-/// The least time between two writes, so that a start with thousands of connections is some hundred writes.
+/// The minimum time between two writes, so that a start with thousands of connections causes some hundred writes.
 const WRITE_SPACING: Duration = Duration::from_millis(50);
 
-/// And so much more for each KiB of the last one beyond `WRITE_FREE_KIB`: a ledger at its bound is written at some 60 KiB a second.
+/// The additional time for each KiB of the last write beyond `WRITE_FREE_KIB`: a ledger at its bound is written at some 60 KiB a
+/// second.
 const WRITE_SPACING_KIB: Duration = Duration::from_millis(50);
 
-/// The intents of as many logins as are under way at once by default are that large, and no refusal should slow a start.
+/// The size of the intents of as many logins as run at once by default. A write up to this size adds no time: no refusal should
+/// slow a start.
 const WRITE_FREE_KIB: u32 = 7;
 
-/// The entries of one Secret in bytes. In base64, with the rest of the object, a write is below 16 KB.
+/// The maximum size of the entries of one Secret, in bytes. In base64, with the rest of the object, a write is below 16 KB.
 pub const PART_BYTES_MAX: usize = 11_000;
 
-/// However small a Secret must be for the API server to take it, some entries must fit.
+/// The smallest value to which the maximum size is reduced: some entries must fit, however small a Secret must be for the API
+/// server to accept it.
 const PART_BYTES_MIN: usize = 1_024;
 
-/// For so long a size that was not taken is not tried again: it may have been refused for what has an end, such as an admission policy.
-const MOST_FOR: Duration = Duration::from_secs(3600);
+/// How long a size that the API server refused is not tried again: the cause may be temporary, such as an admission policy.
+const SIZE_LIMIT_TTL: Duration = Duration::from_secs(3600);
 
-/// Parts that are read at once.
+/// The number of parts that are read concurrently.
 const READS_AT_ONCE: usize = 8;
 
-/// How long what need not be safe at once (an intent that is settled) may wait for a write that is.
+/// How long a change that is not urgent, such as a settled intent, may wait for the write of an urgent one.
 const TIDY_DELAY: Duration = Duration::from_millis(250);
 
-/// After a failed write of the background task.
+/// The wait after a background task failed to open or to write the ledger.
 const WRITE_RETRY: Duration = Duration::from_secs(5);
 
-/// A write is made anew so often: on another's, in smaller Secrets where one is not taken at its size, and in more of them.
+/// The maximum number of tries of a write. A write is repeated if another process wrote first, in smaller Secrets if the API
+/// server does not accept the size, and in more Secrets.
 const WRITE_TRIES: usize = 12;
 
-/// How many logins an account may see in a day.
+/// The maximum number of logins of an account in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// In all, REST reads among them.
+    /// All logins, REST reads included.
     pub logins_per_day: u32,
-    /// Such as were refused, or whose end is not known.
+    /// Logins that were refused, or whose result is unknown.
     pub refused_per_day: u32,
 }
 
 impl Default for Limits {
-    /// 5,000 logins are one connection with an interval of 1 m and two REST permissions; 5 refusals are below any threshold at which
-    /// accounts are commonly locked, were they all in a row.
+    /// 5,000 logins suffice for one connection with an interval of 1 m and two REST permissions. 5 refusals, even in a row, do not
+    /// exceed any threshold at which accounts are commonly locked.
     fn default() -> Self {
         Self { logins_per_day: 5_000, refused_per_day: 5 }
     }
 }
 
-/// What the ledger knows of some credentials.
+/// What the ledger knows about some credentials.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
-    /// What does not work, or may not.
+    /// The entry, if the credentials do not work or may not work.
     pub entry: Option<Entry>,
     /// Whether the login has worked in this process.
     pub login_works: bool,
-    /// Whether basic authentication has.
+    /// Whether basic authentication has worked in this process.
     pub rest_works: bool,
-    /// Until when the account has seen enough logins, if it has.
+    /// Until when the account is at its limit of logins; `None` if it is not.
     pub spent_until: Option<Timestamp>,
-    /// Until when enough logins with the account have failed, if they have.
+    /// Until when the account is at its limit of failed logins; `None` if it is not.
     pub failed_until: Option<Timestamp>,
-    /// The same with what requests have been granted besides: they too have an end.
+    /// The same for the logins that a person requests, which have twice the limit.
     pub requests_failed_until: Option<Timestamp>,
-    /// How often in a row they were answered neither with a session nor with a refusal.
-    pub tried: Option<Tried>,
-    /// Whether the same user name and password were refused, with a User API key where these values have none, or without.
+    /// The logins in a row whose answer was neither a session nor a refusal.
+    pub tried: Option<Attempts>,
+    /// Whether the same user name and password were refused with a User API key and these values have none, or the other way
+    /// round.
     pub refused_beside: bool,
 }
 
-/// An intent that is stored, with what was known before.
+/// A stored intent, with what was known before it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
     before: Option<Entry>,
     intended: Entry,
 }
 
-/// What a connection's status says of its values, should all else be lost.
+/// What a connection's status records about its values, in case everything else is lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Vouched {
+pub struct StatusRecord {
     /// What has worked.
     pub worked: Worked,
-    /// How often in a row they were answered neither with a session nor with a refusal.
-    pub tried: Option<Tried>,
+    /// The logins in a row whose answer was neither a session nor a refusal.
+    pub tried: Option<Attempts>,
 }
 
-/// How a check ended, as far as the ledger cares.
+/// The result of a check, as far as it concerns the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The login failed.
     LoginFailed(LoginFailure),
     /// The login worked.
     LoggedIn {
-        /// What became of basic authentication; `None` where it was not tried.
+        /// The result of basic authentication; `None` if it was not tried.
         rest: Option<RestEnd>,
     },
-    /// REST was read after a login that was entered before. Another may have ended since, and otherwise.
+    /// REST was read after a login that was recorded before. Another login may have ended since then, with a different result.
     Read {
-        /// What became of basic authentication; `None` where it was not tried.
+        /// The result of basic authentication; `None` if it was not tried.
         rest: Option<RestEnd>,
     },
 }
 
-/// How basic authentication ended.
+/// The result of basic authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestEnd {
-    /// It was taken.
+    /// UKG Pro accepted it.
     Works,
-    /// It was refused.
+    /// UKG Pro refused it.
     Refused,
-    /// It was sent and no answer was seen.
+    /// It was sent, and no answer arrived.
     Unanswered,
 }
 
-/// The ledger.
+/// The login ledger.
 pub struct Ledger {
     store: Option<Box<dyn Store>>,
     limits: Limits,
-    life: Life,
+    process_tag: ProcessTag,
     key: OnceCell<Key>,
     state: Mutex<State>,
-    lines: Mutex<Lines>,
-    /// One write at a time; who waits for it finds its own change written with the others'.
+    lines: Mutex<LoginMutexes>,
+    /// Serializes writes. A task that waited for it finds its own change written with the others'.
     writing: tokio::sync::Mutex<Writing>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Lines {
-    all: HashMap<Fingerprint, Weak<Line>>,
-    /// How many were in use when those that were not were dropped.
+struct LoginMutexes {
+    all: HashMap<Fingerprint, Weak<LoginMutex>>,
+    /// How many mutexes were in use after the last cleanup.
     in_use: usize,
 }
 
 #[derive(Default)]
 struct State {
-    book: Book,
+    table: EntryTable,
     proven: HashMap<Fingerprint, Proven>,
     logins: HashMap<Account, Day>,
-    /// User names and passwords that work, whatever they are sent with.
+    /// User names and passwords that work, whichever User API key they are sent with.
     passwords: HashSet<Keyless>,
-    /// Of values that have worked: how often in a row they were answered neither with a session nor with a refusal.
-    tried: HashMap<Fingerprint, Tried>,
-    /// Whether another may have written since this was read.
+    /// The logins in a row whose answer was neither a session nor a refusal, for values that have worked, or whose earlier refusal
+    /// or unknown result stands.
+    tried: HashMap<Fingerprint, Attempts>,
+    /// Whether another process may have written the ledger since this process read it.
     outdated: bool,
-    /// Since when writes fail.
+    /// When writes began to fail; `None` if the last write succeeded.
     failing_since: Option<Instant>,
-    /// Into how many Secrets it is divided, as a power of two; 0 stands for 1.
+    /// The number of Secrets that the ledger is divided into, a power of two; 0 stands for 1.
     parts: u8,
-    /// What the API server was found to take of one, where that is less than it should be, and when.
+    /// The reduced maximum size of a Secret, if the API server refused a larger one, and when it did.
     most: Option<(usize, Instant)>,
 }
 
@@ -223,16 +236,16 @@ impl State {
         self.parts.clamp(1, PARTS_MAX)
     }
 
-    /// What is known of attempts with these values, which may have worked or not.
-    fn tried_with(&self, fingerprint: Fingerprint) -> Option<Tried> {
-        self.tried.get(&fingerprint).copied().max(self.book.get(fingerprint).and_then(Entry::tried))
+    /// Returns the attempts with these values, whether the values have worked or not.
+    fn tried_with(&self, fingerprint: Fingerprint) -> Option<Attempts> {
+        self.tried.get(&fingerprint).copied().max(self.table.get(fingerprint).and_then(Entry::tried))
     }
 
     fn most(&self) -> usize {
-        self.most.filter(|(_, found)| found.elapsed() < MOST_FOR).map_or(PART_BYTES_MAX, |(most, _)| most)
+        self.most.filter(|(_, found)| found.elapsed() < SIZE_LIMIT_TTL).map_or(PART_BYTES_MAX, |(most, _)| most)
     }
 
-    /// The API server does not take a Secret of this size. Gives what it is hoped to take.
+    /// Records that the API server refuses a Secret of this size. Returns the size to try next.
     fn found_too_large(&mut self, bytes: usize) -> usize {
         let most = (bytes.min(self.most()) / 2).max(PART_BYTES_MIN);
         self.most = Some((most, Instant::now()));
@@ -246,30 +259,30 @@ struct Proven {
     rest: bool,
 }
 
-/// The logins of an account since the first of a day.
+/// The logins of an account in the day that began with the first of them.
 struct Day {
     began: Timestamp,
     logins: u32,
 }
 
 impl Ledger {
-    /// A ledger that is kept in this store; it is read when it is first needed.
+    /// Creates a ledger that is kept in this store. It is read when it is first needed.
     pub fn new(store: Box<dyn Store>, limits: Limits) -> Result<Self, aws_lc_rs::error::Unspecified> {
         Self::with(Some(store), limits)
     }
 
-    /// A ledger that is forgotten with the process.
+    /// Creates a ledger that is lost when the process ends.
     pub fn in_memory() -> Result<Self, aws_lc_rs::error::Unspecified> {
         Self::with(None, Limits::default())
     }
 
     fn with(store: Option<Box<dyn Store>>, limits: Limits) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let mut life = [0; 4];
-        SystemRandom::new().fill(&mut life)?;
+        let mut process_tag = [0; 4];
+        SystemRandom::new().fill(&mut process_tag)?;
         Ok(Self {
             store,
             limits,
-            life: Life(life),
+            process_tag: ProcessTag(process_tag),
             key: OnceCell::new(),
             state: Mutex::default(),
             lines: Mutex::default(),
@@ -278,14 +291,14 @@ impl Ledger {
         })
     }
 
-    /// What is known of these credentials.
+    /// Returns what is known about these credentials.
     pub fn known(&self, subject: Subject, now: Timestamp) -> Known {
         let mut state = lock(&self.state);
-        if state.book.is_ahead(whole_seconds(now).0) {
-            state.book.count_from(whole_seconds(now).0);
+        if state.table.is_ahead(whole_seconds(now).0) {
+            state.table.count_from(whole_seconds(now).0);
             self.changed.notify_one();
         }
-        if state.book.note_use(subject.fingerprint, whole_seconds(now).0) {
+        if state.table.note_use(subject.fingerprint, whole_seconds(now).0) {
             self.changed.notify_one();
         }
         if let Some(tried) = state.tried.get_mut(&subject.fingerprint) {
@@ -293,22 +306,22 @@ impl Ledger {
         }
         let proven = state.proven.get(&subject.fingerprint).copied().unwrap_or_default();
         let day = state.logins.get(&subject.account).filter(|day| day.logins >= self.limits.logins_per_day);
-        let failed_until = |limit, asked| state.book.failed_often_until(subject.account, limit, asked, now);
+        let failed_until = |limit, asked| state.table.failed_often_until(subject.account, limit, asked, now);
         let limit = self.limits.refused_per_day;
         Known {
-            entry: state.book.get(subject.fingerprint).cloned(),
+            entry: state.table.get(subject.fingerprint).cloned(),
             login_works: proven.login,
             rest_works: proven.rest,
             spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
             failed_until: failed_until(limit, false),
             requests_failed_until: failed_until(limit.saturating_mul(2), true),
             tried: state.tried_with(subject.fingerprint),
-            refused_beside: (!state.passwords.contains(&subject.without_key) && state.book.is_refused_beside(subject))
-                || state.book.is_refused_by_rest_beside(subject),
+            refused_beside: (!state.passwords.contains(&subject.without_key) && state.table.is_refused_beside(subject))
+                || state.table.is_refused_by_rest_beside(subject),
         }
     }
 
-    /// Counts what was sent with this account.
+    /// Counts logins that were sent with this account.
     pub fn count(&self, account: Account, logins: u32, now: Timestamp) {
         let mut state = lock(&self.state);
         if state.logins.len() >= ACCOUNTS_MAX && !state.logins.contains_key(&account) {
@@ -324,35 +337,35 @@ impl Ledger {
         day.logins = day.logins.saturating_add(logins);
     }
 
-    /// Waits for the turn to log in with these values, and with this password whatever it is sent with.
-    pub async fn turn(&self, subject: Subject) -> Turn {
+    /// Waits for the lock on logins with these values, and with this password whichever User API key it is sent with.
+    pub async fn login_lock(&self, subject: Subject) -> LoginLock {
         let asked = Instant::now();
-        // From now on, so that what another's login came to meanwhile is kept.
+        // Holds the mutex from here on, so that the result of another's login during the wait is kept.
         let own = self.line(subject.fingerprint);
-        // Everybody takes these in this order, so nobody waits in a circle.
+        // Every task takes the two locks in this order, so there is no deadlock.
         let keyless = match subject.fingerprint == subject.keyless {
             true => None,
             false => Some(self.line(subject.keyless).lock_owned().await),
         };
-        Turn { asked, last: own.lock_owned().await, _keyless: keyless }
+        LoginLock { asked, last: own.lock_owned().await, _keyless: keyless }
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
-        lock(&self.state).book.len()
+        lock(&self.state).table.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
-        lock(&self.state).book.is_empty()
+        lock(&self.state).table.is_empty()
     }
 
-    fn line(&self, fingerprint: Fingerprint) -> Arc<Line> {
+    fn line(&self, fingerprint: Fingerprint) -> Arc<LoginMutex> {
         let mut lines = lock(&self.lines);
         if let Some(line) = lines.all.get(&fingerprint).and_then(Weak::upgrade) {
             return line;
         }
-        if lines.all.len() >= LINES_KEPT.max(2 * lines.in_use) {
+        if lines.all.len() >= MUTEXES_KEPT.max(2 * lines.in_use) {
             lines.all.retain(|_, line| line.strong_count() > 0);
             lines.in_use = lines.all.len();
         }
@@ -362,7 +375,7 @@ impl Ledger {
     }
 }
 
-/// Every change above leaves the collections in step, so a poisoned lock holds good data.
+/// Locks a mutex. Every change leaves the collections consistent, so a poisoned mutex holds valid data.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The operator's binary; [`ukgpro_operator::cli`] has its commands.
+//! The operator's binary. The commands are in [`ukgpro_operator::cli`].
 
 use std::process::ExitCode;
 

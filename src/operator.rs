@@ -1,4 +1,4 @@
-//! The tasks of a running operator: the watches, the queue, and the reconciles they lead to.
+//! Runs the tasks of an operator: the watches, the work queue, the workers and leadership.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::cluster::leader_election::Leadership;
 use crate::cluster::watch::Connections;
 use crate::cluster::watch::history::History;
 use crate::controller::Context;
-use crate::controller::publish::{Undelivered, Unfiltered};
+use crate::controller::publish::{ReportedUnfilteredReads, UnwrittenObservations};
 use crate::controller::resolve::Transports;
 use crate::login_guard::Ledger;
 use crate::login_guard::storage::SecretStore;
 use crate::schedule::hosts::Hosts;
-use crate::schedule::overdue::Staleness;
-use crate::schedule::wakeups::Agenda;
+use crate::schedule::overdue::Overdue;
+use crate::schedule::wakeups::Wakeups;
 use crate::schedule::work_queue::Queue;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::metrics::{Metrics, Sources};
@@ -30,13 +30,13 @@ mod settings;
 mod watches;
 mod workers;
 
-use overdue::tell_of_stale;
-pub use settings::{SecretWatch, Settings, StartError, WATCH_LABEL};
+use overdue::report_overdue;
+pub use settings::{OperatorError, SecretWatch, Settings, WATCH_LABEL};
 pub use watches::PAGE;
-use watches::{Told, connections, follow_history, secrets};
+use watches::{Relisting, connections, follow_history, secrets};
 use workers::{Checks, Mandate, work};
 
-/// An operator that can be run.
+/// An operator that is ready to run.
 pub struct Operator {
     context: Arc<Context>,
     scope: Scope,
@@ -44,7 +44,7 @@ pub struct Operator {
     watchdog: Arc<Watchdog>,
 }
 
-/// Which objects are looked after.
+/// The objects that the operator manages.
 struct Scope {
     namespaces: Vec<String>,
     selector: Option<String>,
@@ -53,14 +53,14 @@ struct Scope {
 }
 
 impl Operator {
-    /// Makes one, which does nothing yet.
-    pub fn new(kubernetes: kube::Client, settings: Settings, watchdog: Arc<Watchdog>) -> Result<Self, StartError> {
+    /// Creates an operator without starting it.
+    pub fn new(kubernetes: kube::Client, settings: Settings, watchdog: Arc<Watchdog>) -> Result<Self, OperatorError> {
         let connections = Arc::<Connections>::default();
         let trust = settings.policy.trust(settings.proxy);
         let ledger = SecretStore::new(kubernetes.clone(), &settings.system_namespace, &settings.ledger_secret);
         let ledger = Arc::new(Ledger::new(Box::new(ledger), settings.limits)?);
-        let hosts = Arc::new(Hosts::new(settings.pace));
-        let staleness = Arc::<Staleness>::default();
+        let hosts = Arc::new(Hosts::new(settings.host_limits));
+        let overdue = Arc::<Overdue>::default();
         let sources = Sources {
             connections: connections.clone(),
             watchdog: watchdog.clone(),
@@ -73,8 +73,8 @@ impl Operator {
                 move || ledger.failing_for().map_or(0, |failing| usize::try_from(failing.as_secs()).unwrap_or(usize::MAX))
             }),
             connections_overdue: Box::new({
-                let (staleness, clock) = (staleness.clone(), settings.clock.clone());
-                move || staleness.count(clock.uptime())
+                let (overdue, clock) = (overdue.clone(), settings.clock.clone());
+                move || overdue.count(clock.uptime())
             }),
             accounts_limited: Box::new({
                 let (hosts, clock) = (hosts.clone(), settings.clock.clone());
@@ -93,13 +93,13 @@ impl Operator {
             transports: Transports::new(Transport::new(trust)?),
             ledger,
             hosts,
-            agenda: Agenda::default(),
-            staleness,
+            wakeups: Wakeups::default(),
+            overdue,
             clock: settings.clock,
             metrics: Arc::new(Metrics::new(sources)),
             system_namespace: settings.system_namespace,
-            undelivered: Undelivered::default(),
-            unfiltered: Unfiltered::default(),
+            unwritten: UnwrittenObservations::default(),
+            unfiltered: ReportedUnfilteredReads::default(),
             secrets: Arc::default(),
             connections,
             policy: settings.policy,
@@ -114,18 +114,19 @@ impl Operator {
         Ok(Self { context, scope, concurrency: settings.concurrency, watchdog })
     }
 
-    /// What it counts.
+    /// Returns the metrics.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.context.metrics.clone()
     }
 
-    /// Runs until `shutdown` resolves, then lets running checks end. Acts while it leads; always where there is no election.
+    /// Runs until `shutdown` resolves, then lets running checks finish. Acts only while it leads, or always if there is no
+    /// election.
     pub async fn run(
         self,
         leadership: Option<Leadership>,
         readiness: Readiness,
         shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), OperatorError> {
         let Self { context, scope, concurrency, watchdog } = self;
         let checks = Arc::new(Checks::new(match &leadership {
             Some(_) => Mandate::None,
@@ -135,7 +136,7 @@ impl Operator {
         let (listed, until_listed) = watch::channel(false);
         let (tell_anew, anew) = watch::channel(0);
         let history = History::default();
-        // Ready is who knows what to check and what not to send.
+        // Ready means: the connections are listed and the ledger is read.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
             let (context, mut listed, works) = (context.clone(), until_listed.clone(), readiness.clone());
             async move {
@@ -146,20 +147,21 @@ impl Operator {
                 context.ledger.tidy().await
             }
         }));
-        // A standby has its watches and its ledger at hand; when it comes to lead, everything is looked at anew.
+        // A standby keeps its watches and ledger current. When it becomes the leader, it looks at all connections again.
         let (elected, elections) = mpsc::channel(1);
-        let leading = AbortOnDropHandle::new(tokio::spawn(lead(leadership, elected, checks.clone(), context.clone())));
+        let leading =
+            AbortOnDropHandle::new(tokio::spawn(follow_leadership(leadership, elected, checks.clone(), context.clone())));
         let mut workers = JoinSet::new();
         for _ in 0..concurrency {
             workers.spawn(work(queue.clone(), context.clone(), checks.clone()));
         }
         {
-            let told = Told { history: &history, anew: &anew };
-            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, told);
-            let secrets = secrets(&scope, &context, &until_listed, &queue, told);
+            let relisting = Relisting { history: &history, anew: &anew };
+            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, relisting);
+            let secrets = secrets(&scope, &context, &until_listed, &queue, relisting);
             let history = follow_history(&scope, &context, &checks, &history, &tell_anew);
-            let elections = take_over(elections, &context, &queue);
-            let stale = tell_of_stale(&context, &checks, &readiness);
+            let elections = requeue_on_election(elections, &context, &queue);
+            let stale = report_overdue(&context, &checks, &readiness);
             let endless = async { futures::join!(connections, secrets, elections, queue.run(), stale, history) };
             pin_mut!(endless, shutdown);
             tokio::select! {
@@ -167,7 +169,7 @@ impl Operator {
                 () = shutdown => {}
             }
         }
-        // What waits for its turn does not begin, and nobody waits for a watch that has ended.
+        // Queued checks do not begin, and no check waits for a watch that has ended.
         queue.close();
         context.connections.stop();
         while workers.join_next().await.is_some() {}
@@ -177,10 +179,15 @@ impl Operator {
 }
 
 /// Follows who leads.
-async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks: Arc<Checks>, context: Arc<Context>) {
+async fn follow_leadership(
+    leadership: Option<Leadership>,
+    elected: mpsc::Sender<()>,
+    checks: Arc<Checks>,
+    context: Arc<Context>,
+) {
     let Some(leadership) = leadership else {
         context.metrics.leads(true);
-        // Nobody else does; the channel must not close.
+        // There is no election, but the channel must not close.
         return std::future::pending().await;
     };
     loop {
@@ -189,10 +196,10 @@ async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks:
             () = leadership.patience(|patience| context.metrics.stands_by(patience)) => return,
         };
         context.metrics.stands_by(None);
-        // What is known of this process alone, or was read before, may be otherwise by now.
+        // State from an earlier term, or read before this one, may be outdated.
         context.ledger.distrust();
-        context.undelivered.forget_all();
-        context.staleness.forget_all();
+        context.unwritten.forget_all();
+        context.overdue.forget_all();
         context.hosts.forget_ends();
         checks.change_mandate(Mandate::Term(term.clone()));
         context.metrics.leads(true);
@@ -205,13 +212,13 @@ async fn lead(leadership: Option<Leadership>, elected: mpsc::Sender<()>, checks:
     }
 }
 
-/// At each election has all connections looked at; those whose Secret no other has read first in line.
-async fn take_over(mut elections: mpsc::Receiver<()>, context: &Context, queue: &Queue) {
+/// Queues all connections at each election. A connection whose Secret has changed since its status was written goes first.
+async fn requeue_on_election(mut elections: mpsc::Receiver<()>, context: &Context, queue: &Queue) {
     while elections.recv().await.is_some() {
-        context.agenda.forget_all();
+        context.wakeups.forget_all();
         for (key, kept) in context.connections.all() {
             if context.secrets.is_news(&key, &kept.connection(&key)) {
-                context.agenda.wake(&key);
+                context.wakeups.wake(&key);
             }
             queue.wake(&key);
         }

@@ -1,8 +1,8 @@
-//! When a connection is checked: the work queue, the rate limits of hosts, and what is overdue.
+//! Decides when a connection is checked: the work queue, the rate limits of hosts, and overdue checks.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | [`clock`] | time, which tests can make go faster |
+//! | [`clock`] | the clock, which tests can make go faster |
 //! | [`hosts`] | rate limit, pauses and outages of a host |
 //! | [`overdue`] | which connections were not checked in time |
 //! | [`wakeups`] | which connections were woken, and by what |

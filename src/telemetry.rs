@@ -1,9 +1,9 @@
-//! What the operator says of itself: metrics, health endpoints, the watchdog behind them, logs.
+//! What the operator reports about itself: metrics, health endpoints, the watchdog behind them, logs.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | [`health`] | `/livez`, `/readyz` and `/metrics` |
-//! | [`logs`] | the form of log lines |
+//! | [`logs`] | the format of log lines |
 //! | [`metrics`] | what Prometheus scrapes |
 //! | [`watchdog`] | whether the process still makes progress |
 

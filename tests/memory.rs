@@ -2,7 +2,7 @@
 
 use ukg_pro::soap::read::{DEPTH_MAX, ELEMENTS_MAX, NAMESPACE_MAX, ReadError, envelope};
 use ukg_pro::transport::{BODY_MAX, LARGE_AT_ONCE, SMALL};
-use ukgpro_operator::controller::probe::{MORE_READS_MAX, READS_ALWAYS};
+use ukgpro_operator::controller::probe::{READS_PER_CHECK, SHARED_READS_MAX};
 use ukgpro_operator::controller::resolve::{BUNDLE_MAX, TRANSPORTS_KEPT, VALUE_MAX};
 use ukgpro_operator::operator::PAGE;
 
@@ -61,7 +61,7 @@ fn all_that_is_held_at_once_fits_into_the_charts_limit() {
     // A client for each bundle, of those kept and of those in use: the authorities, which are smaller than their PEM, and the platform's.
     let clients = TRANSPORTS_KEPT.max(checks) * (BUNDLE_MAX * 3 / 4 + 100 * KIB);
     // A connection with TLS and its buffers, and an answer that needs no place of its own; by SOAP and by REST side by side.
-    let exchanges = (MORE_READS_MAX + checks * 2 * READS_ALWAYS) * (60 * KIB + SMALL);
+    let exchanges = (SHARED_READS_MAX + checks * 2 * READS_PER_CHECK) * (60 * KIB + SMALL);
     let large = LARGE_AT_ONCE * (BODY_MAX + usize::try_from(MEMORY_MAX).expect("small"));
     // A connection as it comes over the wire, without what is left out while it is read: 8 KB with every row of the catalogue. As bytes,
     // as text and decoded, for a moment.

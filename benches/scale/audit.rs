@@ -1,4 +1,4 @@
-//! The requests of one user, as the API server has logged them.
+//! The requests of one user, from the API server's audit log.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const LEDGER: &str = "ukgpro-operator-ledger";
 
-/// A log that is read as it grows. The API server begins another file when one is full.
+/// A log that is read as it grows. The API server starts another file when one is full.
 pub struct Audit {
     path: PathBuf,
     file: File,
@@ -37,17 +37,17 @@ pub enum Purpose {
     Other,
 }
 
-/// How often each, reads and writes apart.
+/// Number of requests by purpose, reads and writes separately.
 #[derive(Debug, Default)]
 pub struct Requests {
     reads: BTreeMap<Purpose, usize>,
     writes: BTreeMap<Purpose, usize>,
-    /// What the API server did not do.
+    /// Requests that failed.
     pub refused: Vec<String>,
 }
 
 impl Audit {
-    /// Reads from now on.
+    /// Opens the log. Requests made before are ignored.
     pub fn new(path: PathBuf, user: String) -> Self {
         let mut audit = Self { file: File::open(&path).expect("the audit log"), path, user, rest: Vec::new() };
         audit.read_on();
@@ -55,7 +55,7 @@ impl Audit {
         audit
     }
 
-    /// What came since it was last asked, in this namespace.
+    /// Returns the requests in this namespace since the last call.
     pub fn since(&mut self, namespace: &str) -> Requests {
         self.read_on();
         let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -103,7 +103,8 @@ impl Requests {
         let is_write = !matches!(verb, "get" | "list" | "watch");
         *if is_write { &mut self.writes } else { &mut self.reads }.entry(purpose).or_default() += 1;
         let code = entry["responseStatus"]["code"].as_u64().unwrap_or_default();
-        // The ledger and the Lease are looked for before they are made, and written onto what was read.
+        // The ledger and the Lease are looked up before they are created, and updated with the version read, so 404 and 409 are
+        // normal.
         let is_usual = matches!((purpose, code), (Purpose::Ledger | Purpose::Lease, 404 | 409));
         if code >= 400 && !is_usual {
             self.refused.push(format!("{verb} {}: {code}", entry["requestURI"].as_str().unwrap_or_default()));
@@ -118,12 +119,12 @@ impl Requests {
         self.writes.get(&purpose).copied().unwrap_or_default()
     }
 
-    /// What is written of connections: all but the Lease.
+    /// Returns the number of writes, except those of the Lease.
     pub fn writes_but_the_lease(&self) -> usize {
         self.writes.iter().filter(|(purpose, _)| **purpose != Purpose::Lease).map(|(_, count)| count).sum()
     }
 
-    /// What each connection costs: all but the ledger, the Lease and what is asked once.
+    /// Returns the number of requests that each connection causes: all except the ledger, the Lease, and lists and watches.
     pub fn of_connections(&self) -> usize {
         let shared = [Purpose::Ledger, Purpose::Lease, Purpose::Watch];
         let all = self.reads.iter().chain(&self.writes);

@@ -1,4 +1,4 @@
-//! Cold starts of this build and of the one before it, in turns: what a change costs can be told from one run, and from no two.
+//! Cold starts of this build and of an earlier one, alternating: only figures of the same run show what a change costs.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::phases::trusted;
 use crate::process::Process;
 use crate::support::World;
 
-/// Until the API server has nothing to do with what was made or deleted last.
+/// Time after which the API server is done with the last creations or deletions.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What one cold start has cost.
+/// Cost of one cold start.
 #[derive(Clone, Copy)]
 struct Start {
     cpu: f64,
@@ -21,7 +21,7 @@ struct Start {
     peak: f64,
 }
 
-/// So many cold starts of each, with so many connections; the first pair is not counted.
+/// Runs and prints `pairs` cold starts of each build with this many connections. The first pair is not counted.
 pub async fn beside(before: &str, pairs: usize, connections: usize) {
     let world = World::spread("before", 1).await;
     crate::fleet::play(&world, connections).await;
@@ -58,15 +58,16 @@ async fn cold(world: &World, program: &[&str], trusted: &str, connections: usize
     let active = fleet.watched().await;
     sleep(SETTLED).await;
     let begun = Instant::now();
-    let pace = ["--host-rate", "10000", "--host-concurrency", "1024", "--logins-per-day", "1000000", "--kube-api-qps", "10000"];
-    let flags = [&["--namespace", &world.namespace, "--concurrency", "64"], &pace[..]].concat();
+    let host_limits =
+        ["--host-rate", "10000", "--host-concurrency", "1024", "--logins-per-day", "1000000", "--kube-api-qps", "10000"];
+    let flags = [&["--namespace", &world.namespace, "--concurrency", "64"], &host_limits[..]].concat();
     let operator = world.start_operator(program, &flags, &[("UKGPRO_LOG_LEVEL", "info"), ("SSL_CERT_FILE", trusted)]);
     let process = Process(operator.id());
     let ended = timeout(DEADLINE, active).await.expect("in time").expect("all verdicts");
     let start = Start { cpu: process.cpu(), seconds: (ended - begun).as_secs_f64(), peak: process.peak() };
     assert!(operator.stop().success());
     fleet.delete().await;
-    // What it has learned of the values would spare the next a login.
+    // What the ledger knows of the values would save the next start a login.
     for secret in world.secrets().list(&ListParams::default()).await.expect("Secrets") {
         let name = secret.metadata.name.expect("a name");
         if name.contains("-ledger") {

@@ -1,4 +1,4 @@
-//! A changed Secret, until its verdict is written.
+//! Time from a changed Secret to its verdict.
 
 use futures::{StreamExt, pin_mut};
 use kube::api::{Patch, PatchParams};
@@ -13,7 +13,7 @@ use crate::phases::Round;
 use crate::support::World;
 use crate::table::Goal;
 
-/// Changes the Secret of one connection to the values of an account that was never seen, and waits for the verdict; then again.
+/// Repeatedly changes the Secret of one connection to the values of a new account, and waits for the verdict.
 pub async fn edits(round: &mut Round<'_>, fleet: &Fleet) {
     let (world, edits) = (round.world, round.settings.edits);
     let mut verdicts = verdicts(fleet).await;
@@ -59,7 +59,7 @@ pub async fn edits(round: &mut Round<'_>, fleet: &Fleet) {
         .note(format!("of {edits} edits, in ms: upstream by a bare client {upstream:.1}; the operator's own means: {means}"));
 }
 
-/// The version of the Secret of each Active verdict of the first connection, and when it came.
+/// Sends the Secret's version in each Active verdict of the first connection, with the time of the verdict.
 async fn verdicts(fleet: &Fleet) -> mpsc::UnboundedReceiver<(Instant, Option<String>)> {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let connections = fleet.connections.clone();
@@ -79,7 +79,7 @@ async fn verdicts(fleet: &Fleet) -> mpsc::UnboundedReceiver<(Instant, Option<Str
     receiver
 }
 
-/// Name, sum and count of what the operator times, by its metrics.
+/// Returns name, sum and count of each duration in the operator's metrics.
 async fn stages(world: &World) -> Vec<(String, f64, f64)> {
     let log = world.operator_log();
     let started = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -102,7 +102,7 @@ async fn stages(world: &World) -> Vec<(String, f64, f64)> {
     stages
 }
 
-/// By the nearest rank.
+/// Returns a quantile by the nearest rank.
 pub fn quantile(sample: &mut [f64], q: f64) -> f64 {
     sample.sort_by(f64::total_cmp);
     let rank = (q * sample.len() as f64).ceil() as usize;

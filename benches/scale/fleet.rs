@@ -18,15 +18,15 @@ use ukgpro_operator::api::UkgProConnection;
 use crate::settings::PERMISSIONS;
 use crate::support::World;
 
-/// Requests of the bench itself to the API server at once.
+/// Concurrent requests of the bench itself to the API server.
 const AT_ONCE: usize = 32;
-/// Longer than any fleet takes; who waits for it has failed.
+/// Longer than any fleet takes. A wait that reaches it has failed.
 pub const DEADLINE: Duration = Duration::from_secs(900);
 const CUSTOMER: &str = "CUST1";
 pub const HOSTS: [&str; 8] =
     ["service2", "service4", "service5", "service11", "service12", "service13", "service14", "service15"];
 
-/// The account of a connection, by its number.
+/// Returns the account of a connection, by its number.
 pub fn credentials(n: usize) -> Credentials {
     let [username, password, user_api_key] = values(n).map(Sensitive::new);
     let customer_api_key = Sensitive::new(CUSTOMER.to_owned());
@@ -37,13 +37,13 @@ fn values(n: usize) -> [String; 3] {
     [format!("svc-{n}"), format!("Right-{n}!pass"), format!("UK{n:010}")]
 }
 
-/// What a Secret holds for this account.
+/// Returns the Secret's data for this account.
 pub fn data(n: usize) -> Value {
     let [username, password, user_api_key] = values(n);
     json!({"username": username, "password": password, "customerApiKey": CUSTOMER, "userApiKey": user_api_key})
 }
 
-/// Has the simulator play so many accounts.
+/// Configures the simulator with this many accounts.
 pub async fn play(world: &World, accounts: usize) {
     let accounts = (0..accounts).map(values).map(|[username, password, user_api_key]| {
         json!({"username": username, "password": password, "userApiKey": user_api_key, "permissions": PERMISSIONS})
@@ -54,7 +54,7 @@ pub async fn play(world: &World, accounts: usize) {
     world.simulator.play_tenants(&json!({"tenants": [tenant]})).await;
 }
 
-/// So many connections of a namespace.
+/// The connections of a namespace.
 pub struct Fleet {
     pub connections: Api<UkgProConnection>,
     pub secrets: Api<Secret>,
@@ -62,7 +62,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Creates them.
+    /// Creates the connections and their Secrets.
     pub async fn create(world: &World, namespace: &str, size: usize, interval: &str) -> Self {
         let (connections, secrets) =
             (Api::namespaced(world.admin.clone(), namespace), Api::namespaced(world.admin.clone(), namespace));
@@ -84,7 +84,8 @@ impl Fleet {
         Self { connections, secrets, size }
     }
 
-    /// Deletes them and waits until they are gone. A request deletes a page: ten thousand take longer than an API server lets one take.
+    /// Deletes them and waits until they are gone. Each request deletes a page, because deleting 10,000 exceeds the API server's
+    /// limit for a request.
     pub async fn delete(self) {
         let (delete, page) = (DeleteParams::default(), ListParams::default().limit(500));
         while !self.connections.list(&page.clone().limit(1)).await.expect("a list").items.is_empty() {
@@ -96,7 +97,7 @@ impl Fleet {
         }
     }
 
-    /// Begins to watch; the moment at which the last becomes Active will be received.
+    /// Starts a watch. The receiver gets the time at which the last connection becomes Active.
     pub async fn watched(&self) -> oneshot::Receiver<Instant> {
         let (listed, is_listed) = oneshot::channel();
         let (all, all_active) = oneshot::channel();

@@ -1,8 +1,8 @@
-//! The floor: a bare client that makes the requests a first check cannot do without, and decides nothing.
+//! The floor: a bare client that makes only the requests that a first check needs, and decides nothing.
 //!
-//! One list of the connections; for each, one Secret read, one login, five probes side by side, one status patch. It has HTTP clients from
-//! the shelf, no watch, queue, ledger, pace or deadline, and writes one status for all. Messages are the operator's own, whose cost
-//! `benches/soap.rs` has; an answer is searched for one word.
+//! It lists the connections once. For each it reads one Secret, logs in once, sends five probes in parallel and patches one
+//! status. It uses standard HTTP clients, no watch, work queue, ledger, rate limit or deadline, and writes the same status for
+//! all. Messages are the operator's own, whose cost `benches/soap.rs` measures. An answer is only searched for one word.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,22 +28,22 @@ use ukgpro_operator::api::UkgProConnection;
 use crate::fleet::HOSTS;
 use crate::settings::Settings;
 
-/// The first argument of this program where it is to be the floor; the second is the file of its [`Plan`].
+/// The first argument of this program if it runs as the floor. The second is the file of its [`Plan`].
 pub const ROLE: &str = "floor";
 
-/// What it is to do.
+/// The input of the floor.
 #[derive(Serialize, Deserialize)]
 pub struct Plan {
     pub namespace: String,
     pub concurrency: usize,
-    /// Of the simulator, and its authority in PEM.
+    /// Port of the simulator, and its authority in PEM.
     pub port: u16,
     pub authority: String,
-    /// What is written for each connection.
+    /// Status to write for each connection.
     pub status: Value,
 }
 
-/// It as a process, which has begun.
+/// A running floor process.
 pub struct Floor(Child);
 
 impl Floor {
@@ -58,7 +58,7 @@ impl Floor {
         self.0.id()
     }
 
-    /// Waits until it has made all its requests; it stays there to be looked at.
+    /// Waits until it has made all its requests. The process stays, so that it can be measured.
     pub fn done(&mut self) {
         let mut word = [0; 5];
         self.0.stdout.as_mut().expect("piped").read_exact(&mut word).expect("the floor comes to its end");
@@ -130,14 +130,14 @@ async fn check(
     kubernetes.request_text(request).await.expect("written");
 }
 
-/// UKG Pro, as a bare client asks it.
+/// A bare client of UKG Pro.
 pub struct Upstream {
     http: reqwest::Client,
     port: u16,
 }
 
 impl Upstream {
-    /// Keeps connections as the operator does: one idle of a host, for five seconds.
+    /// Keeps connections as the operator does: one idle connection per host, for five seconds.
     pub fn new(port: u16, authority: &str) -> Self {
         let authority = reqwest::Certificate::from_pem(authority.as_bytes()).expect("a certificate");
         let mut http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]);
@@ -148,7 +148,7 @@ impl Upstream {
         Self { http: http.build().expect("a client"), port }
     }
 
-    /// One login, and the probes of these permissions side by side.
+    /// Logs in once, and probes these permissions in parallel.
     pub async fn check(&self, subdomain: &str, credentials: &Credentials, of: &[Requirement]) -> reqwest::Result<()> {
         let user_api_key = credentials.user_api_key.as_ref().expect("a key");
         let answer = self

@@ -1,7 +1,7 @@
-//! One check over a slow line, against what no check can do without: a TLS handshake and two round trips.
+//! One check over a slow line, compared with the minimum: a TLS handshake and two round trips.
 //!
-//! The line is a relay that holds every byte for a while, each way. The check is the operator's own code (lint to probes) in this process,
-//! each time with a client that has no connection yet; Kubernetes and the ledger's writes are not in it.
+//! The line is a relay that delays every byte, each way. The check is the operator's own code (lint to probes) in this process,
+//! each time with a client without connections. Kubernetes and the ledger's writes are not included.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use ukg_pro::catalogue::Requirement;
 use ukg_pro::outcome::Outcome;
 use ukg_pro::transport::{Transport, Trust, authorities};
 use ukgpro_operator::controller::decide::Observation;
-use ukgpro_operator::controller::resolve::{Found, Referents, Transports, VALUE_MAX, resolve};
+use ukgpro_operator::controller::resolve::{Found, ReferencedObjects, Transports, VALUE_MAX, resolve};
 use ukgpro_operator::controller::{self, Policy};
 use ukgpro_operator::login_guard::Ledger;
 use ukgpro_operator::schedule::clock::Clock;
@@ -31,7 +31,7 @@ use crate::floor::Upstream;
 use crate::support::World;
 use crate::table::{Goal, Table};
 
-/// Each way; a round trip is twice this, as across a continent or so.
+/// Delay each way. A round trip is twice this, roughly as across a continent.
 const DELAY: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 20;
 
@@ -65,7 +65,7 @@ async fn sample(measure: impl AsyncFn() -> Duration) -> Vec<f64> {
     sample
 }
 
-/// A handshake, and twice the delay both ways.
+/// Measures a handshake and two round trips.
 async fn ideal(world: &World, port: u16) -> Duration {
     let mut roots = RootCertStore::empty();
     authorities(world.simulator.ca.as_bytes())
@@ -92,7 +92,7 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
     let Value::Object(data) = fleet::data(0) else { unreachable!("it is an object") };
     let data = data.into_iter().map(|(key, value)| (key, k8s_openapi::ByteString(value.as_str().expect("text").into())));
     let secret = k8s_openapi::api::core::v1::Secret { data: Some(data.collect()), ..Default::default() };
-    let referents = Referents { secret: Some(Found::of(secret, VALUE_MAX)), bundle: None };
+    let references = ReferencedObjects { secret: Some(Found::of(secret, VALUE_MAX)), bundle: None };
     let policy = Policy {
         allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
         secret_subdomains: Vec::new(),
@@ -100,7 +100,7 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
         heartbeat: None,
         words: ukg_pro::catalogue::Catalogue::built_in().words(),
     };
-    let Ok(target) = resolve(&connection, requirements.to_vec(), referents, &policy, &Transports::new(transport.clone()))
+    let Ok(target) = resolve(&connection, requirements.to_vec(), references, &policy, &Transports::new(transport.clone()))
     else {
         panic!("it resolves");
     };
@@ -113,7 +113,7 @@ async fn check(world: &World, port: u16, requirements: &[Requirement]) -> Durati
     elapsed
 }
 
-/// A port that leads to another, slowly. It takes connections at once: the handshake of TCP is not in any figure.
+/// Starts a relay with a delay and returns its port. It accepts connections at once, so no figure includes the TCP handshake.
 async fn relay(to: u16) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();

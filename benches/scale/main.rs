@@ -1,9 +1,9 @@
-//! The operator beside the floor: what it costs to keep connections checked, and what the same requests cost a bare client.
+//! The operator compared with the floor: the cost of keeping connections checked, and of the same requests by a bare client.
 //!
-//! Run by `make bench`; `docs/benchmarks.md` has the method. One control plane and, for each number of connections, one simulator;
-//! the operator, the floor (this program again, see [`floor`]), the simulator and the control plane are processes of their own, so that
-//! what each costs can be told apart. Nothing here asserts a time: goals that are missed are printed, and only what is wrong (no verdict,
-//! a refused request, a write at rest) makes it fail.
+//! Run by `make bench`; `docs/benchmarks.md` has the method. One control plane and, for each number of connections, one
+//! simulator. The operator, the floor (this program again, see [`floor`]), the simulator and the control plane are separate
+//! processes, so that their costs can be told apart. Nothing here asserts a time: missed goals are printed, and only a defect (no
+//! verdict, a refused request, a write at rest) makes it fail.
 
 #![allow(unreachable_pub, dead_code)]
 #![allow(clippy::print_stdout, reason = "it measures")]
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let is_well = runtime.block_on(measure(&Settings::of_environment()));
-    // The control plane is ended by the end of this process, which it sees.
+    // The control plane notices the end of this process, and ends.
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

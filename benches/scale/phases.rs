@@ -1,4 +1,4 @@
-//! What is done with so many connections, one thing after another.
+//! The phases of the measurement for one number of connections, in order.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::operator::Operator;
 use crate::table::{Goal, Table};
 
-/// After the last verdict, or the start of a standby: what is not at rest by then never is.
+/// Time after the last verdict, or the start of a standby, by which all must be at rest.
 const SETTLED: Duration = Duration::from_secs(3);
-/// Each look at the Lease costs the API server a read.
+/// Interval between reads of the Lease. Each costs the API server a read.
 const LOOK: Duration = Duration::from_millis(10);
-/// Of the operator at 10,000 connections, in MiB.
+/// Goal for the operator's memory at 10,000 connections, in MiB.
 const MEMORY: f64 = 48.0;
 
-/// So many connections show whether checks are spread evenly.
+/// The fewest connections that show whether checks are spread evenly.
 const EVEN: usize = 1_000;
 
-/// The world of one number of connections.
+/// The environment for one number of connections.
 pub struct Round<'a> {
     pub world: &'a World,
     pub settings: &'a Settings,
@@ -36,17 +36,17 @@ pub struct Round<'a> {
     pub table: Table,
     audit: Audit,
     others: Others,
-    /// The authorities that the operator trusts, as a file.
+    /// File of the authorities that the operator trusts.
     trusted: String,
 }
 
-/// All figures for so many connections.
+/// Measures all figures for this number of connections.
 pub async fn all(control_plane: &ControlPlane, settings: &Settings, size: usize) -> Table {
     let interval = settings.interval(size);
     let title = format!("{size} connections, {} hosts, interval {interval}", fleet::HOSTS.len());
     println!("{title} ...");
     let world = World::spread("scale", 1).await;
-    // What the edits change to comes after what the connections have.
+    // Accounts for the edits follow those of the connections.
     fleet::play(&world, size + settings.edits + 1).await;
     let user = format!("system:serviceaccount:{}:ukgpro-operator", world.namespace);
     let log = control_plane.audit_log.clone().expect("a control plane of the bench's own");
@@ -75,7 +75,7 @@ pub async fn all(control_plane: &ControlPlane, settings: &Settings, size: usize)
     table
 }
 
-/// What a start until all verdicts has cost.
+/// Cost from a start to all verdicts.
 struct Cold {
     seconds: f64,
     cpu: f64,
@@ -85,7 +85,7 @@ struct Cold {
     others: String,
 }
 
-/// The authorities of this machine and the simulator's, as a cluster's nodes have the former.
+/// Writes this machine's authorities, as a cluster's nodes have them, and the simulator's to a file.
 pub fn trusted(world: &World) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     let platform = rustls_native_certs::load_native_certs().certs;
@@ -102,17 +102,17 @@ pub fn trusted(world: &World) -> String {
 }
 
 impl Round<'_> {
-    /// An operator that has the pace and the limits out of its way; one of those that may lead.
+    /// Starts an operator with leader election, and with rate limits too high to matter.
     fn start(&self) -> Operator {
         let concurrency = self.settings.concurrency.to_string();
         let flags = ["--namespace", &self.world.namespace, "--concurrency", &concurrency];
-        let pace =
+        let host_limits =
             ["--host-rate", "10000", "--host-concurrency", "1024", "--logins-per-day", "1000000", "--kube-api-qps", "10000"];
         let variables = [("UKGPRO_LOG_LEVEL", "info"), ("UKGPRO_LEADER_ELECTION", "true"), ("SSL_CERT_FILE", &self.trusted)];
-        self.world.operator_with(&[flags.as_slice(), &pace].concat(), &variables)
+        self.world.operator_with(&[flags.as_slice(), &host_limits].concat(), &variables)
     }
 
-    /// What an operator writes of a connection that is Active, for the floor to write the same.
+    /// Returns the status that an operator writes for an Active connection, for the floor to write the same.
     async fn one_status(&mut self) -> Value {
         let fleet = Fleet::create(self.world, &self.world.namespace, 1, "1h").await;
         let active = fleet.watched().await;
@@ -150,7 +150,7 @@ impl Round<'_> {
         Cold { seconds, cpu, peak, requests: requests.of_connections(), handshakes, others }
     }
 
-    /// A first start, compared with the floor's.
+    /// Measures a first start, compared with the floor's.
     async fn operator(&mut self, fleet: &Fleet, floor: &Cold) -> Operator {
         let active = fleet.watched().await;
         self.world.simulator.reset().await;
@@ -219,7 +219,7 @@ impl Round<'_> {
         }
     }
 
-    /// A restart: the verdicts stand, and checks go on in their own time.
+    /// Measures a restart: the verdicts stay, and checks continue on schedule.
     async fn restart(&mut self, operator: Operator) -> Operator {
         assert!(operator.stop().success());
         self.world.simulator.reset().await;
@@ -232,7 +232,7 @@ impl Round<'_> {
         let table = &mut self.table;
         table.operator("restart: checks a second, mean", mean, None);
         table.operator("restart: checks in the busiest second", busiest, None);
-        // Of few, one more or less is much.
+        // With few connections, a difference of one matters too much.
         let goal = (self.size >= EVEN).then_some(Goal::AtMost(2.0));
         table.operator("restart: busiest second against the mean", busiest / mean.max(f64::EPSILON), goal);
         table.operator("restart: resident memory, MiB", process.resident(), Some(Goal::AtMost(MEMORY)));

@@ -1,27 +1,27 @@
-//! What the kernel tells of a process.
+//! CPU time and memory of a process, from the kernel.
 
-/// Ticks of `/proc/<pid>/stat` a second; a constant of Linux' interface, whatever the kernel's own clock.
+/// Ticks per second in `/proc/<pid>/stat`: a constant of Linux's interface, independent of the kernel's clock.
 const TICKS: f64 = 100.0;
 
-/// A process, by its id.
+/// A process, by its ID.
 #[derive(Clone, Copy)]
 pub struct Process(pub u32);
 
 impl Process {
-    /// Seconds of CPU so far, user and system together, to the hundredth.
+    /// Returns seconds of CPU so far, user and system together, to the hundredth.
     pub fn cpu(self) -> f64 {
         let stat = self.read("stat");
-        // The name of the program, in brackets, may hold anything.
+        // The name of the program, in brackets, may contain anything.
         let (_, fields) = stat.rsplit_once(')').expect("a name");
         fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("ticks")).sum::<f64>() / TICKS
     }
 
-    /// MiB resident now.
+    /// Returns the resident memory in MiB.
     pub fn resident(self) -> f64 {
         self.status("VmRSS:")
     }
 
-    /// MiB resident at the most.
+    /// Returns the peak resident memory in MiB.
     pub fn peak(self) -> f64 {
         self.status("VmHWM:")
     }
@@ -37,7 +37,7 @@ impl Process {
     }
 }
 
-/// CPU seconds of several processes, to be told apart by phase.
+/// CPU seconds of several processes, by phase.
 pub struct Others {
     named: Vec<(String, Process, f64)>,
 }
@@ -48,7 +48,7 @@ impl Others {
         Self { named: named.collect() }
     }
 
-    /// What each has used since it was last asked.
+    /// Returns the CPU seconds of each since the last call.
     pub fn since(&mut self) -> String {
         let used = self.named.iter_mut().map(|(name, process, before)| {
             let now = process.cpu();
@@ -57,7 +57,7 @@ impl Others {
         used.collect::<Vec<_>>().join(", ")
     }
 
-    /// MiB resident now.
+    /// Returns the resident memory of each in MiB.
     pub fn resident(&self) -> String {
         let resident = self.named.iter().map(|(name, process, _)| format!("{name} {:.0} MiB", process.resident()));
         resident.collect::<Vec<_>>().join(", ")

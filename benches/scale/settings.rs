@@ -1,4 +1,4 @@
-//! What is measured, and how that can be changed.
+//! The settings of a measurement, from the environment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use ukg_pro::catalogue::{Api, Catalogue, Requirement};
 
-/// Of the built-in catalogue, each with a SOAP service of its own.
+/// Rows of the built-in catalogue, each with its own SOAP service.
 pub const PERMISSIONS: [&str; 5] =
     ["EmployeePersonDetails", "EmployeeJobDetails", "EmployeeContacts", "EmployeeEmploymentInformation", "EmployeeAddress"];
-/// A fleet whose checks fill two cores if each is made once a minute has the default interval.
+/// Above this, a fleet's checks at one per minute fill two cores, so it gets the default interval.
 const MANY: usize = 2_000;
 
-/// What is measured.
+/// What to measure.
 pub struct Settings {
-    /// One round for each.
+    /// Numbers of connections, one round for each.
     pub connections: Vec<usize>,
-    /// Checks at once, of the operator and of the floor.
+    /// Concurrent checks, of the operator and of the floor.
     pub concurrency: usize,
-    /// How long to look on at rest, and after a restart.
+    /// How long to observe at rest, and after a restart.
     pub rest: Duration,
-    /// Secrets changed one after another.
+    /// Number of Secrets changed, one after another.
     pub edits: usize,
-    /// Another build's operator, to be compared with this one's in turns and in nothing but cold starts.
+    /// Another build's operator to compare with this one, alternating, in cold starts only.
     pub before: Option<String>,
-    /// How many of these.
+    /// Number of such pairs of starts.
     pub pairs: usize,
     interval: Option<String>,
 }
@@ -44,7 +44,7 @@ impl Settings {
         }
     }
 
-    /// `spec.interval` of so many connections.
+    /// Returns `spec.interval` for this number of connections.
     pub fn interval(&self, connections: usize) -> &str {
         self.interval.as_deref().unwrap_or(if connections > MANY { "10m" } else { "1m" })
     }

@@ -1,4 +1,4 @@
-//! What is printed.
+//! The printed tables.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub struct Table {
     title: String,
     rows: Vec<Row>,
     notes: Vec<String>,
-    /// What is wrong, and not only slow.
+    /// Defects, as opposed to slowness.
     pub defects: Vec<String>,
 }
 
@@ -18,9 +18,9 @@ struct Row {
     goal: Option<Goal>,
 }
 
-/// What a figure is to be.
+/// The goal of a figure.
 pub enum Goal {
-    /// At most so many times the floor.
+    /// At most this many times the floor.
     TimesFloor(f64),
     /// At most this.
     AtMost(f64),
@@ -31,12 +31,12 @@ impl Table {
         Self { title, rows: Vec::new(), notes: Vec::new(), defects: Vec::new() }
     }
 
-    /// A figure of both.
+    /// Adds a figure of both.
     pub fn both(&mut self, what: &str, floor: f64, operator: f64, goal: Option<Goal>) {
         self.rows.push(Row { what: what.to_owned(), floor: Some(floor), operator, goal });
     }
 
-    /// A figure of the operator alone.
+    /// Adds a figure of the operator alone.
     pub fn operator(&mut self, what: &str, operator: f64, goal: Option<Goal>) {
         self.rows.push(Row { what: what.to_owned(), floor: None, operator, goal });
     }
@@ -80,7 +80,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Three figures that count; whole numbers as such.
+/// Formats a number to three significant digits, and whole numbers as such.
 fn figure(number: f64) -> String {
     match number {
         number if number.fract() == 0.0 || number >= 100.0 => format!("{number:.0}"),

@@ -1,23 +1,23 @@
-//! Kubernetes' rules for conditions. Pure: time is a parameter.
+//! Builds the list of conditions by Kubernetes' rules. Pure: time is a parameter.
 //!
-//! **Contract.** `lastTransitionTime` changes only when a condition's status does, and a list built twice from the same findings
-//! is equal to itself, so that nothing is written when nothing has changed.
+//! **Contract.** `lastTransitionTime` changes only when the status of a condition changes. The same findings always give the same
+//! list, so nothing is written when nothing has changed.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// The types every connection always has, in the order they are written.
+/// The condition types that every connection has, in the order they are written.
 pub const ALWAYS: [&str; 5] = ["Ready", "Active", "Unauthorized", "Forbidden", "Unreachable"];
-/// Sums up: True exactly when `Active` is.
+/// The summary: True exactly when `Active` is True.
 pub const READY: &str = "Ready";
-/// Whether the candidate could be promoted. Present while there is one.
+/// Whether the candidate can be promoted. Present while there is one.
 pub const CANDIDATE_READY: &str = "CandidateReady";
-/// kstatus: only a person can help. Present while True, absent otherwise.
+/// kstatus: only a person can fix this. Present while True, absent otherwise.
 pub const STALLED: &str = "Stalled";
-/// kstatus: it is retried by itself. Present while True, absent otherwise.
+/// kstatus: the operator retries. Present while True, absent otherwise.
 pub const RECONCILING: &str = "Reconciling";
 
-/// A condition to be, without the time it has been so.
+/// A condition to write, without its transition time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Its type.
@@ -42,7 +42,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// As Kubernetes spells it.
+    /// Returns the spelling of Kubernetes.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::True => "True",
@@ -52,7 +52,7 @@ impl Status {
     }
 }
 
-/// The condition of this type.
+/// Returns the condition of this type.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
@@ -62,7 +62,7 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
-/// The list to be, given what was: exactly the wanted conditions, each since when its status has been what it is.
+/// Returns exactly the wanted conditions. A condition whose status is unchanged keeps its previous transition time.
 pub fn renew(previous: &[Condition], wanted: Vec<Wanted>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
     wanted
         .into_iter()
@@ -82,12 +82,12 @@ pub fn renew(previous: &[Condition], wanted: Vec<Wanted>, generation: Option<i64
         .collect()
 }
 
-/// A time as Kubernetes keeps it: to the second, so that what is written and what is read back are equal.
+/// Truncates a time to whole seconds, as Kubernetes stores it, so that the written value equals the value read back.
 pub fn whole_seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).expect("a second of a time in range is in range"))
 }
 
-/// A condition that stays what it was.
+/// Returns a previous condition as a wanted one, unchanged.
 pub fn as_it_was(type_: &'static str, before: &Condition) -> Wanted {
     let status = match before.status.as_str() {
         "True" => Status::True,

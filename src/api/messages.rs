@@ -1,77 +1,77 @@
-//! What each [`Reason`] says to a person: the one place with sentences.
+//! The texts of each [`Reason`], in the one place for sentences.
 //!
-//! **Invariant.** A text is fixed but for names that are the user's own Kubernetes vocabulary (Secret, keys, fields, permission
-//! titles) and the host. Nothing a server sent and no value of a Secret can get in: [`Facts`] has no room for it.
+//! **Invariant.** A text is fixed, except for the user's own Kubernetes names (Secret, keys, fields, permission titles) and the
+//! host. Nothing that a server sent and no value of a Secret can get in: [`Facts`] has no field for it.
 
 use jiff::Timestamp;
 use ukg_pro::catalogue::{Requirement, Row};
-use ukg_pro::transport::{Blemish, HandshakeFlaw, TrustFlaw};
+use ukg_pro::transport::{BundleWarnings, HandshakeFlaw, TrustFlaw};
 
-use super::{Delay, HostChange, PermissionState, Reason, Stall, Verdict};
+use super::{Delay, HostChange, OverdueCause, PermissionState, Reason, Verdict};
 
 mod templates;
 
 pub use templates::template;
 use templates::template_for;
 
-/// Where a service account is looked after.
+/// The page of UKG Pro where service accounts are managed.
 pub const PAGE: &str = "System Configuration > Security > Service Account Administration";
 
-/// The detail where it is not known since when a login has no end.
-pub const WITHIN_A_DAY: &str = "a day has passed";
+/// The detail for an uncertain login whose start time is not known.
+pub const UNCERTAIN_START_DETAIL: &str = "a day has passed";
 
-/// What is added where a host does not work and its name is not like those of web services.
+/// The hint for a failing host whose name looks like a login page's.
 pub const LOGIN_SITE: &str = "This looks like a login page's host: the names of UKG Pro's web-service hosts begin with service or \
                               rental, such as service4.";
 
-/// An event's note may have 1,024 bytes.
+/// The maximum length of an event's note, in bytes.
 pub const NOTE_MAX: usize = 1024;
 
-/// The names a text may mention.
+/// The names that a text may mention.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The Secret's name.
     pub secret: String,
-    /// The host, as a URL; empty where it is not known.
+    /// The host, as a URL; empty if it is not known.
     pub host: String,
-    /// What this reason is about in particular: missing keys, permission titles, what is wrong with a field.
+    /// The specifics of this reason: missing keys, permission titles, or what is wrong with a field.
     pub detail: String,
-    /// A sentence on what may be the cause; empty without one. It stands before the remedy, or an event might lose it.
+    /// A sentence on the possible cause; empty if there is none. It precedes the remedy, or an event might cut it off.
     pub hint: String,
 }
 
-/// The whole message.
+/// Returns the whole message.
 pub fn message(reason: Reason, facts: &Facts) -> String {
     let (what, remedy) = template_for(reason, facts);
     let parts: Vec<_> = [what, &facts.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
     fill(&parts.join(" "), facts)
 }
 
-/// The whole message of a web page or redirect from a host where these values have worked: it is no wrong host name.
+/// Returns the message for a web page or redirect from a host where these values have worked, so the host name is right.
 pub fn page_of_a_known_host(facts: &Facts) -> String {
     let remedy = "These values have worked there, so this is most likely maintenance, or a page of a proxy or firewall on the way. Nothing \
                   need be done if this passes. If it stays, open the host in a browser from the operator's network, then ask UKG support.";
     fill(&format!("{} {remedy}", template(Reason::NotUkgPro).0), facts)
 }
 
-/// What happened, without what to do.
+/// Returns what happened, without the remedy.
 pub fn what(reason: Reason, facts: &Facts) -> String {
     fill(template_for(reason, facts).0, facts)
 }
 
-/// The message about a candidate.
+/// Returns the message about a candidate.
 pub fn candidate(reason: Reason, facts: &Facts) -> String {
     let message = message(reason, facts);
     match reason {
         _ if reason.verdict() == Some(Verdict::Active) => {
             format!("Candidate: {message} Name Secret {} in spec.secretRef to promote it; that costs no login.", facts.secret)
         }
-        // What is to be corrected is the candidate's.
+        // The field to correct is the candidate's.
         _ => format!("Candidate: {}", message.replace("spec.secretRef", "spec.candidateSecretRef")),
     }
 }
 
-/// A key that serves more than it may.
+/// Returns the text for a Secret key that is used for too many values.
 pub fn key_shared(key: &str) -> String {
     format!(
         "spec.secretRef.keys names {key} for two values, or for the domain or subdomain, which everybody may read, though it is a \
@@ -79,7 +79,7 @@ pub fn key_shared(key: &str) -> String {
     )
 }
 
-/// Why a check waits, and until when.
+/// Returns why a check waits, and until when.
 pub fn delay(delay: Delay, until: Timestamp) -> String {
     let why = match delay {
         Delay::AccountLimited => "the host limits the requests of this account",
@@ -89,13 +89,13 @@ pub fn delay(delay: Delay, until: Timestamp) -> String {
     format!("{why}, so the login waits until {until}")
 }
 
-/// How many logins were answered so, how the last was, and until when the next has to wait.
+/// Returns how many logins had an unclear answer, until when the next one waits, and the last answer.
 pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
     let last = last.map(|last| format!("; of the last: {}", last.trim_end_matches('.'))).unwrap_or_default();
     format!("{times} with these values, and the next waits until {until}{last}")
 }
 
-/// Why a certificate is not trusted.
+/// Returns why a certificate is not trusted.
 pub fn untrusted(flaw: TrustFlaw) -> String {
     match flaw {
         TrustFlaw::UnknownAuthority => "it is of an authority that is not trusted here".to_owned(),
@@ -123,7 +123,7 @@ pub fn untrusted(flaw: TrustFlaw) -> String {
     }
 }
 
-/// Why a handshake failed.
+/// Returns why a TLS handshake failed.
 pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
     match flaw {
         HandshakeFlaw::OldVersion => "the host speaks only TLS older than 1.2",
@@ -139,15 +139,15 @@ pub fn handshake(flaw: HandshakeFlaw) -> &'static str {
     }
 }
 
-/// What is said until values that have changed are checked.
+/// Returns the message shown until changed values have been checked.
 pub fn rechecking(secret: &str) -> String {
     format!(
         "Secret {secret}, or the CA bundle, has changed and is being checked; the other conditions are about what was there before."
     )
 }
 
-/// What should be corrected in a CA bundle that can be used.
-pub fn blemish(Blemish { private_key, first_expiry }: Blemish, now: Timestamp) -> Option<String> {
+/// Returns what to correct in a CA bundle that is usable.
+pub fn bundle_warnings(BundleWarnings { private_key, first_expiry }: BundleWarnings, now: Timestamp) -> Option<String> {
     let key = private_key.then(|| {
         "The CA bundle that spec.caRef names holds a private key, which nobody needs who trusts it: take it out, and treat it as known to \
          others."
@@ -167,18 +167,20 @@ fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Why a connection is not checked.
-pub fn stall(stall: Stall) -> &'static str {
+/// Returns why a connection is not checked.
+pub fn stall(stall: OverdueCause) -> &'static str {
     match stall {
-        Stall::NoWorker => "the operator has not come to it for several intervals",
-        Stall::Reading => "what spec refers to could not be read for several intervals",
-        Stall::Ledger => "the login ledger could not be read or written for several intervals, and without it no login is sent",
-        Stall::Writing => "no verdict could be written for several intervals",
-        Stall::Host => "its host was not to be asked for several intervals",
+        OverdueCause::NoWorker => "the operator has not come to it for several intervals",
+        OverdueCause::Reading => "what spec refers to could not be read for several intervals",
+        OverdueCause::Ledger => {
+            "the login ledger could not be read or written for several intervals, and without it no login is sent"
+        }
+        OverdueCause::Writing => "no verdict could be written for several intervals",
+        OverdueCause::Host => "its host was not to be asked for several intervals",
     }
 }
 
-/// Why a file cannot be read or written, in words of a shell rather than of a library.
+/// Returns why a file cannot be read or written, in the words of a shell rather than of a library.
 pub fn file(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -188,7 +190,7 @@ pub fn file(error: &std::io::Error) -> String {
     }
 }
 
-/// What is told of a host as a whole, to whoever runs the operator.
+/// Returns the message about a host as a whole, for the operator's administrator.
 pub fn host(host: &str, change: HostChange) -> String {
     match change {
         HostChange::Outage { failing, known } => format!(
@@ -199,7 +201,7 @@ pub fn host(host: &str, change: HostChange) -> String {
     }
 }
 
-/// What is told whoever runs the operator of a read that was answered with people.
+/// Returns the message about a read that returned people, for the operator's administrator.
 pub fn unfiltered(requirement: &Requirement, host: &str) -> String {
     let Requirement { row, api } = requirement;
     format!(
@@ -212,11 +214,11 @@ pub fn unfiltered(requirement: &Requirement, host: &str) -> String {
 
 fn fill(text: &str, facts: &Facts) -> String {
     let host = if facts.host.is_empty() { "the host" } else { &facts.host };
-    // The detail last, so that nothing inside it is taken for a placeholder.
+    // The detail comes last, so that nothing inside it is taken for a placeholder.
     text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)
 }
 
-/// What to do about one permission; `None` where nothing need be done, or another condition says it.
+/// Returns the remedy for one permission; `None` if there is nothing to do, or another condition says it.
 pub fn remedy(state: PermissionState, row: &Row) -> Option<String> {
     let Row { title, enables, .. } = row;
     match state {
@@ -231,17 +233,17 @@ pub fn remedy(state: PermissionState, row: &Row) -> Option<String> {
     }
 }
 
-/// What is added where a login was refused that had something odd about it; `findings` names keys and kinds.
+/// Returns the hint for a failed login with suspicious values; `findings` names keys and kinds.
 pub fn suspicious(findings: &str) -> String {
     format!("Suspicious in the Secret: {findings}.")
 }
 
-/// What a condition says that is not True while another is.
-pub fn otherwise(true_condition: &str) -> String {
+/// Returns the message of a condition that is not True while another one is.
+pub fn see_condition(true_condition: &str) -> String {
     format!("See condition {true_condition}.")
 }
 
-/// A message cut to what an event may carry, at a word.
+/// Cuts a message at a word to the maximum length of an event's note.
 pub fn note(message: &str) -> String {
     if message.len() <= NOTE_MAX {
         return message.to_owned();

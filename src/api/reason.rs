@@ -1,8 +1,8 @@
-//! The closed vocabulary: conditions, events, metrics and the runbook all speak these words and no other.
+//! The closed vocabulary of reasons that conditions, events, metrics and the runbook share.
 //!
-//! What each says in full is in [`crate::api::messages`].
+//! The full text of each reason is in [`crate::api::messages`].
 
-/// The four verdicts; each is a condition type too.
+/// The four verdicts. Each is also a condition type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The login worked and every required permission is granted.
@@ -19,7 +19,7 @@ impl Verdict {
     /// All four.
     pub const ALL: [Verdict; 4] = [Verdict::Active, Verdict::Unauthorized, Verdict::Forbidden, Verdict::Unreachable];
 
-    /// The condition's type.
+    /// Returns the condition type.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Active => "Active",
@@ -30,37 +30,37 @@ impl Verdict {
     }
 }
 
-/// Who moves next. In kstatus' terms: current, in progress, failed.
+/// Who has to act next. In kstatus terms: current, in progress, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// Nobody has to.
+    /// Nobody.
     Settled,
-    /// The operator tries again by itself.
+    /// The operator, which retries.
     Retried,
-    /// Only a person can help.
+    /// A person.
     Stalled,
 }
 
-/// Why a host is not to be asked yet.
+/// Why a check has to wait for its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delay {
-    /// It limits requests of this account.
+    /// The host limits requests of this account.
     AccountLimited,
-    /// It limits requests of several.
+    /// The host limits requests of several accounts.
     HostLimited,
-    /// Other checks of it come first.
+    /// Other checks of the host come first.
     Busy,
 }
 
 /// Why a connection is not checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Stall {
-    /// None of the operator's workers came to it.
+pub enum OverdueCause {
+    /// No worker of the operator has reached it, or its check panicked.
     #[default]
     NoWorker,
-    /// What it refers to cannot be read.
+    /// The objects it refers to cannot be read.
     Reading,
-    /// The login ledger cannot be read or written, and without it no login is sent.
+    /// The login ledger cannot be read or written. Without it no login is sent.
     Ledger,
     /// Its verdict cannot be written.
     Writing,
@@ -68,17 +68,17 @@ pub enum Stall {
     Host,
 }
 
-/// A change in how a host fares as a whole.
+/// A change in the state of a whole host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostChange {
     /// Most connections of the host fail.
     Outage {
-        /// So many of them.
+        /// The number of failing connections.
         failing: usize,
-        /// Of so many whose last check is known.
+        /// The number of connections whose last check is known.
         known: usize,
     },
-    /// Most do not any more.
+    /// Most connections no longer fail.
     Recovery,
 }
 
@@ -94,21 +94,21 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
 
-            /// As in conditions, events and metrics.
+            /// Returns the name used in conditions, events and metrics.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Reason::$name => stringify!($name),)*
                 }
             }
 
-            /// The verdict it stands for; `None` where none of the four is known.
+            /// Returns the verdict for this reason; `None` if it implies none of the four.
             pub fn verdict(self) -> Option<Verdict> {
                 match self {
                     $(Reason::$name => $verdict,)*
                 }
             }
 
-            /// Who moves next.
+            /// Returns who has to act next.
             pub fn disposition(self) -> Disposition {
                 match self {
                     $(Reason::$name => Disposition::$disposition,)*
@@ -123,16 +123,16 @@ reasons! {
     AllPermissionsGranted => Some(Verdict::Active), Settled;
     /// The login worked, and no permission is required, so none was tested.
     OnlyLoginTested => Some(Verdict::Active), Settled;
-    /// It worked, and the last checks got no usable answer; not often enough yet to call it unreachable.
+    /// It worked before. The last checks got no usable answer, but not often enough for Unreachable.
     Degraded => Some(Verdict::Active), Settled;
 
-    /// User name, password, user API key or the account's state: UKG Pro does not say which.
+    /// The user name, password, user API key or account state is wrong. UKG Pro does not say which.
     CredentialsRejected => Some(Verdict::Unauthorized), Stalled;
-    /// The customer API key, or the right key at the wrong data centre.
+    /// The customer API key is wrong, or is used at the wrong data centre.
     CustomerApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
-    /// The user API key, said so by UKG Pro.
+    /// UKG Pro says that the user API key is wrong.
     UserApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
-    /// The account's state, said so by UKG Pro: it is locked, disabled, or its password has expired.
+    /// UKG Pro says that the account is locked or disabled, or that its password has expired.
     AccountUnusable => Some(Verdict::Unauthorized), Stalled;
     /// The same credentials were refused before and are not tried again until they change.
     LoginHeld => Some(Verdict::Unauthorized), Stalled;
@@ -140,49 +140,49 @@ reasons! {
     /// The login worked and a required permission is denied.
     PermissionsMissing => Some(Verdict::Forbidden), Stalled;
 
-    /// REST refuses the login that LoginService takes.
+    /// REST refuses the login that LoginService accepts.
     RestLoginRefused => Some(Verdict::Forbidden), Stalled;
 
     /// DNS has no such host.
     HostNotFound => Some(Verdict::Unreachable), Retried;
-    /// No connection in time.
+    /// The connection timed out.
     ConnectTimeout => Some(Verdict::Unreachable), Retried;
     /// The connection was refused.
     ConnectRefused => Some(Verdict::Unreachable), Retried;
-    /// The proxy made no tunnel.
+    /// The proxy did not open a tunnel.
     ProxyFailed => Some(Verdict::Unreachable), Retried;
     /// The host's certificate is not trusted.
     TlsUntrusted => Some(Verdict::Unreachable), Retried;
     /// The TLS handshake failed.
     TlsFailed => Some(Verdict::Unreachable), Retried;
-    /// Connected, but no whole answer in time.
+    /// The connection worked, but the whole answer did not arrive in time.
     AnswerTimeout => Some(Verdict::Unreachable), Retried;
     /// The connection broke before the whole answer.
     ConnectionLost => Some(Verdict::Unreachable), Retried;
-    /// A web page or a redirect.
+    /// The answer is a web page or a redirect.
     NotUkgPro => Some(Verdict::Unreachable), Retried;
-    /// An answer that cannot be read.
+    /// The answer cannot be read.
     AnswerUnreadable => Some(Verdict::Unreachable), Retried;
     /// The host limits requests.
     RateLimited => Some(Verdict::Unreachable), Retried;
-    /// The host has trouble of its own.
+    /// The host reports an error of its own.
     ServerError => Some(Verdict::Unreachable), Retried;
-    /// The host resolves to an address the operator may not speak to.
+    /// The host resolves to an address that the operator may not connect to.
     AddressNotAllowed => Some(Verdict::Unreachable), Retried;
 
-    /// The Secret is not there.
+    /// The Secret does not exist.
     SecretNotFound => None, Retried;
     /// The Secret lacks a key.
     SecretKeyMissing => None, Stalled;
-    /// A value of the Secret cannot be right.
+    /// A value of the Secret cannot be correct.
     SecretValueMalformed => None, Stalled;
-    /// The two API keys are one value, or in each other's place.
+    /// The two API keys are equal, or swapped.
     ApiKeysSwapped => None, Stalled;
-    /// Domain and subdomain make no host.
+    /// Domain and subdomain do not form a host name.
     EndpointInvalid => None, Stalled;
-    /// The domain is not among those the operator may speak to.
+    /// The domain is not one that the operator may connect to.
     DomainNotAllowed => None, Stalled;
-    /// The CA bundle is not there.
+    /// The CA bundle does not exist.
     CaNotFound => None, Retried;
     /// The CA bundle is unusable.
     CaInvalid => None, Stalled;
@@ -192,23 +192,23 @@ reasons! {
     PermissionUnknown => None, Stalled;
     /// The login's answer was neither a success nor a known refusal.
     LoginUndetermined => None, Retried;
-    /// The answers to as many logins in a row as a day allows were neither a success nor a refusal.
+    /// As many logins in a row as a day allows were answered with neither a success nor a refusal.
     LoginPaused => None, Stalled;
     /// The same user name and password were refused with another User API key, or without one.
     PasswordHeld => None, Stalled;
-    /// The login failed in words that are not known; it is not tried again until the values change.
+    /// The login failed with an unknown message. It is not retried until the values change.
     LoginFailedUnexplained => None, Stalled;
-    /// A login with these values was sent and its end was not seen; it is not sent again by itself within a day.
+    /// A login with these values was sent, and its outcome is unknown. It is not repeated automatically within a day.
     LoginUncertain => None, Stalled;
-    /// The account has seen so many logins, or refusals, within a day that no more are sent.
+    /// The account has reached its limit of logins or refusals within a day, so no more are sent.
     LoginLimitReached => None, Stalled;
     /// A probe's answer shows neither a grant nor a denial.
     PermissionsUndetermined => None, Retried;
-    /// No check has ended yet.
+    /// No check has finished yet.
     Probing => None, Retried;
-    /// The check waits until the host may be asked.
+    /// The check waits until its host accepts requests.
     CheckDelayed => None, Retried;
-    /// It worked, and could not be checked for several intervals.
+    /// It worked, but could not be checked for several intervals.
     CheckOverdue => None, Retried;
     /// Checks are suspended.
     Suspended => None, Settled;

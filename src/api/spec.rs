@@ -1,4 +1,4 @@
-//! What a user writes: `spec`, with the rules that the API server checks, and how the operator reads it.
+//! The `spec` of a connection: its fields, the validation rules for the API server, and how the operator reads it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::status::UkgProConnectionStatus;
 use super::{REQUESTED_AT, validation};
 
-// Every enumeration here has a variant that stands for what is not known, as a newer operator or CRD may have written: an object
-// that cannot be read is not served, and was perhaps being served a moment ago.
+// Every enum here has a variant for unknown values, because a newer operator or CRD may have written one. Without it the object
+// could not be read, and a connection that was being served would no longer be.
 
-/// How much of a request's value is kept; tools write a time.
+/// The maximum length of a stored check request, in characters. Tools write a timestamp.
 pub(super) const REQUEST_MAX: usize = 64;
 
 /// A connection to a UKG Pro tenant.
@@ -90,81 +90,81 @@ pub(super) const REQUEST_MAX: usize = 64;
         description = "Required permissions that UKG Pro denies"
     )
 )]
-// The one rule about two fields. An object that was stored before there was the rule can be edited otherwise all the same, suspended
-// above all: the API server does so by itself for a rule whose own field does not change, and here that is the whole spec.
+// The only rule about two fields. An object stored before the rule existed can still be edited in other ways, above all suspended.
+// The API server does so by itself for a rule whose own field is unchanged, but here that field is the whole spec.
 #[x_kube(validation = Rule::new("oldSelf.optMap(old, old.timeout == self.timeout && old.interval == self.interval).orValue(false) || [self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= duration(self.interval)").optional_old_self(true).message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct UkgProConnectionSpec {
-    /// The Secret, in the same namespace, that holds the service account's values.
+    /// The Secret in the same namespace that holds the service account's values.
     pub secret_ref: SecretReference,
 
-    /// The web-service domain, such as `ultipro.com`; a port may follow. Wins over the Secret's key `domain`.
+    /// The web-service domain, such as `ultipro.com`, with an optional port. Overrides the Secret's key `domain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     #[x_kube(validation = validation::domain())]
     pub domain: Option<String>,
 
-    /// The web-service subdomain: only what stands between `https://` and the first dot of the web-service URL, such as
-    /// `service4`. Wins over the Secret's key `subdomain`.
+    /// The web-service subdomain: only the part between `https://` and the first dot of the web-service URL, such as `service4`.
+    /// Overrides the Secret's key `subdomain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     #[x_kube(validation = validation::subdomain())]
     pub subdomain: Option<String>,
 
-    /// Certificate authorities to trust beside the platform's, for a private proxy or a simulator.
+    /// Certificate authorities to trust in addition to the platform's, for a private proxy or a simulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaReference>,
 
     /// Named sets of permissions this connection needs: `EmployeeData`, `Compensation`, `HrisIntegration`, `Directory`, `Payroll`,
-    /// `TimeOff`, and what whoever runs the operator adds; `ukgpro-operator catalogue` says what each holds.
+    /// `TimeOff`, and those your administrator adds. `ukgpro-operator catalogue` lists their contents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("default" = []))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub profiles: Vec<String>,
 
-    /// The permissions this connection needs: rows of the page Service Account Administration, with access View. What is named
-    /// here wins over the same row in a profile. Without any, and without profiles, only the login is tested.
+    /// The permissions this connection needs: rows of the page Service Account Administration, with access View. An entry here
+    /// overrides the same row in a profile. Without permissions and profiles, only the login is tested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("default" = []))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub permissions: Vec<RequiredPermission>,
 
-    /// How often the connection is tested while nothing changes: 1m to 24h.
+    /// How often the connection is checked while nothing changes: 1m to 24h.
     #[serde(default = "default_interval")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval is not a duration from 1m to 24h; write hours, minutes and seconds, such as 10m or 1h30m"))]
     pub interval: String,
 
-    /// How long one test may take, from the first byte of the login to the last of the probes: 10s to 5m.
+    /// How long one check may take, from the first byte of the login to the last byte of the probes: 10s to 5m.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}(h|m|s))+$') && duration(self) >= duration('10s') && duration(self) <= duration('5m')").message("timeout is not a duration from 10s to 5m; write minutes and seconds, such as 30s"))]
     pub timeout: String,
 
-    /// After how many checks in a row without a usable answer an Active connection becomes Unreachable: 1 to 10. Before that it stays
-    /// Active, with reason `Degraded`. Refusals, denials and recoveries count at once.
+    /// The number of checks in a row without a usable answer after which an Active connection becomes Unreachable: 1 to 10. Until
+    /// then it stays Active with reason `Degraded`. Refusals, denials and recoveries take effect at once.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: i32,
 
-    /// A Secret with the values to come. They are checked beside the live ones, with the same care, and reported as condition
-    /// `CandidateReady`; the verdict is not touched. Naming it in `secretRef` afterwards promotes it without another login.
+    /// A Secret with future values. They are checked next to the live ones, with the same care, and reported as condition
+    /// `CandidateReady`. The verdict does not change. Naming the Secret in `secretRef` later promotes it without another login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_secret_ref: Option<SecretReference>,
 
-    /// While true, nothing is sent to UKG Pro and the last verdict stays.
+    /// If true, nothing is sent to UKG Pro and the last verdict stays.
     #[serde(default)]
     pub suspend: bool,
 
-    /// Which operator looks after this connection, where several do: the one whose `--controller-class` is this; without it, the one
-    /// that has none.
+    /// The operator that manages this connection, if there are several: the one whose `--controller-class` has this value. If
+    /// unset, the operator without a class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("controllerClass is not the name of a class; write lower-case letters, digits and hyphens"))]
     pub controller_class: Option<String>,
 }
 
-/// A Secret of the same namespace.
+/// A Secret in the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretReference {
@@ -173,19 +173,19 @@ pub struct SecretReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("this is not the name of a Secret; write lower-case letters, digits, hyphens and dots"))]
     pub name: String,
 
-    /// Other names of the keys, for Secrets made by other tools. Each value has a key of its own.
+    /// Custom names of the Secret's keys, for Secrets made by other tools. Each value has a key of its own.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self.username != self.password && self.username != self.customerApiKey && self.username != self.userApiKey && self.password != self.customerApiKey && self.password != self.userApiKey && self.customerApiKey != self.userApiKey && self.domain != self.subdomain").message("two values have one key; give each a key of its own"))]
     #[x_kube(validation = Rule::new("![self.domain, self.subdomain].exists(key, key in [self.username, self.password, self.customerApiKey, self.userApiKey, 'username', 'password', 'customerApiKey', 'userApiKey'])").message("domain and subdomain are shown in the status and may not have a credential's key; write them in spec.domain and spec.subdomain, or under keys of their own"))]
     pub keys: SecretKeys,
 
-    /// What is dropped from the end of every value: nothing (`None`), or one line end (`Newline`), for Secrets whose maker adds
-    /// one. A value is never changed otherwise.
+    /// What to remove from the end of every value: nothing (`None`), or one line end (`Newline`), for tools that add one. Values
+    /// are not changed otherwise.
     #[serde(default)]
     pub trim: Trim,
 }
 
-/// What is dropped from the end of a Secret's values.
+/// What to remove from the end of a Secret's values.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trim {
     /// One line feed, or one carriage return and line feed.
@@ -196,7 +196,7 @@ pub enum Trim {
     None,
 }
 
-/// Under which keys of the Secret the values stand.
+/// The keys of the Secret that hold the values.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SecretKeys {
@@ -209,13 +209,13 @@ pub struct SecretKeys {
     /// The Customer API key, one per tenant.
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub customer_api_key: String,
-    /// The User API key, one per service account. May be absent where all permissions are tested by REST.
+    /// The User API key, one per service account. Optional if all permissions are tested by REST.
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub user_api_key: String,
-    /// The web-service domain, where `spec.domain` is not set.
+    /// The web-service domain, used if `spec.domain` is not set.
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub domain: String,
-    /// The web-service subdomain, where `spec.subdomain` is not set.
+    /// The web-service subdomain, used if `spec.subdomain` is not set.
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub subdomain: String,
 }
@@ -233,18 +233,18 @@ impl Default for SecretKeys {
     }
 }
 
-/// A bundle of certificate authorities in a ConfigMap or Secret of the same namespace.
+/// A bundle of certificate authorities in a ConfigMap or Secret in the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CaReference {
-    /// What holds the bundle.
+    /// The kind of the object that holds the bundle.
     #[serde(default)]
     pub kind: CaKind,
     /// The object's name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("caRef.name is not the name of a ConfigMap or Secret; write lower-case letters, digits, hyphens and dots"))]
     pub name: String,
-    /// The key under which the bundle stands, in PEM.
+    /// The key that holds the bundle, in PEM.
     #[serde(default = "default_ca_key")]
     #[schemars(length(min = 1, max = 253), pattern("^[-._a-zA-Z0-9]+$"))]
     pub key: String,
@@ -262,7 +262,7 @@ pub enum CaKind {
 }
 
 impl CaKind {
-    /// As in the spec.
+    /// Returns the value used in the spec.
     pub fn as_str(self) -> &'static str {
         match self {
             CaKind::Secret => "Secret",
@@ -271,16 +271,16 @@ impl CaKind {
     }
 }
 
-/// A row of Service Account Administration that must be granted.
+/// A row of the page Service Account Administration that must be granted.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredPermission {
-    /// The row's title without blanks, such as `EmployeePersonDetails`.
+    /// The row's title without spaces, such as `EmployeePersonDetails`.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("permissions[].name is not the name of a permission; write the row's title without blanks, such as EmployeePersonDetails"))]
     pub name: String,
 
-    /// The interface to test it by, where UKG Pro has both; Auto takes SOAP where there is a SOAP service.
+    /// The interface to test it by, if UKG Pro has both. Auto uses SOAP if there is a SOAP service.
     #[serde(default)]
     pub api: ApiChoice,
 }
@@ -294,18 +294,18 @@ pub enum ApiChoice {
     /// A REST resource.
     #[serde(rename = "REST")]
     Rest,
-    /// SOAP where there is a SOAP service, REST elsewhere.
+    /// SOAP if there is a SOAP service, REST otherwise.
     #[default]
     #[serde(other)]
     Auto,
 }
 
-/// Ten minutes: a rotated password is noticed within a coffee break, at 144 logins a day.
+/// A rotated password is noticed within a coffee break, at 144 logins a day.
 fn default_interval() -> String {
     "10m".to_owned()
 }
 
-/// Two hiccups in a row are common with any service, three are not.
+/// Two failures in a row are common with any service, three are not.
 fn default_failure_threshold() -> i32 {
     3
 }
@@ -314,38 +314,38 @@ fn default_timeout() -> String {
     "30s".to_owned()
 }
 
-/// The bounds of `spec.interval` and `spec.timeout`, as the CRD's rules have them.
+/// The bounds of `spec.interval` and `spec.timeout`, as in the CRD's rules.
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(300);
 
-/// Where cert-manager and OpenShift put a bundle.
+/// The key that cert-manager and OpenShift use for a bundle.
 fn default_ca_key() -> String {
     "ca.crt".to_owned()
 }
 
 impl UkgProConnectionSpec {
-    /// `interval` as plain time, within its bounds.
+    /// Returns `interval`, clamped to its bounds.
     pub fn interval(&self) -> Duration {
         within(&self.interval, &default_interval(), INTERVAL)
     }
 
-    /// `timeout` as plain time, within its bounds.
+    /// Returns `timeout`, clamped to its bounds.
     pub fn timeout(&self) -> Duration {
         within(&self.timeout, &default_timeout(), TIMEOUT)
     }
 
-    /// `failureThreshold`, within its bounds.
+    /// Returns `failureThreshold`, clamped to its bounds.
     pub fn failure_threshold(&self) -> i32 {
         self.failure_threshold.clamp(1, 10)
     }
 
-    /// The spec as it will be when the candidate is promoted.
+    /// Returns the spec after promotion of the candidate.
     pub fn promoted(&self) -> Option<Self> {
         let secret_ref = self.candidate_secret_ref.clone()?;
         Some(Self { secret_ref, candidate_secret_ref: None, ..self.clone() })
     }
 
-    /// A fingerprint of the fields a verdict depends on, to tell a verdict about this spec from one about another.
+    /// Returns a fingerprint of the fields that a verdict depends on. It shows whether a verdict is about this spec.
     pub fn checked(&self) -> String {
         let Self { secret_ref, domain, subdomain, ca_ref, profiles, permissions, .. } = self;
         let fields = serde_json::json!([secret_ref, domain, subdomain, ca_ref, profiles, permissions]).to_string();
@@ -354,13 +354,13 @@ impl UkgProConnectionSpec {
     }
 }
 
-/// A duration as text, or the default where an object was stored before the CRD had its rules.
+/// Parses and clamps a duration. Uses the default for invalid text, which objects stored before the CRD had its rules may hold.
 pub(super) fn within(text: &str, default: &str, bounds: RangeInclusive<Duration>) -> Duration {
     let time = duration(text).or_else(|| duration(default)).unwrap_or(*bounds.start());
     time.clamp(*bounds.start(), *bounds.end())
 }
 
-/// Whole hours, minutes and seconds, as in `1h30m`.
+/// Parses whole hours, minutes and seconds, as in `1h30m`.
 pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
     let mut rest = text;
@@ -379,7 +379,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 impl UkgProConnection {
-    /// This connection as it will be when the candidate is promoted, with what its status says of that.
+    /// Returns this connection after promotion of the candidate, with what its status says about the candidate.
     pub fn promoted(&self) -> Option<Self> {
         let spec = self.spec.promoted()?;
         let status = self.status.as_ref().map(|status| {
@@ -396,13 +396,13 @@ impl UkgProConnection {
         Some(Self { spec, status, metadata: self.metadata.clone() })
     }
 
-    /// The request for a check that a person has made by [`REQUESTED_AT`], as far as it is kept.
+    /// Returns the check request in the annotation [`REQUESTED_AT`], cut to the stored length.
     pub fn requested_at(&self) -> Option<&str> {
         let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
         Some(value.char_indices().nth(REQUEST_MAX).map_or(value.as_str(), |(end, _)| &value[..end]))
     }
 
-    /// A request that no check has answered yet.
+    /// Returns that request if no check has answered it yet.
     pub fn open_request(&self) -> Option<&str> {
         let handled = self.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
         self.requested_at().filter(|requested| handled != Some(requested))

@@ -1,15 +1,15 @@
-//! What the operator writes: `status`.
+//! The `status` of a connection, which the operator writes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator found. Nothing in it moves while nothing changes.
+/// What the operator found. It stays the same until something changes.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UkgProConnectionStatus {
-    /// The generation of the spec that this status is about; none before the first check.
+    /// The generation of the spec that this status is about. Unset before the first check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -18,13 +18,13 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 32))]
     pub state: String,
 
-    /// The web-service host that was spoken to.
+    /// The web-service host that was contacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 270))]
     pub endpoint: Option<String>,
 
-    /// The Secret for workloads to bind to, as the Service Binding specification has it: the one that `spec.secretRef` names, once
-    /// it was found to hold a login's values. It does not wait for a verdict, and none takes it away.
+    /// The Secret that workloads bind to, as the Service Binding specification defines it: the one that `spec.secretRef` names,
+    /// once it was found to hold a login's values. It is independent of the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
 
@@ -33,88 +33,89 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 64))]
     pub last_handled_reconcile_at: Option<String>,
 
-    /// A fingerprint of the fields of the spec that this verdict is about.
+    /// A fingerprint of the spec fields that this verdict is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub checked_spec: Option<String>,
 
-    /// Names of the required permissions that UKG Pro denies, for people and `kubectl get`; `permissions` has them one by one.
+    /// Names of the required permissions that UKG Pro denies, for people and `kubectl get`. `permissions` lists them one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8320))]
     pub missing: Option<String>,
 
-    /// The `resourceVersion` of the Secret that this status is about. A refused login is not tried again before it changes.
+    /// The `resourceVersion` of the Secret that this status is about. A refused login is not retried until it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub secret_resource_version: Option<String>,
 
-    /// Checks in a row that got no usable answer, while the connection is Degraded.
+    /// The number of checks in a row without a usable answer, while the connection is Degraded.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0, max = 10))]
     pub failures: i32,
 
-    /// When the connection was last checked, to the operator's `--heartbeat` (an hour): it moves no more often than that by itself, and
-    /// with whatever else a check writes here.
+    /// When the connection was last checked. Updated with every other change that a check writes, otherwise at most once per
+    /// `--heartbeat` of the operator (1h by default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked_time: Option<Time>,
 
-    /// When the next login may be tried, where that is held back until a certain time. There is no such time at rest.
+    /// When the next login may be tried, if logins are held back until a certain time. Unset otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check_time: Option<Time>,
 
-    /// What is known to have worked with the values of this very version of the Secret: then trouble on the way is no reason to fear for
-    /// the account.
+    /// What is known to have worked with the values of this version of the Secret. Once the login has worked, connection trouble
+    /// is no risk to the account.
     #[serde(default, skip_serializing_if = "Worked::is_nothing")]
     pub worked: Worked,
 
-    /// Logins in a row that were answered neither with a session nor with a refusal, with the values of this very version of the Secret.
-    /// Each may have been a refusal, so the next has to wait: see `nextCheckTime`.
+    /// Logins in a row, with the values of this version of the Secret, that were answered with neither a session nor a refusal.
+    /// Each may have been a refusal, so the next one has to wait: see `nextCheckTime`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_attempts: Option<LoginAttempts>,
 
-    /// What condition `CandidateReady` is about.
+    /// The check that condition `CandidateReady` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateStatus>,
 
-    /// `Active`, `Unauthorized`, `Forbidden`, `Unreachable`: one is True once there is a verdict. `Ready` sums up. `Stalled` is
-    /// there while only a person can help, `Reconciling` while it is retried by itself, `CandidateReady` with a candidate.
+    /// `Active`, `Unauthorized`, `Forbidden`, `Unreachable`: one is True once there is a verdict. `Ready` is the summary.
+    /// `Stalled` is present while only a person can help, `Reconciling` while the operator retries, `CandidateReady` with a
+    /// candidate.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// Each required permission by itself.
+    /// The result for each required permission.
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionStatus>,
 }
 
-/// What a workload binds to.
+/// The Secret that workloads bind to.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
-    /// The name of a Secret of the same namespace.
+    /// The name of a Secret in the same namespace.
     #[schemars(length(max = 253))]
     pub name: String,
 }
 
-/// Logins in a row whose answers do not show what became of them.
+/// Logins in a row whose answers do not show the outcome.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginAttempts {
-    /// How many. More than 24 count as 24.
+    /// The number of logins. More than 24 count as 24.
     #[schemars(range(min = 1, max = 24))]
     pub count: i32,
-    /// When the last was.
+    /// The time of the last one.
     pub last_time: Time,
 }
 
-/// What was checked of a candidate.
+/// The check of a candidate.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateStatus {
-    /// A fingerprint of the spec as it will be with the candidate in `secretRef`, and of the permissions that were tested.
+    /// A fingerprint of the spec with the candidate in `secretRef`, and of the permissions that were tested.
     #[schemars(length(max = 64))]
     pub checked_spec: String,
     /// The `resourceVersion` of the candidate's Secret.
@@ -123,18 +124,18 @@ pub struct CandidateStatus {
     /// What is known to have worked with its values.
     #[serde(default, skip_serializing_if = "Worked::is_nothing")]
     pub worked: Worked,
-    /// Logins in a row with its values that were answered neither with a session nor with a refusal.
+    /// Logins in a row with its values that were answered with neither a session nor a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_attempts: Option<LoginAttempts>,
 }
 
-/// What has worked.
+/// Which kinds of authentication have worked.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Worked {
     /// The login.
     pub login: bool,
-    /// Basic authentication, of REST.
+    /// Basic authentication with REST.
     pub rest: bool,
 }
 
@@ -144,11 +145,11 @@ impl Worked {
     }
 }
 
-/// One required permission.
+/// The result for one required permission.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionStatus {
-    /// As in `spec.permissions`.
+    /// The name, as in `spec.permissions`.
     #[schemars(length(max = 63))]
     pub name: String,
     /// The row's title on the page Service Account Administration.
@@ -160,19 +161,19 @@ pub struct PermissionStatus {
     pub api: ApiKind,
     /// What was found.
     pub state: PermissionState,
-    /// Why, where the state is not Granted.
+    /// Why the state is not Granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
-    /// What to do, where it is Denied or Undetermined.
+    /// What to do if it is Denied or Undetermined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub remedy: Option<String>,
-    /// Since when the state is what it is.
+    /// The time of the last change of the state.
     pub since: Time,
 }
 
-/// What a row is ticked for.
+/// The access that is ticked in a row.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     #[allow(missing_docs)]
@@ -191,18 +192,18 @@ pub enum ApiKind {
     Soap,
 }
 
-/// What was found of a permission.
+/// The result for a permission.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PermissionState {
     /// The read worked.
     Granted,
-    /// UKG Pro refused the read for want of the permission.
+    /// UKG Pro refused the read because the permission is missing.
     Denied,
-    /// UKG Pro's answer shows neither.
+    /// UKG Pro's answer shows neither a grant nor a denial.
     Undetermined,
     /// No usable answer came.
     Error,
-    /// Not tested, since the check did not get that far.
+    /// Not tested, because the check did not get that far.
     #[serde(other)]
     Unknown,
 }

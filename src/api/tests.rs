@@ -10,7 +10,7 @@ fn the_defaults_of_the_crd_are_the_defaults_of_the_types() {
     assert_eq!((&spec["interval"]["default"], &spec["timeout"]["default"]), (&json!("10m"), &json!("30s")));
     let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["default"];
     let status: UkgProConnectionStatus = serde_json::from_value(status.clone()).expect("a status");
-    // By one that is not the object's, kstatus would tell of generations in place of the conditions' message.
+    // With a generation, kstatus would report a mismatch instead of the conditions' message.
     assert_eq!(status.observed_generation, None);
     assert_eq!(status.conditions.len(), crate::api::conditions::ALWAYS.len());
 }

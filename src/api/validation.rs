@@ -1,31 +1,32 @@
-//! The CEL rules for `spec.domain` and `spec.subdomain`: their messages hold the value to paste.
+//! The CEL rules for `spec.domain` and `spec.subdomain`. Their messages contain the value to paste.
 //!
-//! What [`ukg_pro::endpoint`] does in the reconciler, the API server does here as far as its language goes, so that a mistake
-//! ends at `kubectl apply`. One rule per field, or one mistake would give several messages.
+//! With these rules the API server does what [`ukg_pro::endpoint`] does in the reconciler, as far as CEL allows, so that a mistake
+//! fails at `kubectl apply`. Each field has one rule, so that one mistake does not give several messages.
 //!
-//! **Invariants.** What passes [`ukg_pro::endpoint::Endpoint::from_parts`] passes here. A message quotes letters, digits, hyphens,
-//! dots and a port only: a line break in one would make the API server drop it. Every text is bounded by the field's `maxLength`,
-//! which keeps the cost the API server estimates far below its limit.
+//! **Invariants.** Whatever passes [`ukg_pro::endpoint::Endpoint::from_parts`] passes here. A message quotes only letters, digits,
+//! hyphens, dots and a port: the API server drops a message with a line break. Every text is bounded by the field's `maxLength`,
+//! which keeps the cost that the API server estimates far below its limit.
 
 use kube::core::{Message, Rule};
 
-/// What stands between two dots, in lower case.
+/// A DNS label in lower case.
 const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
 const PORT: &str = "(:[1-9][0-9]{0,4})?";
 const SCHEME: &str = "([a-z]+://)?";
-/// What follows the host in a URL.
+/// The part of a URL after the host.
 const PATH: &str = "([/?#].*)?";
-/// See `LOGIN_DOMAINS` and `CONNECT_DOMAINS` of [`ukg_pro::endpoint`].
+/// Hosts of login pages; see `LOGIN_DOMAINS` and `CONNECT_DOMAINS` of [`ukg_pro::endpoint`].
 const LOGIN: &str =
     "(([a-z0-9-]+[.])*(ultiproworkplace[.]com|rec[.]pro[.]ukg[.]net)|connect([.](ultipro[.]com|ultipro[.]ca|ukgpro[.]com))?)";
 /// A subdomain that only web services have.
 const NUMBERED: &str = "(servicet|(service|rental)[0-9]+)";
-/// Finds the host and port in a text that has one of two labels or more: `https` is followed by no dot.
+/// Finds the host and port in a text that contains a host of two labels or more. `https` does not match, because no dot follows
+/// it.
 const HOST: &str = "self.lowerAscii().find('[a-z0-9-]+([.][a-z0-9-]+)+(:[0-9]+)?')";
 
-/// `spec.subdomain`
+/// Returns the rule for `spec.subdomain`.
 pub fn subdomain() -> Rule {
-    // Any host that begins so, since what follows would be refused.
+    // Any host that begins like this, because the rest would be refused.
     let is_login = matches(&format!("^{SCHEME}({LOGIN}|connect[.][a-z0-9.-]*)(:[0-9]+)?{PATH}$"));
     let is_whole_host = matches(&format!("^{SCHEME}{LABEL}([.]{LABEL}){{2,}}{PORT}{PATH}$"));
     let is_label = matches(&format!("^{SCHEME}{LABEL}{PATH}$"));
@@ -45,7 +46,7 @@ pub fn subdomain() -> Rule {
     )))
 }
 
-/// `spec.domain`
+/// Returns the rule for `spec.domain`.
 pub fn domain() -> Rule {
     let name = format!("{LABEL}([.]{LABEL})+{PORT}");
     let is_login = matches(&format!("^{SCHEME}{LOGIN}(:[0-9]+)?{PATH}$"));
@@ -73,12 +74,12 @@ fn matches(regex: &str) -> String {
     format!("self.lowerAscii().matches('{regex}')")
 }
 
-/// Whether what would be suggested as the domain would be refused in its turn.
+/// Returns an expression for whether the suggested domain would be refused too.
 fn is_nested() -> String {
     matches(&format!("[.]({NUMBERED}|connect)[.]"))
 }
 
-/// `write subdomain service4 and domain ultipro.com`, of a text that holds a host of three labels or more.
+/// Returns an expression for `write subdomain service4 and domain ultipro.com`, for a text with a host of three labels or more.
 fn pair() -> String {
     format!("'write subdomain ' + {HOST}.find('^[a-z0-9-]+') + ' and domain ' + {HOST}.find('[.].*').substring(1)")
 }

@@ -1,4 +1,4 @@
-//! What a status says: its reason, and whether it is about the connection as it is. Pure.
+//! Reads the reason from a status, and whether it is about the current connection. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -7,14 +7,15 @@ use super::reason::{Reason, Verdict};
 use super::spec::UkgProConnection;
 use super::status::UkgProConnectionStatus;
 
-/// The reason behind the verdict conditions, which outlives a suspension; `None` for a status of no operator or of a newer one.
-pub fn standing_reason(status: &UkgProConnectionStatus) -> Option<Reason> {
+/// Returns the reason of the verdict conditions, which a suspension does not change; `None` if no operator, or a newer one, wrote
+/// the status.
+pub fn verdict_reason(status: &UkgProConnectionStatus) -> Option<Reason> {
     let of = |condition: &Condition| Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason);
     let verdict = Verdict::ALL.iter().find(|verdict| conditions::is_true(&status.conditions, verdict.as_str()));
     conditions::find(&status.conditions, verdict.unwrap_or(&Verdict::Active).as_str()).and_then(of)
 }
 
-/// Whether a status is about the connection as it is, so that nobody waits for a check.
+/// Whether the status covers the current spec and check request, so nobody waits for a check.
 pub fn is_settled(connection: &UkgProConnection) -> bool {
     let Some(status) = &connection.status else { return false };
     status.observed_generation == connection.metadata.generation
@@ -23,20 +24,20 @@ pub fn is_settled(connection: &UkgProConnection) -> bool {
         && is_verdict(status)
 }
 
-/// Whether a check has told something of the connection as it is or as it was.
+/// Whether the connection has a verdict, about its current or an earlier spec.
 pub fn has_verdict(connection: &UkgProConnection) -> bool {
     connection.status.as_ref().is_some_and(is_verdict)
 }
 
-/// Whether a status tells of a check that was made, and still vouches for it.
+/// Whether a status is the result of a check and is still valid.
 pub fn is_verdict(status: &UkgProConnectionStatus) -> bool {
     let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue];
-    standing_reason(status).is_some_and(|reason| !none.contains(&reason))
+    verdict_reason(status).is_some_and(|reason| !none.contains(&reason))
 }
 
 /// Whether the last check got no usable answer.
 pub fn is_failing(connection: &UkgProConnection) -> bool {
     connection.status.as_ref().is_some_and(|status| {
-        status.failures > 0 || standing_reason(status).and_then(Reason::verdict) == Some(Verdict::Unreachable)
+        status.failures > 0 || verdict_reason(status).and_then(Reason::verdict) == Some(Verdict::Unreachable)
     })
 }

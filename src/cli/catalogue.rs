@@ -21,7 +21,7 @@ pub fn run(args: &CatalogueArgs) -> Result<(), String> {
     print(&listing(&load(args.config.as_deref())?))
 }
 
-/// The built-in permissions with those of a file.
+/// Returns the built-in permissions together with those of a file.
 pub fn load(config: Option<&Path>) -> Result<Catalogue, String> {
     let Some(path) = config else { return Ok(Catalogue::built_in()) };
     let at = |what: String| format!("--config {}: {what}", path.display());

@@ -1,4 +1,4 @@
-//! `ukgpro-operator check`: one check from manifests, without a cluster.
+//! `ukgpro-operator check`: checks one connection from manifests, without a cluster.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -26,15 +26,15 @@ pub struct CheckArgs {
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
 
-    /// The connection to check, where the files have several
+    /// The connection to check, if the files contain several
     #[arg(long)]
     name: Option<String>,
 
-    /// Write what UKG Pro answered, redacted, to this file
+    /// Write UKG Pro's answers, redacted, to this file
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
 
-    /// The form of the verdict
+    /// The output format of the verdict
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
 
@@ -50,7 +50,7 @@ enum Output {
     Yaml,
 }
 
-/// Checks one connection and prints the verdict; gives whether it is Active.
+/// Checks one connection and prints the verdict. Returns whether it is Active.
 #[tokio::main]
 pub async fn run(args: CheckArgs) -> Result<bool, String> {
     let catalogue = args.policy.catalogue()?;
@@ -60,7 +60,7 @@ pub async fn run(args: CheckArgs) -> Result<bool, String> {
         args.files.iter().map(|path| Source::read(path)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let gathered = manifests::gather(&sources, args.name.as_deref()).map_err(|error| error.to_string())?;
     drop(sources);
-    // Before the login, so that none is spent for a capture that cannot be kept.
+    // Created before the login, so that no login is spent on a capture that cannot be saved.
     let file = args.capture.as_deref().map(|path| File::create(path).map_err(|error| at_capture(path, &error))).transpose()?;
     for note in &gathered.notes {
         eprintln!("ukgpro-operator: {note}");

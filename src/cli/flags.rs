@@ -1,4 +1,4 @@
-//! Flags that several commands have, and how their values are read.
+//! The flags that several commands share, and the parsers of their values.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use super::catalogue;
 use crate::api;
 use crate::controller::Policy;
 
-/// What connections may do, and what they may ask for.
+/// The limits of what connections may do and require.
 #[derive(Args)]
 pub(super) struct PolicyArgs {
-    /// Domains that connections may speak to, on port 443; another port as in example.com:8443, every port as in example.com:*
+    /// Domains that connections may contact, on port 443; for another port write example.com:8443, for all ports example.com:*
     #[arg(long, env = "UKGPRO_ALLOWED_DOMAINS", value_delimiter = ',', default_value = "ultipro.com,ultipro.ca,ukgpro.com")]
     allowed_domains: Vec<AllowedDomain>,
 
-    /// Subdomains that may come from a Secret, besides UKG's own (service or rental with digits, servicet): what does is shown in the
-    /// connection's status. A name such as acme, or its beginning and # where digits follow, such as acme#
+    /// Subdomains that a Secret may contain, besides UKG's own (service or rental with digits, servicet); the connection's status
+    /// shows them. Write a name such as acme, or a prefix and # if digits follow, such as acme#
     #[arg(long, env = "UKGPRO_SECRET_SUBDOMAINS", value_delimiter = ',')]
     secret_subdomains: Vec<SubdomainForm>,
 
-    /// File of permissions and profiles that are added to the built-in ones, or replace them by name
+    /// File with permissions and profiles to add to the built-in ones; an entry of the same name replaces the built-in one
     #[arg(long, env = "UKGPRO_CONFIG")]
     config: Option<PathBuf>,
 
@@ -50,7 +50,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     api::duration(text).ok_or_else(|| "write hours, minutes and seconds, such as 5m or 1h30m".to_owned())
 }
 
-/// The name of a Kubernetes object.
+/// Parses the name of a Kubernetes object.
 pub(super) fn object_name(text: &str) -> Result<String, String> {
     if api::is_object_name(text) {
         Ok(text.to_owned())
@@ -59,7 +59,7 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// As the CRD has `spec.controllerClass`.
+/// Parses a class as the CRD does for `spec.controllerClass`.
 pub(super) fn class(text: &str) -> Result<String, String> {
     if api::is_class(text) {
         Ok(text.to_owned())

@@ -1,4 +1,4 @@
-//! `ukgpro-operator run`: the flags of the operator, and how its parts are put together.
+//! `ukgpro-operator run`: the operator's flags, and how its parts are assembled.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -15,51 +15,51 @@ use ukg_pro::transport::ProxySettings;
 use super::flags::{PolicyArgs, class, object_name};
 use super::{NO_CLIENT, kubernetes};
 use crate::api;
-use crate::cluster::client::Access;
+use crate::cluster::client::ApiServerClient;
 use crate::cluster::deadlines::Deadlines;
 use crate::cluster::leader_election::{self, Candidate, Timing};
-use crate::cluster::response_filter::Sift;
+use crate::cluster::response_filter::FilterResponses;
 use crate::login_guard::Limits;
-use crate::operator::{Operator, SecretWatch, Settings, StartError};
+use crate::operator::{Operator, OperatorError, SecretWatch, Settings};
 use crate::schedule::clock::Clock;
-use crate::schedule::hosts::Pace;
+use crate::schedule::hosts::HostLimits;
 use crate::telemetry::health::{self, Endpoints, Readiness};
 use crate::telemetry::logs::{self, LogFormat};
-use crate::telemetry::watchdog::watch_traffic::Listen;
+use crate::telemetry::watchdog::watch_traffic::WatchTraffic;
 use crate::telemetry::watchdog::{Bounds, Watchdog};
 
 /// The command's flags.
 #[derive(Args)]
 pub struct RunArgs {
-    /// Watch these namespaces only, with commas between; all without it
+    /// Watch only these namespaces, separated by commas; all if not set
     #[arg(long, env = "UKGPRO_NAMESPACE", value_delimiter = ',', value_parser = object_name)]
     namespace: Vec<String>,
 
-    /// Look after connections with these labels only, such as shard=a; all without it
+    /// Manage only connections with these labels, such as shard=a; all if not set
     #[arg(long, env = "UKGPRO_SELECTOR")]
     selector: Option<String>,
 
-    /// Look after connections with this spec.controllerClass only; without it, after those that have none
+    /// Manage only connections with this spec.controllerClass; if not set, those without one
     #[arg(long, env = "UKGPRO_CONTROLLER_CLASS", value_parser = class)]
     controller_class: Option<String>,
 
-    /// How a changed Secret is noticed
+    /// How changes of Secrets are noticed
     #[arg(long, env = "UKGPRO_WATCH_SECRETS", value_enum, default_value = "all")]
     watch_secrets: SecretWatch,
 
-    /// The operator's own namespace; without it, that of its ServiceAccount or of the kubeconfig's context
+    /// The operator's own namespace; by default, that of its ServiceAccount or of the kubeconfig's context
     #[arg(long, env = "UKGPRO_SYSTEM_NAMESPACE", value_parser = object_name)]
     system_namespace: Option<String>,
 
-    /// The Secret, in the operator's own namespace, that remembers which logins were refused
+    /// The Secret in the operator's own namespace that stores which logins were refused
     #[arg(long, env = "UKGPRO_LEDGER_SECRET", default_value = "ukgpro-operator-ledger", value_parser = object_name)]
     ledger_secret: String,
 
-    /// Act only while holding a Lease in the operator's own namespace, so that several may run and one acts
+    /// Act only while holding a Lease in the operator's own namespace, so that of several replicas only one acts
     #[arg(long, env = "UKGPRO_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
     leader_election: bool,
 
-    /// The Lease; operators with different connections need different ones, and ledgers of their own
+    /// The Lease; operators with different connections need different Leases and ledgers
     #[arg(long, env = "UKGPRO_LEASE_NAME", default_value = "ukgpro-operator", value_parser = object_name)]
     lease_name: String,
 
@@ -69,35 +69,35 @@ pub struct RunArgs {
     #[command(flatten)]
     guard: GuardArgs,
 
-    /// How often status.lastCheckedTime moves while nothing else does, such as 1h; off is never
+    /// How often status.lastCheckedTime is updated while nothing else changes, such as 1h; off means never
     #[arg(long, env = "UKGPRO_HEARTBEAT", default_value = "1h", value_parser = heartbeat)]
     heartbeat: Heartbeat,
 
-    /// How many checks may run at once
+    /// Maximum number of concurrent checks
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// How many requests a second the API server may see, on average; two are one verdict
+    /// Maximum average number of requests per second to the API server; one verdict takes two
     #[arg(long, env = "UKGPRO_KUBE_API_QPS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     kube_api_qps: u32,
 
-    /// How many of them at once, when there was a pause before
+    /// Maximum number of requests in a burst after a pause
     #[arg(long, env = "UKGPRO_KUBE_API_BURST", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     kube_api_burst: u32,
 
-    /// How many threads the checks are spread over; without it, one for each processor there is, four at the most
+    /// Number of threads for the checks; by default, one per processor, at most four
     #[arg(long, env = "UKGPRO_WORKER_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
     worker_threads: Option<u16>,
 
-    /// Where to serve /metrics
+    /// Address to serve /metrics on
     #[arg(long, env = "UKGPRO_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: SocketAddr,
 
-    /// Where to serve /livez and /readyz
+    /// Address to serve /livez and /readyz on
     #[arg(long, env = "UKGPRO_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     health_address: SocketAddr,
 
-    /// The form of log lines
+    /// Format of log lines
     #[arg(long, env = "UKGPRO_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
@@ -106,28 +106,28 @@ pub struct RunArgs {
     log_level: String,
 }
 
-/// What keeps accounts and hosts from harm.
+/// Limits that protect accounts and hosts.
 #[derive(Args)]
 pub struct GuardArgs {
-    /// How many logins an account may see in a day, REST reads among them
+    /// Maximum number of logins of an account per day, including REST reads
     #[arg(long, env = "UKGPRO_LOGINS_PER_DAY", default_value_t = Limits::default().logins_per_day, value_parser = clap::value_parser!(u32).range(1..))]
     logins_per_day: u32,
 
-    /// After how many refused logins of an account within a day new values are tried on request only, and after twice as many not at
-    /// all
+    /// Number of refused logins of an account within a day after which new values are tried on request only; after twice as many,
+    /// none are tried
     #[arg(long, env = "UKGPRO_REFUSED_LOGINS_PER_DAY", default_value_t = Limits::default().refused_per_day, value_parser = clap::value_parser!(u32).range(1..))]
     refused_logins_per_day: u32,
 
-    /// How many checks a second one host may see
-    #[arg(long, env = "UKGPRO_HOST_RATE", default_value_t = Pace::default().rate, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Maximum number of checks per second of one host
+    #[arg(long, env = "UKGPRO_HOST_RATE", default_value_t = HostLimits::default().rate, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     host_rate: u32,
 
-    /// How many checks at once one host may see
-    #[arg(long, env = "UKGPRO_HOST_CONCURRENCY", default_value_t = Pace::default().concurrency, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Maximum number of concurrent checks of one host
+    #[arg(long, env = "UKGPRO_HOST_CONCURRENCY", default_value_t = HostLimits::default().concurrency, value_parser = clap::value_parser!(u32).range(1..=1024))]
     host_concurrency: u32,
 }
 
-/// `None` is never.
+/// The heartbeat; `None` means never.
 #[derive(Debug, Clone, Copy)]
 struct Heartbeat(Option<Duration>);
 
@@ -139,15 +139,15 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     }
 }
 
-/// A check ends within its timeout (5 m at most); a pod is given less than that to stop. With the release of the Lease and the last
-/// answers it is below the 30 s that Kubernetes gives.
+/// How long running checks may continue at shutdown. A check may take up to 5 m, but a pod has less time. With the release of the
+/// Lease and the last answers, this stays below the 30 s that Kubernetes gives.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
-/// For what cannot be ended.
-const LINGER: Duration = Duration::from_secs(1);
-/// A node may have a hundred processors. Each thread has a stack and an arena of the allocator, and ten thousand connections are little
-/// work for one.
+/// How long to wait for tasks that cannot be cancelled.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// The default maximum of threads. A node may have a hundred processors. Each thread has a stack and an allocator arena, and ten
+/// thousand connections are little work for one thread.
 const THREADS_MAX: usize = 4;
-/// Look-ups of names at once.
+/// The maximum number of concurrent DNS lookups.
 const LOOKUPS_MAX: usize = 64;
 
 /// Runs the command.
@@ -157,8 +157,8 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().max_blocking_threads(LOOKUPS_MAX).build();
     let runtime = runtime.map_err(|error| format!("no threads can be had: {}", error.kind()))?;
     let result = runtime.block_on(operate(args));
-    // A look-up of a name that is under way cannot be cut short.
-    runtime.shutdown_timeout(LINGER);
+    // A running DNS lookup cannot be cancelled.
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     result
 }
 
@@ -170,13 +170,14 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
     let own_namespace = config.default_namespace.clone();
-    let client = ClientBuilder::new(Access::new(config, true, "controller").map_err(|_| NO_CLIENT)?, own_namespace);
-    // In each time in which that many may come, so many; the leader election has a client of its own, which does not wait behind.
+    let client = ClientBuilder::new(ApiServerClient::new(config, true, "controller").map_err(|_| NO_CLIENT)?, own_namespace);
+    // Allows one burst per window, so the average is the QPS. The leader election has its own client and does not wait behind this
+    // limit.
     let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;
     let rate = RateLimitLayer::new(args.kube_api_burst.into(), window);
-    let client = client.with_layer(&Deadlines::default()).with_layer(&Listen::new(watchdog.clone())).with_layer(&rate);
-    // Outside of what listens: an answer of which nothing is kept has come all the same.
-    let client = client.with_layer(&Sift).build();
+    let client = client.with_layer(&Deadlines::default()).with_layer(&WatchTraffic::new(watchdog.clone())).with_layer(&rate);
+    // The outermost layer, so that `WatchTraffic` also sees answers of which this filter keeps nothing.
+    let client = client.with_layer(&FilterResponses).build();
     let (health, health_address) = listen("--health-address", args.health_address)?;
     let (metrics, metrics_address) = listen("--metrics-address", args.metrics_address)?;
     let version = env!("CARGO_PKG_VERSION");
@@ -197,7 +198,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
         system_namespace,
         ledger_secret: args.ledger_secret,
         limits: Limits { logins_per_day: args.guard.logins_per_day, refused_per_day: args.guard.refused_logins_per_day },
-        pace: Pace { rate: args.guard.host_rate, concurrency: args.guard.host_concurrency },
+        host_limits: HostLimits { rate: args.guard.host_rate, concurrency: args.guard.host_concurrency },
         clock: Clock::system(),
         policy: args.policy.policy(catalogue.words(), args.heartbeat.0),
         catalogue,
@@ -229,8 +230,8 @@ fn listen(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), 
     Ok((listener, address))
 }
 
-/// Runs the operator until a signal comes, and its election beside it: it stands when it is ready, so that one which cannot work does
-/// not keep others from it, and lets go when its last check has ended.
+/// Runs the operator and its leader election until a signal arrives. It becomes a candidate only when it is ready, so that an
+/// operator that cannot work does not block others. It releases the Lease after its last check has ended.
 async fn stand(operator: Operator, candidate: Option<Candidate>, readiness: Readiness) -> Result<(), String> {
     let mut signals = Signals::new()?;
     let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
@@ -254,9 +255,9 @@ async fn stand(operator: Operator, candidate: Option<Candidate>, readiness: Read
             _ = &mut election, if elects => Err("the leader election ended, which is a defect".to_owned()),
             () = signals.next() => drain(running, &stop, &mut signals).await,
         }
-        // What is still running of it is dropped here.
+        // Whatever is still running is dropped here.
     };
-    // Only now may another lead.
+    // Only now may another operator lead.
     drained.cancel();
     if !election.is_finished() {
         let _ = election.await;
@@ -265,7 +266,7 @@ async fn stand(operator: Operator, candidate: Option<Candidate>, readiness: Read
 }
 
 async fn drain(
-    running: impl Future<Output = Result<(), StartError>>,
+    running: impl Future<Output = Result<(), OperatorError>>,
     stop: &CancellationToken,
     signals: &mut Signals,
 ) -> Result<(), String> {
@@ -280,7 +281,7 @@ async fn drain(
     Ok(())
 }
 
-/// The signals to stop: of Kubernetes, and of a terminal.
+/// The stop signals: SIGTERM from Kubernetes, SIGINT from a terminal.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -300,7 +301,7 @@ impl Signals {
     }
 }
 
-/// The pod's name, as Kubernetes sets it; events want something there.
+/// Returns the pod's name, as Kubernetes sets it, or a default: events require one.
 fn instance() -> String {
     let pod = std::env::var("HOSTNAME").ok().map(|name| name.to_ascii_lowercase()).filter(|name| api::is_object_name(name));
     pod.unwrap_or_else(|| "ukgpro-operator".to_owned())

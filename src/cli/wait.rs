@@ -1,11 +1,12 @@
-//! Waiting for a connection, for what must not begin before it works: `ukgpro-operator wait`.
+//! `ukgpro-operator wait`: waits until a connection works, for programs that must not start earlier.
 //!
-//! **Touches** the API server: it lists and watches connections, by the name of one, and gets the metadata of their Secret where it may.
+//! **Touches** the API server: it lists and watches one connection by name, and gets the metadata of its Secret if permitted.
 //!
-//! **Contract.** Only a status of the present spec counts, and of the Secret as it is: a password that was mended a moment ago has no
-//! verdict yet. Without the right to get the Secret, what the operator says of its version has to do. Where only a person can help
-//! ([`STALLED`]), waiting for the connection to work ends at once, as it does with what waits by kstatus: an init container is started
-//! again by Kubernetes, with pauses that grow, and a pipeline has its answer. A Secret that is not there yet, or a host that does not answer, is waited for.
+//! **Contract.** Only a status of the current spec and of the current Secret counts: a password that was just corrected has no
+//! verdict yet. Without the right to get the Secret, the version in the status is trusted. If only a person can help
+//! ([`STALLED`]), waiting for the connection to work ends at once, as in tools that wait by kstatus: Kubernetes restarts an init
+//! container with growing pauses, and a pipeline gets its answer. Waiting continues if a Secret does not exist yet or a host does
+//! not answer.
 
 use std::time::Duration;
 
@@ -25,15 +26,15 @@ use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
 /// The command's flags.
 #[derive(Args)]
 pub struct WaitArgs {
-    /// The connection
+    /// Name of the connection
     #[arg(value_parser = object_name)]
     name: String,
 
-    /// Its namespace; without it, that of the ServiceAccount or of the kubeconfig's context
+    /// Its namespace; by default, that of the ServiceAccount or of the kubeconfig's context
     #[arg(short, long, value_parser = object_name)]
     namespace: Option<String>,
 
-    /// The condition
+    /// The condition to wait for
     #[arg(long = "for", value_enum, default_value = "Ready", ignore_case = true)]
     awaited: Awaited,
 
@@ -51,15 +52,15 @@ pub async fn run(args: WaitArgs) -> Result<(), String> {
     waited.map_err(|error| error.to_string())
 }
 
-/// What is waited for to be True.
+/// The condition to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
 pub enum Awaited {
     /// The connection works
     Ready,
-    /// The same, by the verdict's own condition
+    /// The connection works: the verdict's own condition
     Active,
-    /// The candidate could be promoted
+    /// The candidate can be promoted
     CandidateReady,
     /// Only a person can help
     Stalled,
@@ -77,18 +78,18 @@ impl Awaited {
     }
 }
 
-/// How far it is.
+/// Whether the awaited condition is met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outlook {
-    /// It is so.
+    /// The condition is True.
     Met,
-    /// It is not, and will not be by itself: reason and message.
+    /// It is not True and will not become True by itself: reason and message.
     Hopeless(String),
-    /// It is not yet: why.
+    /// It is not True yet: why.
     Pending(String),
 }
 
-/// Why it was not seen to come true.
+/// Why waiting ended without success.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The time is over.
@@ -98,9 +99,9 @@ pub enum Error {
         name: String,
         /// The condition.
         awaited: &'static str,
-        /// The time.
+        /// The timeout.
         seconds: u64,
-        /// What it was last.
+        /// The last known state.
         why: String,
     },
     /// Only a person can help.
@@ -115,7 +116,7 @@ pub enum Error {
     },
 }
 
-/// What a connection's status comes to. Pure.
+/// Judges a connection's status. Pure.
 pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
     let judged = connection.status.as_ref();
     let Some(status) = judged.filter(|status| status.observed_generation == connection.metadata.generation) else {
@@ -139,7 +140,7 @@ pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
     }
 }
 
-/// The Secret that a condition is about, and the version of it that was judged.
+/// Returns the Secret that a condition is about, and its version when it was checked.
 fn judged(connection: &UkgProConnection, awaited: Awaited) -> Option<(&str, &str)> {
     let status = connection.status.as_ref()?;
     match awaited {
@@ -153,7 +154,7 @@ fn judged(connection: &UkgProConnection, awaited: Awaited) -> Option<(&str, &str
     }
 }
 
-/// What a status comes to, unless it is about an older version of the Secret than there is.
+/// Judges a status. Returns `Pending` if the Secret has changed since it was checked.
 async fn judge_of(client: &Client, namespace: &str, connection: &UkgProConnection, awaited: Awaited) -> Outlook {
     let outlook = judge(connection, awaited);
     let (false, Some((name, version))) = (matches!(outlook, Outlook::Pending(_)), judged(connection, awaited)) else {
@@ -164,12 +165,12 @@ async fn judge_of(client: &Client, namespace: &str, connection: &UkgProConnectio
         Ok(Ok(secret)) if secret.metadata.resource_version.as_deref() != Some(version) => {
             Outlook::Pending(format!("Secret {name} has changed since it was checked"))
         }
-        // It may not be got, or is not there: the status has said what there is to say.
+        // The Secret is not readable or does not exist; the status already reports what matters.
         _ => outlook,
     }
 }
 
-/// Waits until the condition of the connection is True, for so long at the most.
+/// Waits until the condition of the connection is True, at most for `timeout`.
 pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited, timeout: Duration) -> Result<(), Error> {
     let api = Api::<UkgProConnection>::namespaced(client.clone(), namespace);
     let select = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -226,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection in its second generation, with these conditions (type, status) from a look at this one.
+    /// Returns a connection of generation 2 with these conditions (type, status), observed at the given generation.
     fn connection(observed: i64, conditions: &[(&str, &str)]) -> UkgProConnection {
         let conditions: Vec<_> = conditions
             .iter()
@@ -250,11 +251,11 @@ mod tests {
         for (observed, conditions, awaited, expected) in [
             (2, [("Ready", "True"), ("Active", "True")].as_slice(), Awaited::Ready, Outlook::Met),
             (2, &[("Ready", "True"), ("Active", "True")], Awaited::Active, Outlook::Met),
-            // Of the spec before this one.
+            // The status is about the previous spec.
             (1, &[("Ready", "True")], Awaited::Ready, pending(unseen)),
             (1, &[("Ready", "False"), ("Stalled", "True")], Awaited::Ready, pending(unseen)),
             (-1, &[("Ready", "Unknown")], Awaited::Ready, pending(unseen)),
-            // What is retried is waited for.
+            // A condition that is retried is waited for.
             (2, &[("Ready", "False"), ("Reconciling", "True")], Awaited::Ready, pending("Why: Ready, that is why.")),
             (
                 2,
@@ -264,7 +265,7 @@ mod tests {
             ),
             (2, &[("Ready", "False"), ("Stalled", "True")], Awaited::Stalled, Outlook::Met),
             (2, &[("Ready", "True")], Awaited::Stalled, pending("Why: Ready, that is why.")),
-            // A candidate mends what is stalled.
+            // A candidate can fix a stalled connection.
             (2, &[("Ready", "False"), ("Stalled", "True"), ("CandidateReady", "True")], Awaited::CandidateReady, Outlook::Met),
             (
                 2,

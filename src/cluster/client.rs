@@ -1,14 +1,14 @@
-//! How the operator gets to the API server: by what the kubeconfig or the ServiceAccount says, and by what it says later.
+//! The client for the API server. It picks up a rotated certificate authority or token without a restart.
 //!
-//! kube's client reads the authorities and the certificate of its own once. When the API server's authority is rotated, the kubelet puts
-//! the new one beside the token, and a process that goes on with the old one is blind until it is started anew. So where a request does
-//! not get through, or is answered 401, the configuration is read again, and the requests to come go by what it says.
+//! kube's client reads the authorities and its own certificate only once. When the API server's authority is rotated, the kubelet
+//! puts the new one next to the token. A process that keeps the old one cannot connect until it is restarted. So when a request
+//! fails to get through or is answered with 401, this client reads the configuration again and uses it for later requests.
 //!
-//! **Contract.** A request goes by one client, from beginning to end; nothing is sent twice. An API server that is away costs a look at
-//! the configuration in `AGAIN`, and no more.
+//! **Contract.** One inner client handles a request from start to end, and this layer repeats no request. While the API server is
+//! unreachable, the configuration is read at most once per `AGAIN`.
 //!
-//! A token that stands in a file is read here as well, since kube takes it with the line end that a person's editor leaves at its end, of
-//! which no header can be made.
+//! Token files are read here too. An editor often leaves a line end at the end of the file; kube keeps it and cannot make a header
+//! of it.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -28,22 +28,22 @@ use zeroize::Zeroizing;
 
 use crate::cluster::failure::kubernetes_failure;
 
-/// From one look at the configuration to the next, while requests fail.
+/// The shortest time between two reads of the configuration while requests fail.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long to go on with a token before its file is read again: the kubelet puts a new one there when four fifths of its time have
-/// passed, of ten minutes at the least.
+/// How long a token is used before its file is read again. The kubelet replaces a token after four fifths of its lifetime, which is
+/// at least ten minutes.
 const TOKEN_AGE: Duration = Duration::from_secs(50);
 
-/// Where the configuration comes from.
+/// Reads the configuration.
 type Source = dyn Fn() -> BoxFuture<'static, Option<Config>> + Send + Sync;
 
-/// The way to the API server, for [`ClientBuilder::new`].
+/// The connection to the API server, for [`ClientBuilder::new`].
 #[derive(Clone)]
-pub struct Access(Arc<Shared>);
+pub struct ApiServerClient(Arc<Shared>);
 
 struct Shared {
     source: Box<Source>,
-    /// Whether the client tries again by itself what an API server with too much to do refuses.
+    /// Whether the inner client retries requests that an overloaded API server refuses.
     retries: bool,
     agent: Option<HeaderValue>,
     state: Mutex<State>,
@@ -51,13 +51,13 @@ struct Shared {
 
 struct State {
     client: Client,
-    /// What the client trusts and speaks to.
+    /// The API server and the authorities that the client uses.
     seen: Seen,
     token: Option<Token>,
     looked: Instant,
 }
 
-/// What of a configuration tells whether another has come.
+/// The parts of a configuration that show whether it has changed.
 #[derive(PartialEq, Eq)]
 struct Seen {
     url: String,
@@ -66,13 +66,13 @@ struct Seen {
 
 struct Token {
     file: PathBuf,
-    /// `None` where it could not be read, or no header be made of it.
+    /// `None` if the file could not be read or its text makes no valid header.
     header: Option<HeaderValue>,
     read: Instant,
 }
 
-impl Access {
-    /// By this configuration, and later by what the environment says; for a part of the operator that is told to the API server.
+impl ApiServerClient {
+    /// Makes a client from `config`; later configurations come from the environment. The user agent names `part` of the operator.
     pub fn new(config: Config, retries: bool, part: &str) -> kube::Result<Self> {
         Self::by(config, retries, part, || Box::pin(async { Config::infer().await.ok() }))
     }
@@ -88,14 +88,14 @@ impl Access {
         Ok(Self(Arc::new(Shared { source: Box::new(source), retries, agent, state: Mutex::new(state) })))
     }
 
-    /// The client of now, and the header to go with it.
+    /// Returns the current client and the token header to send with it.
     fn current(&self) -> (Client, Option<HeaderValue>) {
         let mut state = self.state();
         let token = state.token.as_mut().and_then(Token::header);
         (state.client.clone(), token)
     }
 
-    /// Whether it is time to look at the configuration again, and if so, that it is looked at.
+    /// Returns true if it is time to read the configuration again, and counts that as a read.
     fn is_due(&self) -> bool {
         let (mut state, now) = (self.state(), Instant::now());
         let due = now.duration_since(state.looked) >= AGAIN;
@@ -105,7 +105,7 @@ impl Access {
         due
     }
 
-    /// Reads the configuration again. The requests to come go by a new client, with connections of its own.
+    /// Reads the configuration again. Later requests use a new client with its own connections.
     async fn renew(&self) {
         let Some(config) = (self.0.source)().await else {
             tracing::warn!("the kubeconfig or ServiceAccount cannot be read again; going on with what it said before");
@@ -130,12 +130,12 @@ impl Access {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // What is in it is put there as a whole, so a poisoned lock holds good data.
+        // The state is only replaced as a whole, so a poisoned lock holds valid data.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who asks, as audit logs and the API server's rules of priority name it, in the form that Kubernetes' own clients have.
+/// The user agent, for audit logs and the API server's priority and fairness rules, in the form of Kubernetes' own clients.
 fn agent(part: &str) -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -150,7 +150,7 @@ impl State {
         config.default_retry = retries;
         let seen = Seen { url: config.cluster_url.to_string(), authorities: config.root_cert.clone() };
         let auth = &mut config.auth_info;
-        // What kube prefers to a file goes on as it is.
+        // kube prefers these to a token file, so they stay as they are.
         let by_file = auth.token.is_none() && auth.auth_provider.is_none() && auth.username.is_none();
         let file = if by_file { auth.token_file.take() } else { None };
         let token = file.map(|file| Token::of(file.into()));
@@ -168,7 +168,7 @@ impl Token {
     fn header(&mut self) -> Option<HeaderValue> {
         if self.read.elapsed() >= TOKEN_AGE || self.header.is_none() {
             self.read = Instant::now();
-            // The last one may be good for a while yet.
+            // The previous token may still be valid for a while.
             self.header = Self::read(&self.file).or(self.header.take());
         }
         self.header.clone()
@@ -183,7 +183,7 @@ impl Token {
     }
 }
 
-impl Service<Request<Body>> for Access {
+impl Service<Request<Body>> for ApiServerClient {
     type Response = Response<Body>;
     type Error = kube::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
@@ -215,7 +215,7 @@ impl Service<Request<Body>> for Access {
     }
 }
 
-impl std::fmt::Debug for Access {
+impl std::fmt::Debug for ApiServerClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access").finish_non_exhaustive()
     }

@@ -1,20 +1,20 @@
-//! How long Kubernetes may take to answer, and how long a watch may be silent. A layer of the Kubernetes client.
+//! Deadlines for requests to the API server, and for the silence of a watch. A layer of the Kubernetes client.
 //!
-//! **Contract.** No request waits for ever, whatever becomes of the connection it went by: nothing but a deadline of one's own notices
-//! a connection that is cut without a word, or a server that has stopped behind a load balancer that has not.
+//! **Contract.** No request waits forever, whatever happens to its connection. Only a client-side deadline detects a connection
+//! that is cut silently, or a server that has died behind a load balancer that has not.
 //!
-//! | request | bound | what comes then |
+//! | request | deadline | result |
 //! |---|---|---|
-//! | any but a watch, from its first try to the last byte of its answer | [`Deadlines::answer`] | an error |
-//! | a watch, until its answer begins | [`Deadlines::watch`] | an error |
-//! | a watch, from one frame of its answer to the next | [`Deadlines::silence`] | the end of the answer |
+//! | not a watch: from its first attempt to the last byte of its response | [`Deadlines::answer`] | an error |
+//! | a watch: until its response begins | [`Deadlines::watch`] | an error |
+//! | a watch: from one frame of its response to the next | [`Deadlines::silence`] | the end of the response |
 //!
-//! A watch that is silent is ended as the API server would end it, and kube's `watcher` goes on from the last version it has seen: with a
-//! server that sends no bookmarks that costs a request now and then, and nothing is lost or logged. kube by itself waits 295 s for that,
-//! and for a list without end.
+//! A silent watch is ended as the API server would end it, and kube's `watcher` resumes from the last version it has seen. If a
+//! server sends no bookmarks, this costs an occasional request; nothing is lost or logged. Without this layer, kube waits 295 s for
+//! a silent watch, and forever for a list.
 //!
-//! Requests of checks have shorter deadlines of their own ([`KUBERNETES_DEADLINE`](crate::cluster::failure::KUBERNETES_DEADLINE)), and so has
-//! the [election](crate::cluster::leader_election).
+//! Requests of checks have shorter deadlines of their own ([`KUBERNETES_DEADLINE`](crate::cluster::failure::KUBERNETES_DEADLINE)),
+//! and so does [leader election](crate::cluster::leader_election).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,48 +27,49 @@ use tokio::time::{Instant, Sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// What a client of kube takes for an error.
+/// The error type of kube's client layers.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The deadlines, and the layer that keeps them, for [`kube::client::ClientBuilder::with_layer`].
+/// The deadlines, and the layer that enforces them, for [`kube::client::ClientBuilder::with_layer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Of a request that is no watch: until its answer is whole, with what the client retries by itself.
+    /// For a request that is not a watch: until its response is complete, including the client's own retries.
     pub answer: Duration,
-    /// Of a watch: until its answer begins.
+    /// For a watch: until its response begins.
     pub watch: Duration,
-    /// Of a watch: the longest silence.
+    /// For a watch: the longest silence.
     pub silence: Duration,
 }
 
 impl Default for Deadlines {
-    /// - An API server gives up a request after 60 s by itself (`--request-timeout`), and says so.
-    /// - The head of a watch's answer is sent at once, or when the server's cache has come as far as the version asked for, for which it
-    ///   waits some seconds.
-    /// - A bookmark comes each 60 to 62 s where nothing changes: one and a half of that. And more than the 90 s for which the client keeps
-    ///   a connection that is idle: where all were cut at once, the watch is begun anew by a new one.
+    /// - An API server itself aborts a request after 60 s (`--request-timeout`) and reports that.
+    /// - The head of a watch's response is sent at once, or when the server's cache has reached the requested version, which may
+    ///   take some seconds.
+    /// - Without changes, a bookmark comes every 60 to 62 s. The silence is one and a half times that. It is also more than the
+    ///   90 s for which the client keeps an idle connection, so if all connections were cut at once, the new watch uses a new
+    ///   connection.
     fn default() -> Self {
         Self { answer: Duration::from_secs(65), watch: Duration::from_secs(15), silence: Duration::from_secs(95) }
     }
 }
 
-/// No answer in time.
+/// A response that did not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the API server did not answer within {} s", .0.as_secs())]
-pub struct Late(Duration);
+pub struct DeadlineExceeded(Duration);
 
-/// A client that keeps the deadlines.
+/// A client that enforces the deadlines.
 #[derive(Debug, Clone)]
-pub struct Punctual<S> {
+pub struct DeadlineService<S> {
     inner: S,
     deadlines: Deadlines,
 }
 
 impl<S> Layer<S> for Deadlines {
-    type Service = Punctual<S>;
+    type Service = DeadlineService<S>;
 
-    fn layer(&self, inner: S) -> Punctual<S> {
-        Punctual { inner, deadlines: *self }
+    fn layer(&self, inner: S) -> DeadlineService<S> {
+        DeadlineService { inner, deadlines: *self }
     }
 }
 
@@ -78,7 +79,7 @@ fn is_watch<B>(request: &Request<B>) -> bool {
     query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
 }
 
-impl<S, A, B> Service<Request<A>> for Punctual<S>
+impl<S, A, B> Service<Request<A>> for DeadlineService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -101,7 +102,8 @@ where
         let until = Instant::now() + head;
         let request = self.inner.call(request);
         Box::pin(async move {
-            let answer = tokio::time::timeout_at(until, request).await.map_err(|_| Late(head))?.map_err(Into::into)?;
+            let answer =
+                tokio::time::timeout_at(until, request).await.map_err(|_| DeadlineExceeded(head))?.map_err(Into::into)?;
             let (bound, until) =
                 if is_watch { (Bound::Silence(silence), Instant::now() + silence) } else { (Bound::Whole(head), until) };
             Ok(answer.map(|body| Answer { body: Some(body), bound, timer: Box::pin(tokio::time::sleep_until(until)) }))
@@ -111,16 +113,16 @@ where
 
 #[derive(Debug, Clone, Copy)]
 enum Bound {
-    /// Of the whole answer.
+    /// For the whole response.
     Whole(Duration),
     /// From one frame to the next.
     Silence(Duration),
 }
 
-/// An answer whose time is bounded.
+/// A response body with a deadline.
 #[derive(Debug)]
 pub struct Answer<B> {
-    /// `None` when it is over.
+    /// `None` after the end.
     body: Option<B>,
     bound: Bound,
     timer: Pin<Box<Sleep>>,
@@ -137,7 +139,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        // What has come is taken even where it is taken late.
+        // A frame that has arrived counts, even if it is taken late.
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
             if let Bound::Silence(silence) = this.bound {
                 this.timer.as_mut().reset(Instant::now() + silence);
@@ -145,10 +147,10 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         ready!(this.timer.as_mut().poll(context));
-        // With the body the connection goes, which is of no more use.
+        // Dropping the body also closes the connection, which is of no more use.
         this.body = None;
         Poll::Ready(match this.bound {
-            Bound::Whole(bound) => Some(Err(Late(bound).into())),
+            Bound::Whole(bound) => Some(Err(DeadlineExceeded(bound).into())),
             Bound::Silence(bound) => {
                 tracing::debug!(seconds = bound.as_secs(), "a watch is silent and begins anew");
                 None

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 
-use super::deadlines::Late;
+use super::deadlines::DeadlineExceeded;
 
-/// A Kubernetes request either ends well within this or its server is in trouble; kube itself would retry for minutes.
+/// The deadline of one Kubernetes request. A slower server is in trouble; kube itself would retry for minutes.
 pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
 
-/// What a Kubernetes client's error comes down to, without texts of the other side: they may quote what was sent.
+/// Describes a Kubernetes client's error without the other side's texts, which may quote what was sent.
 pub fn kubernetes_failure(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
@@ -21,13 +21,13 @@ pub fn kubernetes_failure(error: &kube::Error) -> String {
     }
 }
 
-/// Why the API server was not reached, by the kinds of what an error stems from: how deep they lie is the client's business.
+/// Returns why the API server was not reached. It searches the error's chain of sources, because their depth depends on the client.
 fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(flaw)) = error.downcast_ref() {
             return match flaw {
-                // One of the same name as another, as a rotated one mostly is, is found out by its signature.
+                // A rotated authority mostly keeps its name, so only the signature shows that it is another one.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     "the API server's certificate is of no authority that the operator's kubeconfig or ServiceAccount names"
                 }
@@ -49,12 +49,12 @@ fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str 
         if error.is::<http::header::InvalidHeaderValue>() {
             return "the token for the API server is none: it has characters that no token has";
         }
-        if error.is::<Late>() || error.is::<tokio::time::error::Elapsed>() {
+        if error.is::<DeadlineExceeded>() || error.is::<tokio::time::error::Elapsed>() {
             return "the API server did not answer in time";
         }
         next = match error.downcast_ref::<std::io::Error>() {
             Some(io) => match (io.get_ref(), io.kind()) {
-                // Its own source is what that one stems from, not that one.
+                // `source` would skip the inner error and return that error's own source.
                 (Some(inner), _) => Some(inner),
                 (None, ErrorKind::ConnectionRefused) => return "the API server refuses connections",
                 (None, ErrorKind::TimedOut) => return "no connection to the API server is made in time",

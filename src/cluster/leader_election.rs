@@ -1,27 +1,28 @@
-//! Who of several operators acts: leader election by a Lease. Reads and writes that one object of Kubernetes.
+//! Leader election: decides by a Lease which of several replicas acts. Reads and writes only that Lease.
 //!
 //! ```text
 //! Candidate::run:   heard ─▶ decide ─▶ step ─▶ heard ─▶ …        Leadership, Term: may work go on?
-//!                            pure      one request, or a rest
+//!                            pure      one request, or a sleep
 //! ```
 //!
-//! **Contract.** The rules are client-go's. Every write is a PUT onto the version that was read, so of two candidates one fails. A
-//! Lease has expired when *this* process has seen no change of it for as long as it says, by this process's monotonic clock; nobody's
-//! wall clock decides anything. A leader that has not renewed within the renew deadline gives up by itself, counted from before the
-//! last renewal was sent, which is sooner than anyone else can find the Lease expired. A request without an answer may have been
-//! carried out, so the Lease is read again before anything else is assumed.
+//! **Contract.** The rules are client-go's. Every write is a POST, or a PUT onto the version that was read, so of two candidates
+//! one fails. A Lease has expired when *this* process has seen no change of it for the duration that it states (up to ten of this
+//! process's own), by this process's monotonic clock; no wall clock decides anything. A leader that has not renewed within the
+//! renew deadline steps down by itself. The deadline counts from before the last renewal was sent, so it ends before anyone else
+//! can find the Lease expired. A request without a response may have been carried out, so the Lease is read again before anything
+//! else is assumed.
 //!
-//! **Invariant.** No two candidates lead at the same instant. It does not depend on this module's task being run in time:
+//! **Invariant.** No two candidates lead at the same time. This does not depend on this module's task running in time:
 //! [`Term::is_leading`] turns false by the clock.
 //!
-//! **Limits.** A monotonic clock stands still while its machine is suspended, so a leader that wakes from that may be wrong until it
-//! next renews. So may one whose Lease a person edits or deletes: a candidate that has seen the Lease before waits, for the time of one
-//! Lease, for its leader to make it again, but one that has just started cannot know that there was one. What must not be done twice even then needs a
-//! condition of its own, such as the resource version of what is written.
+//! **Limits.** A monotonic clock stands still while its machine is suspended, so a leader that wakes up may be wrong until its next
+//! renewal. The same holds for a leader whose Lease a person edits or deletes. A candidate that has seen the Lease gives its leader
+//! one lease duration to create it again, but a candidate that has just started cannot know that there was a Lease. What must not
+//! happen twice even then needs its own condition, such as the resource version of what is written.
 //!
-//! **Rights.** On `leases` of `coordination.k8s.io`, in the Lease's namespace: `get`, `create`, `update`. Not `watch`: a standby asks
-//! once a second instead. That notices a clean stop as soon as is needed, costs one read of one small object, and cannot fail
-//! silently; a watch breaks unnoticed for minutes, so it would need the same question besides.
+//! **Rights.** `get`, `create` and `update` on `leases` of `coordination.k8s.io`, in the Lease's namespace. Not `watch`: a standby
+//! reads the Lease about once a second instead. That notices a clean stop soon enough, costs one read of a small object, and cannot
+//! fail silently. A watch can break unnoticed for minutes, so it would need the same reads besides.
 
 use std::future::Future;
 use std::pin::pin;
@@ -32,38 +33,38 @@ use tokio::time::Instant;
 
 mod decide;
 mod lease;
-mod standing;
+mod term;
 
 #[cfg(test)]
 mod tests;
 mod timing;
 
-use decide::{Heard, Now, Rules, State, Step};
+use decide::{LeaseAnswer, Now, Rules, State, Step};
 use lease::{Cluster, NotWritten, Record, Store};
-use standing::Office;
-pub use standing::{Leadership, Term};
+use term::TermSender;
+pub use term::{Leadership, Term};
 pub use timing::{Timing, TimingError};
 
-/// Where and as whom a candidate stands.
+/// The Lease, name and timing of a candidate.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The Lease's namespace, which must be there.
+    /// The Lease's namespace, which must exist.
     pub namespace: String,
-    /// The Lease's name; candidates of one name are rivals.
+    /// The Lease's name. Candidates with the same Lease compete.
     pub name: String,
-    /// What people know this process by, such as its pod's name. The holder written into the Lease begins with it.
+    /// The name by which people know this process, such as its pod's name. The holder in the Lease begins with it.
     pub instance: String,
-    /// How long things take.
+    /// The durations of the election.
     pub timing: Timing,
 }
 
-/// Why a candidate cannot stand.
+/// Why a candidate could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StandError {
-    /// No client.
+    /// No client could be made.
     #[error("the kubeconfig makes no client for leader election; try it with kubectl")]
     Client(#[source] Box<kube::Error>),
-    /// No random numbers.
+    /// The platform gave no random numbers.
     #[error("the platform gave no random numbers for the name this candidate stands under")]
     Random(#[from] aws_lc_rs::error::Unspecified),
 }
@@ -72,53 +73,53 @@ pub enum StandError {
 pub struct Candidate {
     rules: Rules,
     lease: Cluster,
-    office: Office,
+    office: TermSender,
 }
 
 impl Candidate {
-    /// A candidate with a client of its own. Needs a runtime.
+    /// Makes a candidate with its own client. Needs a runtime.
     pub fn new(config: kube::Config, settings: Settings) -> Result<Self, StandError> {
         let lease =
             Cluster::new(config, &settings.namespace, settings.name).map_err(|error| StandError::Client(Box::new(error)))?;
         let mut random = [0; 5];
         aws_lc_rs::rand::fill(&mut random)?;
         let [suffix @ .., jitter] = random;
-        // A pod's name is no identity: a container that starts again has the old one's, and may find its Lease unexpired.
+        // A pod's name is not unique: a restarted container keeps it, and may find its old Lease unexpired.
         let identity = format!("{}_{:08x}", settings.instance, u32::from_be_bytes(suffix));
-        Ok(Self { rules: Rules::new(identity, settings.timing, jitter), lease, office: Office::default() })
+        Ok(Self { rules: Rules::new(identity, settings.timing, jitter), lease, office: TermSender::default() })
     }
 
-    /// Tells whether this candidate leads; for those whose work depends on it.
+    /// Returns a handle that shows whether this candidate leads, for work that depends on it.
     pub fn leadership(&self) -> Leadership {
         self.office.leadership()
     }
 
-    /// The holder that is written into the Lease: this process, and no other before or after it.
+    /// The holder that is written into the Lease. It is unique to this process.
     pub fn identity(&self) -> &str {
         &self.rules.identity
     }
 
-    /// Stands until `drained` resolves, which says that work under this leadership has ended; then hands over at once.
+    /// Runs the election until `drained` resolves, which means that work under this leadership has ended. Then hands over at once.
     ///
-    /// To drop it instead leaves the Lease to expire.
+    /// If this future is dropped instead, the Lease has to expire.
     pub async fn run(self, drained: impl Future<Output = ()>) {
         stand(&self.rules, &self.lease, Timestamp::now, &self.office, drained).await;
     }
 }
 
-/// The election, whatever the Lease is kept in and whatever the wall clock shows.
+/// Runs the election with any store of the Lease and any wall clock.
 async fn stand(
     rules: &Rules,
     store: &impl Store,
     wall: impl Fn() -> Timestamp,
-    office: &Office,
+    office: &TermSender,
     drained: impl Future<Output = ()>,
 ) {
     let now = || Now { local: Instant::now(), wall: wall() };
     let mut drained = pin!(drained);
     let mut state = State::new(now().local);
     let mut log = Log::default();
-    let mut heard = Heard::Nothing;
+    let mut heard = LeaseAnswer::Nothing;
     loop {
         log.heard(&heard, rules);
         office.waits(log.rival.as_ref().map(|record| rules.leave_alone(record)));
@@ -135,14 +136,14 @@ async fn stand(
     office.hold(None);
     let mut released = false;
     let release = async {
-        let mut heard = Heard::Nothing;
+        let mut heard = LeaseAnswer::Nothing;
         while let Some(step) = state.leave(rules, heard, now()) {
             heard = take(step, rules.request, store).await;
             log.heard(&heard, rules);
-            released |= matches!(heard, Heard::Written { .. });
+            released |= matches!(heard, LeaseAnswer::Written { .. });
         }
     };
-    // One request's time for all of it: a pod is given little to stop, and without a release the Lease expires.
+    // The time of one request for all of it: a pod has little time to stop, and without a release the Lease expires.
     let _ = tokio::time::timeout(rules.request, release).await;
     if released {
         tracing::info!("leadership released");
@@ -151,72 +152,71 @@ async fn stand(
     }
 }
 
-/// Takes a step and gives what was heard by it.
-async fn take(step: Step, deadline: Duration, store: &impl Store) -> Heard {
+/// Carries out a step and returns its outcome.
+async fn take(step: Step, deadline: Duration, store: &impl Store) -> LeaseAnswer {
     let late = || "the API server did not answer in time".to_owned();
     match step {
         Step::Rest(until) => {
             tokio::time::sleep_until(until).await;
-            Heard::Nothing
+            LeaseAnswer::Nothing
         }
         Step::Read => match tokio::time::timeout(deadline, store.read()).await {
-            Ok(Ok(Some(lease))) => Heard::Found(lease),
-            Ok(Ok(None)) => Heard::Absent,
-            Ok(Err(failure)) => Heard::Unread(failure),
-            Err(_) => Heard::Unread(late()),
+            Ok(Ok(Some(lease))) => LeaseAnswer::Found(lease),
+            Ok(Ok(None)) => LeaseAnswer::Absent,
+            Ok(Err(failure)) => LeaseAnswer::Unread(failure),
+            Err(_) => LeaseAnswer::Unread(late()),
         },
         Step::Write { onto, record } => {
-            // Before the server can have it: what follows from a renewal begins no later than others can see it.
+            // Taken before the server can have the write, so that the term counts from no later than others can see the renewal.
             let sent = Instant::now();
             match tokio::time::timeout(deadline, store.write(onto, record)).await {
-                Ok(Ok(lease)) => Heard::Written { lease, sent },
-                Ok(Err(NotWritten::Absent)) => Heard::Absent,
-                Ok(Err(NotWritten::Refused)) => Heard::Refused,
-                Ok(Err(NotWritten::Unanswered(failure))) => Heard::Unanswered(failure),
-                Err(_) => Heard::Unanswered(late()),
+                Ok(Ok(lease)) => LeaseAnswer::Written { lease, sent },
+                Ok(Err(NotWritten::Absent)) => LeaseAnswer::Absent,
+                Ok(Err(NotWritten::Refused)) => LeaseAnswer::Refused,
+                Ok(Err(NotWritten::Unanswered(failure))) => LeaseAnswer::Unanswered(failure),
+                Err(_) => LeaseAnswer::Unanswered(late()),
             }
         }
     }
 }
 
-/// What is said of an election. Another holder is named where what the Lease has is the name of one: it is anybody's text who may write
-/// the Lease.
+/// Logs the election. The holder in a Lease is untrusted text, so it is logged only if it has the form of a candidate's name.
 #[derive(Default)]
 struct Log {
-    /// Whom this one waited for last; told once.
+    /// The holder that this candidate waits for; logged once.
     rival: Option<Record>,
     leading: bool,
-    /// Whether the Lease was seen last to have another holder, or none.
+    /// Whether the last read found a Lease that this process does not hold.
     deposed: bool,
-    /// The last failure, told once however often it comes in a row.
+    /// The last failure; logged once, however often it repeats.
     failure: Option<(&'static str, String)>,
 }
 
-/// A holder as it may be shown: a pod's name with what makes it one's own, as this program and client-go write it.
+/// Returns the holder as it may be logged: a pod's name with a unique suffix, as this program and client-go write it.
 fn holder_name(holder: &str) -> &str {
     let is_name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.' | b'_');
     if holder.len() <= HOLDER_MAX && holder.bytes().all(is_name) { holder } else { "(no name of an operator)" }
 }
 
-/// A pod's name has 63 bytes at most where it is a host's name too; client-go adds a UUID of 36.
+/// A pod's name has at most 63 bytes if it is also a host name; client-go adds a UUID of 36.
 const HOLDER_MAX: usize = 128;
 
 const UNREAD: &str = "Lease not read";
 const UNWRITTEN: &str = "Lease not written";
 
 impl Log {
-    fn heard(&mut self, heard: &Heard, rules: &Rules) {
+    fn heard(&mut self, heard: &LeaseAnswer, rules: &Rules) {
         let failure = match heard {
-            Heard::Nothing | Heard::Refused => return,
-            Heard::Written { .. } => return self.failure = None,
-            Heard::Found(_) | Heard::Absent => {
-                self.deposed = matches!(heard, Heard::Found(lease) if lease.record.holder != rules.identity);
-                self.rival(if let Heard::Found(lease) = heard { Some(&lease.record) } else { None }, rules);
-                // To read it is no sign that it can be written.
+            LeaseAnswer::Nothing | LeaseAnswer::Refused => return,
+            LeaseAnswer::Written { .. } => return self.failure = None,
+            LeaseAnswer::Found(_) | LeaseAnswer::Absent => {
+                self.deposed = matches!(heard, LeaseAnswer::Found(lease) if lease.record.holder != rules.identity);
+                self.rival(if let LeaseAnswer::Found(lease) = heard { Some(&lease.record) } else { None }, rules);
+                // A successful read does not show that writes work.
                 return self.failure = self.failure.take().filter(|(what, _)| *what == UNWRITTEN);
             }
-            Heard::Unread(failure) => (UNREAD, failure.clone()),
-            Heard::Unanswered(failure) => (UNWRITTEN, failure.clone()),
+            LeaseAnswer::Unread(failure) => (UNREAD, failure.clone()),
+            LeaseAnswer::Unanswered(failure) => (UNWRITTEN, failure.clone()),
         };
         if self.failure.as_ref() != Some(&failure) {
             let (what, failure) = &failure;
@@ -248,7 +248,7 @@ impl Log {
     }
 
     fn standing(&mut self, leading: bool, begun: bool) {
-        // One term may follow another without anything between them but a moment in which nobody led.
+        // One term may directly follow another, with only an instant without a leader between them.
         if self.leading && (begun || !leading) {
             let why = if self.deposed { "the Lease has another holder" } else { "the Lease was not renewed in time" };
             tracing::info!(why, "leadership lost");

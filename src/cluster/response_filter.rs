@@ -1,13 +1,15 @@
-//! What is left out of the API server's answers while they are read. A layer of the Kubernetes client, and a body for single requests.
+//! Drops the parts of the API server's responses that nothing needs, while they are read. A layer of the Kubernetes client, and a
+//! body for single requests.
 //!
-//! kube collects the whole of an answer before anything is decoded, so what a type does not keep is held all the same: a page of a list
-//! with the annotations of all its objects, a Secret of 1 MiB for the sake of one password. Here JSON is read byte by byte, and what no
-//! step needs goes no further than the frame it came in.
+//! kube collects a whole response before it decodes anything. So fields that a type ignores take memory too: the annotations of a
+//! whole page of objects, or a Secret of 1 MiB for one password. This filter reads JSON byte by byte, and drops unneeded
+//! parts in the frame in which they arrive.
 //!
-//! **Contract.** What is kept is kept as it was written. An answer that is no JSON comes to nothing that could be decoded.
+//! **Contract.** What is kept is unchanged. A response that is not JSON yields nothing that can be decoded.
 //!
-//! **Bound.** Of an object's metadata: the keys of `METADATA`, and the one annotation as far as `ANNOTATION_MAX`. Of a Secret or
-//! ConfigMap: the values that are wanted, each as far as its bound. A frame of the network, and a text that is being read.
+//! **Bound.** For an object's metadata: the keys of `METADATA`, and the `requestedAt` annotation up to `ANNOTATION_MAX`. For a
+//! Secret or ConfigMap: the requested values, each up to its limit. Besides: one network frame, and the one text that is being
+//! read.
 
 use zeroize::Zeroizing;
 
@@ -17,58 +19,58 @@ mod layer;
 /// Longer than any key that is kept.
 const KEY_MAX: usize = 512;
 
-/// Deeper than any object of ours by far; what is deeper is left out.
+/// Far deeper than any object of the operator; deeper values are dropped.
 const DEPTH_MAX: usize = 32;
 
 /// An object or array that is kept.
 struct Container {
     is_object: bool,
     place: Place,
-    /// Whether something was written in it.
+    /// Whether anything has been written in it.
     begun: bool,
 }
 
 enum State {
-    /// Before a value; at its end or after a comma it is the end of an array too.
+    /// Before a value; in an array, also where the array may end.
     Value(Fate),
-    /// Before a key, or the end of an object.
+    /// Before a key, or at the end of an object.
     BeforeKey,
-    /// In a key, whose text is in `text`.
+    /// Inside a key; its text so far is in `text`.
     Key {
         escaped: bool,
     },
     Colon(Fate),
-    /// In a text that is kept as it comes.
+    /// Inside a text that is passed on as it arrives.
     Text {
         escaped: bool,
     },
-    /// In a text of bounded length; `Some` where it is to be cut: the last place where that can be done.
+    /// Inside a text of limited length. `cut` is the last position where a longer text can be cut; `None` if it is not to be cut.
     Held {
         max: usize,
         cut: Option<usize>,
         escaped: bool,
-        /// So many digits of an escape are to come.
+        /// How many digits of an escape are still to come.
         digits: u8,
     },
-    /// In a number, `true`, `false` or `null`.
+    /// Inside a number, `true`, `false` or `null`.
     Word {
         kept: bool,
     },
-    /// In an object or array of which nothing is left out but what is too deep.
+    /// Inside an object or array that is kept whole, except what is nested too deeply.
     Whole(Extent),
-    /// In what is left out.
+    /// Inside a value that is dropped.
     Skipped {
         extent: Extent,
-        /// How deep in what is kept whole it is left out; 0 elsewhere.
+        /// Its depth within a value that is kept whole; 0 elsewhere.
         within: usize,
     },
     /// After a value.
     After,
-    /// It is no JSON.
+    /// The input is not JSON.
     Broken,
 }
 
-/// How far a value is read: in how many objects and arrays, and whether in a text.
+/// The position inside a value: the number of open objects and arrays, and whether in a text.
 #[derive(Debug, Clone, Copy, Default)]
 struct Extent {
     depth: usize,
@@ -80,10 +82,10 @@ impl Extent {
     const OBJECT_OR_ARRAY: Self = Self { depth: 1, in_text: false, escaped: false };
     const TEXT: Self = Self { depth: 0, in_text: true, escaped: false };
 
-    /// Reads on, to the end of the value or into an object or array deeper than `most`. Gives how many bytes that took, or `None` if
-    /// all are read and neither was met.
+    /// Reads up to the end of the value, or into an object or array deeper than `most`. Returns the number of bytes read, or `None`
+    /// if neither is reached in `bytes`.
     fn read(&mut self, bytes: &[u8], most: usize) -> Option<usize> {
-        // Locals stay in registers; this loop sees most of what an API server sends.
+        // Locals stay in registers; most of what an API server sends passes through this loop.
         let Self { mut depth, mut in_text, mut escaped } = *self;
         let mut at = 0;
         let end = loop {
@@ -113,31 +115,31 @@ impl Extent {
     }
 }
 
-/// Reads JSON and writes what is kept of it.
-pub struct Sieve {
+/// Reads JSON and returns the parts to keep.
+pub struct JsonFilter {
     keep: Keep,
     state: State,
     containers: Vec<Container>,
-    /// What is read and not yet judged.
+    /// Text that is read but not yet decided on.
     text: Zeroizing<Vec<u8>>,
 }
 
-impl Sieve {
-    /// One that keeps this.
+impl JsonFilter {
+    /// Makes a filter that keeps `keep`.
     pub fn new(keep: Keep) -> Self {
         Self { keep, state: State::Value(Fate::Kept(Place::Object)), containers: Vec::new(), text: Zeroizing::default() }
     }
 
-    /// What is kept of the next bytes.
-    pub fn sift(&mut self, bytes: &[u8]) -> Vec<u8> {
-        // Never more than what comes in, besides what was held back. Of most answers most is kept.
+    /// Returns what is kept of the next bytes.
+    pub fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
+        // The result is never longer than the input plus what was held back. Of object responses, most is kept.
         let mut kept = Vec::new();
         if self.keep == Keep::Objects {
             kept.reserve_exact(bytes.len());
         }
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
-            // The long ways, a stretch at a time.
+            // Fast paths that take many bytes at once.
             match &self.state {
                 State::Whole(_) => {
                     rest = self.pass_whole(rest, &mut kept);
@@ -156,7 +158,7 @@ impl Sieve {
                 State::Broken => break,
                 _ => {}
             }
-            // A word ends with what comes after it, which is looked at again.
+            // A word ends at the byte after it, which must be read again.
             if self.take(byte, &mut kept) {
                 rest = after;
             }
@@ -164,7 +166,7 @@ impl Sieve {
         kept
     }
 
-    /// Passes on what is kept whole, as far as it goes; gives what comes after it.
+    /// Passes on a value that is kept whole, as far as it goes. Returns the rest of the input.
     fn pass_whole<'a>(&mut self, bytes: &'a [u8], kept: &mut Vec<u8>) -> &'a [u8] {
         let State::Whole(extent) = &mut self.state else { return bytes };
         let most = DEPTH_MAX - self.containers.len();
@@ -176,7 +178,7 @@ impl Sieve {
             kept.extend_from_slice(&bytes[..read]);
             self.state = State::After;
         } else {
-            // Too deep: without what opens it.
+            // Too deep: `null` replaces the value, including its opening byte.
             kept.extend_from_slice(&bytes[..read - 1]);
             kept.extend_from_slice(b"null");
             self.state = State::Skipped { extent: Extent::OBJECT_OR_ARRAY, within: most };
@@ -184,7 +186,7 @@ impl Sieve {
         &bytes[read..]
     }
 
-    /// Passes over what is left out, as far as it goes; gives what comes after it.
+    /// Skips a value that is dropped, as far as it goes. Returns the rest of the input.
     fn pass_skipped<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let State::Skipped { extent, within } = &mut self.state else { return bytes };
         let Some(read) = extent.read(bytes, usize::MAX) else { return &[] };
@@ -195,14 +197,14 @@ impl Sieve {
         &bytes[read..]
     }
 
-    /// Takes one byte; `false` where it is to be taken again.
+    /// Takes one byte; returns false if the byte must be taken again.
     fn take(&mut self, byte: u8, kept: &mut Vec<u8>) -> bool {
         let is_blank = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
         match &mut self.state {
             State::Value(fate) => {
                 let fate = *fate;
                 if is_blank {
-                    // Between the events of a watch.
+                    // Whitespace between the events of a watch.
                     if self.containers.is_empty() {
                         kept.push(byte);
                     }
@@ -280,7 +282,7 @@ impl Sieve {
                     self.text.clear();
                     self.state = State::Skipped { extent: Extent { escaped, ..Extent::TEXT }, within: 0 };
                 } else {
-                    // Before a character: not amid its bytes, nor amid an escape, nor between two that are one character.
+                    // Only at the start of a character: not inside its bytes, an escape, or a pair of escapes for one character.
                     if let Some(end) = cut
                         && !*escaped
                         && *digits == 0
@@ -316,13 +318,13 @@ impl Sieve {
                 _ if is_blank => {}
                 _ => self.state = State::Broken,
             },
-            // In stretches alone.
+            // `filter` handles these many bytes at once.
             State::Whole(_) | State::Skipped { .. } | State::Broken => {}
         }
         true
     }
 
-    /// A value begins with this byte.
+    /// Begins a value with this byte.
     fn begin(&mut self, byte: u8, fate: Fate, kept: &mut Vec<u8>) {
         let in_array = self.containers.last().is_some_and(|container| !container.is_object);
         if in_array {
@@ -363,7 +365,7 @@ impl Sieve {
         };
     }
 
-    /// A comma, but before the first of a container.
+    /// Writes a comma, except before the first member of a container.
     fn separate(&mut self, kept: &mut Vec<u8>) {
         if let Some(container) = self.containers.last_mut()
             && std::mem::replace(&mut container.begun, true)
@@ -383,7 +385,7 @@ impl Sieve {
     }
 }
 
-/// Whether the first escape of two is the last of a text.
+/// Returns true if the text ends with the first escape of a surrogate pair.
 fn ends_amid_a_pair(text: &[u8]) -> bool {
     matches!(text, [.., b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', _, _])
 }
@@ -393,4 +395,4 @@ mod tests;
 
 pub use keep::Keep;
 use keep::{Fate, Place};
-pub use layer::{Sift, Sifted};
+pub use layer::{FilterResponses, FilteredBody};

@@ -1,16 +1,19 @@
-//! What wakes a check: changes of connections and of the Secrets they use.
+//! The watches of connections and of the Secrets they use. Their changes wake checks.
 //!
-//! kube's `watcher` lists and watches; what its events come to is decided here, in place of kube's `reflector` and `Controller`, for
-//! five reasons: an object is handed on only once the store holds it (also after a relist); what is kept of one is a tenth of what it
-//! is in memory; a change of status alone, which is the operator's own write, wakes nothing, and is known before the watch
-//! shows it; a Secret's event reaches its connections through an index, if it is news; and one object that cannot be read does not
-//! stop the others.
+//! kube's `watcher` lists and watches. This module handles its events in place of kube's `reflector` and `Controller`, for five
+//! reasons:
+//! - An object is passed on only once the cache holds it, also after a relist.
+//! - The cached form takes a tenth of the memory of the object.
+//! - A change of status alone is the operator's own write: it wakes nothing, and is known before the watch shows it.
+//! - A Secret's event reaches its connections through an index, if it is news.
+//! - One object that cannot be read does not stop the others.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | [`listed`] | a connection as it is read, and as it is kept |
-//! | [`retry`] | what comes after a watch that fails |
-//! | [`connections`] | the connections, and what an event makes new |
+//! | [`listed`] | a connection as it is read, and as it is cached |
+//! | [`retry`] | backoff after a watch fails |
+//! | [`connections`] | the cache of connections, and what an event changes |
+//! | [`history`] | whether the cluster's versions have run backwards |
 //! | [`secret_index`] | which connections use which Secret |
 
 use std::sync::Arc;
@@ -30,17 +33,17 @@ pub use secret_index::SecretIndex;
 /// A reference to a connection.
 pub type ConnectionRef = NamespacedName;
 
-/// The namespace and name of an object, in one piece of memory that is shared by all who refer to it.
+/// The namespace and name of an object, in one allocation that all references share.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespacedName(Arc<str>);
 
 impl NamespacedName {
-    /// Of an object of this namespace and name.
+    /// Makes the reference to an object.
     pub fn new(namespace: Option<&str>, name: Option<&str>) -> Self {
         Self(format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default()).into())
     }
 
-    /// Of this connection.
+    /// Returns the reference to this connection.
     pub fn of(connection: &UkgProConnection) -> Self {
         Self::new(connection.metadata.namespace.as_deref(), connection.metadata.name.as_deref())
     }
@@ -55,7 +58,7 @@ impl NamespacedName {
         self.split().1
     }
 
-    /// Neither has a slash.
+    /// Neither part can contain a slash.
     fn split(&self) -> (&str, &str) {
         self.0.split_once('/').unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! authenticate: a target → a session, by one login. Speaks to UKG Pro.
+//! The authenticate step: logs in to a target once and returns the session. Speaks to UKG Pro.
 
 use std::sync::Arc;
 
@@ -9,15 +9,16 @@ use ukg_pro::login::{LoginFailure, Session, Unclear};
 use ukg_pro::outcome::Outcome;
 
 use super::resolve::Target;
-use crate::login_guard::{Lend, Turn};
+use crate::login_guard::LoginPermit;
+use crate::schedule::clock::Clock;
 use crate::telemetry::metrics::{LoginOutcome, Metrics, Stage};
 
-/// A tenant's web services as a check uses them, so that the check can be tried without any.
+/// A tenant's web services as a check uses them; a trait, so that the check can be tested without a tenant.
 pub trait WebServices: Sync {
     /// Logs in, once.
     fn log_in(&self, deadline: Instant) -> impl Future<Output = Result<Session, LoginFailure>> + Send;
 
-    /// Makes the read that shows whether a permission is granted, once.
+    /// Sends the read that shows whether a permission is granted, once.
     fn read(&self, session: &Session, requirement: &Requirement, deadline: Instant) -> impl Future<Output = Outcome> + Send;
 }
 
@@ -27,7 +28,7 @@ impl WebServices for Target {
         match (&self.credentials.user_api_key, self.first_rest()) {
             (Some(user_api_key), _) => client.login(user_api_key).await,
             (None, Some(read)) => client.login_by(read).await,
-            // resolve asks for the user API key where nothing is required by REST.
+            // Cannot happen: `resolve` requires the User API key unless REST probes all permissions.
             (None, None) => Err(LoginFailure::Undetermined(Unclear::Other)),
         }
     }
@@ -48,21 +49,22 @@ impl Target {
         self.requirements.iter().any(|requirement| requirement.api == Api::Rest)
     }
 
-    /// The read to log in by, without a user API key: better one that answers with a row than one past the end, which may be a 404.
+    /// Returns the read that serves as login without a User API key. One that returns a row is preferred to one past the end,
+    /// which may be a 404.
     fn first_rest(&self) -> Option<&RestProbe> {
         self.requirements.iter().filter_map(|requirement| requirement.row.rest.as_ref()).min_by_key(|read| read.people)
     }
 }
 
-/// Web services whose use is counted.
-pub struct Measured<'a, S> {
+/// Web services that record metrics.
+pub struct MeteredServices<'a, S> {
     /// The services.
     pub services: &'a S,
-    /// What counts.
+    /// The metrics.
     pub metrics: &'a Metrics,
 }
 
-impl<S: WebServices> WebServices for Measured<'_, S> {
+impl<S: WebServices> WebServices for MeteredServices<'_, S> {
     async fn log_in(&self, deadline: Instant) -> Result<Session, LoginFailure> {
         let timer = self.metrics.stage(Stage::Login);
         let result = self.services.log_in(deadline).await;
@@ -90,15 +92,18 @@ impl<S: WebServices> WebServices for Measured<'_, S> {
     }
 }
 
-/// Logs in once, in its turn, and lends the session to those who come soon.
-pub async fn authenticate(
+/// Logs in once with this permit, and shares the session with checks that come soon. Records a failure, which ends the permit.
+pub async fn authenticate<'a>(
     services: &impl WebServices,
-    turn: &mut Turn,
+    mut permit: LoginPermit<'a>,
     deadline: Instant,
-    lend: Lend,
-) -> Result<Arc<Session>, LoginFailure> {
-    let session = services.log_in(deadline).await.inspect_err(|failure| turn.failed(*failure, lend.authority))?;
-    let session = Arc::new(session);
-    turn.succeeded(&session, lend);
-    Ok(session)
+    clock: &Clock,
+) -> Result<(Arc<Session>, LoginPermit<'a>), LoginFailure> {
+    match services.log_in(deadline).await {
+        Ok(session) => Ok((permit.share(session), permit)),
+        Err(failure) => {
+            permit.failed(failure, clock.now()).await;
+            Err(failure)
+        }
+    }
 }

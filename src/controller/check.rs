@@ -1,4 +1,4 @@
-//! One check of one target: lint, gate, login, probes. Touches UKG Pro and the login ledger.
+//! One check of one target: lint, gate, login, probes. Speaks to UKG Pro and uses the login ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ukg_pro::catalogue::Api;
 use ukg_pro::login::{LoginFailure, Refusal, Session};
 use ukg_pro::outcome::Outcome;
 
-use super::authenticate::{Measured, WebServices};
+use super::authenticate::{MeteredServices, WebServices};
 use super::decide::Observation;
 use super::gate::{Gate, Hold};
 use super::lint::Lint;
@@ -18,22 +18,24 @@ use crate::api::{Delay, PermissionState, PermissionStatus, UkgProConnection};
 use crate::controller::context::Context;
 use crate::controller::host_access::Wait;
 use crate::controller::{authenticate, gate, lint, namespace, probe, publish, uid};
-use crate::login_guard::{self, Account, End, Intent, Ledger, Lend, RestEnd, SHARED_FOR, Subject};
+use crate::login_guard::{
+    Account, End, Ledger, LoginLock, LoginPermit, RestEnd, SHARED_FOR, Sharing, StatusRecord, Subject, storage,
+};
 use crate::schedule::clock::Clock;
 use crate::schedule::hosts::Cause;
 use crate::telemetry::metrics::LoginOutcome;
 
-/// Checks a target, and counts what was sent for it; gives the account too.
-pub(super) async fn measured(
+/// Checks a target, unless its account is rate limited, and counts the requests. Also returns the account.
+pub(super) async fn check_measured(
     connection: &UkgProConnection,
     target: &Target,
     context: &Context,
-) -> Result<(Observation, Account), login_guard::storage::Error> {
+) -> Result<(Observation, Account), storage::Error> {
     let Subject { account, .. } = context.ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
     if let Some(wait) = context.hosts.limited(&target.endpoint.to_string(), account, context.clock.uptime()) {
-        return Ok((held_back(connection, target, Delay::AccountLimited, wait, context).await?, account));
+        return Ok((delay_or_finding(connection, target, Delay::AccountLimited, wait, context).await?, account));
     }
-    let services = Measured { services: target, metrics: &context.metrics };
+    let services = MeteredServices { services: target, metrics: &context.metrics };
     let observation = check(connection, target, &services, &context.ledger, &context.clock).await?;
     if matches!(observation, Observation::Held(..)) {
         context.metrics.login(LoginOutcome::Held);
@@ -42,28 +44,29 @@ pub(super) async fn measured(
     Ok((observation, account))
 }
 
-/// What can be said of a target whose host is not to be asked yet.
-pub(super) async fn delayed(
+/// Returns what can be found out about a target whose host must not be asked yet.
+pub(super) async fn check_without_host(
     connection: &UkgProConnection,
     target: &Target,
     Wait(wait, cause): Wait,
     context: &Context,
-) -> Result<Observation, login_guard::storage::Error> {
+) -> Result<Observation, storage::Error> {
     let delay = match cause {
         Cause::Limited => Delay::HostLimited,
         Cause::Busy => Delay::Busy,
     };
-    held_back(connection, target, delay, wait, context).await
+    delay_or_finding(connection, target, delay, wait, context).await
 }
 
-/// What needs no host comes before the delay: values that cannot be right, and values that would not be sent anyway.
-pub(super) async fn held_back(
+/// Returns a delay, unless a finding that needs no host comes first: values that cannot be right, or that would not be sent
+/// anyway.
+pub(super) async fn delay_or_finding(
     connection: &UkgProConnection,
     target: &Target,
     delay: Delay,
     wait: Duration,
     context: &Context,
-) -> Result<Observation, login_guard::storage::Error> {
+) -> Result<Observation, storage::Error> {
     let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys, target.uses_rest());
     let resolved = Resolved { suspicious, ..target.resolved() };
     if !fatal.is_empty() {
@@ -93,122 +96,271 @@ pub async fn check(
     services: &impl WebServices,
     ledger: &Ledger,
     clock: &Clock,
-) -> Result<Observation, login_guard::storage::Error> {
+) -> Result<Observation, storage::Error> {
     let Lint { fatal, suspicious } = lint::lint(&target.credentials, &target.keys, target.uses_rest());
     let resolved = Resolved { suspicious, ..target.resolved() };
     if !fatal.is_empty() {
         return Ok(Observation::Malformed(resolved, fatal));
     }
     let subject = ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
-    let vouched = gate::vouched(connection, &resolved);
-    // Held until the login has ended, so that the next with the same values knows how.
-    let mut turn = ledger.turn(subject).await;
-    if let Some(failure) = turn.failed_meanwhile(target.authority) {
-        return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
-    }
-    let (basic, mut intent) = match pass(connection, target, &resolved, ledger, subject, clock).await? {
-        Pass::Go(basic, intent) => (basic, intent.map(|intent| *intent)),
-        Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
-    };
-    let mut deadline = Instant::now() + connection.spec.timeout();
-    let lend = Lend { authority: target.authority, time: clock.real(SHARED_FOR) };
-    let requirements = &target.requirements;
-    // A person who asks wants to know anew.
-    let lent = turn.shared(target.authority).filter(|_| connection.open_request().is_none());
-    let is_lent = lent.is_some();
-    let session = match lent {
-        Some(session) => session,
-        None => {
-            ledger.count(subject.account, 1, clock.now());
-            match authenticate::authenticate(services, &mut turn, deadline, lend).await {
-                Ok(session) => session,
-                Err(failure) => {
-                    ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
-                    return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
-                }
-            }
+    let recorded = gate::recorded(connection, &resolved);
+    let check = Check { connection, target, resolved: &resolved, services, ledger, clock, subject, recorded };
+    match check.run().await {
+        Ok(probed) => Ok(Observation::Probed(resolved, probed)),
+        Err(Stop::Held(hold)) => Ok(Observation::Held(resolved, hold)),
+        Err(Stop::LoginFailed(failure)) => {
+            let now = clock.now();
+            let paused = gate::paused(connection, &resolved, &ledger.known(subject, now), now);
+            Ok(Observation::LoginFailed(resolved, failure, paused.filter(|_| failure.is_unclear())))
         }
-    };
-    let by_rest = requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
-    let mut turn = Some(turn);
-    let logged_in_by_rest = matches!(*session, Session::Basic);
-    let basic = if logged_in_by_rest { Basic::Works } else { basic };
-    // What is known to work is entered at once, so that the others need not wait; a request stands for the whole check.
-    let is_entered = by_rest == 0 || (!basic.is_unsure() && connection.open_request().is_none());
-    if is_entered {
-        let rest = logged_in_by_rest.then_some(RestEnd::Works);
-        ledger.end(subject, intent.take(), End::LoggedIn { rest }, vouched, clock.now()).await;
-        turn = None;
+        Err(Stop::Guard(error)) => Err(error),
     }
-    if !matches!(basic, Basic::Held(_)) {
-        ledger.count(subject.account, u32::try_from(by_rest).unwrap_or(u32::MAX), clock.now());
-    }
-    let mut probed = probe::probe(services, requirements, &session, basic, deadline).await;
-    if by_rest > 0 {
-        let rest = probe::rest_end(&probed).filter(|_| !matches!(basic, Basic::Held(_)));
-        if rest == Some(RestEnd::Refused) && logged_in_by_rest {
-            // There is no other way in.
-            let failure = LoginFailure::Refused(Refusal::Credentials);
-            ledger.end(subject, intent, End::LoginFailed(failure), vouched, clock.now()).await;
-            match &mut turn {
-                Some(turn) => turn.failed(failure, target.authority),
-                None => ledger.turn(subject).await.failed(failure, target.authority),
-            }
-            return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
-        }
-        let rest = if logged_in_by_rest { Some(RestEnd::Works) } else { rest };
-        let end = if is_entered { End::Read { rest } } else { End::LoggedIn { rest } };
-        ledger.end(subject, intent, end, vouched, clock.now()).await;
-    }
-    // A token may end before its time, so a denial by one that is not fresh shows nothing, nor does it that one is refused which another
-    // service has taken. REST reads go without one.
-    let by_soap = |found: &Probed| found.requirement.api == Api::Soap;
-    let is_shown = |found: &Probed| found.outcome.is_granted() || matches!(found.outcome, Outcome::Error(_));
-    let doubtful = match is_lent {
-        true => probed.iter().any(|found| by_soap(found) && !is_shown(found)),
-        false => is_token_in_doubt(connection, &probed),
-    };
-    if doubtful {
-        let mut turn = match turn.take() {
-            Some(turn) => turn,
-            None => ledger.turn(subject).await,
-        };
-        if let Some(failure) = turn.failed_meanwhile(target.authority) {
-            return Ok(login_failed(connection, resolved, failure, subject, ledger, clock));
-        }
-        // Another may have logged in since, for the same reason.
-        let fresher = turn.shared(target.authority).filter(|other| !Arc::ptr_eq(other, &session));
-        let session = match fresher {
-            Some(session) => session,
-            None => {
-                let intent = match pass(connection, target, &resolved, ledger, subject, clock).await? {
-                    Pass::Go(_, intent) => intent.map(|intent| *intent),
-                    Pass::Held(hold) => return Ok(Observation::Held(resolved, hold)),
-                };
-                ledger.count(subject.account, 1, clock.now());
-                // What is left of the time may be too little for a login and the reads.
-                deadline = Instant::now() + connection.spec.timeout();
-                let result = authenticate::authenticate(services, &mut turn, deadline, lend).await;
-                let end = result.as_ref().map_or_else(|failure| End::LoginFailed(*failure), |_| End::LoggedIn { rest: None });
-                ledger.end(subject, intent, end, vouched, clock.now()).await;
-                match result {
-                    Ok(session) => session,
-                    Err(failure) => return Ok(login_failed(connection, resolved, failure, subject, ledger, clock)),
-                }
-            }
-        };
-        let again = requirements.iter().filter(|requirement| requirement.api == Api::Soap).cloned().collect::<Vec<_>>();
-        let again = probe::probe(services, &again, &session, basic, deadline).await;
-        probed.iter_mut().filter(|found| by_soap(found)).zip(again).for_each(|(found, again)| *found = again);
-    }
-    drop(turn);
-    Ok(Observation::Probed(resolved, probed))
 }
 
-/// Whether a token of this check's own login was refused as one that has ended is, or though another service has taken it. Where the
-/// status says already that this permission is denied or cannot be told, that is how UKG Pro answers, and no further login would show
-/// anything else.
-pub(super) fn is_token_in_doubt(connection: &UkgProConnection, probed: &[Probed]) -> bool {
+/// One check of values that lint has not ruled out.
+struct Check<'a, S> {
+    connection: &'a UkgProConnection,
+    target: &'a Target,
+    resolved: &'a Resolved,
+    services: &'a S,
+    ledger: &'a Ledger,
+    clock: &'a Clock,
+    subject: Subject,
+    recorded: StatusRecord,
+}
+
+/// Why a check sends no read, or no further one.
+enum Stop {
+    /// The gate permits no login.
+    Held(Hold),
+    /// A login failed: this check's own, or one with the same values in another check, which this one waited for.
+    LoginFailed(LoginFailure),
+    /// The login ledger cannot be read or written.
+    Guard(storage::Error),
+}
+
+impl From<storage::Error> for Stop {
+    fn from(error: storage::Error) -> Self {
+        Self::Guard(error)
+    }
+}
+
+/// A session, by which check logged in.
+enum LoginSession {
+    /// This check's own login.
+    Own(Arc<Session>),
+    /// Another check's login with the same values, a moment ago.
+    Shared(Arc<Session>),
+}
+
+impl LoginSession {
+    fn session(&self) -> &Arc<Session> {
+        match self {
+            Self::Own(session) | Self::Shared(session) => session,
+        }
+    }
+}
+
+/// A login that worked, while its permissions are probed.
+struct LoggedIn<'a> {
+    session: LoginSession,
+    /// What is known about basic authentication, which REST reads use.
+    basic: Basic,
+    /// When its reads must have ended.
+    deadline: Instant,
+    /// Still open if the REST reads decide how the login ends.
+    permit: Option<LoginPermit<'a>>,
+}
+
+impl LoggedIn<'_> {
+    /// Whether the login itself was a REST read.
+    fn is_by_rest(&self) -> bool {
+        matches!(**self.session.session(), Session::Basic)
+    }
+}
+
+/// Attempts to store an intent. Another operator may write the ledger at the same time; after so many conflicts something is
+/// wrong.
+const INTENT_TRIES: usize = 3;
+
+impl<'a, S: WebServices> Check<'a, S> {
+    async fn run(&self) -> Result<Vec<Probed>, Stop> {
+        let (permit, basic) = self.permission(self.lock().await?).await?;
+        let login = self.log_in(permit, basic).await?;
+        let session = login.session.session().clone();
+        let is_doubtful_if_denied = matches!(login.session, LoginSession::Shared(_));
+        let basic = login.basic;
+        let deadline = login.deadline;
+        self.count_reads(basic);
+        let mut probed = probe::probe(self.services, &self.target.requirements, &session, basic, deadline).await;
+        let lock = self.end(login, &probed).await?;
+        let is_doubtful = match is_doubtful_if_denied {
+            // A token may expire early, so a denial proves nothing if the token is not fresh.
+            true => probed.iter().any(|found| is_by_soap(found) && !is_shown(found)),
+            false => may_be_expired_token(self.connection, &probed),
+        };
+        if is_doubtful {
+            self.reprobe_with_newer_session(lock, &session, basic, deadline, &mut probed).await?;
+        }
+        Ok(probed)
+    }
+
+    /// Waits until no other check logs in with the same values. If another's login failed meanwhile, that failure is this check's
+    /// too.
+    async fn lock(&self) -> Result<LoginLock, Stop> {
+        let lock = self.ledger.login_lock(self.subject).await;
+        match lock.failed_meanwhile(self.target.authority) {
+            Some(failure) => Err(Stop::LoginFailed(failure)),
+            None => Ok(lock),
+        }
+    }
+
+    /// Asks the gate, and stores the intent to log in if the values are not known to work.
+    async fn permission(&self, lock: LoginLock) -> Result<(LoginPermit<'a>, Basic), Stop> {
+        let Self { connection, ledger, clock, subject, recorded, .. } = *self;
+        let request = match connection.open_request() {
+            Some(value) => Some(ledger.request(&uid(connection), value).await?),
+            None => None,
+        };
+        let sharing = Sharing { authority: self.target.authority, time: clock.real(SHARED_FOR) };
+        let permit = |intent| LoginPermit::new(ledger, subject, recorded, lock, sharing, intent);
+        let by_rest = self.target.uses_rest();
+        for _ in 0..INTENT_TRIES {
+            let known = ledger.known(subject, clock.now());
+            let basic = match gate::gate(connection, self.resolved, &known, request, clock.now()) {
+                Gate::Held(hold) => return Err(Stop::Held(hold)),
+                Gate::WithoutRest(hold) => Basic::Held(hold),
+                Gate::Open if known.rest_works => Basic::Works,
+                Gate::Open if recorded.worked.rest => Basic::Recorded,
+                Gate::Open => Basic::Untried,
+            };
+            let works = known.login_works && !(by_rest && basic.is_unsure());
+            // A granted request is recorded in any case.
+            if works && request.is_none() {
+                return Ok((permit(None), basic));
+            }
+            let rest = by_rest && !matches!(basic, Basic::Held(_));
+            if let Some(intent) = ledger.begin(subject, rest, request, recorded, clock.now()).await? {
+                return Ok((permit(Some(intent)), basic));
+            }
+        }
+        Err(Stop::Guard(storage::Error::Contended))
+    }
+
+    /// Takes another check's session, or logs in. A user who requests a check wants a new login.
+    async fn log_in(&self, permit: LoginPermit<'a>, basic: Basic) -> Result<LoggedIn<'a>, Stop> {
+        let is_asked_for = self.connection.open_request().is_some();
+        let deadline = Instant::now() + self.connection.spec.timeout();
+        let (session, permit) = match permit.shared_session().filter(|_| !is_asked_for) {
+            Some(session) => (LoginSession::Shared(session), permit),
+            None => {
+                let (session, permit) = self.send_login(permit, deadline).await?;
+                (LoginSession::Own(session), permit)
+            }
+        };
+        let mut login = LoggedIn { session, basic, deadline, permit: None };
+        if login.is_by_rest() {
+            login.basic = Basic::Works;
+        }
+        // If no REST read is needed to confirm the login, record it now, so that other checks need not wait. A request covers the
+        // whole check.
+        if !self.target.uses_rest() || (!login.basic.is_unsure() && !is_asked_for) {
+            permit.succeeded(login.is_by_rest().then_some(RestEnd::Works), self.clock.now()).await;
+        } else {
+            login.permit = Some(permit);
+        }
+        Ok(login)
+    }
+
+    async fn send_login(&self, permit: LoginPermit<'a>, deadline: Instant) -> Result<(Arc<Session>, LoginPermit<'a>), Stop> {
+        self.ledger.count(self.subject.account, 1, self.clock.now());
+        authenticate::authenticate(self.services, permit, deadline, self.clock).await.map_err(Stop::LoginFailed)
+    }
+
+    /// Counts the REST reads: UKG Pro counts each as a login.
+    fn count_reads(&self, basic: Basic) {
+        if !matches!(basic, Basic::Held(_)) {
+            self.ledger.count(self.subject.account, self.rest_reads(), self.clock.now());
+        }
+    }
+
+    fn rest_reads(&self) -> u32 {
+        let reads = self.target.requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
+        u32::try_from(reads).unwrap_or(u32::MAX)
+    }
+
+    /// Records what the REST reads show about the login. Returns the lock if it is still held.
+    async fn end(&self, login: LoggedIn<'a>, probed: &[Probed]) -> Result<Option<LoginLock>, Stop> {
+        let Self { ledger, subject, recorded, clock, .. } = *self;
+        if self.rest_reads() == 0 {
+            return Ok(None);
+        }
+        let is_by_rest = login.is_by_rest();
+        let rest = probe::rest_end(probed).filter(|_| !matches!(login.basic, Basic::Held(_)));
+        if rest == Some(RestEnd::Refused) && is_by_rest {
+            // REST is the only way to log in.
+            let failure = LoginFailure::Refused(Refusal::Credentials);
+            match login.permit {
+                Some(permit) => permit.failed(failure, clock.now()).await,
+                None => ledger.login_failed_later(subject, failure, recorded, self.target.authority, clock.now()).await,
+            }
+            return Err(Stop::LoginFailed(failure));
+        }
+        let rest = if is_by_rest { Some(RestEnd::Works) } else { rest };
+        match login.permit {
+            Some(permit) => Ok(Some(permit.succeeded(rest, clock.now()).await)),
+            None => {
+                ledger.end(subject, None, End::Read { rest }, recorded, clock.now()).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Repeats the SOAP probes with a session from a newer login than the doubtful one.
+    async fn reprobe_with_newer_session(
+        &self,
+        lock: Option<LoginLock>,
+        doubtful: &Arc<Session>,
+        basic: Basic,
+        mut deadline: Instant,
+        probed: &mut [Probed],
+    ) -> Result<(), Stop> {
+        let lock = match lock {
+            Some(lock) => lock,
+            None => self.lock().await?,
+        };
+        // Another check may have logged in since, for the same reason.
+        let newer = lock.shared(self.target.authority).filter(|other| !Arc::ptr_eq(other, doubtful));
+        let (session, _lock) = match newer {
+            Some(session) => (session, lock),
+            None => {
+                let (permit, _) = self.permission(lock).await?;
+                // The time left may be too short for a login and the reads, so the timeout starts again.
+                deadline = Instant::now() + self.connection.spec.timeout();
+                let (session, permit) = self.send_login(permit, deadline).await?;
+                (session, permit.succeeded(None, self.clock.now()).await)
+            }
+        };
+        let again: Vec<_> = self.target.requirements.iter().filter(|one| one.api == Api::Soap).cloned().collect();
+        let again = probe::probe(self.services, &again, &session, basic, deadline).await;
+        probed.iter_mut().filter(|found| is_by_soap(found)).zip(again).for_each(|(found, again)| *found = again);
+        Ok(())
+    }
+}
+
+fn is_by_soap(found: &Probed) -> bool {
+    found.requirement.api == Api::Soap
+}
+
+/// Returns true if an expired token cannot explain the answer.
+fn is_shown(found: &Probed) -> bool {
+    found.outcome.is_granted() || matches!(found.outcome, Outcome::Error(_))
+}
+
+/// Whether a token of this check's own login was refused as expired, or was refused although another service accepted it. If the
+/// status already says that this permission is denied or undetermined, that is how UKG Pro answers, and a further login would
+/// show nothing new.
+pub(super) fn may_be_expired_token(connection: &UkgProConnection, probed: &[Probed]) -> bool {
     let is_taken = |found: &Probed| found.requirement.api == Api::Soap && found.outcome.is_granted();
     let was_taken = probed.iter().any(is_taken);
     let is_old = |found: &Probed| {
@@ -221,63 +373,4 @@ pub(super) fn is_token_in_doubt(connection: &UkgProConnection, probed: &[Probed]
         Outcome::TokenRefused { denies } => (!denies || was_taken) && !is_old(found),
         _ => false,
     })
-}
-
-/// A login that gave no session, with what is entered of those before it.
-pub(super) fn login_failed(
-    connection: &UkgProConnection,
-    resolved: Resolved,
-    failure: LoginFailure,
-    subject: Subject,
-    ledger: &Ledger,
-    clock: &Clock,
-) -> Observation {
-    let now = clock.now();
-    let paused = gate::paused(connection, &resolved, &ledger.known(subject, now), now).filter(|_| failure.is_unclear());
-    Observation::LoginFailed(resolved, failure, paused)
-}
-
-/// What the gate comes to, when the ledger has it in writing.
-pub(super) enum Pass {
-    Go(Basic, Option<Box<Intent>>),
-    Held(Hold),
-}
-
-/// Another operator may write the ledger at the same time; after so many rounds something is wrong.
-pub(super) const INTENT_TRIES: usize = 3;
-
-pub(super) async fn pass(
-    connection: &UkgProConnection,
-    target: &Target,
-    resolved: &Resolved,
-    ledger: &Ledger,
-    subject: Subject,
-    clock: &Clock,
-) -> Result<Pass, login_guard::storage::Error> {
-    let request = match connection.open_request() {
-        Some(value) => Some(ledger.request(&uid(connection), value).await?),
-        None => None,
-    };
-    let vouched = gate::vouched(connection, resolved);
-    let by_rest = target.requirements.iter().any(|requirement| requirement.api == Api::Rest);
-    for _ in 0..INTENT_TRIES {
-        let known = ledger.known(subject, clock.now());
-        let basic = match gate::gate(connection, resolved, &known, request, clock.now()) {
-            Gate::Held(hold) => return Ok(Pass::Held(hold)),
-            Gate::WithoutRest(hold) => Basic::Held(hold),
-            Gate::Open if known.rest_works => Basic::Works,
-            Gate::Open if vouched.worked.rest => Basic::Vouched,
-            Gate::Open => Basic::Untried,
-        };
-        let works = known.login_works && !(by_rest && basic.is_unsure());
-        // That a request was granted is written down in any case.
-        if works && request.is_none() {
-            return Ok(Pass::Go(basic, None));
-        }
-        let rest = by_rest && !matches!(basic, Basic::Held(_));
-        if let Some(intent) = ledger.begin(subject, rest, request, vouched, clock.now()).await? {
-            return Ok(Pass::Go(basic, Some(Box::new(intent))));
-        }
-    }
-    Err(login_guard::storage::Error::Contended)
 }

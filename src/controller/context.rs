@@ -1,4 +1,4 @@
-//! What every step shares, and what can go wrong with Kubernetes.
+//! What all steps of a reconcile share: the context, the operator's policy, and the errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,101 +8,101 @@ use ukg_pro::endpoint::{AllowedDomain, SubdomainForm};
 use ukg_pro::transport::{ProxySettings, Trust};
 use ukg_pro::words::Words;
 
-use super::publish::{Undelivered, Unfiltered};
+use super::publish::{ReportedUnfilteredReads, UnwrittenObservations};
 use super::resolve::Transports;
-use crate::api::Stall;
+use crate::api::OverdueCause;
 use crate::cluster::watch::{Connections, SecretIndex};
 use crate::controller::{publish, resolve};
 use crate::login_guard::{self, Ledger};
 use crate::schedule::clock::Clock;
 use crate::schedule::hosts::Hosts;
-use crate::schedule::overdue::Staleness;
-use crate::schedule::wakeups::Agenda;
+use crate::schedule::overdue::Overdue;
+use crate::schedule::wakeups::Wakeups;
 use crate::telemetry::metrics::Metrics;
 
-/// What every reconcile shares.
+/// The state that all reconciles share.
 pub struct Context {
     /// The Kubernetes API.
     pub kubernetes: kube::Client,
-    /// What whoever runs the operator allows.
+    /// What the operator's administrator allows.
     pub policy: Policy,
     /// The permissions that can be required.
     pub catalogue: Catalogue,
     /// The HTTPS clients.
     pub transports: Transports,
-    /// Which credentials must not be sent.
+    /// The login ledger: which credentials must not be sent.
     pub ledger: Arc<Ledger>,
-    /// What the connections of one host have in common.
+    /// The rate limits and outages that the connections of one host share.
     pub hosts: Arc<Hosts>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Which connections were looked at.
-    pub agenda: Agenda,
-    /// Which were not checked in time.
-    pub staleness: Arc<Staleness>,
-    /// The time.
+    /// Which connections this process has seen, and which are checked with priority.
+    pub wakeups: Wakeups,
+    /// Which connections were not checked in time.
+    pub overdue: Arc<Overdue>,
+    /// The clock.
     pub clock: Clock,
-    /// What was found and could not be written.
-    pub undelivered: Undelivered,
-    /// Which reads were answered with people.
-    pub unfiltered: Unfiltered,
+    /// Observations that could not be written.
+    pub unwritten: UnwrittenObservations,
+    /// Which reads returned people although they match nobody.
+    pub unfiltered: ReportedUnfilteredReads,
     /// Which connections use which Secret.
     pub secrets: Arc<SecretIndex>,
-    /// The connections as they are known.
+    /// The cache of connections.
     pub connections: Arc<Connections>,
-    /// The name this process reports events under.
+    /// The name under which this process reports events.
     pub instance: String,
     /// The operator's own namespace.
     pub system_namespace: String,
 }
 
-/// What whoever runs the operator allows.
+/// What the operator's administrator allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The domains connections may name.
+    /// The domains that connections may name.
     pub allowed_domains: Vec<AllowedDomain>,
     /// The subdomains that may come from a Secret, besides UKG's own.
     pub secret_subdomains: Vec<SubdomainForm>,
     /// Whether a host may resolve to a loopback, link-local or private address.
     pub allow_private_addresses: bool,
-    /// What the texts of answers speak of.
+    /// The words by which the texts of UKG Pro's answers are classified.
     pub words: Arc<Words>,
-    /// How often it is written down that a connection was checked though nothing changed; never where `None`.
+    /// How often the time of a check is written although nothing else changed; never if `None`.
     pub heartbeat: Option<Duration>,
 }
 
 impl Policy {
-    /// Whom to trust on the way to UKG Pro, for an operator and for a single check alike.
+    /// Returns whom to trust on the way to UKG Pro, for the operator and for a single check alike.
     pub fn trust(&self, proxy: ProxySettings) -> Trust {
         Trust { extra_roots: Vec::new(), allow_private_addresses: self.allow_private_addresses, proxy }
     }
 }
 
-/// Kubernetes could not be read or written.
+/// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Reading what the connection refers to.
+    /// What the connection refers to could not be read.
     #[error("reading what spec refers to: {0}")]
     Resolve(#[from] resolve::Error),
-    /// Reading or writing the login ledger.
+    /// The login ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] login_guard::storage::Error),
-    /// Writing the verdict.
+    /// The verdict could not be written.
     #[error("writing the verdict: {0}")]
     Publish(#[from] publish::Error),
-    /// A defect: the check panicked. It is contained, and tried again.
+    /// The check panicked, which is a defect. The panic is contained, and the check is retried.
     #[error("the check ended by a panic, which is a defect of the operator")]
     Panicked,
 }
 
 impl Error {
-    /// What it keeps from being done.
-    pub fn stall(&self) -> Stall {
+    /// Returns the activity that the error blocks.
+    pub fn stall(&self) -> OverdueCause {
         match self {
-            Error::Resolve(_) => Stall::Reading,
-            Error::Ledger(_) => Stall::Ledger,
-            Error::Publish(_) => Stall::Writing,
-            Error::Panicked => Stall::NoWorker,
+            Error::Resolve(_) => OverdueCause::Reading,
+            Error::Ledger(_) => OverdueCause::Ledger,
+            Error::Publish(_) => OverdueCause::Writing,
+            Error::Panicked => OverdueCause::NoWorker,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! decide: what was observed → the status to be, an event if the verdict changed, and when to look again. Pure.
+//! The decide step: turns an observation into the new status, an event if the verdict changed, and the time of the next check.
+//! Pure.
 //!
-//! **Contract.** `Ready` is True exactly when `Active` is, and `Active` only after an observed success. Exactly one of the four
-//! verdict conditions is True once there is a verdict, and all are Unknown while there is none. Deciding twice on the same
-//! observation gives the same status. An Active connection stays so, as `Degraded`, through fewer than `failureThreshold` checks in a
-//! row that got no usable answer; everything that was seen counts at once.
+//! **Contract.** `Ready` is True exactly when `Active` is, and `Active` is True only after an observed success. While there is a
+//! verdict, exactly one of the four verdict conditions is True; while there is none, all are Unknown. Deciding twice on the same
+//! observation gives the same status. An Active connection stays so, as `Degraded`, through fewer than `failureThreshold`
+//! consecutive checks without a usable answer. Any usable answer counts at once.
 
 use std::time::Duration;
 
@@ -11,43 +12,43 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ukg_pro::catalogue::Requirement;
 
-use super::gate::is_of;
-use crate::api::verdict::{is_verdict, standing_reason};
+use super::gate::is_about_values;
+use crate::api::verdict::{is_verdict, verdict_reason};
 use crate::api::{Reason, UkgProConnection, UkgProConnectionStatus, Verdict, conditions};
 
 mod candidate;
 mod conclusion;
+mod kept_verdict;
 mod observation;
 mod requeue;
-mod standing;
 mod status;
 
 use self::requeue::requeue;
 use self::status::status;
-use candidate::Rehearsal;
+use candidate::CandidateOutcome;
 use conclusion::Conclusion;
+use kept_verdict::{keep_while_delayed, suspended};
+pub use kept_verdict::{overdue, rechecking};
 pub use observation::{Observation, Observed};
 pub use requeue::first_due;
-pub use standing::{overdue, rechecking};
-use standing::{stands, suspended};
 
-/// What is to be published.
+/// What to publish.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The whole status.
     pub status: UkgProConnectionStatus,
-    /// What to tell people, if a verdict changed.
-    pub events: Vec<Note>,
-    /// When to look again.
+    /// The events to post, if a verdict changed.
+    pub events: Vec<EventToPost>,
+    /// The time until the next check.
     pub requeue: Duration,
 }
 
-/// A Kubernetes event to be.
+/// A Kubernetes event to post.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct EventToPost {
     /// Whether it is about the candidate.
     pub of_candidate: bool,
-    /// Whether it is bad news.
+    /// Whether its type is `Warning`.
     pub warning: bool,
     /// Its reason.
     pub reason: Reason,
@@ -55,7 +56,7 @@ pub struct Note {
     pub message: String,
 }
 
-/// Decides, given the rows that are required.
+/// Decides on an observation, given the required catalogue rows.
 pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], observed: &Observed, now: Timestamp) -> Decision {
     let none = UkgProConnectionStatus::default();
     let previous = connection.status.as_ref().unwrap_or(&none);
@@ -63,15 +64,15 @@ pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], obser
         return suspended(connection, previous, now);
     }
     if let Observation::Held(resolved, hold) = &observed.observation
-        && observed.stands
+        && observed.adds_nothing
         && let Some(until) = hold.until()
-        && is_of(previous, connection, resolved)
+        && is_about_values(previous, connection, resolved)
         && is_verdict(previous)
     {
-        return stands(connection, previous, observed, until, now);
+        return keep_while_delayed(connection, previous, observed, until, now);
     }
     let finding = Conclusion::of(connection, observed, previous, now);
-    let candidate = Rehearsal::of(connection, requirements, observed, previous, now);
+    let candidate = CandidateOutcome::of(connection, requirements, observed, previous, now);
     let status = status(connection, requirements, previous, observed, &finding, candidate.as_ref(), now);
     let events = event(previous, &status, &finding).into_iter();
     let events = events.chain(candidate.and_then(|candidate| candidate.event(previous))).collect();
@@ -79,8 +80,8 @@ pub fn decide(connection: &UkgProConnection, requirements: &[Requirement], obser
     Decision { status, events, requeue }
 }
 
-/// When the connection was last checked, as far as that is written down: with whatever else is written, and by itself no more often than
-/// the heartbeat.
+/// Returns when the connection was last checked, as far as the status records it: together with any other change, and by itself
+/// no more often than the heartbeat.
 pub fn last_checked(
     connection: &UkgProConnection,
     status: &UkgProConnectionStatus,
@@ -95,9 +96,10 @@ pub fn last_checked(
     if observed.observation.cost_a_login() && is_due { Some(conditions::whole_seconds(now)) } else { before }
 }
 
-/// An event where the reason or the set of missing permissions changed; the first success is no news, nor is a hiccup.
-fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, finding: &Conclusion) -> Option<Note> {
-    let before = standing_reason(previous).unwrap_or(Reason::Probing);
+/// Returns an event if the reason or the set of missing permissions changed. A first success, a Degraded check and a delay are no
+/// news.
+fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, finding: &Conclusion) -> Option<EventToPost> {
+    let before = verdict_reason(previous).unwrap_or(Reason::Probing);
     let good = finding.reason.verdict() == Some(Verdict::Active);
     let same = before == finding.reason && previous.missing == status.missing;
     let neutral = [Reason::Probing, Reason::Suspended, Reason::CheckDelayed];
@@ -105,7 +107,7 @@ fn event(previous: &UkgProConnectionStatus, status: &UkgProConnectionStatus, fin
     if same || (was_good && good) || finding.reason == Reason::CheckDelayed {
         return None;
     }
-    Some(Note { of_candidate: false, warning: !good, reason: finding.reason, message: finding.message.clone() })
+    Some(EventToPost { of_candidate: false, warning: !good, reason: finding.reason, message: finding.message.clone() })
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! gate: what may be sent? Pure.
+//! The gate step: decides which credentials may be sent. Pure.
 //!
-//! **Contract.** Credentials that UKG Pro refused are not sent again until their values change, or a person asks for one more try;
-//! credentials whose login has no known end, not within a day; and those that were answered neither with a session nor with a refusal,
-//! as often as [`tried`](crate::login_guard::attempts) says. Two memories say so: the [ledger](crate::login_guard), by the values
-//! themselves; and, should that be lost, the connection's own status, by the Secret's version and the fields of the spec that a
-//! verdict depends on. Above both stands what an account may see in a day; a request of a person passes the limit of refusals up to
-//! twice that, so that a tool that asks all the time has an end too.
+//! **Contract.** Credentials that UKG Pro refused are not sent again until their values change or a user requests one more try.
+//! Credentials whose login has no known result are not sent again within a day. Credentials that were answered neither with a
+//! session nor with a refusal are sent as often as [`attempts`](crate::login_guard::attempts) permits. Two records say so: the
+//! [ledger](crate::login_guard), by the values themselves, and, if that is lost, the connection's status, by the Secret's version
+//! and the spec fields that a verdict depends on. The daily limits of an account override both. A user's request passes the limit
+//! of refusals up to twice that limit, so that a tool that requests all the time is stopped too.
 
 use jiff::Timestamp;
 use ukg_pro::catalogue::Requirement;
@@ -13,16 +13,16 @@ use ukg_pro::login::LoginFailure;
 
 use super::resolve::Resolved;
 use crate::api::conditions::{self, CANDIDATE_READY};
-use crate::api::verdict::standing_reason;
+use crate::api::verdict::verdict_reason;
 use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 use crate::login_guard::attempts::WORKED_MAX;
 use crate::login_guard::entries::a_day_after;
-use crate::login_guard::{Entry, Known, Login, Request, Rest, Tried, Vouched};
+use crate::login_guard::{Attempts, Entry, Known, Login, Request, Rest, StatusRecord};
 
 /// What may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// A login, and every probe.
+    /// A login and all probes.
     Open,
     /// A login, but no REST read.
     WithoutRest(RestHold),
@@ -39,22 +39,22 @@ pub enum RestHold {
     Uncertain,
 }
 
-/// Logins in a row that were answered neither with a session nor with a refusal.
+/// Consecutive logins that were answered neither with a session nor with a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paused {
-    /// How many, and since when.
-    pub tried: Tried,
+    /// How many, and when the last was.
+    pub tried: Attempts,
     /// Whether the values had worked before.
     pub worked: bool,
 }
 
 impl Paused {
-    /// When the next is tried.
+    /// Returns when the next login may be sent.
     pub fn until(self) -> Timestamp {
         self.tried.until(self.worked)
     }
 
-    /// Whether as many were sent as a day allows of values that never worked.
+    /// Whether the daily number of logins for values that never worked is used up.
     pub fn is_spent(self) -> bool {
         self.tried.is_spent(self.worked)
     }
@@ -63,24 +63,24 @@ impl Paused {
 /// Why nothing is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// These values met this failure, for this connection or another.
+    /// These values have failed with this result, for this connection or another.
     Refused(LoginFailure),
-    /// The status says so of this very Secret and spec.
+    /// The status records a refusal for this Secret and spec.
     StatusStands,
-    /// The same user name and password were refused with a User API key, and these values have none, or without one, and they have.
+    /// The same user name and password were refused with a User API key and these values have none, or the other way round.
     PasswordRefused,
-    /// They were sent and nobody knows how that ended; held until this time.
+    /// These values were sent and the result is unknown; held until this time.
     Uncertain(Timestamp),
-    /// They were answered neither with a session nor with a refusal, and the next try has its time.
+    /// These values were answered neither with a session nor with a refusal, and the next try must wait.
     Paused(Paused),
-    /// The account has seen enough until this time.
+    /// The account has reached a daily limit; held until this time.
     Limit(Timestamp),
-    /// The host is not to be asked before this time.
+    /// The host must not be asked before this time.
     Delayed(Delay, Timestamp),
 }
 
 impl Hold {
-    /// When it ends by itself.
+    /// Returns when the hold ends by itself; `None` if it does not.
     pub fn until(self) -> Option<Timestamp> {
         match self {
             Hold::Refused(_) | Hold::StatusStands | Hold::PasswordRefused => None,
@@ -90,7 +90,7 @@ impl Hold {
     }
 }
 
-/// What may be sent, given what the ledger knows of these values; `request` is one that no check has answered.
+/// Decides what may be sent, given what the ledger knows about these values. `request` is one that no check has answered.
 pub fn gate(
     connection: &UkgProConnection,
     resolved: &Resolved,
@@ -105,16 +105,16 @@ pub fn gate(
     if request.is_some_and(|request| !granted.contains(&request)) {
         return known.requests_failed_until.map_or(Gate::Open, |until| Gate::Held(Hold::Limit(until)));
     }
-    let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
-    let Vouched { worked: vouched, .. } = vouched(connection, resolved);
+    let status = connection.status.as_ref().filter(|status| is_about_values(status, connection, resolved));
+    let StatusRecord { worked: recorded, .. } = recorded(connection, resolved);
     let unknown = Entry::default();
     let entry = known.entry.as_ref().unwrap_or(&unknown);
     let uncertain = entry.times_within_a_day(now) > 0;
     match entry.login {
         Some(Login::Refused(failure) | Login::BegunAgain(failure)) => return Gate::Held(Hold::Refused(failure)),
         _ if !known.login_works && status.is_some_and(says_refused) => return Gate::Held(Hold::StatusStands),
-        // What a killed process left of values that work: once more, and not again and again.
-        Some(Login::Begun) if uncertain && !(vouched.login && entry.times < 2) => {
+        // A killed process left this intent. Values that have worked are sent once more, but not again and again.
+        Some(Login::Begun) if uncertain && !(recorded.login && entry.times < 2) => {
             return Gate::Held(Hold::Uncertain(a_day_after(entry.at)));
         }
         _ => {}
@@ -122,62 +122,62 @@ pub fn gate(
     if let Some(paused) = paused(connection, resolved, known, now).filter(|paused| paused.until() > now) {
         return Gate::Held(Hold::Paused(paused));
     }
-    if !(known.login_works || vouched.login) && known.refused_beside {
+    if !(known.login_works || recorded.login) && known.refused_beside {
         return Gate::Held(Hold::PasswordRefused);
     }
-    if let (false, Some(until)) = (known.login_works || vouched.login, known.failed_until) {
+    if let (false, Some(until)) = (known.login_works || recorded.login, known.failed_until) {
         return Gate::Held(Hold::Limit(until));
     }
     match entry.rest {
         Some(Rest::Refused) => Gate::WithoutRest(RestHold::Refused),
-        Some(Rest::Begun) if uncertain && !vouched.rest => Gate::WithoutRest(RestHold::Uncertain),
+        Some(Rest::Begun) if uncertain && !recorded.rest => Gate::WithoutRest(RestHold::Uncertain),
         None if !known.rest_works && status.is_some_and(says_refused_by_rest) => Gate::WithoutRest(RestHold::Refused),
         _ => Gate::Open,
     }
 }
 
-/// What this connection's status says of these very values.
-pub fn vouched(connection: &UkgProConnection, resolved: &Resolved) -> Vouched {
-    let status = connection.status.as_ref().filter(|status| is_of(status, connection, resolved));
-    status.map(|status| Vouched { worked: status.worked, tried: status.tried() }).unwrap_or_default()
+/// Returns what this connection's status records about these values.
+pub fn recorded(connection: &UkgProConnection, resolved: &Resolved) -> StatusRecord {
+    let status = connection.status.as_ref().filter(|status| is_about_values(status, connection, resolved));
+    status.map(|status| StatusRecord { worked: status.worked, tried: status.tried() }).unwrap_or_default()
 }
 
-/// How often in a row these values were answered neither with a session nor with a refusal, by whichever memory knows of the last: the
-/// process that has seen them work since knows better than a status.
+/// Returns how often in a row these values were answered neither with a session nor with a refusal, by the record with the latest
+/// login. A status does not count if this process has seen the values work since.
 pub fn paused(connection: &UkgProConnection, resolved: &Resolved, known: &Known, now: Timestamp) -> Option<Paused> {
-    let Vouched { worked, tried } = vouched(connection, resolved);
+    let StatusRecord { worked, tried } = recorded(connection, resolved);
     let tried = known.tried.max(tried.filter(|_| !known.login_works))?;
-    // A clock that was ahead holds from now on, and not for as long as it was ahead; and a status tells of no more than matter.
-    let tried = Tried { at: tried.at.min(conditions::whole_seconds(now).0), times: tried.times.min(WORKED_MAX) };
+    // If the clock was ahead, the pause starts now instead of in the future. The count is capped: a status may hold any number.
+    let tried = Attempts { at: tried.at.min(conditions::whole_seconds(now).0), times: tried.times.min(WORKED_MAX) };
     let has_worked = known.entry.as_ref().is_some_and(Entry::has_worked);
     Some(Paused { tried, worked: known.login_works || worked.login || has_worked })
 }
 
-/// Whether a connection's status is about these very values and the spec as it is.
+/// Whether a connection's status is about these values and the present spec.
 pub fn is_about(connection: &UkgProConnection, resolved: &Resolved) -> bool {
-    connection.status.as_ref().is_some_and(|status| is_of(status, connection, resolved))
+    connection.status.as_ref().is_some_and(|status| is_about_values(status, connection, resolved))
 }
 
-/// Whether a status is about these very values and the spec as it is.
-pub fn is_of(status: &UkgProConnectionStatus, connection: &UkgProConnection, resolved: &Resolved) -> bool {
+/// Whether a status is about these values and the present spec.
+pub fn is_about_values(status: &UkgProConnectionStatus, connection: &UkgProConnection, resolved: &Resolved) -> bool {
     status.checked_spec.as_ref() == Some(&connection.spec.checked())
         && status.secret_resource_version.as_deref() == Some(&resolved.secret_version)
 }
 
-/// Whether these very values, with this very spec and these permissions, were found to work while they were the candidate. A person
-/// who asks wants to know anew.
+/// Whether these values, with this spec and these permissions, were found to work while they were the candidate. False while a
+/// request is open: a user who requests a check wants a new login.
 pub fn is_promoted(connection: &UkgProConnection, resolved: &Resolved, requirements: &[Requirement]) -> bool {
     let Some(status) = connection.status.as_ref().filter(|_| connection.open_request().is_none()) else { return false };
     conditions::is_true(&status.conditions, CANDIDATE_READY)
         && status.checked_spec.as_ref() != Some(&connection.spec.checked())
         && status.candidate.as_ref().is_some_and(|candidate| {
-            candidate.checked_spec == mark(&connection.spec, requirements)
+            candidate.checked_spec == candidate_fingerprint(&connection.spec, requirements)
                 && candidate.secret_resource_version == resolved.secret_version
         })
 }
 
-/// A fingerprint of a spec and of the permissions it came to: a profile may have others with another catalogue.
-pub fn mark(spec: &UkgProConnectionSpec, requirements: &[Requirement]) -> String {
+/// Returns a fingerprint of a spec and of the permissions it requires: another catalogue may give a profile other permissions.
+pub fn candidate_fingerprint(spec: &UkgProConnectionSpec, requirements: &[Requirement]) -> String {
     let rows: Vec<_> = requirements.iter().map(|required| format!("{} {}", required.row.name, required.api)).collect();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, rows.join("\n").as_bytes());
     let rows: String = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -185,10 +185,10 @@ pub fn mark(spec: &UkgProConnectionSpec, requirements: &[Requirement]) -> String
 }
 
 fn says_refused(status: &UkgProConnectionStatus) -> bool {
-    standing_reason(status).is_some_and(is_refusal)
+    verdict_reason(status).is_some_and(is_refusal)
 }
 
-/// Whether a reason says that the login was refused, or most likely was.
+/// Whether a reason says that the login was refused, or probably was.
 pub fn is_refusal(reason: Reason) -> bool {
     reason.verdict() == Some(Verdict::Unauthorized) || reason == Reason::LoginFailedUnexplained
 }
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(gate(&connection, &resolved, &known, None, at(0)), expected, "{what}");
             assert_eq!(gate(&connection, &resolved, &known, None, at(1_000_000)), expected, "{what}, days later");
 
-            // An edit that no verdict depends on holds as well.
+            // An edit that no verdict depends on does not end the hold.
             connection.spec.interval = "1h".to_owned();
             connection.metadata.generation = Some(2);
             assert_eq!(gate(&connection, &resolved, &known, None, at(0)), expected, "{what}, interval changed");
@@ -298,8 +298,8 @@ mod tests {
 
     #[test]
     fn answers_that_are_neither_yes_nor_no_wait_for_the_next_login_whoever_remembers() {
-        let tried = |times| Some(Tried { times, at: at(0) });
-        let held = |times, worked| Gate::Held(Hold::Paused(Paused { tried: Tried { times, at: at(0) }, worked }));
+        let tried = |times| Some(Attempts { times, at: at(0) });
+        let held = |times, worked| Gate::Held(Hold::Paused(Paused { tried: Attempts { times, at: at(0) }, worked }));
         let unclear = |worked| Known { tried: tried(2), ..known(Some(Login::Unclear { worked }), None) };
         let works = Known { login_works: true, ..Known::default() };
         let none = Known::default();
@@ -322,7 +322,7 @@ mod tests {
             assert_eq!(gate(&connection, &resolved(), known, None, at(second)), expected, "{what}");
             assert_eq!(gate(&connection, &resolved(), known, Some(request(1)), at(second)), Gate::Open, "{what}, asked for");
         }
-        // Of other values the status says nothing.
+        // The status says nothing about other values.
         let mut connection = connection_with(Some(Reason::LoginUndetermined));
         if let Some(status) = &mut connection.status {
             status.login_attempts = tried(4).map(Into::into);

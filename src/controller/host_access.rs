@@ -1,4 +1,4 @@
-//! A place at a host for one check, and what the host is said to have answered.
+//! The slot that a check takes at a host under the host's rate limit, and the report of what the host answered.
 
 use std::time::Duration;
 
@@ -10,67 +10,67 @@ use crate::cluster::watch::ConnectionRef;
 use crate::controller::context::Context;
 use crate::controller::{publish, resolve, uid};
 use crate::login_guard::Account;
-use crate::schedule::hosts::{Admission, Cause, Hosts, Lane, Visitor};
+use crate::schedule::hosts::{Admission, Caller, Cause, Hosts, Priority};
 
-/// Counts in a connection whose check was put off.
-pub fn expect(connection: &UkgProConnection, context: &Context) {
+/// Registers a connection whose check was postponed, so that the host's rate limit counts it.
+pub fn register_with_host(connection: &UkgProConnection, context: &Context) {
     let told = connection.status.as_ref().and_then(|status| status.endpoint.clone());
     if let Some(host) = resolve::host(&connection.spec).or(told) {
         let (uid, namespace) = (uid(connection), connection.namespace().unwrap_or_default());
-        let visitor = Visitor { uid: &uid, namespace: &namespace, interval: connection.spec.interval() };
-        context.hosts.expect(visitor, &host);
+        let caller = Caller { uid: &uid, namespace: &namespace, interval: connection.spec.interval() };
+        context.hosts.register(caller, &host);
     }
 }
 
-/// Somebody waits for a connection that is new, was changed or was asked for, and for one that is to recover; unless its host has an
-/// outage, which the few others will show to be over.
-pub(super) fn lane(connection: &UkgProConnection, context: &Context) -> Lane {
+/// Returns `Urgent` if a user waits for the result: the connection is new, changed, requested or failing. During an outage of its
+/// host a failing connection is routine: the few other checks show when the outage is over.
+pub(super) fn priority(connection: &UkgProConnection, context: &Context) -> Priority {
     let outage = || context.hosts.of(&uid(connection)).is_some_and(|host| context.hosts.has_outage(&host));
-    let woken = context.agenda.is_woken(&ConnectionRef::of(connection));
+    let woken = context.wakeups.is_woken(&ConnectionRef::of(connection));
     if woken || !verdict::is_settled(connection) || (verdict::is_failing(connection) && !outage()) {
-        Lane::Urgent
+        Priority::Urgent
     } else {
-        Lane::Routine
+        Priority::Routine
     }
 }
 
 /// How long to wait, and why.
 pub(super) struct Wait(pub(super) Duration, pub(super) Cause);
 
-/// A check at a host, counted until it is dropped.
-pub(super) struct Visit<'a> {
+/// A running check's slot at a host, released on drop.
+pub(super) struct HostSlot<'a> {
     pub(super) hosts: &'a Hosts,
     pub(super) host: String,
     pub(super) namespace: String,
     pub(super) silent: bool,
 }
 
-impl<'a> Visit<'a> {
+impl<'a> HostSlot<'a> {
     pub(super) fn begin(
         context: &'a Context,
         connection: &UkgProConnection,
         place: &str,
         host: String,
-        lane: Lane,
+        priority: Priority,
     ) -> Result<Self, Wait> {
         let Context { hosts, clock, .. } = context;
         let namespace = connection.namespace().unwrap_or_default();
-        let visitor = Visitor { uid: place, namespace: &namespace, interval: connection.spec.interval() };
-        match hosts.admit(visitor, &host, lane, clock.uptime()) {
+        let caller = Caller { uid: place, namespace: &namespace, interval: connection.spec.interval() };
+        match hosts.admit(caller, &host, priority, clock.uptime()) {
             Admission::Now { silent } => Ok(Self { hosts, host, namespace, silent }),
             Admission::After(wait, cause) => Err(Wait(wait, cause)),
         }
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for HostSlot<'_> {
     fn drop(&mut self) {
         self.hosts.left(&self.namespace, &self.host, self.silent);
     }
 }
 
-/// Tells the other connections of a host what this one has met.
-pub(super) async fn tell_host(
+/// Reports the result of a check to the host, and signals an outage or a recovery.
+pub(super) async fn report_to_host(
     connection: &UkgProConnection,
     observation: &Observation,
     account: Option<Account>,
@@ -82,16 +82,16 @@ pub(super) async fn tell_host(
     }
     let uid = uid(connection);
     let before = context.hosts.of(&uid);
-    // What one connection's own authorities make of a certificate is no trouble of the host, and a limit of requests is an account's.
+    // A TLS failure under the connection's own CA bundle is no fault of the host, and a rate limit concerns the account.
     let own_trouble = (own_trust && observation.is_about_trust()) || observation.rate_limited().is_some();
     let failing = observation.is_unanswered().filter(|_| !own_trouble);
     let host = observation.resolved().map(|resolved| resolved.endpoint.clone());
     if let (Some(change), Some(host)) = (context.hosts.ended(&uid, failing, account), host.or(before)) {
-        publish::signal(&host, change, context).await;
+        publish::report_host_change(&host, change, context).await;
     }
 }
 
-/// Notes that a host limits the requests of an account.
+/// Records that a host rate limits an account, if the observation shows it.
 pub(super) fn limit(connection: &UkgProConnection, observation: &Observation, account: Account, context: &Context) {
     if let (Some(asked), Some(resolved)) = (observation.rate_limited(), observation.resolved()) {
         let namespace = connection.namespace().unwrap_or_default();

@@ -1,24 +1,25 @@
-//! lint: the Secret's values → what proves that a login with them cannot succeed, and what may be why one is refused. Pure.
+//! The lint step: finds values in the Secret that cannot log in, and values that may explain a refused login. Pure.
 //!
-//! Each refused login brings the account nearer to being locked, so what cannot be right is not tried. What is only suspicious is
-//! tried, and told if the login is refused: UKG Pro alone decides what a value may be, and no shape of one is more than probable.
+//! Each refused login brings the account closer to being locked, so values that cannot be right (fatal) are not sent. Suspicious
+//! values are sent, and are reported if the login is refused: only UKG Pro decides what a value may be, and its shape proves
+//! nothing.
 //!
 //! | | user name | password | API keys |
 //! |---|---|---|---|
-//! | empty; line end at the end; blanks around; byte-order mark; invisible or control characters | fatal | fatal | fatal |
-//! | letters beyond ASCII | suspicious where REST is used | suspicious where REST is used | fatal in the Customer API key: no header can carry it |
+//! | empty; line end at the end; surrounding blanks; byte-order mark; invisible or control characters | fatal | fatal | fatal |
+//! | letters beyond ASCII | suspicious where REST is used | likewise | fatal in the Customer API key: no header can carry it |
 //! | a colon | fatal where REST is used: basic authentication ends there | | |
 //! | the whole value is a placeholder | fatal | fatal | fatal |
 //! | base64 of a text that ends in a line end, as `echo … \| base64` makes | fatal | fatal | fatal |
-//! | in quotes, or with typographic quotes | suspicious: may be chosen so | suspicious: may be generated so | fatal |
-//! | the whole value is some word in `<…>` | suspicious | suspicious: may be generated so | fatal |
+//! | in quotes, or with typographic quotes | suspicious: may be chosen | suspicious: may be generated | fatal |
+//! | the whole value is another word in `<…>` | suspicious | suspicious: may be generated | fatal |
 //! | a placeholder inside the value | suspicious | suspicious | suspicious |
 //! | base64 of another text | suspicious | suspicious | suspicious |
 //! | the same value as an API key | fatal | fatal | fatal |
 //! | in the shape of the other API key | | | suspicious |
 //! | an e-mail address | suspicious | | |
 //!
-//! **Invariant.** A finding has a key of the Secret and a kind, and no room for a value, its length or a part of it. Values are
+//! **Invariant.** A finding holds a key of the Secret and a kind of flaw, never a value, its length or a part of it. Values are
 //! never changed.
 
 use std::fmt;
@@ -30,16 +31,16 @@ use zeroize::Zeroizing;
 
 use crate::api::{Reason, SecretKeys};
 
-/// What was found.
+/// The findings about a Secret.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Lint {
-    /// What cannot be right. Empty is the good answer.
+    /// Values that cannot be right; empty if a login may be sent.
     pub fatal: Vec<Finding>,
-    /// What may be right.
+    /// Values that may be right, but look wrong.
     pub suspicious: Vec<Finding>,
 }
 
-/// A value and what is wrong with it.
+/// A flaw in the value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The Secret's key.
@@ -51,49 +52,50 @@ pub struct Finding {
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueFlaw {
-    /// Nothing is in it.
+    /// It is empty.
     Empty,
     /// It ends in a line feed or carriage return.
     LineEnd,
     /// It begins or ends with a blank.
     SurroundingBlanks,
-    /// It begins with a byte-order mark, as some editors write.
+    /// It begins with a byte-order mark, which some editors write.
     ByteOrderMark,
-    /// It holds a no-break blank, a zero-width or another character that is not seen, as web pages and word processors have.
+    /// It holds a no-break space, a zero-width or another invisible character, as found in web pages and word processors.
     Invisible,
     /// It holds a control character, which no message can carry.
     Control,
-    /// A Customer API key that no HTTP header can carry, as REST wants it.
+    /// A Customer API key that no HTTP header can carry; REST sends it in one.
     NotAscii,
     /// A user name with a colon, where REST is used: basic authentication ends the user name there (RFC 7617).
     Colon,
-    /// Letters beyond ASCII in the user name or password, where REST is used: which encoding UKG Pro reads them by is not known.
+    /// Letters beyond ASCII in the user name or password, where REST is used: the encoding in which UKG Pro reads them is not
+    /// known.
     BeyondAscii,
-    /// It stands in quotes, as in a shell or a YAML file.
+    /// It is enclosed in quotes, as in a shell or a YAML file.
     Quoted,
-    /// It holds quotes as word processors write.
+    /// It holds typographic quotes, as word processors write.
     TypographicQuotes,
-    /// It is something that was to be replaced by the value.
+    /// It is a placeholder that was not replaced.
     Placeholder,
-    /// It stands in angle brackets, but may be generated so.
+    /// It is enclosed in angle brackets, but may be generated so.
     AngleBrackets,
-    /// It holds something that looks as if it was to be replaced.
+    /// It holds something that looks like a placeholder.
     PlaceholderInside,
     /// It is base64 of a text that ends in a line end.
     Base64LineEnd,
     /// It may be base64 of the value.
     Base64,
-    /// The two API keys are one value.
+    /// The two API keys are the same value.
     SameAs(String),
-    /// An API key that is the user name or the password too.
+    /// An API key that is the same value as the user name or the password.
     SameAsLogin(String),
-    /// The two API keys look as if each was in the other's place.
+    /// The two API keys look swapped.
     SwappedWith(String),
     /// A Customer API key that looks like a User API key.
     LooksLikeUserApiKey,
     /// A User API key that looks like a Customer API key.
     LooksLikeCustomerApiKey,
-    /// A user name that looks like an e-mail address, as people and not service accounts log in with.
+    /// A user name that looks like an e-mail address, which people log in with, not service accounts.
     EmailAddress,
 }
 
@@ -124,7 +126,7 @@ impl Value<'_> {
     }
 }
 
-/// Judges the values by themselves, then those that may be right against each other.
+/// Checks each value by itself, then compares those that may be right.
 pub fn lint(credentials: &Credentials, keys: &SecretKeys, by_rest: bool) -> Lint {
     let Credentials { username, password, customer_api_key, user_api_key } = credentials;
     let values = [
@@ -144,7 +146,7 @@ pub fn lint(credentials: &Credentials, keys: &SecretKeys, by_rest: bool) -> Lint
     lint
 }
 
-/// What cannot be sent, or perhaps not be read, by basic authentication.
+/// Finds what basic authentication cannot carry, or what may not be decoded as it was sent.
 fn judge_for_basic(values: &[Value<'_>], lint: &mut Lint) {
     for value in values.iter().filter(|value| matches!(value.role, Role::Username | Role::Password)) {
         if value.role == Role::Username && value.text.contains(':') {
@@ -169,7 +171,7 @@ fn judge(values: &[Value<'_>]) -> Lint {
         lint.suspicious.extend(suspicious.into_iter().map(|flaw| value.has(flaw)));
     }
     let same: Vec<_> = whole.iter().enumerate().filter_map(|(at, value)| same(&whole[..at], value)).collect();
-    // Where two values are one, what they look like says nothing of which is right.
+    // If two values are the same, their shapes do not show which one is right.
     if same.is_empty() {
         lint.suspicious.extend(shapes(&whole));
     }
@@ -191,7 +193,7 @@ fn rules_out_a_login(role: Role, flaw: &ValueFlaw) -> bool {
         | ValueFlaw::Base64LineEnd
         | ValueFlaw::SameAs(_)
         | ValueFlaw::SameAsLogin(_) => true,
-        // Passwords are generated with special characters and user names are chosen, but keys are letters and digits.
+        // Generated passwords hold special characters and user names are chosen, but API keys are letters and digits.
         ValueFlaw::Quoted | ValueFlaw::TypographicQuotes | ValueFlaw::AngleBrackets => role.is_api_key(),
         ValueFlaw::PlaceholderInside
         | ValueFlaw::BeyondAscii
@@ -203,14 +205,14 @@ fn rules_out_a_login(role: Role, flaw: &ValueFlaw) -> bool {
     }
 }
 
-/// An API key that is the value of an earlier key too.
+/// Finds an API key that is also the value of an earlier key.
 fn same(earlier: &[&Value<'_>], value: &Value<'_>) -> Option<Finding> {
     let other = earlier.iter().find(|other| other.text == value.text).filter(|_| value.role.is_api_key())?;
     let key = other.key.to_owned();
     Some(value.has(if other.role.is_api_key() { ValueFlaw::SameAs(key) } else { ValueFlaw::SameAsLogin(key) }))
 }
 
-/// What is wrong with one value; what surrounds it is judged first and what is left by itself.
+/// Finds the flaws of one value: first those around it, then those of the rest.
 fn flaws(role: Role, text: &str) -> Vec<ValueFlaw> {
     if text.is_empty() {
         return vec![ValueFlaw::Empty];
@@ -257,7 +259,7 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Also the two that are no characters, which XML cannot hold either.
+/// Includes the two noncharacters, which XML cannot hold either.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
 }
@@ -266,9 +268,9 @@ fn is_typographic_quote(c: char) -> bool {
     matches!(c, '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}' | '\u{ab}' | '\u{bb}')
 }
 
-/// What templates and examples hold in the place of a value.
+/// Recognizes what templates and examples hold in place of a value.
 fn placeholder(text: &str) -> Option<ValueFlaw> {
-    /// Written by people who mean to come back, and by templates that found nothing; without `-`, `_` and blanks.
+    /// Written by people as reminders, and by templates that found no value; compared without `-`, `_` and blanks.
     const WORDS: [&str; 13] = [
         "replaceme",
         "changeme",
@@ -284,14 +286,14 @@ fn placeholder(text: &str) -> Option<ValueFlaw> {
         "undefined",
         "novalue",
     ];
-    /// What is written between angle brackets for people.
+    /// Words that placeholders in angle brackets contain.
     const FIELDS: [&str; 14] = [
         "pass", "user", "key", "secret", "token", "value", "your", "name", "account", "replace", "change", "insert", "here",
         "nil",
     ];
     const MASKS: [char; 9] = ['x', 'X', '*', '.', '-', '_', '?', '\u{2022}', '\u{25cf}'];
 
-    // Room from the start: a string that grows leaves copies behind.
+    // Allocated once: a string that grows leaves copies behind.
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     plain.extend(text.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).map(|c| c.to_ascii_lowercase()));
     let masked = text.chars().count() >= 3
@@ -310,7 +312,7 @@ fn placeholder(text: &str) -> Option<ValueFlaw> {
     for (open, close) in [("${", "}"), ("$(", ")"), ("{{", "}}"), ("ENC[", "]")] {
         let Some((before, rest)) = text.split_once(open) else { continue };
         let Some((inner, after)) = rest.split_once(close) else { continue };
-        // A generated password may hold the marks, but hardly a name or an expression between them.
+        // A generated password may contain these brackets, but hardly a name or an expression between them.
         let expression = match open {
             "${" | "$(" => inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'),
             "{{" => inner.contains(|c: char| c.is_ascii_alphabetic()),
@@ -324,15 +326,15 @@ fn placeholder(text: &str) -> Option<ValueFlaw> {
     ["replaceme", "changeme"].iter().any(|word| plain.contains(word)).then_some(ValueFlaw::PlaceholderInside)
 }
 
-/// Whether a value decodes as base64 to what may be a value.
+/// Returns a flaw if a value decodes as base64 to something that may be the value.
 ///
-/// Letters and digits are base64 by themselves where there are eight or twelve of them, so a value must show more than that:
-/// padding, a line end inside, or a length at which no accident gives twelve bytes that can all be typed. What an API key decodes to
-/// must look like one.
+/// Eight or twelve letters and digits may be base64 by accident, so a value must show more: padding, a line end inside, or a
+/// length at which accidental base64 does not decode to twelve typeable bytes. What an API key decodes to must look like an API
+/// key.
 fn base64_of_text(role: Role, text: &str) -> Option<ValueFlaw> {
-    /// Base64 of five bytes, as many as a Customer API key usually has.
+    /// Base64 of five bytes, the usual length of a Customer API key.
     const MIN: usize = 8;
-    /// Base64 of twelve bytes, as many as a User API key usually has.
+    /// Base64 of twelve bytes, the usual length of a User API key.
     const UNPADDED_MIN: usize = 16;
 
     if text.len() < MIN || looks_like_api_key(role, text) {
@@ -355,7 +357,7 @@ fn base64_of_text(role: Role, text: &str) -> Option<ValueFlaw> {
     }
 }
 
-/// The shapes that API keys usually have. Only probable, so never a proof.
+/// The usual lengths of API keys; only probable, so never a proof.
 const CUSTOMER_API_KEY_LENGTH: usize = 5;
 const USER_API_KEY_LENGTH: usize = 12;
 
@@ -363,12 +365,12 @@ fn is_alphanumeric(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// A value that looks as an API key should is taken for nothing else.
+/// Whether an API key has a usual shape. Such a value is not taken for anything else.
 fn looks_like_api_key(role: Role, text: &str) -> bool {
     role.is_api_key() && [CUSTOMER_API_KEY_LENGTH, USER_API_KEY_LENGTH].iter().any(|length| is_alphanumeric(text, *length))
 }
 
-/// API keys in the shape that the other one usually has.
+/// Finds API keys in the usual shape of the other one.
 fn shapes(values: &[&Value<'_>]) -> Vec<Finding> {
     let find = |role, length| values.iter().find(|value| value.role == role && is_alphanumeric(value.text, length));
     let customer = find(Role::CustomerApiKey, USER_API_KEY_LENGTH);
@@ -388,13 +390,13 @@ fn is_email_address(text: &str) -> bool {
     })
 }
 
-/// The reason of findings that rule out a login.
+/// Returns the reason for findings that rule out a login.
 pub fn reason(fatal: &[Finding]) -> Reason {
     let keys = |finding: &Finding| matches!(finding.flaw, ValueFlaw::SameAs(_));
     if !fatal.is_empty() && fatal.iter().all(keys) { Reason::ApiKeysSwapped } else { Reason::SecretValueMalformed }
 }
 
-/// Findings in words, by key and kind.
+/// Returns findings as text, by key and kind.
 pub fn text(findings: &[Finding]) -> String {
     findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
 }

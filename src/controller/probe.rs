@@ -1,11 +1,11 @@
-//! probe: a session and the required permissions → one result each. Speaks to UKG Pro.
+//! The probe step: sends a read for each required permission and returns one result each. Speaks to UKG Pro.
 //!
-//! Probes run side by side and none hides another. Those whose answer was lost are repeated one after another, so that a host that
-//! loses each second answer is seen as it is; a host that loses them all costs two reads more.
+//! Probes run concurrently, and none hides the result of another. Reads whose answer was lost are repeated one after another, so
+//! that a host that loses every second answer is not taken for dead. A host that loses them all costs two more reads.
 //!
-//! A REST read carries user name and password, so it counts as a login with UKG Pro: one goes ahead, and the next, until one is seen
-//! to be taken; if one is refused as a login (401) no other is sent, lest they lock the account; and none is repeated that was never
-//! seen to work.
+//! A REST read carries user name and password, so UKG Pro counts it as a login. REST reads are sent one at a time until one is
+//! accepted. If one is refused as a login (401), no other is sent, since further refusals could lock the account. A REST read is
+//! not repeated unless basic authentication was seen to work.
 
 use futures::{StreamExt as _, stream};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -19,46 +19,46 @@ use super::authenticate::WebServices;
 use super::gate::RestHold;
 use crate::login_guard::RestEnd;
 
-/// What was found of one permission.
+/// The result of probing one permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    /// The row, and the interface that was used.
+    /// The catalogue row, and the interface that was used.
     pub requirement: Requirement,
     /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What is known of basic authentication before.
+/// What is known about basic authentication before the reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basic {
     /// It has worked in this process.
     Works,
-    /// It has worked, as the connection's status says.
-    Vouched,
+    /// It has worked according to the connection's status.
+    Recorded,
     /// It was not tried.
     Untried,
-    /// It must not be.
+    /// It must not be tried.
     Held(RestHold),
 }
 
 impl Basic {
-    /// Whether a REST read may be refused for all that this process has seen.
+    /// Whether a REST read may still be refused, as far as this process knows.
     pub fn is_unsure(self) -> bool {
-        matches!(self, Self::Vouched | Self::Untried)
+        matches!(self, Self::Recorded | Self::Untried)
     }
 }
 
-/// Of the time that is left, what the first tries may take; the rest is for those that are repeated.
+/// The share of the remaining time for the first tries; the rest is for repetitions.
 const FIRST_SHARE: f64 = 2.0 / 3.0;
-/// A lost answer may be asked for so often more.
+/// Repetitions of a read whose answer was lost.
 const REPEATS: u32 = 2;
-/// Reads of one interface that a check makes at once however many others are under way.
-pub const READS_ALWAYS: usize = 2;
-/// Reads besides, of all checks: each may have a connection of its own, which takes some 60 KiB.
-pub const MORE_READS_MAX: usize = 192;
-static MORE_READS: Semaphore = Semaphore::const_new(MORE_READS_MAX);
+/// Concurrent reads of one interface that a check may always send, however many others are running.
+pub const READS_PER_CHECK: usize = 2;
+/// Additional concurrent reads of all checks together: each may have a connection of its own, which takes some 60 KiB.
+pub const SHARED_READS_MAX: usize = 192;
+static MORE_READS: Semaphore = Semaphore::const_new(SHARED_READS_MAX);
 
-/// Probes every permission; the results are in the order of the requirements.
+/// Probes all permissions; the results are in the order of the requirements.
 pub async fn probe(
     services: &impl WebServices,
     requirements: &[Requirement],
@@ -70,11 +70,11 @@ pub async fn probe(
     let probes = Probes { services, session, deadline, first: Instant::now() + left.mul_f64(FIRST_SHARE) };
     let (soap, rest): (Vec<_>, Vec<_>) =
         requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
-    let (soap, rest) = futures::join!(probes.side_by_side(&soap), probes.one_ahead(&rest, basic));
+    let (soap, rest) = futures::join!(probes.concurrently(&soap), probes.one_then_rest(&rest, basic));
     let basic_works = match rest_end(rest.iter().map(|(_, found)| found)) {
         Some(RestEnd::Works) => true,
         Some(RestEnd::Refused) => false,
-        Some(RestEnd::Unanswered) | None => matches!(basic, Basic::Works | Basic::Vouched),
+        Some(RestEnd::Unanswered) | None => matches!(basic, Basic::Works | Basic::Recorded),
     };
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probes.repeat(&mut probed, basic_works).await;
@@ -82,7 +82,7 @@ pub async fn probe(
     probed.into_iter().map(|(_, found)| found).collect()
 }
 
-/// What the reads of a check show of basic authentication; `None` where none was sent.
+/// Returns what the reads of a check show about basic authentication; `None` if they show nothing.
 pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestEnd> {
     let ends = probed.into_iter().filter(|found| found.requirement.api == Api::Rest).filter_map(|found| match found.outcome {
         Outcome::LoginRefused => Some(RestEnd::Refused),
@@ -90,7 +90,7 @@ pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<Rest
         Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestEnd::Unanswered),
         Outcome::Held | Outcome::TokenRefused { .. } | Outcome::Error(_) => None,
     });
-    // One refusal outweighs what was not sent because of it, and one answer what was lost.
+    // A refusal outweighs reads that were not sent because of it, and an answer outweighs lost answers.
     ends.min_by_key(|end| match end {
         RestEnd::Refused => 0,
         RestEnd::Works => 1,
@@ -98,51 +98,51 @@ pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<Rest
     })
 }
 
-/// A permission and its place in the order required.
+/// A value and its position in the order of the requirements.
 type Placed<T> = (usize, T);
 
 struct Probes<'a, S> {
     services: &'a S,
     session: &'a Session,
-    /// When the first tries end.
+    /// The deadline of the first tries.
     first: Instant,
     deadline: Instant,
 }
 
 impl<S: WebServices> Probes<'_, S> {
-    async fn side_by_side(&self, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
-        // Some at once in any case, and as many more as are to be had: nobody waits for another's reads.
-        let more = requirements.len().saturating_sub(READS_ALWAYS).min(MORE_READS.available_permits());
+    async fn concurrently(&self, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
+        // A few reads always run concurrently, and more if permits are free: no check waits for another's reads.
+        let more = requirements.len().saturating_sub(READS_PER_CHECK).min(MORE_READS.available_permits());
         let more = MORE_READS.try_acquire_many(u32::try_from(more).unwrap_or(0)).ok();
-        let at_once = READS_ALWAYS + more.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let at_once = READS_PER_CHECK + more.as_ref().map_or(0, SemaphorePermit::num_permits);
         let reads: Vec<_> = requirements.iter().map(|requirement| self.one(*requirement)).collect();
         stream::iter(reads).buffer_unordered(at_once).collect().await
     }
 
-    async fn one_ahead(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
+    async fn one_then_rest(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
         let mut probed = Vec::with_capacity(requirements.len());
         let mut left = requirements;
         while let Some((ahead, others)) = left.split_first() {
             let ahead = match basic {
                 Basic::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
                 Basic::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
-                Basic::Works | Basic::Vouched | Basic::Untried => self.one(*ahead).await,
+                Basic::Works | Basic::Recorded | Basic::Untried => self.one(*ahead).await,
             };
             let outcome = ahead.1.outcome;
             probed.push(ahead);
             left = others;
             let as_well = match outcome {
                 Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied => {
-                    probed.extend(self.side_by_side(others).await);
+                    probed.extend(self.concurrently(others).await);
                     break;
                 }
                 Outcome::LoginRefused => Outcome::Undetermined,
                 Outcome::Held | Outcome::Error(Unanswered::RateLimited { .. }) => outcome,
-                // It may have been refused.
+                // The lost answer may have been a refusal.
                 Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) if basic.is_unsure() => outcome,
                 // No time is left for the others.
                 Outcome::Error(_) if Instant::now() >= self.first => outcome,
-                // It says nothing of the login, so the next goes ahead.
+                // The answer says nothing about the login, so the next read is also sent alone.
                 Outcome::Undetermined | Outcome::TokenRefused { .. } | Outcome::Error(_) => continue,
             };
             probed.extend(others.iter().map(|other| found(*other, as_well)));
@@ -155,7 +155,7 @@ impl<S: WebServices> Probes<'_, S> {
         found(requirement, self.services.read(self.session, requirement.1, self.first).await)
     }
 
-    /// Asks again for answers that were lost, one after another, and gives up when two in a row are.
+    /// Repeats reads whose answer was lost, one after another, and stops after two losses in a row.
     async fn repeat(&self, probed: &mut [Placed<Probed>], basic_works: bool) {
         let mut basic_works = basic_works;
         let is_lost = |found: &Probed, basic_works: bool| match found.outcome {

@@ -1,8 +1,8 @@
-//! publish: a decision → status, event, log line. Writes Kubernetes.
+//! The publish step: writes a decision as status, events and log lines. Writes Kubernetes.
 //!
-//! **Contract.** Nothing is written when nothing has changed. A status is written onto the version of the connection that it was
-//! decided on, or not at all. It is applied server-side under one field manager, so two operators that see the same write the same
-//! and neither undoes what others own.
+//! **Contract.** Nothing is written if nothing has changed. A status is written to the version of the connection that it was
+//! decided on, or not at all. It is applied server-side with one field manager, so that two operators with the same result write
+//! the same, and neither undoes what others own.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,87 +18,87 @@ use serde::de::IgnoredAny;
 use ukg_pro::catalogue::{self, Requirement};
 
 use super::Context;
-use super::decide::{Decision, Note, Observation, Observed};
+use super::decide::{Decision, EventToPost, Observation, Observed};
 use super::resolve::Resolved;
 use crate::api::{FIELD_MANAGER, HostChange, UkgProConnection, UkgProConnectionStatus, messages};
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::cluster::watch::listed::Listed;
 
-/// Who reports, in events; a qualified name, as the events API wants it.
+/// The reporting controller of events; the events API requires a qualified name.
 const REPORTING_CONTROLLER: &str = "ukgpro.dev/ukgpro-operator";
 
-/// What became of a decision.
+/// The result of publishing a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// It stands, or stood already.
+    /// The status is written, or was already.
     Done,
-    /// The connection has gone.
+    /// The connection no longer exists.
     Gone,
-    /// The connection is not the one that was decided on any more; nothing was written.
+    /// The connection has changed since the decision; nothing was written.
     Outdated,
 }
 
-/// Kubernetes could not be written.
+/// Why a decision could not be written to Kubernetes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Applying the status.
+    /// Applying the status failed.
     #[error("applying the status: {}", kubernetes_failure(.0))]
     Status(#[source] kube::Error),
-    /// No answer in time.
+    /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]
     Deadline,
-    /// Others write the connection all the time.
+    /// Others change the connection faster than it can be written.
     #[error("applying the status: the connection changes faster than it can be written")]
     Contended,
 }
 
-/// Observations that cost a login and could not be written, each until its connection is checked again.
+/// Observations that cost a login and could not be written; each is kept until its connection is checked again.
 ///
-/// **Bound.** One a connection; forgotten when it is deleted.
+/// **Bound.** One per connection; dropped when the connection is deleted.
 #[derive(Default)]
-pub struct Undelivered(Mutex<HashMap<String, Kept>>);
+pub struct UnwrittenObservations(Mutex<HashMap<String, UnwrittenObservation>>);
 
-/// An observation, with the request and the spec it is of.
-struct Kept {
+/// An observation, with the request and the spec that it is about.
+struct UnwrittenObservation {
     request: Option<String>,
     checked: String,
     observed: Observed,
 }
 
-impl Undelivered {
-    /// Keeps an observation that cost a login.
+impl UnwrittenObservations {
+    /// Keeps an observation if it cost a login.
     pub fn keep(&self, connection: &UkgProConnection, observed: Observed) {
         if let (Some(uid), true) = (connection.uid(), observed.cost_a_login()) {
             let request = connection.requested_at().map(str::to_owned);
-            self.all().insert(uid, Kept { request, checked: checked(connection), observed });
+            self.all().insert(uid, UnwrittenObservation { request, checked: checked(connection), observed });
         }
     }
 
-    /// What was found of this very spec, request, host and Secret, if that could not be written.
+    /// Removes and returns the unwritten observation of this spec, request, host and Secret, if there is one.
     pub fn take(&self, connection: &UkgProConnection, resolved: &Resolved) -> Option<Observed> {
-        let Kept { request, checked, observed } = self.all().remove(&connection.uid()?)?;
+        let UnwrittenObservation { request, checked, observed } = self.all().remove(&connection.uid()?)?;
         let same = request.as_deref() == connection.requested_at()
             && checked == self::checked(connection)
-            && observed.resolved().is_some_and(|before| before.is_of(resolved));
+            && observed.resolved().is_some_and(|before| before.is_about_values(resolved));
         same.then_some(observed)
     }
 
-    /// Forgets a connection that is not there any more.
+    /// Forgets a connection that no longer exists.
     pub fn forget(&self, uid: &str) {
         self.all().remove(uid);
     }
 
-    /// Forgets everything: another operator has acted meanwhile, and knows better.
+    /// Forgets everything: another operator has acted meanwhile, and its results are newer.
     pub fn forget_all(&self) {
         self.all().clear();
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, UnwrittenObservation>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What an observation is about: the live spec and the one with the candidate.
+/// Returns what an observation is about: the live spec and the one with the candidate.
 fn checked(connection: &UkgProConnection) -> String {
     let promoted = connection.spec.promoted().map(|spec| spec.checked());
     format!("{} {}", connection.spec.checked(), promoted.unwrap_or_default())
@@ -124,19 +124,20 @@ pub async fn publish(connection: &UkgProConnection, decision: &Decision, context
                 "verdict changed"
             );
             let regarding = ObjectReference {
-                // Not the field path or resource version: an event is about the object, whatever version.
+                // Without field path and resource version: an event is about the object in any version.
                 resource_version: None,
                 ..connection.object_ref(&())
             };
-            let Note { warning, reason, message, .. } = note;
+            let EventToPost { warning, reason, message, .. } = note;
             post(regarding, *warning, reason.as_str(), message, context).await;
         }
     }
     Ok(published)
 }
 
-/// Tells whoever runs the operator how a host fares: once when most of its connections fail, once when they do not any more.
-pub async fn signal(host: &str, change: HostChange, context: &Context) {
+/// Reports the state of a host to the operator's administrator: once when most of its connections fail, and once when that is
+/// over.
+pub async fn report_host_change(host: &str, change: HostChange, context: &Context) {
     let (warning, reason) = match change {
         HostChange::Outage { failing, known } => {
             tracing::warn!(host, failing, known, "most connections of a host get no usable answer; it is asked less often");
@@ -147,37 +148,37 @@ pub async fn signal(host: &str, change: HostChange, context: &Context) {
             (false, "HostRecovered")
         }
     };
-    post(itself(context), warning, reason, &messages::host(host, change), context).await;
+    post(operator_pod(context), warning, reason, &messages::host(host, change), context).await;
 }
 
-/// Tells whoever runs the operator of reads that were answered with people though they match nobody: once for each read and host.
+/// Warns the operator's administrator of reads that returned people although they match nobody, once per read and host.
 pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
     for (requirement, host) in observation.unfiltered() {
         if context.unfiltered.is_news(requirement, host) {
             let row = &requirement.row.name;
             tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
-            post(itself(context), true, "ProbeUnfiltered", &messages::unfiltered(requirement, host), context).await;
+            post(operator_pod(context), true, "ProbeUnfiltered", &messages::unfiltered(requirement, host), context).await;
         }
     }
 }
 
-/// Reads whose answers showed people and that were told of, by host: of another's, other people are concerned.
+/// Reads that returned people and were reported, per host: another host holds data of other people.
 ///
-/// **Bound.** 256; what comes then is counted in the metric and told no more.
+/// **Bound.** 256; later reads are only counted in the metric.
 #[derive(Debug, Default)]
-pub struct Unfiltered(Mutex<HashSet<(String, catalogue::Api, String)>>);
+pub struct ReportedUnfilteredReads(Mutex<HashSet<(String, catalogue::Api, String)>>);
 
 const UNFILTERED_MAX: usize = 256;
 
-impl Unfiltered {
+impl ReportedUnfilteredReads {
     fn is_news(&self, requirement: &Requirement, host: &str) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.len() < UNFILTERED_MAX && told.insert((requirement.row.name.clone(), requirement.api, host.to_owned()))
     }
 }
 
-/// The operator's Pod: what is about no connection is about that.
-fn itself(context: &Context) -> ObjectReference {
+/// Returns a reference to the operator's Pod, for events that concern no single connection.
+fn operator_pod(context: &Context) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),
@@ -187,7 +188,7 @@ fn itself(context: &Context) -> ObjectReference {
     }
 }
 
-/// What is applied: nothing of a connection but its status.
+/// The body of the apply request: only the status of a connection.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Applied<'a> {
@@ -197,7 +198,7 @@ struct Applied<'a> {
     status: &'a UkgProConnectionStatus,
 }
 
-/// The object and version to apply it to.
+/// The object and the version that the status is applied to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Onto<'a> {
@@ -207,8 +208,8 @@ struct Onto<'a> {
 
 async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Context) -> Result<Published, Error> {
     let name = connection.name_any();
-    // Only onto the version that was decided on. Without it a verdict lands on whatever has the name by now, an object that was
-    // deleted and made again among them: for the status of a custom resource the API server does not compare the uid.
+    // Without the version, a verdict could be written to another object that has the name by now, even one that was deleted and
+    // created again: for the status of a custom resource the API server does not compare the uid.
     let body = Applied {
         api_version: &UkgProConnection::api_version(&()),
         kind: &UkgProConnection::kind(&()),
@@ -231,15 +232,15 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
     Ok(Published::Done)
 }
 
-/// A write whose answer is the object's metadata alone. What was written is known here, so the whole object would be made, sent and
-/// read for nothing. An API server that does not know the form answers with the object.
+/// Requests only the object's metadata as the answer. The operator knows what it wrote, so the whole object would be built, sent
+/// and parsed for nothing. An API server that does not know this form answers with the object.
 fn of_metadata<B>(mut request: http::Request<B>) -> http::Request<B> {
     const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json";
     request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA));
     request
 }
 
-/// Posts an event. The verdict is in the status, so an event that cannot be posted is logged and let go.
+/// Posts an event. The verdict is in the status, so a failure is only logged.
 async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: &str, context: &Context) {
     let namespace = regarding.namespace.clone().unwrap_or_default();
     let name = regarding.name.clone().unwrap_or_default();
@@ -262,7 +263,7 @@ async fn post(regarding: ObjectReference, warning: bool, reason: &str, message: 
     };
     let failure = match tokio::time::timeout(KUBERNETES_DEADLINE, create(&namespace, &event, context)).await {
         Ok(Ok(())) => return,
-        // It goes, and the object with it; of a large one this would be a warning for each.
+        // The namespace is being deleted with the object. A large namespace would cause one warning per object.
         Ok(Err(error)) if is_terminating(&error) => return,
         Ok(Err(error)) => kubernetes_failure(&error),
         Err(_) => "the API server did not answer in time".to_owned(),
@@ -277,14 +278,14 @@ async fn create(namespace: &str, event: &Event, context: &Context) -> Result<(),
     context.kubernetes.request::<IgnoredAny>(request).await.map(drop)
 }
 
-/// Whether a namespace takes nothing new since it is being deleted.
+/// Returns true if the namespace is being deleted and so accepts nothing new.
 fn is_terminating(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// An event's name as client-go makes it: the object's, and the moment. A name may have 253 characters.
+/// Returns an event's name as client-go builds it, from the object's name and the time. A name may have 253 characters.
 fn event_name(object: &str, now: jiff::Timestamp) -> String {
     let object: String = object.chars().take(230).collect();
     format!("{}.{:x}", object.trim_end_matches(['.', '-']), now.as_nanosecond())

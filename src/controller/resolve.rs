@@ -1,7 +1,7 @@
-//! resolve: a connection → what to speak to and as whom. [`fetch()`] reads Kubernetes, and only the connection's own namespace;
-//! [`resolve`] and [`requirements`] make sense of it.
+//! The resolve step: reads what a connection refers to, and derives the host, the credentials and the permissions to check.
+//! [`fetch()`] reads Kubernetes, and only the connection's own namespace; [`resolve`] and [`requirements`] evaluate the result.
 //!
-//! Secret values are read fresh for each check, never cached, and moved into the one type that holds them.
+//! Secret values are read anew for each check, never cached, and moved into the one type that holds them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use ukg_pro::catalogue::{Api, Catalogue, Requirement, Unknown};
 use ukg_pro::credentials::Credentials;
 use ukg_pro::endpoint::{AllowedDomain, Endpoint, EndpointFlaw, Flaw, Part, Suggestion, may_come_from_a_secret};
 use ukg_pro::sensitive::Sensitive;
-use ukg_pro::transport::{Blemish, BundleFlaw, Transport};
+use ukg_pro::transport::{BundleFlaw, BundleWarnings, Transport};
 use ukg_pro::words::Words;
 use zeroize::Zeroizing;
 
@@ -29,59 +29,59 @@ pub use self::fetch::fetch;
 pub use read::Found;
 pub use transports::{TRANSPORTS_KEPT, Transports};
 
-/// Of a credential, in bytes. Generated passwords have some tens; this is what a header could carry, and nothing that sixty-four checks at
-/// once could not hold.
+/// The size limit of a credential in bytes. Generated passwords have some tens; this is what a header could carry, and sixty-four
+/// concurrent checks can hold it.
 pub const VALUE_MAX: usize = 4 << 10;
 
-/// Of a bundle of certificate authorities, in bytes: some sixty certificates. A platform's whole bundle has twice that, and is trusted
+/// The size limit of a CA bundle in bytes: some sixty certificates. A platform's whole bundle has twice that, and is trusted
 /// already.
 pub const BUNDLE_MAX: usize = 128 << 10;
 
-/// Twice what a spec may name one by one; each is a request of a check.
+/// The limit of permissions per connection: twice what a spec may name one by one. Each permission is one request in every check.
 const REQUIREMENTS_MAX: usize = 128;
 
 /// Everything a check needs.
 pub struct Target {
-    /// Where.
+    /// The host.
     pub endpoint: Endpoint,
-    /// As whom.
+    /// The credentials.
     pub credentials: Credentials,
-    /// How to get there.
+    /// The HTTPS client.
     pub transport: Transport,
-    /// Which authorities it trusts besides the platform's.
+    /// The authorities it trusts besides the platform's.
     pub authority: Authority,
-    /// What should be corrected in their bundle.
-    pub blemish: Blemish,
-    /// What must be granted.
+    /// What should be corrected in the CA bundle.
+    pub bundle_warnings: BundleWarnings,
+    /// The permissions that must be granted.
     pub requirements: Vec<Requirement>,
     /// The Secret's `resourceVersion`.
     pub secret_version: String,
-    /// The names the Secret's keys have, for telling which one to correct.
+    /// The names of the Secret's keys, for messages about which one to correct.
     pub keys: SecretKeys,
-    /// What the texts of answers speak of.
+    /// The words by which the texts of UKG Pro's answers are classified.
     pub words: Arc<Words>,
-    /// Who writes down, redacted, what UKG Pro answers; nobody, unless a person asked for it.
+    /// Records UKG Pro's answers, redacted; `None` unless a user asked for it.
     pub recorder: Option<Arc<Recorder>>,
 }
 
-/// What is known of a [`Target`] that may be written down.
+/// The part of a [`Target`] that may be written to a status or log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The host, as a URL.
     pub endpoint: String,
     /// The Secret's `resourceVersion`.
     pub secret_version: String,
-    /// Whether the host looks like one with login pages.
-    pub looks_like_login_site: bool,
-    /// What may be wrong with the Secret's values, found by lint.
+    /// Whether the host looks like one that serves login pages.
+    pub has_unknown_subdomain: bool,
+    /// The Secret's values that lint found suspicious.
     pub suspicious: Vec<Finding>,
     /// What should be corrected in the CA bundle.
-    pub blemish: Blemish,
+    pub bundle_warnings: BundleWarnings,
 }
 
 impl Resolved {
-    /// Whether it is of the same host and the same version of the Secret.
-    pub fn is_of(&self, other: &Self) -> bool {
+    /// Whether both have the same host and the same version of the Secret.
+    pub fn is_about_values(&self, other: &Self) -> bool {
         self.endpoint == other.endpoint && self.secret_version == other.secret_version
     }
 }
@@ -89,81 +89,81 @@ impl Resolved {
 /// Why a connection refers to nothing that can be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
-    /// Permissions and profiles that the catalogue lacks.
+    /// The catalogue lacks these permissions and profiles.
     PermissionsUnknown(Vec<Unknown>),
-    /// More permissions than are probed.
+    /// There are more permissions than may be probed.
     TooManyPermissions,
-    /// No such Secret.
+    /// The Secret does not exist.
     SecretNotFound,
-    /// Keys that the Secret lacks.
+    /// The Secret lacks these keys.
     SecretKeysMissing(Vec<String>),
-    /// A key whose value is no text.
+    /// The value of this key is not text.
     SecretValueNotText(String),
-    /// A key whose value has more than [`VALUE_MAX`] bytes.
+    /// The value of this key has more than [`VALUE_MAX`] bytes.
     SecretValueTooLong(String),
-    /// A key that two values have, or that the host's name has of a credential.
+    /// Two values use this key, or a part of the host's name uses a credential's key.
     KeyShared(String),
-    /// A part of the host that is written wrongly, where (`spec.domain`, or a key of the Secret), and what was meant, as far as the
-    /// spec shows it.
+    /// An invalid part of the host, its place (`spec.domain`, or a key of the Secret), and a suggestion, as far as the spec shows
+    /// what was meant.
     EndpointInvalid(EndpointFlaw, String, Option<Suggestion>),
-    /// The domain, or the port, is not among these.
+    /// The domain or the port is not one of these.
     DomainNotAllowed(Vec<AllowedDomain>),
     /// What `spec.caRef` names, and what is wrong with it.
     Ca(CaReference, CaFlaw),
-    /// What the operator may not read, as `Secret acme`.
+    /// The operator has no right to read this, for example `Secret acme`.
     Forbidden(String),
 }
 
 /// What is wrong with a CA bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaFlaw {
-    /// No such object.
+    /// The object does not exist.
     ObjectNotFound,
     /// The object lacks the key.
     KeyMissing,
-    /// No certificate in PEM is in it, or one that cannot be read.
+    /// It holds no certificate in PEM, or one that cannot be read.
     Bundle(BundleFlaw),
     /// It has more than [`BUNDLE_MAX`] bytes.
     TooLarge,
 }
 
-/// Kubernetes could not be read.
+/// Why Kubernetes could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Reading the Secret.
+    /// Reading the Secret failed.
     #[error("getting the Secret: {}", kubernetes_failure(.0))]
     Secret(#[source] kube::Error),
-    /// Reading the CA bundle.
+    /// Reading the CA bundle failed.
     #[error("getting the CA bundle: {}", kubernetes_failure(.0))]
     Ca(#[source] kube::Error),
-    /// No right to it, where there was one a moment ago.
+    /// The right to read is missing, but was there a moment ago.
     #[error("no right to get {0}")]
     Forbidden(String),
-    /// No answer in time.
+    /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]
     Deadline,
 }
 
 impl Target {
-    /// The part that may be written down.
+    /// Returns the part that may be written to a status or log.
     pub fn resolved(&self) -> Resolved {
         Resolved {
             endpoint: self.endpoint.to_string(),
             secret_version: self.secret_version.clone(),
-            looks_like_login_site: self.endpoint.looks_like_login_site(),
+            has_unknown_subdomain: self.endpoint.has_unknown_subdomain(),
             suspicious: Vec::new(),
-            blemish: self.blemish,
+            bundle_warnings: self.bundle_warnings,
         }
     }
 }
 
-/// The host, where the spec alone says it. Pure.
+/// Returns the host, if the spec alone specifies it. Pure.
 pub fn host(spec: &UkgProConnectionSpec) -> Option<String> {
     let endpoint = Endpoint::from_parts(spec.subdomain.as_deref()?, spec.domain.as_deref()?);
     endpoint.ok().map(|endpoint| endpoint.to_string())
 }
 
-/// The rows a connection requires, those it names first, then those of its profiles. Pure.
+/// Returns the catalogue rows that a connection requires: those it names first, then those of its profiles. Pure.
 pub fn requirements(spec: &UkgProConnectionSpec, catalogue: &Catalogue) -> Result<Vec<Requirement>, Unresolved> {
     let named = spec.permissions.iter().map(|required| {
         let api = match required.api {
@@ -196,33 +196,33 @@ pub fn requirements(spec: &UkgProConnectionSpec, catalogue: &Catalogue) -> Resul
 }
 
 /// What a connection refers to.
-pub struct Referents {
-    /// The Secret, if it is there: of it, what is wanted.
+pub struct ReferencedObjects {
+    /// The wanted values of the Secret, if it exists.
     pub secret: Option<Found>,
     /// The CA bundle in PEM, if the connection names one.
     pub bundle: Option<Result<Zeroizing<Vec<u8>>, CaFlaw>>,
 }
 
-/// Makes of a connection and what it refers to what a check needs. Does no I/O but to read the platform's certificates.
+/// Builds what a check needs from a connection and what it refers to. Does no I/O except reading the platform's certificates.
 pub fn resolve(
     connection: &UkgProConnection,
     requirements: Vec<Requirement>,
-    referents: Referents,
+    references: ReferencedObjects,
     policy: &Policy,
     transports: &Transports,
 ) -> Result<Target, Unresolved> {
     let spec = &connection.spec;
-    let secret = referents.secret.ok_or(Unresolved::SecretNotFound)?;
+    let secret = references.secret.ok_or(Unresolved::SecretNotFound)?;
     let secret_version = secret.version.clone().unwrap_or_default();
     let values = Values::of(secret, spec.secret_ref.trim);
     check_keys(&spec.secret_ref.keys)?;
     let endpoint = endpoint(spec, &values, policy)?;
     let keys = spec.secret_ref.keys.clone();
-    // LoginService wants the user API key; only what is tested by REST alone does without.
+    // LoginService requires the User API key; it is optional only if all permissions are tested by REST.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
     let credentials = values.credentials(&keys, by_rest_alone)?;
-    let (transport, blemish, authority) = match spec.ca_ref.as_ref().zip(referents.bundle) {
-        None => (transports.shared.clone(), Blemish::default(), None),
+    let (transport, bundle_warnings, authority) = match spec.ca_ref.as_ref().zip(references.bundle) {
+        None => (transports.shared.clone(), BundleWarnings::default(), None),
         Some((ca, pem)) => {
             let flawed = |flaw| Unresolved::Ca(ca.clone(), flaw);
             let pem = pem.map_err(flawed)?;
@@ -231,8 +231,8 @@ pub fn resolve(
             }
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem);
             let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| flawed(CaFlaw::Bundle(BundleFlaw::NoCertificate)))?;
-            let (transport, blemish) = transports.trusting(digest, &pem).map_err(flawed)?;
-            (transport, blemish, Some(digest))
+            let (transport, bundle_warnings) = transports.trusting(digest, &pem).map_err(flawed)?;
+            (transport, bundle_warnings, Some(digest))
         }
     };
     let words = policy.words.clone();
@@ -241,7 +241,7 @@ pub fn resolve(
         credentials,
         transport,
         authority,
-        blemish,
+        bundle_warnings,
         requirements,
         secret_version,
         keys,
@@ -261,7 +261,7 @@ impl Values {
         Self { by_key: secret.values, trim }
     }
 
-    /// The value under this key, if there is one.
+    /// Returns the value of this key, if there is one.
     fn get(&self, key: &str) -> Result<Option<Sensitive>, Unresolved> {
         let Some(value) = self.by_key.get(key) else { return Ok(None) };
         let bytes = value.as_ref().ok_or_else(|| Unresolved::SecretValueTooLong(key.to_owned()))?;
@@ -289,8 +289,8 @@ impl Values {
     }
 }
 
-/// No key serves two values, and none of a credential serves the host's name, which is shown: the CRD says so too, but may have been another
-/// when the connection was stored.
+/// Checks that no key serves two values, and that the host's name, which is shown, does not come from a credential's key. The CRD
+/// requires this too, but the connection may have been stored under another CRD.
 fn check_keys(keys: &SecretKeys) -> Result<(), Unresolved> {
     let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = keys;
     let credentials = [username, password, customer_api_key, user_api_key];
@@ -304,7 +304,7 @@ fn check_keys(keys: &SecretKeys) -> Result<(), Unresolved> {
     }
 }
 
-/// The host from spec, or else from the Secret, if the operator may speak to it.
+/// Returns the host from the spec, or else from the Secret, if the operator may connect to it.
 fn endpoint(spec: &UkgProConnectionSpec, values: &Values, policy: &Policy) -> Result<Endpoint, Unresolved> {
     let keys = &spec.secret_ref.keys;
     let allowed = &policy.allowed_domains;
@@ -320,7 +320,7 @@ fn endpoint(spec: &UkgProConnectionSpec, values: &Values, policy: &Policy) -> Re
             missing.into_iter().filter(|(is, _)| *is).map(|(_, key)| key.clone()).collect(),
         ));
     };
-    // Before anything else: of what is not taken from a Secret, not even what is wrong with it is told.
+    // First of all: nothing about a Secret's value that is rejected here is reported, not even what is wrong with it.
     if domain_key.is_some() && !allowed.iter().any(|allowed| allowed.is_written_as(domain.expose())) {
         return Err(Unresolved::DomainNotAllowed(allowed.clone()));
     }
@@ -388,7 +388,7 @@ mod tests {
 
         (connection.spec.domain, connection.spec.subdomain) = (None, None);
         assert_eq!(of(&connection, &both), Ok("https://service3.ultipro.ca".to_owned()));
-        // Of a value in no known form nothing is told, not even what is wrong with it.
+        // Nothing is reported about a value in no known form, not even what is wrong with it.
         let unknown = || {
             let flaw = EndpointFlaw { part: Part::Subdomain, flaw: Flaw::UnknownForm };
             Err(Unresolved::EndpointInvalid(flaw, "key subdomain of the Secret".to_owned(), None))
@@ -402,7 +402,7 @@ mod tests {
             let found = of(&connection, &[("domain", domain), ("subdomain", "service3")]);
             assert_eq!(found, Err(Unresolved::DomainNotAllowed(allowed.to_vec())), "{domain}");
         }
-        // What stands in the spec is everybody's to read already.
+        // Everybody can read the spec already, so its values may be reported.
         connection.spec.subdomain = Some("acme".to_owned());
         assert_eq!(of(&connection, &[("domain", "ultipro.ca")]), Ok("https://acme.ultipro.ca".to_owned()));
         connection.spec.subdomain = None;
@@ -446,7 +446,7 @@ mod tests {
         assert_eq!(keys(|_| {}), Ok(()));
         assert_eq!(keys(|keys| keys.subdomain = "password".to_owned()), shared("password"));
         assert_eq!(keys(|keys| (keys.password, keys.domain) = ("pw".to_owned(), "pw".to_owned())), shared("pw"));
-        // Nor under the name that it has by default, where it was given another.
+        // Nor a credential's default key, if that credential was given another key.
         assert_eq!(keys(|keys| (keys.password, keys.subdomain) = ("pw".to_owned(), "password".to_owned())), shared("password"));
         assert_eq!(keys(|keys| keys.user_api_key = "customerApiKey".to_owned()), shared("customerApiKey"));
         assert_eq!(keys(|keys| keys.domain = "subdomain".to_owned()), shared("subdomain"));
@@ -454,7 +454,8 @@ mod tests {
         assert_eq!(keys(|keys| (keys.username, keys.user_api_key) = ("user".to_owned(), "username".to_owned())), Ok(()));
     }
 
-    /// The CRD refuses these, but may have been another when they were stored; the values are in a form that would be taken otherwise.
+    /// The CRD rejects these keys, but may have been another when the connection was stored. The values have a form that would
+    /// otherwise be accepted.
     #[test]
     fn nothing_is_used_of_a_connection_that_was_stored_with_a_key_for_two_values() {
         const CANARY: &str = "service777";
@@ -472,8 +473,8 @@ mod tests {
             connection.spec.secret_ref.keys = serde_json::from_value(keys).expect("keys");
             let names = ["username", "password", "customerApiKey", "userApiKey", "moved"].map(|name| (name, CANARY));
             let Values { by_key, .. } = values(&[&names[..], &[("domain", "ultipro.com"), ("subdomain", "service4")]].concat());
-            let referents = Referents { secret: Some(Found { version: None, values: by_key }), bundle: None };
-            resolve(&connection, Vec::new(), referents, &policy, &transports).map(|target| target.endpoint.to_string())
+            let references = ReferencedObjects { secret: Some(Found { version: None, values: by_key }), bundle: None };
+            resolve(&connection, Vec::new(), references, &policy, &transports).map(|target| target.endpoint.to_string())
         };
         assert_eq!(resolved(serde_json::json!({})).as_deref(), Ok("https://service4.ultipro.com"));
 
@@ -481,7 +482,7 @@ mod tests {
         for (field, key) in names.iter().flat_map(|field| names.map(|key| (*field, key))).filter(|(field, key)| field != key) {
             assert_eq!(resolved(serde_json::json!({field: key})), Err(Unresolved::KeyShared(key.to_owned())), "{field}: {key}");
         }
-        // Nor under the name that a credential has by default, where it was given another.
+        // Nor a credential's default key, if that credential was given another key.
         for (field, key) in ["domain", "subdomain"].iter().flat_map(|field| names[..4].iter().map(move |key| (*field, *key))) {
             let keys = serde_json::json!({key: "moved", field: key});
             assert_eq!(resolved(keys), Err(Unresolved::KeyShared(key.to_owned())), "{field}: {key}");
@@ -520,7 +521,7 @@ mod tests {
         let mut spec = connection().spec;
         spec.profiles = vec!["HrisIntegration".to_owned(), "EmployeeData".to_owned()];
         let found = requirements(&spec, &catalogue).expect("known");
-        // Named, so by SOAP, though the first profile has it by REST.
+        // A named permission is probed by SOAP, although the first profile has it by REST.
         assert_eq!((found[0].row.name.as_str(), found[0].api), ("EmployeePersonDetails", Api::Soap));
         let names: std::collections::BTreeSet<_> = found.iter().map(|found| &found.row.name).collect();
         assert_eq!(names.len(), found.len());

@@ -1,14 +1,14 @@
-//! The check as a whole, tried to be broken: the real [`check`](super::check), gate, ledger and decide, between a
-//! [tenant](upstream) that can fail in every way and a [world](world) whose processes are killed and replaced. No Kubernetes, no
-//! network, and time that passes when a test says so.
+//! Tests of the check as a whole: the real [`check`](super::check), gate, ledger and decide, between a [tenant](upstream) that
+//! can fail in every way and a [world](world) whose processes are killed and replaced. They use no Kubernetes, no network, and a
+//! simulated time.
 //!
-//! | file | tries |
+//! | file | what it tests |
 //! |---|---|
-//! | [`sequences`] | whatever can happen, in whatever order |
-//! | [`kills`] | the end of the process at each await of a check |
-//! | [`days`] | whole days at the pace that `decide` gives |
+//! | [`sequences`] | random events in random order |
+//! | [`kills`] | a kill of the process at each await of a check |
+//! | [`days`] | whole days with the waits that `decide` returns |
 //!
-//! What must hold is in [`cost`], of logins, and in [`promises`], of statuses.
+//! The invariants are in [`cost`], for logins, and in [`promises`], for statuses.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -22,7 +22,7 @@ mod sequences;
 mod upstream;
 mod world;
 
-/// What a future comes to; `None` if it is dropped before, after so many polls.
+/// Returns the output of a future; `None` if it is dropped after so many polls.
 pub(crate) async fn after_polls<F: Future>(future: F, polls: Option<usize>) -> Option<F::Output> {
     let Some(mut left) = polls else { return Some(future.await) };
     let mut future = pin!(future);
@@ -40,7 +40,7 @@ pub(crate) async fn after_polls<F: Future>(future: F, polls: Option<usize>) -> O
     .await
 }
 
-/// Runs a story in time that passes when nothing else can happen.
+/// Runs a test in simulated time, which passes only while nothing else can run.
 fn in_paused_time<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(story)

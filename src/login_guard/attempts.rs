@@ -1,15 +1,18 @@
-//! How often values are sent again that UKG Pro answers neither with a session nor with a refusal. Pure: time is a parameter.
+//! Limits how often the same values are sent again after an answer that is neither a session nor a refusal. Pure: time is a
+//! parameter.
 //!
-//! What such an answer is cannot be told: it may be trouble of the host, and it may be how a tenant, a proxy or a later release refuses a
-//! login or tells of a locked account. So the rule is about what is known to be safe. Before a request was sent, and where a 429, a 502,
-//! 503 or 504, a web page or a redirect came instead of LoginService's answer, nothing was judged, and it is tried again as any host is.
-//! Every other answer that is no success is one of these.
+//! The meaning of such an answer is unknown: it may be trouble at the host, or it may be how a tenant, a proxy or a later release
+//! refuses a login or reports a locked account. So the rule relies on what is known to be safe. If the request was not sent, or if
+//! a 429, a 502, 503 or 504, a web page or a redirect came instead of LoginService's answer, nothing was judged, and the login is
+//! retried as for any host. Every other answer that is neither a session nor a refusal counts as an attempt.
 //!
-//! **Bound.** Of values that were never seen to work, [`NEVER_WORKED_MAX`] logins in a day: the first, and after each as long as
-//! `NEVER_WORKED` says. Three gaps that grow outlast a restart, an hour's deployment and an evening's maintenance, and four logins are
-//! below any threshold at which accounts are commonly locked (5 and more). After them it is one a day. Of values that have worked, at most
-//! [`WORKED_MAX`] in a day until one works again: each gap is twice the last, from `WORKED_FIRST` to `WORKED_LONGEST`, so that what passes
-//! within minutes is seen to within minutes. That makes 20; the others are for a process that ends before it could write one down.
+//! **Bound.** With values that never worked, there are at most [`NEVER_WORKED_MAX`] logins in a day. `NEVER_WORKED` is the wait
+//! after each. Three growing gaps outlast a restart, an hour's deployment and an evening's maintenance, and four logins are below
+//! any threshold at which accounts are commonly locked (5 and more). After them, there is one login a day.
+//!
+//! With values that have worked, there are at most [`WORKED_MAX`] logins in a day until one works again. Each gap is twice the
+//! last, from `WORKED_FIRST` to `WORKED_LONGEST`, so that the end of short trouble is noticed within minutes. That makes 20
+//! logins; the other four are for processes that end before they can record one.
 
 use std::time::Duration;
 
@@ -18,35 +21,36 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{LoginAttempts, UkgProConnectionStatus};
 
-/// Logins in a day with values that were never seen to work.
+/// The maximum number of logins in a day with values that never worked.
 pub const NEVER_WORKED_MAX: u16 = 4;
-/// After each of these logins the wait for the next, in hours and minutes: 15 min, 1 h, 4 h, and then a day.
+/// The wait after each of these logins: 15 min, 1 h, 4 h, and then a day.
 const NEVER_WORKED: [SignedDuration; NEVER_WORKED_MAX as usize] = [
     SignedDuration::from_mins(15),
     SignedDuration::from_hours(1),
     SignedDuration::from_hours(4),
     SignedDuration::from_hours(24),
 ];
-/// Logins in a day with values that have worked.
+/// The maximum number of logins in a day with values that have worked.
 pub const WORKED_MAX: u16 = 24;
-/// After the first of those logins the wait for the next.
+/// The wait after the first of those logins.
 const WORKED_FIRST: SignedDuration = SignedDuration::from_secs(15);
-/// The longest wait: ten within two hours, and then one in two hours, are 20 in a day.
+/// The longest wait: ten logins in some two hours, and then one every two hours, are 20 in a day.
 const WORKED_LONGEST: SignedDuration = SignedDuration::from_hours(2);
-/// So many in a row, of values that have worked, are not written down by the ledger: trouble of a minute is not worth it.
+/// The number of attempts in a row that the ledger does not store for values that have worked: trouble of a minute is not worth a
+/// write.
 pub const UNWRITTEN_MAX: u16 = 3;
 
-/// Logins in a row that were answered so.
+/// Logins in a row whose answer was neither a session nor a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tried {
-    /// When the last was, to the second.
+pub struct Attempts {
+    /// The time of the last one, to the second.
     pub at: Timestamp,
-    /// How many.
+    /// The number of logins.
     pub times: u16,
 }
 
-impl Tried {
-    /// When the next may be sent.
+impl Attempts {
+    /// Returns when the next login may be sent.
     pub fn until(self, worked: bool) -> Timestamp {
         let gap = match worked {
             true => {
@@ -58,38 +62,38 @@ impl Tried {
         self.at.saturating_add(gap).unwrap_or(Timestamp::MAX)
     }
 
-    /// How long that is from now.
+    /// Returns how long it is until the next login may be sent.
     pub fn wait(self, worked: bool, now: Timestamp) -> Duration {
         Duration::try_from(self.until(worked).duration_since(now)).unwrap_or_default()
     }
 
-    /// Whether no more are sent within the day.
+    /// Returns true if no more logins are sent within the day.
     pub fn is_spent(self, worked: bool) -> bool {
         !worked && self.times >= NEVER_WORKED_MAX
     }
 
-    /// One more.
+    /// Adds one login to those before.
     pub fn after(before: Option<Self>, at: Timestamp) -> Self {
         let times = before.map_or(0, |before| before.times);
         Self { at, times: times.saturating_add(1) }
     }
 }
 
-impl From<Tried> for LoginAttempts {
-    fn from(tried: Tried) -> Self {
+impl From<Attempts> for LoginAttempts {
+    fn from(tried: Attempts) -> Self {
         Self { count: tried.times.into(), last_time: Time(tried.at) }
     }
 }
 
 impl LoginAttempts {
-    fn tried(&self) -> Option<Tried> {
-        u16::try_from(self.count).ok().filter(|times| *times > 0).map(|times| Tried { times, at: self.last_time.0 })
+    fn tried(&self) -> Option<Attempts> {
+        u16::try_from(self.count).ok().filter(|times| *times > 0).map(|times| Attempts { times, at: self.last_time.0 })
     }
 }
 
 impl UkgProConnectionStatus {
-    /// The logins in a row that were answered neither with a session nor with a refusal.
-    pub fn tried(&self) -> Option<Tried> {
+    /// Returns the logins in a row whose answer was neither a session nor a refusal.
+    pub fn tried(&self) -> Option<Attempts> {
         self.login_attempts.as_ref().and_then(LoginAttempts::tried)
     }
 }
@@ -98,13 +102,13 @@ impl UkgProConnectionStatus {
 mod tests {
     use super::*;
 
-    /// When logins are sent that are all answered so.
+    /// Returns when logins are sent, in seconds from the first, if every answer is neither a session nor a refusal.
     fn sent(worked: bool, days: i64) -> Vec<i64> {
         let mut now = Timestamp::from_second(1_800_000_000).expect("in range");
         let (begun, mut tried, mut sent) = (now, None, Vec::new());
         while now.duration_since(begun) < SignedDuration::from_hours(24 * days) {
             sent.push(now.duration_since(begun).as_secs());
-            let next = Tried::after(tried, now);
+            let next = Attempts::after(tried, now);
             (now, tried) = (next.until(worked), Some(next));
         }
         sent

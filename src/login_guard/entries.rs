@@ -1,14 +1,16 @@
-//! What the ledger knows, and how it is written down. Pure: time is a parameter.
+//! The entries of the ledger: what is known about credentials, and how that is stored. Pure: time is a parameter.
 //!
-//! **Contract.** A change is unsaved until a snapshot with it was stored. Where another process has stored
-//! something else meanwhile, [`Book::rebase`] lets what was *seen* win: a refusal over anything, and what the other wrote over an
-//! intent that was made without knowing of it. Requests that either has granted are granted.
+//! **Contract.** A change is unsaved until a snapshot that contains it is stored. If another process has stored something else
+//! meanwhile, [`EntryTable::rebase`] lets what was *observed* win: a refusal wins over anything, and what the other process wrote
+//! wins over an intent that was made without knowing of it. Where a refusal wins, the requests that either process granted stay
+//! granted.
 //!
-//! **Parts.** The entries are divided over so many parts by the first bits of their fingerprints, so that one write is of one part. A
-//! fingerprint is keyed: nobody chooses its part.
+//! **Parts.** The entries are divided into parts by the low bits of the first byte of their fingerprints, so that one write covers
+//! one part. A fingerprint is keyed: nobody can choose its part.
 //!
-//! **Bound.** A part has so many bytes. What is too much goes from the namespace that has most of the part, the longest unused first, so
-//! that nobody's refusals push out another's. What nothing has asked for in [`UNUSED_DAYS`] is pruned.
+//! **Bound.** A part has a maximum size in bytes. If it is exceeded, entries of the namespace that takes up most of the part are
+//! dropped, the longest unused first, so that one namespace's refusals never push out another's. Entries that nothing has asked
+//! for in [`UNUSED_DAYS`] are pruned.
 
 use std::collections::HashMap;
 
@@ -17,38 +19,38 @@ use ukg_pro::login::{LoginFailure, Refusal};
 use ukg_pro::words::AccountState;
 
 use super::Subject;
-use super::attempts::Tried;
+use super::attempts::Attempts;
 
 mod lines;
 mod stored;
 
-/// Into how many parts the entries may be divided, each a Secret: some 3,600 entries of 90 to 100 bytes.
+/// The maximum number of parts, each a Secret: together some 3,600 entries of 90 to 100 bytes.
 pub const PARTS_MAX: u8 = 32;
 
-/// A refusal is kept for as long as something asks for it, and so long after: the values are in no Secret any more.
+/// How many days an entry is kept after its last use: by then, its values are in no Secret any more.
 pub const UNUSED_DAYS: i64 = 90;
 
-/// Requests of so many connections are remembered of the same credentials: that more are under way at once, and none of them is
-/// answered in its status, takes as many deaths of the operator.
+/// The maximum number of connections whose requests an entry remembers. To have more requests under way at once, with none of them
+/// answered in a status, the operator would have to be killed as many times.
 const GRANTED_MAX: usize = 8;
 
-/// That something still asks for an entry is written down this often at the most, for nothing moves at rest.
+/// The minimum number of days between two writes of an entry's last use, so that nothing is written at rest.
 const USE_NOTED_DAYS: i64 = 30;
 
-/// After so many writes of one entry without an answer the earliest is not thought of any more; if it is that which came about, the
-/// entry stays as that says.
+/// The maximum number of remembered states that an unsaved entry may have in the store. Beyond it, the earliest is forgotten. If
+/// that is the state in the store, the entry stays as stored.
 const PREMISES_MAX: usize = 8;
 
-/// By so much the clocks of machines may differ whose operators take turns.
+/// By how much the clocks of two machines may differ if one operator takes over from the other.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 
-/// The first line of what is stored.
+/// The first line of a stored part.
 const HEADER: &str = "v1";
 
-/// Before who brought an entry, and its values without a User API key. A full stop is in no request.
+/// The prefix of the owner and the keyless fingerprint in the list of requests. No request contains a full stop.
 const ORIGIN: &str = "o.";
 
-/// The word for a refusal that tells of the account's state.
+/// The words for refusals that report the account's state.
 const ACCOUNT: [(AccountState, &str); 6] = [
     (AccountState::Locked, "account-locked"),
     (AccountState::Disabled, "account-disabled"),
@@ -58,62 +60,62 @@ const ACCOUNT: [(AccountState, &str); 6] = [
     (AccountState::PasswordChange, "password-change"),
 ];
 
-/// Before the word for a refusal, where the login was begun again.
+/// The prefix of the word for a refusal, if the login was begun again.
 const BEGUN_AGAIN: &str = "begun-after-";
 
-/// What a login depends on, unreadable.
+/// The keyed fingerprint of everything that a login depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub(super) [u8; 16]);
 
-/// An account at a host, unreadable: what UKG Pro counts failed logins by.
+/// The keyed fingerprint of an account at a host: UKG Pro counts failed logins by account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Account(pub(super) [u8; 8]);
 
-/// The namespace whose connection brought some credentials, unreadable.
+/// The keyed fingerprint of the namespace whose connection supplied some credentials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub(super) [u8; 4]);
 
-/// User name, password and Customer API key at a host, unreadable: what REST logs in with, and LoginService besides a User API key. Of
-/// some account it tells enough.
+/// The keyed fingerprint of user name, password and Customer API key at a host: what REST logs in with, and LoginService together
+/// with a User API key. It is long enough to tell the passwords of one account apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Keyless(pub(super) [u8; 4]);
 
-/// A person's request for one more try, unreadable: four bytes for the connection it was made on, four for what it says.
+/// The keyed fingerprint of a person's request for one more try: four bytes for its connection, four for its value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Request(pub(super) [u8; 8]);
 
-/// A process, to tell its own intents from those that another left behind.
+/// A random tag of a process, which tells its own intents from those that another process left behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Life(pub(super) [u8; 4]);
+pub struct ProcessTag(pub(super) [u8; 4]);
 
-/// What is known of some credentials.
+/// What is known about some credentials.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entry {
-    /// Whose.
+    /// The account.
     pub account: Account,
-    /// What came of the login; `None` where it works.
+    /// The result of the login; `None` if it works.
     pub login: Option<Login>,
-    /// What came of basic authentication; `None` where it works or was never tried.
+    /// The result of basic authentication; `None` if it works or was never tried.
     pub rest: Option<Rest>,
-    /// When that was, to the second.
+    /// The time of that result, to the second.
     pub at: Timestamp,
-    /// The requests that were granted a try, the last of each connection. They grant no other.
+    /// The requests that were granted a try, the last one of each connection. They grant no further try.
     pub granted: Vec<Request>,
-    /// How many logins with these values failed, or may have, until a day has passed since the last.
+    /// The number of logins with these values that failed, or may have failed, until a day has passed since the last one.
     pub times: u16,
-    /// Who wrote it.
-    pub life: Life,
-    /// When something last asked for it, to some weeks.
+    /// The process that wrote the entry.
+    pub process_tag: ProcessTag,
+    /// When something last asked for the entry, to within some weeks.
     pub used: Timestamp,
-    /// Who brought it.
+    /// The namespace whose connection supplied the credentials.
     pub owner: Owner,
-    /// The same without a User API key.
+    /// The fingerprint of the same values without a User API key.
     pub without_key: Keyless,
 }
 
 #[cfg(test)]
 impl Account {
-    /// One of some that are told apart by a number.
+    /// Returns a different account for each number.
     pub(crate) fn of_test(number: usize) -> Self {
         Self((number as u64).to_be_bytes())
     }
@@ -128,51 +130,52 @@ impl Request {
 /// A login that is not known to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
-    /// It was begun, and how it ended is not known.
+    /// It was begun, and its result is unknown.
     Begun,
-    /// It was answered neither with a session nor with a refusal, as often in a row as the entry counts.
+    /// Its answer was neither a session nor a refusal, as often in a row as the entry counts.
     Unclear {
         /// Whether the values had worked before.
         worked: bool,
     },
     /// It was refused.
     Refused(LoginFailure),
-    /// It was refused, then begun once more because a person asked, and how that ended is not known. What was seen stands.
+    /// It was refused, and begun once more because a person asked. The result of that is unknown, so the refusal that was observed
+    /// stands.
     BegunAgain(LoginFailure),
 }
 
 /// Basic authentication that is not known to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// It was sent, and no answer was seen.
+    /// It was sent, and no answer arrived.
     Begun,
-    /// It was refused, though LoginService takes the login.
+    /// It was refused, although LoginService accepts the login.
     Refused,
 }
 
 impl Entry {
-    /// Until when a login whose end is not known is held.
+    /// Returns until when a login with an unknown result is held.
     pub fn uncertain_until(&self) -> Timestamp {
         a_day_after(self.at)
     }
 
-    /// The logins in a row that were answered neither with a session nor with a refusal.
-    pub fn tried(&self) -> Option<Tried> {
-        matches!(self.login, Some(Login::Unclear { .. })).then_some(Tried { at: self.at, times: self.times })
+    /// Returns the logins in a row whose answer was neither a session nor a refusal.
+    pub fn tried(&self) -> Option<Attempts> {
+        matches!(self.login, Some(Login::Unclear { .. })).then_some(Attempts { at: self.at, times: self.times })
     }
 
-    /// Whether the values had worked before that.
+    /// Returns true if the values had worked before such an answer.
     pub fn has_worked(&self) -> bool {
         self.login == Some(Login::Unclear { worked: true })
     }
 
-    /// The logins that failed within a day, or may have.
+    /// Returns the number of logins that failed, or may have failed, within a day.
     pub fn times_within_a_day(&self, now: Timestamp) -> u16 {
-        // A clock that is set back holds longer, not less long.
+        // A clock that is set back makes a hold longer, never shorter.
         if self.uncertain_until() > now { self.times } else { 0 }
     }
 
-    /// Notes that a request is granted a try, in place of an earlier one of the same connection.
+    /// Records that a request is granted a try, in place of an earlier request of the same connection.
     pub fn grant(&mut self, request: Request) {
         self.granted.retain(|granted| granted.connection() != request.connection());
         self.granted.push(request);
@@ -181,7 +184,8 @@ impl Entry {
     }
 }
 
-/// What is stored where something else is to be: one of these, for it is not known whether a write without an answer came about.
+/// The states that an unsaved entry may have in the store. There are several if a write got no answer, because it may have taken
+/// effect or not.
 #[derive(Debug, Clone, PartialEq)]
 struct Premise(Vec<Option<Entry>>);
 
@@ -202,22 +206,22 @@ impl Premise {
         }
     }
 
-    /// What another has stored meanwhile, with what was seen here since.
+    /// Merges what another process has stored meanwhile with what this process has observed since.
     fn merged(&self, mine: &Entry, theirs: Option<&Entry>) -> Option<Entry> {
         let mut before = self.0.iter().flatten();
         let login_refused = matches!(mine.login, Some(Login::Refused(_))) && before.all(|entry| entry.login != mine.login);
         let mut before = self.0.iter().flatten();
         let rest_refused = mine.rest == Some(Rest::Refused) && before.all(|entry| entry.rest != mine.rest);
         if !(login_refused || rest_refused) {
-            // Of attempts the later count is right, as where the other is of a backup.
+            // The later count of attempts is right, for example if the other one comes from a backup.
             let tried = theirs.and_then(Entry::tried);
             let is_later = tried.is_some() && mine.tried() > tried;
             return if is_later { Some(mine.clone()) } else { theirs.cloned() };
         }
         let mut merged = Entry { login: None, rest: None, granted: Vec::new(), ..mine.clone() };
         if let Some(theirs) = theirs {
-            let (at, times, life) = (mine.at.max(theirs.at), mine.times.max(theirs.times), mine.life);
-            merged = Entry { at, times, life, ..theirs.clone() };
+            let (at, times, process_tag) = (mine.at.max(theirs.at), mine.times.max(theirs.times), mine.process_tag);
+            merged = Entry { at, times, process_tag, ..theirs.clone() };
         }
         if login_refused {
             merged.login = mine.login;
@@ -230,62 +234,62 @@ impl Premise {
     }
 }
 
-/// The entries.
+/// The entries of the ledger, and which of them are not saved.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct EntryTable {
     entries: HashMap<Fingerprint, Entry>,
-    /// Those that differ from what is stored, or may, with what is.
+    /// The entries that differ from the stored ones, or may differ, with what is stored.
     unsaved: HashMap<Fingerprint, Premise>,
-    /// When something last asked for an entry, in this process: what is stored is weeks behind.
+    /// When something in this process last asked for an entry; the stored time is weeks behind.
     asked: HashMap<Fingerprint, Timestamp>,
     /// Grows with each change.
     version: u64,
 }
 
 impl Fingerprint {
-    /// Its part, of so many.
+    /// Returns the part that the fingerprint belongs to, out of `parts`.
     pub fn part(self, parts: u8) -> u8 {
         self.0[0] & (parts.max(1) - 1)
     }
 }
 
-impl Book {
+impl EntryTable {
     #[cfg(test)]
     pub(super) fn asked_len(&self) -> usize {
         self.asked.len()
     }
 
-    /// What is known of these credentials.
+    /// Returns the entry for these credentials.
     pub fn get(&self, fingerprint: Fingerprint) -> Option<&Entry> {
         self.entries.get(&fingerprint)
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The state of the book, to tell whether it has been stored since.
+    /// Returns the version of the table, which tells whether a change has been stored since.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether something is not stored yet.
+    /// Returns true if a change is not stored yet.
     pub fn has_unsaved(&self) -> bool {
         !self.unsaved.is_empty()
     }
 
-    /// Whether something of a part is not stored yet.
+    /// Returns true if a change in this part is not stored yet.
     pub fn has_unsaved_of(&self, part: u8, parts: u8) -> bool {
         self.unsaved.keys().any(|fingerprint| fingerprint.part(parts) == part)
     }
 
-    /// Writes an entry, or strikes it out.
+    /// Sets an entry, or removes it.
     pub fn set(&mut self, fingerprint: Fingerprint, entry: Option<Entry>) {
         let before = match entry {
             Some(entry) => self.entries.insert(fingerprint, entry),
@@ -304,7 +308,7 @@ impl Book {
         }
     }
 
-    /// Notes that something asked for these credentials; gives whether that is to be stored.
+    /// Records that something asked for these credentials. Returns true if that must be stored.
     pub fn note_use(&mut self, fingerprint: Fingerprint, now: Timestamp) -> bool {
         let Some(entry) = self.entries.get(&fingerprint) else { return false };
         self.asked.insert(fingerprint, now);
@@ -315,10 +319,11 @@ impl Book {
         noted
     }
 
-    /// Until when logins with this account have failed, or may have, this often within a day; `None` if they have not. Where one is `asked`
-    /// for, those of values that have worked count too.
+    /// Returns until when the account has at least `limit` logins within a day that failed, or may have failed; `None` if it has
+    /// fewer. If a person `asked` for a login, those of values that have worked count too.
     pub fn failed_often_until(&self, account: Account, limit: u32, asked: bool, now: Timestamp) -> Option<Timestamp> {
-        // What has worked before and is in trouble now does not keep other values from being tried, unless somebody asks again and again.
+        // Values that worked before and are in trouble now do not keep other values from being tried, unless a person asks again
+        // and again.
         let of =
             |entry: &&Entry| entry.account == account && entry.times_within_a_day(now) > 0 && (asked || !entry.has_worked());
         let mut failures: Vec<_> = self.entries.values().filter(of).map(|entry| (entry.at, u32::from(entry.times))).collect();
@@ -335,10 +340,11 @@ impl Book {
         until
     }
 
-    /// Whether the same user name and password were refused with a User API key, where these values have none, or without one where they have:
-    /// then another login would most likely be one more refusal. Another key than the one that was refused is another login.
+    /// Returns true if the same user name and password were refused with a User API key and these values have none, or the other
+    /// way round: then another login would most likely be refused too. A login with a different User API key than the refused one
+    /// is a different login.
     pub fn is_refused_beside(&self, subject: Subject) -> bool {
-        // Of a Customer API key it is said by itself, and of a User API key too.
+        // UKG Pro reports a refused Customer API key, or User API key, as such.
         let is_refused = |entry: &Entry| entry.login == Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials)));
         if subject.fingerprint != subject.keyless {
             return self.get(subject.keyless).is_some_and(is_refused);
@@ -346,12 +352,12 @@ impl Book {
         self.kin(subject).any(is_refused)
     }
 
-    /// Whether REST has refused what these values without a User API key would log in to it with.
+    /// Returns true if these values have no User API key, and REST has refused the same user name, password and Customer API key.
     pub fn is_refused_by_rest_beside(&self, subject: Subject) -> bool {
         subject.fingerprint == subject.keyless && self.kin(subject).any(|entry| entry.rest == Some(Rest::Refused))
     }
 
-    /// The entries of the same password with a User API key.
+    /// Returns the other entries with the same user name, password and Customer API key.
     fn kin(&self, subject: Subject) -> impl Iterator<Item = &Entry> {
         let is_kin = move |(other, entry): &(&Fingerprint, &Entry)| {
             **other != subject.fingerprint && entry.account == subject.account && entry.without_key == subject.without_key
@@ -359,7 +365,7 @@ impl Book {
         self.entries.iter().filter(is_kin).map(|(_, entry)| entry)
     }
 
-    /// Drops what nothing has asked for in a long time.
+    /// Drops entries that nothing has asked for in `UNUSED_DAYS`.
     pub fn prune(&mut self, now: Timestamp) {
         let unused = |entry: &Entry| now.duration_since(entry.used) > days(UNUSED_DAYS);
         let dropped: Vec<_> = self.entries.iter().filter(|(_, entry)| unused(entry)).map(|(key, _)| *key).collect();
@@ -368,12 +374,12 @@ impl Book {
         }
     }
 
-    /// Whether there are times that have not come yet, by more than clocks of two machines differ.
+    /// Returns true if an entry has a time in the future, by more than the clocks of two machines may differ.
     pub fn is_ahead(&self, now: Timestamp) -> bool {
         self.entries.values().any(|entry| entry.at.max(entry.used).duration_since(now) > CLOCKS_DIFFER)
     }
 
-    /// Has times that have not come yet count from now: a clock that was ahead when they were stored must not hold anybody for years.
+    /// Sets times in the future to now: a clock that was ahead when they were stored must not hold logins for years.
     pub fn count_from(&mut self, now: Timestamp) {
         let is_ahead = |entry: &Entry| entry.at.max(entry.used) > now;
         let ahead: Vec<_> =
@@ -384,7 +390,7 @@ impl Book {
     }
 }
 
-/// A login whose end is not known is not repeated by itself for a day, and limits are per day.
+/// Returns the time one day later. A login with an unknown result is not repeated automatically for a day, and limits are per day.
 pub fn a_day_after(time: Timestamp) -> Timestamp {
     time.saturating_add(days(1)).unwrap_or(Timestamp::MAX)
 }

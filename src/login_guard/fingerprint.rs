@@ -1,4 +1,4 @@
-//! Credentials, accounts and requests as keyed fingerprints.
+//! Turns credentials, accounts and requests into keyed fingerprints.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -11,24 +11,24 @@ use super::entries::{Account, Fingerprint, Keyless, Owner, Request};
 use super::storage::Error;
 use crate::login_guard::Ledger;
 
-/// The HMAC key has the length of its digest.
+/// The length of the HMAC key in bytes, which is that of the digest.
 pub(super) const KEY_LENGTH: usize = 32;
 
-/// Credentials as the ledger knows them.
+/// The fingerprints by which the ledger knows some credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
-    /// Everything a login depends on.
+    /// The fingerprint of everything that a login depends on.
     pub fingerprint: Fingerprint,
-    /// The account.
+    /// The fingerprint of the account.
     pub account: Account,
-    /// What the same would be without a User API key.
+    /// The fingerprint of the same values without a User API key.
     pub(super) keyless: Fingerprint,
     pub(super) without_key: Keyless,
-    /// Whose connection it is.
+    /// The fingerprint of the connection's namespace.
     pub(super) owner: Owner,
 }
 
-/// The HMAC key, to use and to store.
+/// The HMAC key, and its bytes to store.
 pub(super) type Key = (hmac::Key, Zeroizing<Vec<u8>>);
 
 pub(super) fn new_key() -> Result<Key, Error> {
@@ -41,11 +41,11 @@ pub(super) fn key_of(bytes: Zeroizing<Vec<u8>>) -> Key {
     (hmac::Key::new(hmac::HMAC_SHA256, &bytes), bytes)
 }
 
-/// The first bytes of a keyed digest.
+/// Returns the first bytes of a keyed digest.
 pub(super) fn digest<const N: usize>(key: &hmac::Key, what: &str, parts: &[&str]) -> [u8; N] {
     let mut context = hmac::Context::with_key(key);
     for part in std::iter::once(&what).chain(parts) {
-        // Length first, so that no two lists of values run together into one.
+        // Length first, so that two different lists of values never give the same bytes.
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
@@ -55,7 +55,7 @@ pub(super) fn digest<const N: usize>(key: &hmac::Key, what: &str, parts: &[&str]
 }
 
 impl Ledger {
-    /// What these credentials, of a connection of this namespace, are in the ledger.
+    /// Returns the fingerprints of these credentials, which a connection of this namespace uses.
     pub async fn subject(&self, namespace: &str, endpoint: &Endpoint, credentials: &Credentials) -> Result<Subject, Error> {
         let key = self.key().await?;
         self.catch_up().await?;
@@ -74,7 +74,7 @@ impl Ledger {
         })
     }
 
-    /// What a person's request for one more try is in the ledger.
+    /// Returns the fingerprint of a person's request for one more try.
     pub async fn request(&self, uid: &str, value: &str) -> Result<Request, Error> {
         let key = self.key().await?;
         let (connection, says): ([u8; 4], [u8; 4]) = (digest(key, "connection", &[uid]), digest(key, "request", &[uid, value]));

@@ -1,7 +1,7 @@
-//! Turns: of those with the same values one logs in, and the others learn from it.
+//! Single flight of logins: of the checks with the same values, one logs in, and the others reuse its result.
 //!
-//! **Contract.** A refusal is one for all who waited. Trouble on the way and sessions are only for those who trust the same
-//! authorities: with others, the same host may be another.
+//! **Contract.** A refusal applies to all waiting checks. A session, or any other failure, is shared only with connections that
+//! trust the same authorities: with other authorities, the same host may be a different server.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,59 +10,60 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use ukg_pro::login::{LoginFailure, Session};
 
-/// A digest of the authorities that a connection trusts besides the platform's; `None` without such.
+/// A digest of the certificate authorities that a connection trusts besides the platform's; `None` if there are none.
 pub type Authority = Option<[u8; 32]>;
 
-/// To whom a session is lent.
+/// Which connections may reuse a session, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub struct Lend {
-    /// Those who trust these.
+pub struct Sharing {
+    /// Connections that trust these authorities.
     pub authority: Authority,
-    /// And come within this time, which is [`SHARED_FOR`](super::SHARED_FOR).
+    /// How long they may reuse it, which is [`SHARED_FOR`](super::SHARED_FOR).
     pub time: Duration,
 }
 
-/// Has the turn to log in with some values, until it is dropped.
-pub struct Turn {
-    /// When it was asked for.
+/// The lock on logins with some values, held until it is dropped.
+pub struct LoginLock {
+    /// When the lock was requested.
     pub(super) asked: Instant,
-    pub(super) last: OwnedMutexGuard<Last>,
-    /// The turn of the same password without a User API key, where these values have one: it is one password, and one is sent at a time.
-    pub(super) _keyless: Option<OwnedMutexGuard<Last>>,
+    pub(super) last: OwnedMutexGuard<LastLogin>,
+    /// The lock on the same password without a User API key, if these values have one: it is one password, and it is sent in one
+    /// login at a time.
+    pub(super) _keyless: Option<OwnedMutexGuard<LastLogin>>,
 }
 
-/// Those who want to log in with some values, one after another.
-pub(super) type Line = tokio::sync::Mutex<Last>;
+/// The mutex of all logins with some values.
+pub(super) type LoginMutex = tokio::sync::Mutex<LastLogin>;
 
-/// What became of the last login with some values.
+/// The result of the last login with some values.
 #[derive(Default)]
-pub(super) struct Last {
+pub(super) struct LastLogin {
     failed: Option<(Instant, LoginFailure)>,
     session: Weak<Session>,
     authority: Authority,
 }
 
-impl Turn {
-    /// The failure of another's login that ended while this turn was waited for: it would fail the same way.
+impl LoginLock {
+    /// Returns the failure of another's login that ended while this lock was awaited: this login would fail the same way.
     pub fn failed_meanwhile(&self, authority: Authority) -> Option<LoginFailure> {
         let (_, failure) = self.last.failed.filter(|(ended, _)| *ended >= self.asked)?;
-        (failure.spends_the_credentials() || self.last.authority == authority).then_some(failure)
+        (failure.forbids_automatic_retry() || self.last.authority == authority).then_some(failure)
     }
 
-    /// Another's session that is not old.
+    /// Returns another's recent session.
     pub fn shared(&self, authority: Authority) -> Option<Arc<Session>> {
         self.last.session.upgrade().filter(|_| self.last.authority == authority)
     }
 
-    /// Tells those who wait how this login failed.
+    /// Reports to the waiting checks how this login failed.
     pub fn failed(&mut self, failure: LoginFailure, authority: Authority) {
-        *self.last = Last { failed: Some((Instant::now(), failure)), session: Weak::new(), authority };
+        *self.last = LastLogin { failed: Some((Instant::now(), failure)), session: Weak::new(), authority };
     }
 
-    /// Lends this session.
-    pub fn succeeded(&mut self, session: &Arc<Session>, Lend { authority, time }: Lend) {
-        *self.last = Last { failed: None, session: Arc::downgrade(session), authority };
-        // The line too: without anybody in it, it would be dropped, and with it who is lending.
+    /// Shares this session.
+    pub fn succeeded(&mut self, session: &Arc<Session>, Sharing { authority, time }: Sharing) {
+        *self.last = LastLogin { failed: None, session: Arc::downgrade(session), authority };
+        // Keeps the mutex as well: without users it would be dropped, and with it the reference to the shared session.
         let lent = (session.clone(), OwnedMutexGuard::mutex(&self.last).clone());
         tokio::spawn(async move {
             tokio::time::sleep(time).await;

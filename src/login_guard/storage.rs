@@ -1,10 +1,10 @@
-//! Where the ledger is kept: Secrets of the operator's own namespace, a part of it each. Reads and writes Kubernetes.
+//! Stores the ledger in Secrets of the operator's own namespace, one part in each. Reads and writes Kubernetes.
 //!
-//! Part 0 is the Secret that always was the ledger; it holds the HMAC key and says how many parts there are. The others have its name and
-//! their number, as `ukgpro-operator-ledger-1`, and come into being when the ledger grows.
+//! Part 0 is the Secret that every ledger has. It holds the HMAC key and the number of parts. The other Secrets have its name with
+//! their number, as `ukgpro-operator-ledger-1`, and are created when the ledger grows.
 //!
-//! **Contract.** A write goes onto the version that was read, or not at all, so two operators cannot both begin a login on the
-//! strength of the same page. What others have written on such a Secret (labels, annotations, owners) stays.
+//! **Contract.** A write replaces the version that was read, or fails. So two operators cannot both begin a login based on the
+//! same state. What others have written on such a Secret (labels, annotations, owners) stays.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,48 +18,48 @@ use zeroize::Zeroizing;
 
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
 
-/// The key under which the HMAC key stands.
+/// The data key of the HMAC key.
 const KEY: &str = "key";
-/// The key under which the entries stand, a line each.
+/// The data key of the entries, one on each line.
 const ENTRIES: &str = "entries";
-/// No API server takes less than this, so that a write of so many bytes of entries is refused for another reason than its size.
-const SMALL: usize = 4 << 10;
-/// The key under which the number of parts stands.
+/// Every API server accepts this many bytes of entries. If it refuses a write of at most this size, the cause is not the size.
+const ALWAYS_ACCEPTED_BYTES: usize = 4 << 10;
+/// The data key of the number of parts.
 const PARTS: &str = "parts";
-/// Says what the Secret is to whoever finds it.
+/// The annotation that explains the Secret to whoever finds it.
 const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",
-    "Which UKG Pro logins were refused, as keyed fingerprints. Without it, each of them is tried once more.",
+    "Which UKG Pro logins were refused, as keyed fingerprints. Without it, those that no connection's status remembers are tried once more.",
 );
 
-/// What is stored.
+/// The stored content of a part.
 #[derive(Clone, Default)]
 pub struct Stored {
     /// The HMAC key.
     pub key: Zeroizing<Vec<u8>>,
     /// The entries of the part.
     pub entries: String,
-    /// Of part 0: how many parts there are; 0 where nothing says so, as an operator leaves it that knows of none.
+    /// In part 0, the number of parts; 0 if the Secret does not say, as after a write by an operator that does not know of parts.
     pub parts: u8,
-    /// The version that was read, to write onto; `None` where there was nothing.
+    /// The version that was read, which a write replaces; `None` if there was no Secret.
     pub version: Option<String>,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
-    /// It is stored, as this version.
+    /// The part is stored, as this version.
     Done(Option<String>),
-    /// Another has written meanwhile.
+    /// Another process has written the part meanwhile.
     Conflict,
-    /// It is too large.
+    /// The Secret is too large.
     TooLarge,
 }
 
-/// The ledger could not be read or written.
+/// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Reading.
+    /// Reading failed.
     #[error("getting Secret {name}, the login ledger: {}", kubernetes_failure(source))]
     Read {
         #[allow(missing_docs)]
@@ -67,7 +67,7 @@ pub enum Error {
         #[allow(missing_docs)]
         name: String,
     },
-    /// Writing.
+    /// Writing failed.
     #[error("creating or updating Secret {name}, the login ledger: {}", kubernetes_failure(source))]
     Write {
         #[allow(missing_docs)]
@@ -75,57 +75,57 @@ pub enum Error {
         #[allow(missing_docs)]
         name: String,
     },
-    /// No answer in time.
+    /// The API server did not answer in time.
     #[error("the API server did not answer about the login ledger within {} s", KUBERNETES_DEADLINE.as_secs())]
     Deadline,
-    /// It cannot be changed by anybody.
+    /// The Secret is immutable.
     #[error(
         "Secret {0}, of the login ledger, is immutable: delete it, and it is written anew; logins it tells of are tried once more where no \
          status tells of them"
     )]
     Immutable(String),
-    /// Others write it all the time.
+    /// Other processes write it all the time.
     #[error("writing the login ledger: it changes faster than it can be written")]
     Contended,
-    /// No random numbers for the key.
+    /// The platform returned no random numbers for the key.
     #[error("the platform gave no random numbers for the login ledger's key")]
     Random,
 }
 
-/// Where a ledger is kept.
+/// A store for the ledger.
 pub trait Store: Send + Sync {
-    /// What is stored of a part; `None` if nothing is.
+    /// Returns the stored content of a part; `None` if there is none.
     fn read(&self, part: u8) -> BoxFuture<'_, Result<Option<Stored>, Error>>;
-    /// Stores this of a part onto the version it names.
+    /// Writes a part over the version that `stored` names.
     fn write(&self, part: u8, stored: Stored) -> BoxFuture<'_, Result<Written, Error>>;
 }
 
-/// Secrets.
+/// A store in Secrets.
 pub struct SecretStore {
     api: Api<Secret>,
     namespace: String,
     name: String,
-    /// What others have written on each, and whether it can be changed.
+    /// What others have written on each Secret, and whether it is immutable.
     found: Mutex<BTreeMap<u8, Found>>,
 }
 
-/// What is kept of a Secret besides what is in it.
+/// What a write must keep of a Secret besides its data.
 #[derive(Default, Clone)]
 struct Found {
     metadata: ObjectMeta,
-    /// It cannot be changed.
+    /// The type, which cannot be changed.
     type_: Option<String>,
     immutable: bool,
 }
 
 impl SecretStore {
-    /// The Secret of this name, and those that continue it.
+    /// Creates a store in the Secret of this name, and in those that continue it.
     pub fn new(kubernetes: kube::Client, namespace: &str, name: &str) -> Self {
         let api = Api::namespaced(kubernetes, namespace);
         Self { api, namespace: namespace.to_owned(), name: name.to_owned(), found: Mutex::default() }
     }
 
-    /// The Secret of a part.
+    /// Returns the name of a part's Secret.
     fn name(&self, part: u8) -> String {
         match part {
             0 => self.name.clone(),
@@ -133,7 +133,7 @@ impl SecretStore {
         }
     }
 
-    /// Namespace and name, for people.
+    /// Returns namespace and name, for messages.
     fn place(&self, part: u8) -> String {
         format!("{}/{}", self.namespace, self.name(part))
     }
@@ -146,7 +146,7 @@ impl SecretStore {
     }
 
     fn found(&self) -> MutexGuard<'_, BTreeMap<u8, Found>> {
-        // One insertion at a time, so a poisoned lock holds good data.
+        // Each change is one insertion, so a poisoned mutex holds valid data.
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,7 +158,7 @@ impl SecretStore {
             self.note(part, &secret);
             let mut data = secret.data.unwrap_or_default();
             let mut take = |key| data.remove(key).map(|ByteString(bytes)| bytes).unwrap_or_default();
-            // A line with what is no text cannot be read; the others can.
+            // A line that is not UTF-8 is unreadable; the others are not affected.
             let entries = String::from_utf8_lossy(&take(ENTRIES)).into_owned();
             let parts = String::from_utf8(take(PARTS)).ok().and_then(|parts| parts.parse().ok()).unwrap_or(0);
             Stored { key: Zeroizing::new(take(KEY)), entries, parts, version: secret.metadata.resource_version }
@@ -172,7 +172,7 @@ impl SecretStore {
             None => Found::default(),
         };
         if immutable {
-            // It may have been deleted and made again since.
+            // The Secret may have been deleted and created again since.
             return match self.get(part).await? {
                 Some(stored) if stored.version == version => Err(Error::Immutable(self.place(part))),
                 _ => Ok(Written::Conflict),
@@ -200,15 +200,15 @@ impl SecretStore {
                 self.note(part, &written);
                 Ok(Written::Done(written.metadata.resource_version))
             }
-            // Written, made or deleted by another meanwhile.
+            // Another process has written, created or deleted it meanwhile.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Written::Conflict),
-            // Immutable since it was read, it would be answered so too.
+            // A Secret that became immutable after it was read gives the same answer.
             Err(kube::Error::Api(status)) if matches!(status.code, 413 | 422) => match self.get(part).await? {
                 Some(_) if self.found().get(&part).is_some_and(|found| found.immutable) => {
                     Err(Error::Immutable(self.place(part)))
                 }
-                _ if size > SMALL => Ok(Written::TooLarge),
-                // What is small is refused for something else, such as an admission policy.
+                _ if size > ALWAYS_ACCEPTED_BYTES => Ok(Written::TooLarge),
+                // A small Secret is refused for another reason, such as an admission policy.
                 _ => Err(Error::Write { source: kube::Error::Api(status), name: self.place(part) }),
             },
             Err(error) => Err(Error::Write { source: error, name: self.place(part) }),

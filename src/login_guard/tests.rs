@@ -12,30 +12,30 @@ use super::storage::Error;
 use super::*;
 use crate::login_guard::storage::{Stored, Written};
 
-/// A Secret as the API server keeps one, which outlives the ledgers that use it.
+/// A stand-in for the API server's Secrets, which outlives the ledgers that use it.
 #[derive(Default, Clone)]
-pub(crate) struct Shelf(Arc<Mutex<Kept>>);
+pub(crate) struct FakeStore(Arc<Mutex<FakeSecrets>>);
 
 #[derive(Default)]
-struct Kept {
+struct FakeSecrets {
     stored: HashMap<u8, Stored>,
-    /// What of one is taken; all of it where this is 0.
+    /// The largest size that is accepted; any size if 0.
     most: usize,
     /// The largest write.
     largest: usize,
     version: u32,
     writes: u32,
-    /// So many writes yet are stored, and their answer is lost.
+    /// The number of coming writes that are stored, but whose answer is lost.
     lost: u32,
-    /// So many writes yet are not stored at all.
+    /// The number of coming writes that are not stored.
     failing: u32,
-    /// So many were not stored, or their answer was lost.
+    /// The number of writes that were not stored, or whose answer was lost.
     failures: u32,
-    /// After so many writes that come about, one is not.
+    /// After this number of successful writes, one fails.
     fail_after: Option<u32>,
 }
 
-impl Shelf {
+impl FakeStore {
     pub(crate) fn writes(&self) -> u32 {
         lock(&self.0).writes
     }
@@ -66,14 +66,14 @@ impl Shelf {
     }
 }
 
-impl Kept {
-    /// The same once more, for another history.
+impl FakeSecrets {
+    /// Returns a copy with the same content, for another sequence of events.
     fn copy(&self) -> Self {
         Self { stored: self.stored.clone(), version: self.version, ..Self::default() }
     }
 }
 
-impl Store for Shelf {
+impl Store for FakeStore {
     fn read(&self, part: u8) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
@@ -149,7 +149,7 @@ const UNAVAILABLE: LoginFailure = LoginFailure::Unanswered(Unanswered::Unavailab
 const NOT_SENT: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectRefused);
 
 async fn begin(ledger: &Ledger, subject: Subject) -> Intent {
-    ledger.begin(subject, false, None, Vouched::default(), at(0)).await.expect("stored").expect("nobody else")
+    ledger.begin(subject, false, None, StatusRecord::default(), at(0)).await.expect("stored").expect("nobody else")
 }
 
 fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
@@ -158,7 +158,7 @@ fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
 
 #[tokio::test(start_paused = true)]
 async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let of = async |ledger: &Ledger, values| ledger.subject("hr", &endpoint(), &credentials(values)).await.expect("stored");
     let base = of(&ledger, ["u", "p", "c", "k"]).await;
@@ -177,37 +177,37 @@ async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
     let elsewhere = Endpoint::from_parts("service5", "ultipro.com").expect("good");
     let elsewhere = ledger.subject("hr", &elsewhere, &credentials(["u", "p", "c", "k"])).await.expect("stored");
     assert!(base.fingerprint != elsewhere.fingerprint && base.account != elsewhere.account);
-    let other = of(&Shelf::default().ledger(), ["u", "p", "c", "k"]).await;
+    let other = of(&FakeStore::default().ledger(), ["u", "p", "c", "k"]).await;
     assert!(base.fingerprint != other.fingerprint && base.account != other.account, "another installation");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_each_end_leaves_for_the_next_process() {
-    let vouched = Vouched { worked: Worked { login: true, rest: true }, tried: None };
+    let recorded = StatusRecord { worked: Worked { login: true, rest: true }, tried: None };
     let logged_in = |rest| End::LoggedIn { rest };
-    let not_told = Vouched::default();
-    for (what, end, vouched, left) in [
+    let not_told = StatusRecord::default();
+    for (what, end, recorded, left) in [
         ("refused", End::LoginFailed(REFUSED), not_told, (Some(Login::Refused(REFUSED)), None)),
-        ("refused though it worked", End::LoginFailed(REFUSED), vouched, (Some(Login::Refused(REFUSED)), None)),
+        ("refused though it worked", End::LoginFailed(REFUSED), recorded, (Some(Login::Refused(REFUSED)), None)),
         ("no answer", End::LoginFailed(LOST), not_told, (Some(Login::Begun), None)),
-        ("no answer, but it worked", End::LoginFailed(LOST), vouched, (None, None)),
+        ("no answer, but it worked", End::LoginFailed(LOST), recorded, (None, None)),
         ("not sent", End::LoginFailed(NOT_SENT), not_told, (None, None)),
         ("unclear", End::LoginFailed(UNCLEAR), not_told, (Some(Login::Unclear { worked: false }), None)),
         ("trouble of the host", End::LoginFailed(TROUBLE), not_told, (Some(Login::Unclear { worked: false }), None)),
-        ("unclear, but it worked", End::LoginFailed(UNCLEAR), vouched, (None, None)),
+        ("unclear, but it worked", End::LoginFailed(UNCLEAR), recorded, (None, None)),
         ("a host that takes no requests", End::LoginFailed(UNAVAILABLE), not_told, (None, None)),
         ("works", logged_in(None), not_told, (None, None)),
         ("works with REST", logged_in(Some(RestEnd::Works)), not_told, (None, None)),
         ("REST refuses", logged_in(Some(RestEnd::Refused)), not_told, (None, Some(Rest::Refused))),
         ("REST does not answer", logged_in(Some(RestEnd::Unanswered)), not_told, (None, Some(Rest::Begun))),
-        ("REST does not answer, but it worked", logged_in(Some(RestEnd::Unanswered)), vouched, (None, None)),
+        ("REST does not answer, but it worked", logged_in(Some(RestEnd::Unanswered)), recorded, (None, None)),
     ] {
-        let shelf = Shelf::default();
+        let shelf = FakeStore::default();
         let ledger = shelf.ledger();
         let subject = subject(&ledger, "p").await;
         let intent = begin(&ledger, subject).await;
         assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun), "{what}: killed in between");
-        ledger.end(subject, Some(intent), end, vouched, at(1)).await;
+        ledger.end(subject, Some(intent), end, recorded, at(1)).await;
         ledger.commit().await.expect("stored");
         let next = shelf.ledger_after(subject).await;
         let entry = next.known(subject, at(2)).entry;
@@ -216,8 +216,8 @@ async fn what_each_end_leaves_for_the_next_process() {
     }
 }
 
-impl Shelf {
-    /// The ledger of the next process, opened.
+impl FakeStore {
+    /// Returns the opened ledger of the next process.
     async fn ledger_after(&self, before: Subject) -> Ledger {
         let ledger = self.ledger();
         assert_eq!(subject(&ledger, "p").await.fingerprint, before.fingerprint);
@@ -227,41 +227,41 @@ impl Shelf {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_stored_before_it_is_told() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Refused(REFUSED)), "without a commit");
 }
 
 #[tokio::test(start_paused = true)]
 async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let tried = |ledger: &Ledger| ledger.known(subject, at(9)).tried.map(|tried| tried.times);
-    let attempt = async |ledger: &Ledger, vouched: Vouched, end: End| {
-        let intent = ledger.begin(subject, false, None, vouched, at(0)).await.expect("stored");
-        ledger.end(subject, intent, end, vouched, at(0)).await;
+    let attempt = async |ledger: &Ledger, recorded: StatusRecord, end: End| {
+        let intent = ledger.begin(subject, false, None, recorded, at(0)).await.expect("stored");
+        ledger.end(subject, intent, end, recorded, at(0)).await;
     };
     for times in 1..=6 {
-        attempt(&ledger, Vouched::default(), End::LoginFailed(if times % 2 == 0 { UNCLEAR } else { TROUBLE })).await;
+        attempt(&ledger, StatusRecord::default(), End::LoginFailed(if times % 2 == 0 { UNCLEAR } else { TROUBLE })).await;
         assert_eq!(tried(&ledger), Some(times));
     }
     ledger.commit().await.expect("stored");
     assert_eq!(tried(&shelf.ledger_after(subject).await), Some(6), "the next process knows");
     // The ledger is lost, and the status is not.
-    let told = Vouched { tried: Some(Tried { at: at(0), times: 3 }), ..Vouched::default() };
+    let told = StatusRecord { tried: Some(Attempts { at: at(0), times: 3 }), ..StatusRecord::default() };
     ledger.commit().await.expect("stored");
     lock(&shelf.0).stored.get_mut(&0).expect("stored").entries.clear();
     let anew = shelf.ledger_after(subject).await;
     attempt(&anew, told, End::LoginFailed(UNCLEAR)).await;
     assert_eq!(tried(&anew), Some(4));
-    // Of values that have worked trouble of a minute is not written.
-    let works = Vouched { worked: Worked { login: true, rest: false }, tried: None };
+    // For values that have worked, trouble of a minute is not written.
+    let works = StatusRecord { worked: Worked { login: true, rest: false }, tried: None };
     let ledger = anew;
-    ledger.end(subject, None, End::LoggedIn { rest: None }, Vouched::default(), at(0)).await;
+    ledger.end(subject, None, End::LoggedIn { rest: None }, StatusRecord::default(), at(0)).await;
     for times in 1..=6 {
         ledger.end(subject, None, End::LoginFailed(TROUBLE), works, at(0)).await;
         assert_eq!(tried(&ledger), Some(times));
@@ -280,7 +280,7 @@ async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
 #[tokio::test(start_paused = true)]
 async fn requests_have_an_end_whatever_the_answers_are() {
     for (refused_before, refused_per_day) in [(false, 5), (true, 5), (false, 20)] {
-        let shelf = Shelf::default();
+        let shelf = FakeStore::default();
         let ledger = shelf.ledger_with(Limits { refused_per_day, ..Limits::default() });
         let subject = subject(&ledger, "p").await;
         if refused_before {
@@ -290,8 +290,8 @@ async fn requests_have_an_end_whatever_the_answers_are() {
         while ledger.known(subject, at(9)).requests_failed_until.is_none() {
             asked += 1;
             let request = ledger.request("uid", &asked.to_string()).await.expect("a key");
-            let intent = ledger.begin(subject, false, Some(request), Vouched::default(), at(1)).await.expect("stored");
-            ledger.end(subject, intent, End::LoginFailed(UNCLEAR), Vouched::default(), at(1)).await;
+            let intent = ledger.begin(subject, false, Some(request), StatusRecord::default(), at(1)).await.expect("stored");
+            ledger.end(subject, intent, End::LoginFailed(UNCLEAR), StatusRecord::default(), at(1)).await;
             let entry = ledger.known(subject, at(9)).entry.expect("known");
             assert!(entry.granted.contains(&request), "the same request is not granted again");
             assert_eq!(refused_now(&ledger, subject), refused_before, "what was seen stands");
@@ -303,48 +303,48 @@ async fn requests_have_an_end_whatever_the_answers_are() {
 
 #[tokio::test(start_paused = true)]
 async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
     let asked = Request([1; 8]);
     let intent =
-        ledger.begin(subject, false, Some(asked), Vouched::default(), at(2)).await.expect("stored").expect("nobody else");
+        ledger.begin(subject, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
     let begun_again = Some(Login::BegunAgain(REFUSED));
     assert_eq!(login(&ledger, subject), begun_again);
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), begun_again, "killed in between");
-    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), Vouched::default(), at(3)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), StatusRecord::default(), at(3)).await;
     assert_eq!(login(&ledger, subject), Some(Login::Refused(REFUSED)));
     let asked = Request([2; 8]);
     let intent =
-        ledger.begin(subject, false, Some(asked), Vouched::default(), at(4)).await.expect("stored").expect("nobody else");
-    ledger.end(subject, Some(intent), End::LoggedIn { rest: None }, Vouched::default(), at(5)).await;
+        ledger.begin(subject, false, Some(asked), StatusRecord::default(), at(4)).await.expect("stored").expect("nobody else");
+    ledger.end(subject, Some(intent), End::LoggedIn { rest: None }, StatusRecord::default(), at(5)).await;
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), None, "that it works is stored at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_granted_once_whatever_happens_after() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     let asked = Request([1; 8]);
-    ledger.begin(subject, false, Some(asked), Vouched::default(), at(2)).await.expect("stored").expect("nobody else");
+    ledger.begin(subject, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
     let next = shelf.ledger_after(subject).await;
     assert_eq!(next.known(subject, at(3)).entry.map(|entry| entry.granted), Some(vec![asked]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_intent_that_could_not_be_stored_is_taken_back() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let subject = subject(&ledger, "p").await;
     shelf.fail(1);
-    assert!(ledger.begin(subject, false, None, Vouched::default(), at(0)).await.is_err());
+    assert!(ledger.begin(subject, false, None, StatusRecord::default(), at(0)).await.is_err());
     assert_eq!(ledger.known(subject, at(1)).entry, None);
-    // One that was stored, though the answer was lost, is struck out by the next write.
+    // An intent that was stored although the answer was lost is removed by the next write.
     shelf.lose(1);
-    assert!(ledger.begin(subject, false, None, Vouched::default(), at(0)).await.is_err());
+    assert!(ledger.begin(subject, false, None, StatusRecord::default(), at(0)).await.is_err());
     assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun));
     let other = ledger.subject("hr", &endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
     begin(&ledger, other).await;
@@ -354,13 +354,13 @@ async fn an_intent_that_could_not_be_stored_is_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_operators_one_begins() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let (first, second) = (shelf.ledger(), shelf.ledger());
     let subject = subject(&first, "p").await;
     subject_of(&second).await;
     let both = futures::join!(
-        first.begin(subject, false, None, Vouched::default(), at(0)),
-        second.begin(subject, false, None, Vouched::default(), at(0))
+        first.begin(subject, false, None, StatusRecord::default(), at(0)),
+        second.begin(subject, false, None, StatusRecord::default(), at(0))
     );
     let begun = [both.0.expect("stored"), both.1.expect("stored")];
     assert_eq!(begun.iter().flatten().count(), 1, "{begun:?}");
@@ -373,11 +373,11 @@ async fn subject_of(ledger: &Ledger) -> Subject {
 
 #[tokio::test(start_paused = true)]
 async fn as_many_as_begin_at_once_are_a_few_writes() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = Arc::new(shelf.ledger());
     subject(&ledger, "p").await;
     let before = shelf.writes();
-    // More than there are checks at once; a thousand would be more than one Secret is to hold.
+    // More than there are concurrent checks. A thousand would not fit into one Secret.
     let begun = (0..100).map(|n| {
         let ledger = ledger.clone();
         tokio::spawn(async move {
@@ -393,7 +393,7 @@ async fn as_many_as_begin_at_once_are_a_few_writes() {
 
 #[tokio::test(start_paused = true)]
 async fn what_works_moves_nothing_once_it_is_tidy() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = Arc::new(shelf.ledger());
     let tidying = tokio::spawn({
         let ledger = ledger.clone();
@@ -402,13 +402,13 @@ async fn what_works_moves_nothing_once_it_is_tidy() {
     let subject = subject(&ledger, "p").await;
     let intent = begin(&ledger, subject).await;
     let end = End::LoggedIn { rest: None };
-    ledger.end(subject, Some(intent), end, Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), end, StatusRecord::default(), at(1)).await;
     tokio::time::sleep(2 * TIDY_DELAY).await;
     assert_eq!(shelf.ledger_after(subject).await.known(subject, at(1)).entry, None, "the intent is struck out");
     let writes = shelf.writes();
     for _ in 0..100 {
         assert!(ledger.known(subject, at(2)).login_works);
-        ledger.end(subject, None, end, Vouched::default(), at(2)).await;
+        ledger.end(subject, None, end, StatusRecord::default(), at(2)).await;
         tokio::time::sleep(2 * TIDY_DELAY).await;
     }
     assert_eq!(shelf.writes(), writes);
@@ -417,11 +417,11 @@ async fn what_works_moves_nothing_once_it_is_tidy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_was_deleted_is_written_anew_whole() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let refused = subject(&ledger, "p").await;
     let intent = begin(&ledger, refused).await;
-    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
     lock(&shelf.0).stored.clear();
     let other = subject(&ledger, "other").await;
     begin(&ledger, other).await;
@@ -430,7 +430,7 @@ async fn a_ledger_that_was_deleted_is_written_anew_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_is_restored_from_a_backup_learns_again_what_was_refused_since() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     refuse(&ledger, subject(&ledger, "before").await).await;
     let backup = lock(&shelf.0).stored.clone();
@@ -449,7 +449,7 @@ async fn a_ledger_that_is_restored_from_a_backup_learns_again_what_was_refused_s
 
 #[tokio::test(start_paused = true)]
 async fn an_account_has_a_limit_of_logins_and_of_refusals() {
-    let ledger = Shelf::default().ledger_with(Limits { logins_per_day: 3, refused_per_day: 2 });
+    let ledger = FakeStore::default().ledger_with(Limits { logins_per_day: 3, refused_per_day: 2 });
     let subject = subject(&ledger, "p").await;
     ledger.count(subject.account, 2, at(0));
     assert_eq!(ledger.known(subject, at(1)).spent_until, None);
@@ -462,7 +462,7 @@ async fn an_account_has_a_limit_of_logins_and_of_refusals() {
     for (n, until) in [(1, None), (2, Some(day)), (3, Some(day))] {
         let other = ledger.subject("hr", &endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
         let intent = begin(&ledger, other).await;
-        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(0)).await;
+        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(0)).await;
         assert_eq!(ledger.known(subject, at(1)).failed_until, until, "{n} refused");
     }
     assert_eq!(ledger.known(subject, at(1)).requests_failed_until, None);
@@ -472,19 +472,19 @@ async fn an_account_has_a_limit_of_logins_and_of_refusals() {
 async fn who_waited_while_another_failed_fails_the_same_way() {
     let ledger = Arc::new(Ledger::in_memory().expect("random"));
     let (one, two) = (subject(&ledger, "1").await, subject(&ledger, "2").await);
-    let mut first = ledger.turn(one).await;
+    let mut first = ledger.login_lock(one).await;
     let waiting = tokio::spawn({
         let ledger = ledger.clone();
-        async move { ledger.turn(one).await.failed_meanwhile(None) }
+        async move { ledger.login_lock(one).await.failed_meanwhile(None) }
     });
-    let stranger = ledger.turn(two).await;
+    let stranger = ledger.login_lock(two).await;
     assert_eq!(stranger.failed_meanwhile(None), None, "other values are another line");
     tokio::task::yield_now().await;
     first.failed(REFUSED, None);
     drop(first);
     assert_eq!(waiting.await.expect("no panic"), Some(REFUSED));
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(ledger.turn(one).await.failed_meanwhile(None), None, "who comes later tries by itself");
+    assert_eq!(ledger.login_lock(one).await.failed_meanwhile(None), None, "who comes later tries by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -493,12 +493,12 @@ async fn a_session_is_lent_for_a_while_and_then_dropped() {
     let subject = subject(&ledger, "p").await;
     let session = Arc::new(Session::Token(Sensitive::new("token".to_owned())));
     let weak = Arc::downgrade(&session);
-    ledger.turn(subject).await.succeeded(&session, Lend { authority: None, time: SHARED_FOR });
+    ledger.login_lock(subject).await.succeeded(&session, Sharing { authority: None, time: SHARED_FOR });
     drop(session);
     tokio::time::sleep(SHARED_FOR - Duration::from_millis(1)).await;
-    assert!(ledger.turn(subject).await.shared(None).is_some());
+    assert!(ledger.login_lock(subject).await.shared(None).is_some());
     tokio::time::sleep(Duration::from_millis(2)).await;
-    assert!(ledger.turn(subject).await.shared(None).is_none());
+    assert!(ledger.login_lock(subject).await.shared(None).is_none());
     assert_eq!(weak.strong_count(), 0, "nobody keeps it");
 }
 
@@ -507,12 +507,12 @@ async fn lines_in_which_nobody_waits_are_dropped() {
     let ledger = Ledger::in_memory().expect("random");
     let held = ledger.line(Fingerprint([0; 16]));
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    for _ in 0..3 * LINES_KEPT {
+    for _ in 0..3 * MUTEXES_KEPT {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         ledger.line(Fingerprint(bytes));
     }
-    assert!(lock(&ledger.lines).all.len() <= LINES_KEPT + 1);
+    assert!(lock(&ledger.lines).all.len() <= MUTEXES_KEPT + 1);
     assert!(Arc::ptr_eq(&held, &ledger.line(Fingerprint([0; 16]))), "one that is in use stays");
 }
 
@@ -523,12 +523,12 @@ fn refused_now(ledger: &Ledger, subject: Subject) -> bool {
 
 async fn refuse(ledger: &Ledger, subject: Subject) {
     let intent = begin(ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(1)).await;
+    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     for n in 0..600 {
         refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
@@ -544,7 +544,7 @@ async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
         let subject = subject(&after, &n.to_string()).await;
         assert!(refused_now(&after, subject), "{n}");
     }
-    // One of them is deleted: what it held is written anew with the next change of it, and the others are untouched.
+    // If one Secret is deleted, the next change of it writes its content again. The others are untouched.
     lock(&shelf.0).stored.remove(&1);
     for n in 600..700 {
         refuse(&after, subject(&after, &n.to_string()).await).await;
@@ -560,16 +560,16 @@ async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_is_killed_while_it_is_divided_has_lost_nothing() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     let mut n = 0;
-    // Until one more refusal divides it.
+    // Fills the part until one more refusal divides it.
     while lock(&shelf.0).stored.get(&0).is_none_or(|stored| stored.entries.len() < PART_BYTES_MAX - 200) {
         refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
         n += 1;
     }
     for killed_after in 0..40 {
-        let shelf = Shelf(Arc::new(Mutex::new(lock(&shelf.0).copy())));
+        let shelf = FakeStore(Arc::new(Mutex::new(lock(&shelf.0).copy())));
         let ledger = shelf.ledger();
         let (one, two) = (subject(&ledger, "one more").await, subject(&ledger, "and one").await);
         let dividing = async {
@@ -592,22 +592,22 @@ async fn a_ledger_that_is_killed_while_it_is_divided_has_lost_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never_stands_still() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     lock(&shelf.0).most = 3_000;
     let ledger = shelf.ledger();
     for n in 0..2_000 {
         refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
     }
     let last = subject(&ledger, "last").await;
-    let intent = ledger.begin(last, false, None, Vouched::default(), at(100)).await.expect("stored").expect("first");
-    ledger.end(last, Some(intent), End::LoginFailed(REFUSED), Vouched::default(), at(101)).await;
+    let intent = ledger.begin(last, false, None, StatusRecord::default(), at(100)).await.expect("stored").expect("first");
+    ledger.end(last, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(101)).await;
     let after = shelf.ledger();
     let last = subject(&after, "last").await;
     assert!(refused_now(&after, last), "what is new stays");
     assert!(lock(&shelf.0).largest <= 3_000);
-    // What refused it may be gone: it is tried again, by this process too.
+    // The cause of the refusal may be gone, so this process tries the full size again too.
     assert!(lock(&ledger.state).most() <= 3_000);
-    tokio::time::advance(MOST_FOR).await;
+    tokio::time::advance(SIZE_LIMIT_TTL).await;
     assert_eq!(lock(&ledger.state).most(), PART_BYTES_MAX);
     lock(&ledger.state).found_too_large(8_000);
     ledger.distrust();
@@ -616,7 +616,7 @@ async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never
 
 #[tokio::test(start_paused = true)]
 async fn one_password_with_and_without_a_user_api_key_is_one() {
-    let ledger = Shelf::default().ledger();
+    let ledger = FakeStore::default().ledger();
     let of = async |password: &str, key: Option<&str>| {
         let Credentials { username, password, customer_api_key, .. } = credentials(["u", password, "c", "k"]);
         let user_api_key = key.map(|key| Sensitive::new(key.to_owned()));
@@ -629,10 +629,10 @@ async fn one_password_with_and_without_a_user_api_key_is_one() {
     refuse(&ledger, with).await;
     assert_eq!((beside(without), beside(other)), (true, false), "another key is another login");
     assert!(!beside(of("q", None).await), "and another password");
-    // The key was what was wrong.
+    // Only the key was wrong.
     let end = End::LoggedIn { rest: None };
     let intent = begin(&ledger, other).await;
-    ledger.end(other, Some(intent), end, Vouched::default(), at(3)).await;
+    ledger.end(other, Some(intent), end, StatusRecord::default(), at(3)).await;
     assert!(!beside(without));
 
     let (with, without) = (of("r", Some("k")).await, of("r", None).await);
@@ -653,18 +653,18 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
         ("a write that fails, and another writes the new Secret", 4),
     ] {
         for n in 0..3 {
-            let shelf = Shelf::default();
+            let shelf = FakeStore::default();
             let ledger = shelf.ledger();
             let mut m = 0;
-            // A dozen intents fit, and their refusals do not any more.
-            while lock(&ledger.state).book.bytes_of(0, 1) < PART_BYTES_MAX - 40 * 95 {
+            // A dozen intents still fit, but not their refusals.
+            while lock(&ledger.state).table.bytes_of(0, 1) < PART_BYTES_MAX - 40 * 95 {
                 refuse(&ledger, subject(&ledger, &format!("{n} filler {m}")).await).await;
                 m += 1;
             }
             let mut pending = Vec::new();
             loop {
                 let one = subject(&ledger, &format!("{n} last {}", pending.len())).await;
-                if lock(&ledger.state).book.bytes_of(0, 1) + 100 > PART_BYTES_MAX {
+                if lock(&ledger.state).table.bytes_of(0, 1) + 100 > PART_BYTES_MAX {
                     break;
                 }
                 pending.push((one, begin(&ledger, one).await));
@@ -677,13 +677,13 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
                     let version = Some(kept.version.to_string());
                     kept.stored.get_mut(&0).expect("stored").version = version;
                 }
-                // The write of the new Secret comes about, that of the first does not.
+                // The write of the new Secret succeeds, and that of the first fails.
                 1 | 3 | 4 => lock(&shelf.0).fail_after = Some(1),
                 2 => shelf.lose(1),
                 _ => {}
             }
             for (one, intent) in &pending {
-                ledger.enter(*one, Some(intent.clone()), End::LoginFailed(REFUSED), Vouched::default(), at(1));
+                ledger.enter(*one, Some(intent.clone()), End::LoginFailed(REFUSED), StatusRecord::default(), at(1));
             }
             let first = ledger.commit().await;
             assert_eq!(first.is_err(), matches!(fault, 1..=4), "{what}");
@@ -694,7 +694,7 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
                 _ => {}
             }
             let here = pending.iter().filter(|(one, _)| !refused_now(&ledger, *one)).count();
-            // As the background task does.
+            // The background task does this.
             ledger.commit().await.unwrap_or_else(|error| panic!("{what}: {error}"));
             let after = shelf.ledger();
             subject(&after, "opened").await;
@@ -713,10 +713,10 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_entered_while_a_write_waits_for_its_time_does_not_make_it_too_large() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = Arc::new(shelf.ledger());
     let mut m = 0;
-    while lock(&ledger.state).book.bytes_of(0, 1) < PART_BYTES_MAX - 300 {
+    while lock(&ledger.state).table.bytes_of(0, 1) < PART_BYTES_MAX - 300 {
         refuse(&ledger, subject(&ledger, &format!("filler {m}")).await).await;
         m += 1;
     }
@@ -736,12 +736,12 @@ async fn what_is_entered_while_a_write_waits_for_its_time_does_not_make_it_too_l
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     for n in 0..60 {
         refuse(&ledger, subject(&ledger, &format!("before {n}")).await).await;
     }
-    // As the operator before wrote it: nobody's.
+    // An older operator wrote entries without an owner.
     {
         let mut kept = lock(&shelf.0);
         for stored in kept.stored.values_mut() {
@@ -759,7 +759,7 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
     let ledger = shelf.ledger();
     let mut flood = 0;
     for round in 0..40 {
-        // They are in use: each is looked at all the time.
+        // They are in use: each is looked up all the time.
         for n in 0..60 {
             let one = subject(&ledger, &format!("before {n}")).await;
             ledger.known(one, at(10 + round));
@@ -769,9 +769,11 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
             let one =
                 ledger.subject("flood", &endpoint(), &credentials([&flood.to_string(), "p", "c", "k"])).await.expect("open");
             let mut state = lock(&ledger.state);
-            let entry =
-                Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, Vouched::default(), at(10 + round)) };
-            state.book.set(one.fingerprint, Some(entry));
+            let entry = Entry {
+                login: Some(Login::Refused(REFUSED)),
+                ..ledger.failed(one, None, StatusRecord::default(), at(10 + round))
+            };
+            state.table.set(one.fingerprint, Some(entry));
         }
         while let Err(error) = ledger.commit().await {
             assert!(matches!(error, Error::Contended), "{error}");
@@ -787,20 +789,20 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     for n in 0..5_900 {
         let one = subject(&ledger, &format!("before {n}")).await;
-        let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, Vouched::default(), at(0)) };
-        lock(&ledger.state).book.set(one.fingerprint, Some(entry));
+        let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, StatusRecord::default(), at(0)) };
+        lock(&ledger.state).table.set(one.fingerprint, Some(entry));
     }
-    let entries = lock(&ledger.state).book.snapshot(0, 1).1;
+    let entries = lock(&ledger.state).table.snapshot(0, 1).1;
     lock(&shelf.0).stored.get_mut(&0).expect("stored").entries = entries;
     let ledger = shelf.ledger();
     let begun = Instant::now();
     let mut failed = 0;
     let one = subject(&ledger, "new").await;
-    while ledger.begin(one, false, None, Vouched::default(), at(1)).await.is_err() {
+    while ledger.begin(one, false, None, StatusRecord::default(), at(1)).await.is_err() {
         failed += 1;
     }
     let took = begun.elapsed();
@@ -809,12 +811,12 @@ async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_operator_that_knows_no_parts_wrote_hides_none_of_them() {
-    let shelf = Shelf::default();
+    let shelf = FakeStore::default();
     let ledger = shelf.ledger();
     for n in 0..600 {
         refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
     }
-    // It replaces the first Secret whole, with what it read of it.
+    // An older operator replaces the first Secret whole, with what it read of it.
     lock(&shelf.0).stored.get_mut(&0).expect("stored").parts = 0;
     let after = shelf.ledger();
     let mut lost = 0;
@@ -827,10 +829,10 @@ async fn what_an_operator_that_knows_no_parts_wrote_hides_none_of_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_ahead_while_this_process_ran_holds_nobody_for_years() {
-    let ledger = Shelf::default().ledger();
+    let ledger = FakeStore::default().ledger();
     let one = subject(&ledger, "p").await;
     let ahead = at(3 * 365 * 86_400);
-    ledger.begin(one, false, None, Vouched::default(), ahead).await.expect("stored").expect("nobody else");
+    ledger.begin(one, false, None, StatusRecord::default(), ahead).await.expect("stored").expect("nobody else");
     // The clock is right again.
     let entry = ledger.known(one, at(0)).entry.expect("begun");
     let until = a_day_after(entry.at);
@@ -839,13 +841,13 @@ async fn a_clock_that_was_ahead_while_this_process_ran_holds_nobody_for_years() 
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_kept_of_entries_that_are_gone() {
-    let ledger = Shelf::default().ledger();
+    let ledger = FakeStore::default().ledger();
     for n in 0..300 {
         let one = subject(&ledger, &n.to_string()).await;
         let intent = begin(&ledger, one).await;
         ledger.known(one, at(1));
-        ledger.end(one, Some(intent), End::LoggedIn { rest: None }, Vouched::default(), at(1)).await;
+        ledger.end(one, Some(intent), End::LoggedIn { rest: None }, StatusRecord::default(), at(1)).await;
     }
-    let asked = lock(&ledger.state).book.asked_len();
-    assert_eq!((lock(&ledger.state).book.len(), asked), (0, 0));
+    let asked = lock(&ledger.state).table.asked_len();
+    assert_eq!((lock(&ledger.state).table.len(), asked), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! How the ledger is read from its Secrets, written to them, and divided when it grows.
+//! Reads the ledger from its Secrets, writes it to them, and divides it when it grows.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::login_guard::{
 
 #[derive(Default)]
 pub(super) struct Writing {
-    /// The version of each Secret to write onto.
+    /// The version of each Secret that the next write replaces.
     pub(super) onto: HashMap<u8, String>,
-    /// The version of the book that is stored.
+    /// The version of the entry table that is stored.
     pub(super) stored: u64,
-    /// When the next write may begin.
+    /// The earliest time of the next write.
     pub(super) next: Option<Instant>,
 }
 
@@ -34,23 +34,23 @@ impl Writing {
     }
 }
 
-/// When what is written of a part counts.
+/// When a written part becomes valid.
 pub(super) enum Counts<'a> {
     AtOnce,
-    /// When part 0 says that it is there; kept here until then.
+    /// When part 0 counts this part. The snapshot is kept here until then.
     Later(&'a mut Vec<(u8, String)>),
 }
 
-/// What became of writing a part.
+/// The result of writing a part.
 #[derive(PartialEq)]
 pub(super) enum Progress {
     Done,
-    /// What is stored, or how it is divided, is otherwise than it was taken to be.
+    /// The stored state, or its division into parts, is not what this process assumed. The write must be repeated.
     Again,
 }
 
 impl Ledger {
-    /// Reads the ledger, or begins it, however long that takes.
+    /// Reads the ledger, or creates it, and retries until that succeeds.
     pub async fn open_in_time(&self) {
         while let Err(error) = self.opened().await {
             tracing::warn!(%error, "without the login ledger no login is sent");
@@ -58,7 +58,7 @@ impl Ledger {
         }
     }
 
-    /// Stores what need not be stored at once, until it is dropped.
+    /// Stores changes that are not urgent, until the future is dropped.
     pub async fn tidy(&self) {
         loop {
             self.changed.notified().await;
@@ -70,7 +70,8 @@ impl Ledger {
         }
     }
 
-    /// Another may have worked meanwhile: what is known of this process alone is forgotten, and the rest is read anew before it is used.
+    /// Forgets what only this process knows, and has the rest read again before its next use: another process may have been active
+    /// meanwhile.
     pub fn distrust(&self) {
         let mut state = lock(&self.state);
         state.proven.clear();
@@ -80,11 +81,12 @@ impl Ledger {
         state.outdated = true;
     }
 
-    /// What is stored may be older than it was, as after a backup was restored: what this process knows is stored again.
+    /// Has everything that this process knows stored again: the stored state may be older than it was, as after a backup was
+    /// restored.
     pub fn reassert(&self) {
         let mut state = lock(&self.state);
-        state.book.reassert();
-        // Read before it is used, and so merged.
+        state.table.reassert();
+        // Forces a read before the next use, which merges the two.
         state.outdated = true;
         drop(state);
         self.changed.notify_one();
@@ -100,12 +102,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Since when nothing could be stored that was to be; `None` where the last write came about.
+    /// Returns for how long writes have failed; `None` if the last write succeeded.
     pub fn failing_for(&self) -> Option<Duration> {
         lock(&self.state).failing_since.map(|since| since.elapsed())
     }
 
-    /// Stores everything that was entered before the call.
+    /// Stores all changes that were made before the call.
     pub async fn commit(&self) -> Result<(), Error> {
         let stored = self.store_all().await;
         let mut state = lock(&self.state);
@@ -118,13 +120,13 @@ impl Ledger {
     }
 
     pub(super) async fn store_all(&self) -> Result<(), Error> {
-        let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).book.has_unsaved()) else { return Ok(()) };
+        let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).table.has_unsaved()) else { return Ok(()) };
         let key = self.opened().await?.1.clone();
-        let wanted = lock(&self.state).book.version();
+        let wanted = lock(&self.state).table.version();
         let mut writing = self.writing.lock().await;
         for _ in 0..WRITE_TRIES {
-            // Another's write may have had it in.
-            if writing.stored >= wanted || !lock(&self.state).book.has_unsaved() {
+            // Another task's write may have included this change.
+            if writing.stored >= wanted || !lock(&self.state).table.has_unsaved() {
                 return Ok(());
             }
             if self.write_once(store.as_ref(), &key, &mut writing).await? == Progress::Done {
@@ -134,7 +136,7 @@ impl Ledger {
         Err(Error::Contended)
     }
 
-    /// Writes each part that has changed, onto what it is taken to be.
+    /// Writes each part that has changed, over the version that this process knows.
     pub(super) async fn write_once(
         &self,
         store: &dyn Store,
@@ -143,13 +145,13 @@ impl Ledger {
     ) -> Result<Progress, Error> {
         let (version, parts, most) = {
             let state = lock(&self.state);
-            (state.book.version(), state.parts(), state.most())
+            (state.table.version(), state.parts(), state.most())
         };
-        let changed: Vec<_> = (0..parts).filter(|part| lock(&self.state).book.has_unsaved_of(*part, parts)).collect();
+        let changed: Vec<_> = (0..parts).filter(|part| lock(&self.state).table.has_unsaved_of(*part, parts)).collect();
         for part in changed {
-            // First the wait, then the look at how much it is: more may be entered meanwhile.
+            // Waits before it measures the part, because entries may be added during the wait.
             writing.wait().await;
-            if parts < PARTS_MAX && lock(&self.state).book.bytes_of(part, parts) > most {
+            if parts < PARTS_MAX && lock(&self.state).table.bytes_of(part, parts) > most {
                 return self.divide(store, key, most, writing).await;
             }
             if self.write_part(store, key, part, parts, Counts::AtOnce, writing).await? == Progress::Again {
@@ -160,8 +162,9 @@ impl Ledger {
         Ok(Progress::Done)
     }
 
-    /// Divides the parts so often that each is small. The new ones are written first and count when part 0 says so: whoever reads in
-    /// between finds all where it was, and until then nothing of them is taken to be stored. What was moved is left out of the others then.
+    /// Doubles the number of parts until each part is small. The new parts are written first, and become valid when part 0 counts
+    /// them. A reader in between finds all entries where they were, and until then the entries in the new parts do not count as
+    /// stored. Then the old parts are written without the entries that were moved.
     pub(super) async fn divide(
         &self,
         store: &dyn Store,
@@ -172,7 +175,7 @@ impl Ledger {
         let before = lock(&self.state).parts();
         let is_small = |parts: u8| {
             let state = lock(&self.state);
-            (0..parts).all(|part| state.book.bytes_of(part, parts) <= most)
+            (0..parts).all(|part| state.table.bytes_of(part, parts) <= most)
         };
         let mut parts = 2 * before;
         while parts < PARTS_MAX && !is_small(parts) {
@@ -180,13 +183,13 @@ impl Ledger {
         }
         let mut new = Vec::new();
         for part in (before..parts).chain(0..before) {
-            // Who was killed while dividing may have left some.
+            // A process that was killed while dividing may have left this part behind.
             if !writing.onto.contains_key(&part)
                 && let Some(version) = store.read(part).await?.and_then(|stored| stored.version)
             {
                 writing.onto.insert(part, version);
             }
-            // It is done once, and others wait for it: with the least time between two writes.
+            // A division happens once and other tasks wait for it, so it uses the minimum time between two writes.
             writing.next = writing.next.map(|next| next.min(Instant::now() + WRITE_SPACING));
             writing.wait().await;
             let counts = if part < before { Counts::AtOnce } else { Counts::Later(&mut new) };
@@ -196,14 +199,14 @@ impl Ledger {
             if part == 0 {
                 let mut state = lock(&self.state);
                 state.parts = parts;
-                new.iter().for_each(|(part, snapshot)| state.book.saved(*part, parts, snapshot));
+                new.iter().for_each(|(part, snapshot)| state.table.saved(*part, parts, snapshot));
             }
         }
         tracing::info!(secrets = parts, "the login ledger has grown and is kept in more Secrets");
         Ok(Progress::Again)
     }
 
-    /// Writes a part, whose time must have come.
+    /// Writes a part. The caller has waited until the write may begin.
     pub(super) async fn write_part(
         &self,
         store: &dyn Store,
@@ -217,16 +220,16 @@ impl Ledger {
             let mut state = lock(&self.state);
             let most = state.most();
             if parts == PARTS_MAX {
-                state.book.shrink(part, parts, most);
+                state.table.shrink(part, parts, most);
             }
-            state.book.snapshot(part, parts).1
+            state.table.snapshot(part, parts).1
         };
         let stored = Stored { key: key.clone(), entries: snapshot.clone(), parts, version: writing.onto.get(&part).cloned() };
         let kib = u32::try_from(snapshot.len() / 1024).unwrap_or(u32::MAX);
         writing.next =
             Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib.saturating_sub(WRITE_FREE_KIB)));
         let written = store.write(part, stored).await;
-        match written.inspect_err(|_| lock(&self.state).book.maybe_saved(part, parts, &snapshot))? {
+        match written.inspect_err(|_| lock(&self.state).table.maybe_saved(part, parts, &snapshot))? {
             Written::Done(onto) => {
                 match onto {
                     Some(onto) => writing.onto.insert(part, onto),
@@ -234,16 +237,16 @@ impl Ledger {
                 };
                 let mut state = lock(&self.state);
                 match counts {
-                    Counts::AtOnce => state.book.saved(part, parts, &snapshot),
+                    Counts::AtOnce => state.table.saved(part, parts, &snapshot),
                     Counts::Later(new) => {
-                        state.book.maybe_saved(part, parts, &snapshot);
+                        state.table.maybe_saved(part, parts, &snapshot);
                         new.push((part, snapshot));
                     }
                 }
                 Ok(Progress::Done)
             }
             Written::Conflict => {
-                // What it was written onto is not there. A part that does not count yet is not among those that are read.
+                // The version to replace is gone. The reread below does not remove it for a part that is not valid yet.
                 writing.onto.remove(&part);
                 self.reread(store, writing).await?;
                 Ok(Progress::Again)
@@ -266,9 +269,9 @@ impl Ledger {
         self.take_over(store, first, writing).await
     }
 
-    /// Takes over what is stored, given part 0.
+    /// Takes over the stored state, given part 0.
     pub(super) async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
-        // An operator that does not know of parts says nothing of them; they are there all the same.
+        // An operator that does not know of parts drops their number, but the parts still exist.
         let is_told = first.as_ref().is_none_or(|stored| stored.parts > 0);
         let told = first.as_ref().map_or(1, |stored| stored.parts.clamp(1, PARTS_MAX).next_power_of_two());
         let known = lock(&self.state).parts().max(told);
@@ -283,20 +286,20 @@ impl Ledger {
         for (part, stored) in &all {
             match stored {
                 Some(stored) => {
-                    unreadable += lock(&self.state).book.rebase(*part, parts, &stored.entries);
+                    unreadable += lock(&self.state).table.rebase(*part, parts, &stored.entries);
                     match stored.version.clone() {
                         Some(version) => writing.onto.insert(*part, version),
                         None => writing.onto.remove(part),
                     };
                 }
-                // Nothing was there yet, or somebody has deleted it: it is written anew.
+                // The part does not exist yet, or somebody has deleted it: the next write creates it.
                 None => drop(writing.onto.remove(part)),
             }
         }
         if !is_told {
-            // How it was divided is not known, so each line counts wherever it stands.
+            // The division is unknown, so every line is valid, whichever part it is in.
             let mut state = lock(&self.state);
-            all.iter().filter_map(|(_, stored)| stored.as_ref()).for_each(|stored| state.book.adopt(&stored.entries));
+            all.iter().filter_map(|(_, stored)| stored.as_ref()).for_each(|stored| state.table.adopt(&stored.entries));
         }
         if unreadable > 0 {
             tracing::error!(unreadable, "lines of the login ledger cannot be read and are left out; the others count");
@@ -308,7 +311,7 @@ impl Ledger {
         Ok(&self.opened().await?.0)
     }
 
-    /// The key, from the store or, the first time, for it.
+    /// Returns the key, which is read from the store or, the first time, created in it.
     pub(super) async fn opened(&self) -> Result<&Key, Error> {
         self.key.get_or_try_init(|| self.open()).await
     }
@@ -328,7 +331,7 @@ impl Ledger {
                 tracing::error!("the login ledger's Secret holds no key of the operator's; it is begun anew");
             }
             let key = new_key()?;
-            let entries = lock(&self.state).book.snapshot(0, 1).1;
+            let entries = lock(&self.state).table.snapshot(0, 1).1;
             let stored = Stored { key: key.1.clone(), entries, parts: 1, version: onto };
             if let Written::Done(Some(version)) = store.write(0, stored).await? {
                 writing.onto.insert(0, version);

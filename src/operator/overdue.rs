@@ -1,4 +1,4 @@
-//! Takes back that connections are Ready which could not be checked for several intervals.
+//! Withdraws the Ready status of connections that could not be checked for several intervals.
 
 use std::time::Duration;
 
@@ -7,42 +7,42 @@ use crate::controller::{self, Context, decide};
 use crate::operator::workers::Checks;
 use crate::telemetry::health::Readiness;
 
-/// How often it is looked for connections that are overdue: soon enough beside the least interval, and nothing beside a check.
-pub(super) const STALE_ROUND: Duration = Duration::from_secs(30);
+/// How often to look for overdue connections: frequent compared with the shortest interval, cheap compared with a check.
+pub(super) const OVERDUE_SCAN_INTERVAL: Duration = Duration::from_secs(30);
 
-/// After so many that could not be written the rest waits for the next round: each may last as long as a request may.
-pub(super) const STALE_FAILURES: usize = 3;
+/// The number of failed writes after which the rest waits for the next round: each may take a whole request timeout.
+pub(super) const WRITE_FAILURES_MAX: usize = 3;
 
-/// A ledger that could not be written for longer than a restart of the API server takes is told under `/readyz`.
+/// How long the ledger may be unwritable before `/readyz` reports it: longer than a restart of the API server takes.
 pub(super) const UNWRITTEN_MAX: Duration = Duration::from_secs(60);
 
-/// Takes back that connections are Ready which could not be checked for several intervals. Never ends.
-pub(super) async fn tell_of_stale(context: &Context, checks: &Checks, readiness: &Readiness) {
+/// Withdraws the Ready status of connections that could not be checked for several intervals. Never ends.
+pub(super) async fn report_overdue(context: &Context, checks: &Checks, readiness: &Readiness) {
     loop {
-        tokio::time::sleep(context.clock.real(STALE_ROUND)).await;
-        readiness.overdue(context.staleness.namespaces(context.clock.uptime()));
+        tokio::time::sleep(context.clock.real(OVERDUE_SCAN_INTERVAL)).await;
+        readiness.overdue(context.overdue.namespaces(context.clock.uptime()));
         readiness.ledger_unwritten(context.ledger.failing_for().filter(|failing| *failing > UNWRITTEN_MAX));
         let mut failures = 0;
-        for (key, stall) in context.staleness.news(context.clock.uptime()) {
-            // The ones before have taken their time.
-            if !context.staleness.is_overdue(&key, context.clock.uptime()) {
+        for (key, stall) in context.overdue.news(context.clock.uptime()) {
+            // It may have been checked during the writes before it.
+            if !context.overdue.is_overdue(&key, context.clock.uptime()) {
                 continue;
             }
             let Some(connection) = context.connections.get(&key).map(|kept| kept.connection(&key)) else { continue };
             let Some(decision) = decide::overdue(&connection, stall, context.clock.now()) else {
-                context.staleness.told(&key, context.clock.uptime());
+                context.overdue.told(&key, context.clock.uptime());
                 continue;
             };
-            // One that another has written meanwhile, or that cannot be written now, comes in the next round.
+            // A connection that changed meanwhile, or cannot be written now, is handled in the next round.
             match checks.mandated(controller::publish::publish(&connection, &decision, context)).await {
                 None => break,
-                Some(Ok(Published::Done)) => context.staleness.told(&key, context.clock.uptime()),
+                Some(Ok(Published::Done)) => context.overdue.told(&key, context.clock.uptime()),
                 Some(Ok(Published::Gone | Published::Outdated)) => {}
                 Some(Err(error)) => {
                     let (namespace, name) = (key.namespace(), key.name());
                     tracing::warn!(namespace, name, %error, "a connection that is overdue is still shown with its old verdict");
                     failures += 1;
-                    if failures == STALE_FAILURES {
+                    if failures == WRITE_FAILURES_MAX {
                         break;
                     }
                 }

@@ -1,4 +1,4 @@
-//! What a running operator is told.
+//! The settings of a running operator.
 
 use ukg_pro::catalogue::Catalogue;
 use ukg_pro::transport::ProxySettings;
@@ -6,66 +6,67 @@ use ukg_pro::transport::ProxySettings;
 use crate::controller::Policy;
 use crate::login_guard::{self, Limits};
 use crate::schedule::clock::Clock;
-use crate::schedule::hosts::Pace;
+use crate::schedule::hosts::HostLimits;
 
-/// What a running operator is told.
+/// The settings of a running operator.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The namespaces to watch; all where there are none.
+    /// The namespaces to watch; all if empty.
     pub namespaces: Vec<String>,
-    /// Which connections to look after, by their labels; all where `None`.
+    /// The label selector of the connections to manage; all if `None`.
     pub selector: Option<String>,
-    /// Which connections to look after, by `spec.controllerClass`; those without one where `None`.
+    /// The `spec.controllerClass` of the connections to manage; those without a class if `None`.
     pub controller_class: Option<String>,
-    /// How a changed Secret is noticed.
+    /// How changes of Secrets are noticed.
     pub secret_watch: SecretWatch,
-    /// The operator's own namespace, for the login ledger and for what is told of hosts.
+    /// The operator's own namespace, for the login ledger and for events about hosts.
     pub system_namespace: String,
     /// The Secret that holds the login ledger.
     pub ledger_secret: String,
-    /// How many logins an account may see in a day.
+    /// The daily login limits of an account.
     pub limits: Limits,
-    /// How fast a host may be asked.
-    pub pace: Pace,
-    /// The time.
+    /// The rate limits of a host.
+    pub host_limits: HostLimits,
+    /// The clock.
     pub clock: Clock,
-    /// What connections may do.
+    /// The policy for connections.
     pub policy: Policy,
     /// The permissions that can be required.
     pub catalogue: Catalogue,
-    /// How UKG Pro is reached.
+    /// The proxy settings for UKG Pro.
     pub proxy: ProxySettings,
-    /// How many checks may run at once.
+    /// The maximum number of concurrent checks.
     pub concurrency: usize,
-    /// The name this process reports events under.
+    /// The reporting instance of events.
     pub instance: String,
 }
 
-/// How a changed Secret is noticed. Values are read when they are needed, whichever it is.
+/// How changes of Secrets are noticed. Values are read when needed, in every mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum SecretWatch {
-    /// All of them are watched, their metadata only: at once
+    /// All Secrets are watched, metadata only; changes are noticed at once
     #[default]
     All,
-    /// Those with the label ukgpro.dev/watch=true are watched, their metadata only: at once for these, for others at the next check
+    /// Secrets with the label ukgpro.dev/watch=true are watched, metadata only; their changes are noticed at once, others at the
+    /// next check
     Labelled,
-    /// None is watched: at the next check
+    /// No Secret is watched; changes are noticed at the next check
     None,
 }
 
 /// The label of Secrets that [`SecretWatch::Labelled`] watches.
 pub const WATCH_LABEL: &str = "ukgpro.dev/watch=true";
 
-/// Why an operator does not start.
+/// Why an operator could not start, or could not store its ledger at the end.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No HTTPS client.
+pub enum OperatorError {
+    /// The HTTPS client cannot be made.
     #[error("no HTTPS client could be made; see that the CA certificates of the platform are there (SSL_CERT_FILE)")]
     Transport(#[from] ukg_pro::transport::TransportError),
-    /// No random numbers.
+    /// The platform gave no random numbers.
     #[error("the platform gave no random numbers for the login ledger's key")]
     Random(#[from] aws_lc_rs::error::Unspecified),
-    /// The login ledger.
+    /// The login ledger cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] login_guard::storage::Error),
 }

@@ -1,4 +1,4 @@
-//! The watches of connections and Secrets, and what their events wake.
+//! Watches connections and Secrets, and queues the connections that an event affects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::cluster::watch::connections::{Lists, News};
 use crate::cluster::watch::history::{self, History};
 use crate::cluster::watch::listed::Listed;
-use crate::cluster::watch::retry::{self, Complaints};
+use crate::cluster::watch::retry::{self, FailureLog};
 use crate::controller::Context;
 use crate::operator::Scope;
 use crate::operator::settings::{SecretWatch, WATCH_LABEL};
@@ -26,18 +26,18 @@ use crate::operator::workers::{Checks, Mandate};
 use crate::schedule::work_queue::Queue;
 use crate::telemetry::health::Readiness;
 
-/// Objects of a page of a list: what is read at once is held at once, and one is some ten kB until it is kept.
+/// The page size of lists. A whole page is held in memory, and an object takes some 10 kB until it is reduced for the cache.
 pub const PAGE: u32 = 100;
 
 /// What the watches share about the cluster's history.
 #[derive(Clone, Copy)]
-pub(super) struct Told<'a> {
+pub(super) struct Relisting<'a> {
     pub(super) history: &'a History,
-    /// When they are to begin anew.
+    /// Changes when they have to list everything again.
     pub(super) anew: &'a watch::Receiver<u64>,
 }
 
-/// Has everything listed anew when the cluster's history has run backwards. Never ends.
+/// Lists everything again when the cluster's history has run backwards. Never ends.
 pub(super) async fn follow_history(
     scope: &Scope,
     context: &Context,
@@ -48,33 +48,33 @@ pub(super) async fn follow_history(
     let apis = scoped::<UkgProConnection>(&context.kubernetes, &scope.namespaces);
     let one = ListParams::default().limit(1);
     loop {
-        // A clock that is fast, as in tests, has it looked at no more often than each second.
+        // With a fast clock, as in tests, it still looks at most once a second.
         tokio::time::sleep(context.clock.real(history::ROUND).max(Duration::from_secs(1))).await;
         let before = history.highest();
         let mut version = None;
         for (_, api) in &apis {
-            // Why one cannot be listed its watch tells.
+            // The watch reports why a collection cannot be listed.
             if let Ok(Ok(list)) = tokio::time::timeout(KUBERNETES_DEADLINE, api.list_metadata(&one)).await {
                 version = list.metadata.resource_version;
                 break;
             }
         }
-        if history.has_turned(before, version.as_deref()) {
+        if history.has_run_backwards(before, version.as_deref()) {
             tracing::warn!(
                 "versions of the API server have run backwards, as after a backup is restored; everything is listed anew"
             );
             match checks.mandate() {
-                // What a standby knows of the ledger may be older than the backup.
+                // A standby's copy of the ledger may be older than the backup.
                 Mandate::None => context.ledger.distrust(),
                 Mandate::Always | Mandate::Term(_) => context.ledger.reassert(),
             }
-            context.undelivered.forget_all();
+            context.unwritten.forget_all();
             anew.send_modify(|times| *times += 1);
         }
     }
 }
 
-/// What is watched: one collection, or that of each namespace.
+/// Returns the collections to watch: one for the cluster, or one per namespace.
 pub(super) fn scoped<K>(client: &kube::Client, namespaces: &[String]) -> Vec<(Option<String>, Api<K>)>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -86,7 +86,7 @@ where
     namespaces.iter().map(of).collect()
 }
 
-/// Follows the connections. Never ends.
+/// Follows the watches of connections. Never ends.
 pub(super) async fn connections(
     scope: &Scope,
     context: &Arc<Context>,
@@ -94,7 +94,7 @@ pub(super) async fn connections(
     queue: &Queue,
     listed: watch::Sender<bool>,
     readiness: &Readiness,
-    told: Told<'_>,
+    relisting: Relisting<'_>,
 ) {
     let select = watcher::Config::default().page_size(PAGE);
     let select = match &scope.selector {
@@ -106,16 +106,16 @@ pub(super) async fn connections(
     let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
     let watches = watches.map(|(place, (_, api))| {
         let select = select.clone();
-        let events = retry::renewable(move || watcher(api.clone(), select.clone()), told.anew.clone());
+        let events = retry::restartable(move || watcher(api.clone(), select.clone()), relisting.anew.clone());
         events.map(move |event| (place, event)).boxed()
     });
     let mut events = stream::select_all(watches);
-    let mut complaints = Complaints::default();
+    let mut failure_log = FailureLog::default();
     readiness.lacks(lists.unlisted());
     while let Some((place, event)) = events.next().await {
-        tell(&mut complaints, place, &event, "connections", namespaces.get(place));
+        log_watch_event(&mut failure_log, place, &event, "connections", namespaces.get(place));
         if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &event {
-            told.history.heard(object.meta().resource_version.as_deref());
+            relisting.history.heard(object.meta().resource_version.as_deref());
         }
         let is_listed = matches!(event, Ok(Event::InitDone));
         let news = match event {
@@ -147,15 +147,21 @@ pub(super) async fn connections(
     }
 }
 
-/// Whether a namespace may not be listed, as one whose Role has gone.
+/// Whether listing was refused, for example because the namespace's Role is gone.
 pub(super) fn is_refused(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404))
 }
 
-/// Follows the Secrets, for the connections to which they are news. Only metadata is watched: values are read when they are needed.
+/// Follows the Secrets and queues the connections that a change affects. Only metadata is watched; values are read when needed.
 ///
-/// It begins when the connections have been listed: a Secret that is listed before it is known who uses it would be news to nobody.
-pub(super) async fn secrets(scope: &Scope, context: &Context, listed: &watch::Receiver<bool>, queue: &Queue, told: Told<'_>) {
+/// Starts after the connections have been listed. Until then it is not known which connections use a Secret.
+pub(super) async fn secrets(
+    scope: &Scope,
+    context: &Context,
+    listed: &watch::Receiver<bool>,
+    queue: &Queue,
+    relisting: Relisting<'_>,
+) {
     let config = watcher::Config::default().page_size(PAGE);
     let config = match scope.secret_watch {
         SecretWatch::All => config,
@@ -168,29 +174,29 @@ pub(super) async fn secrets(scope: &Scope, context: &Context, listed: &watch::Re
     let watches = scoped::<PartialObjectMeta<Secret>>(&context.kubernetes, &scope.namespaces).into_iter();
     let watches = watches.enumerate().map(|(place, (namespace, api))| {
         let config = config.clone();
-        let events = retry::renewable(move || watcher(api.clone(), config.clone()), told.anew.clone());
+        let events = retry::restartable(move || watcher(api.clone(), config.clone()), relisting.anew.clone());
         events.map(move |event| (place, namespace.clone(), event)).boxed()
     });
     let mut events = stream::select_all(watches);
-    let mut complaints = Complaints::default();
+    let mut failure_log = FailureLog::default();
     while let Some((place, namespace, event)) = events.next().await {
-        tell(&mut complaints, place, &event, "Secrets", namespace.as_ref());
+        log_watch_event(&mut failure_log, place, &event, "Secrets", namespace.as_ref());
         let Ok(event) = event else { continue };
-        // One that is not listed may be there without the label.
+        // A Secret missing from the list may exist without the label.
         if scope.secret_watch == SecretWatch::Labelled && matches!(event, Event::Init | Event::InitDone) {
             continue;
         }
         for connection in context.secrets.after(namespace.as_deref(), &event) {
-            context.agenda.wake_by_secret(&connection);
+            context.wakeups.wake_by_secret(&connection);
             queue.wake(&connection);
         }
     }
 }
 
-/// A line in the log where a watch fails in a new way, or still does after twice as many failures, and where it works again. Each watch
-/// starts again by itself, with a back-off of its own.
-pub(super) fn tell<K>(
-    complaints: &mut Complaints,
+/// Logs the failure of a watch when it is new and each time its count has doubled, and logs when the watch works again. Each watch
+/// restarts by itself, with its own backoff.
+pub(super) fn log_watch_event<K>(
+    failure_log: &mut FailureLog,
     place: usize,
     event: &watcher::Result<Event<K>>,
     what: &str,
@@ -198,10 +204,10 @@ pub(super) fn tell<K>(
 ) {
     let namespace = namespace.map_or("(all)", String::as_str);
     let error = match event {
-        // It says that it begins before it asks.
+        // This event comes before the request is sent.
         Ok(Event::Init) => return,
         Ok(_) => {
-            if complaints.works(place) {
+            if failure_log.works(place) {
                 tracing::info!(what, namespace, "watch goes on");
             }
             return;
@@ -215,7 +221,7 @@ pub(super) fn tell<K>(
         watcher::Error::WatchError(status) => format!("the API server answered {} {}", status.code, status.reason),
         watcher::Error::NoResourceVersion => "the API server's list has no version".to_owned(),
     };
-    if let Some(times) = complaints.failed(place, &failure, Instant::now()) {
+    if let Some(times) = failure_log.failed(place, &failure, Instant::now()) {
         tracing::warn!(what, namespace, failure, times, "watch interrupted");
     }
 }

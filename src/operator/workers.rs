@@ -1,4 +1,4 @@
-//! The workers that check connections, and what they may do while this process leads.
+//! The workers that check connections, and whether this process may act.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::api::Stall;
+use crate::api::OverdueCause;
 use crate::cluster::leader_election::Term;
 use crate::cluster::watch::ConnectionRef;
 use crate::controller::{self, Context, Error, Next, decide};
 use crate::schedule::work_queue::Queue;
 
-/// After failures to read or write Kubernetes: the first wait, and the longest.
+/// The first and the longest backoff after a failure to read or write Kubernetes.
 pub(super) const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
-/// Checks one connection after the other.
+/// Checks queued connections one after another.
 pub(super) async fn work(queue: Arc<Queue>, context: Arc<Context>, checks: Arc<Checks>) {
     while let Some((connection, mut queued)) = queue.next().await {
         context.metrics.waited(queued.runs());
-        // A task of its own, so that a panic is an error of this check.
+        // A separate task turns a panic into an error of this check.
         let check = tokio::spawn(check(connection.clone(), context.clone(), checks.clone()));
         let ended = AbortOnDropHandle::new(check).await.unwrap_or(Err(Error::Panicked));
         let next = match ended {
@@ -42,14 +42,14 @@ pub(super) async fn work(queue: Arc<Queue>, context: Arc<Context>, checks: Arc<C
 pub(super) enum Mandate {
     /// There is no election.
     Always,
-    /// For as long as this lasts.
+    /// It leads as long as this term lasts.
     Term(Term),
-    /// Another may.
+    /// Another operator may.
     None,
 }
 
 pub(super) async fn check(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
-    // Who takes over looks at all. What was sent is in the ledger as begun.
+    // The next leader checks all connections. A login that was sent is in the ledger as begun.
     checks.mandated(check_as_leader(connection, context, checks.clone())).await.unwrap_or(Ok(Next::Change))
 }
 
@@ -58,44 +58,44 @@ pub(super) async fn check_as_leader(
     context: Arc<Context>,
     checks: Arc<Checks>,
 ) -> Result<Next, Error> {
-    // It may have been deleted while it waited.
+    // It may have been deleted while it was queued.
     let Some(kept) = context.connections.get(&connection) else { return Ok(Next::Change) };
-    // A foreign finalizer may hold it for long; nobody wants to know any more.
+    // Another controller's finalizer may keep it for long. Nobody needs its status any more.
     if kept.edition.is_deleted {
         checks.forget(&kept.edition.uid, &context);
         checks.forget_name(&connection, &context);
         return Ok(Next::Change);
     }
     let latest = Arc::new(kept.connection(&connection));
-    let first = context.agenda.is_first_sight(&connection);
-    // The event of a Secret may come while a check is about to read that very version; then there is nothing to look at again.
-    let is_read = context.agenda.is_woken_by_secret(&connection)
+    let first = context.wakeups.is_first_sight(&connection);
+    // A Secret's event may arrive when a running check is about to read that very version. Another check is then unnecessary.
+    let is_read = context.wakeups.is_woken_by_secret(&connection)
         && !checks.has_failed(&connection)
         && context.secrets.is_read(&connection);
     let put_off = decide::first_due(&latest, context.clock.now()).filter(|_| first || is_read);
     let next = match put_off {
         Some(wait) => {
-            context.staleness.expected(&connection, latest.spec.interval(), context.clock.uptime());
+            context.overdue.expected(&connection, latest.spec.interval(), context.clock.uptime());
             if is_read {
-                context.agenda.begun(&connection);
+                context.wakeups.begun(&connection);
             }
-            controller::expect(&latest, &context);
+            controller::register_with_host(&latest, &context);
             Ok(Next::Again(wait))
         }
         None => {
-            let (interval, staleness) = (latest.spec.interval(), &context.staleness);
-            staleness.expected(&connection, interval, context.clock.uptime());
+            let (interval, overdue) = (latest.spec.interval(), &context.overdue);
+            overdue.expected(&connection, interval, context.clock.uptime());
             let next = controller::reconcile(latest, &context).await;
             match &next {
-                Ok(Next::Again(_)) => staleness.checked(&connection, interval, context.clock.uptime()),
-                Ok(Next::Later(_)) => staleness.stalled(&connection, Stall::Host),
+                Ok(Next::Again(_)) => overdue.checked(&connection, interval, context.clock.uptime()),
+                Ok(Next::Later(_)) => overdue.stalled(&connection, OverdueCause::Host),
                 Ok(Next::Change) => {}
-                Err(error) => staleness.stalled(&connection, error.stall()),
+                Err(error) => overdue.stalled(&connection, error.stall()),
             }
             next
         }
     };
-    // Of one that went meanwhile, or was made again, the check has perhaps entered something anew.
+    // If the connection was deleted or recreated meanwhile, the check may have stored state for the old one again.
     let now = context.connections.get(&connection);
     if now.as_ref().map(|now| &now.edition.uid) != Some(&kept.edition.uid) {
         checks.forget(&kept.edition.uid, &context);
@@ -106,9 +106,10 @@ pub(super) async fn check_as_leader(
     next
 }
 
-/// How checks fare, besides their verdicts.
+/// The state of checks besides their verdicts.
 pub(super) struct Checks {
-    /// How often in a row Kubernetes failed a connection's check; those that succeed, and those that are deleted, are not in it.
+    /// The number of failures of Kubernetes in a row, for each connection whose last check failed. Deleted connections have no
+    /// entry.
     pub(super) failures: Mutex<HashMap<ConnectionRef, u32>>,
     pub(super) mandate: Mutex<Mandate>,
 }
@@ -122,7 +123,7 @@ impl Checks {
         self.mandate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What this comes to while this operator may act; `None` where it may not, or not any more.
+    /// Runs `act` while this operator may act; `None` if it may not, or no longer.
     pub(super) async fn mandated<T>(&self, act: impl Future<Output = T>) -> Option<T> {
         match self.mandate() {
             Mandate::None => None,
@@ -147,21 +148,21 @@ impl Checks {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(connection);
     }
 
-    /// Forgets what is kept of a connection that is not there any more.
+    /// Removes what is stored under the name of a deleted connection.
     pub(super) fn forget_name(&self, connection: &ConnectionRef, context: &Context) {
         self.succeeded(connection);
-        context.agenda.forget(connection);
-        context.staleness.forget(connection);
+        context.wakeups.forget(connection);
+        context.overdue.forget(connection);
     }
 
-    /// The same by its uid, which another of the name has not.
+    /// Removes what is stored under the uid, which differs for a later connection of the same name.
     pub(super) fn forget(&self, uid: &str, context: &Context) {
-        context.undelivered.forget(uid);
+        context.unwritten.forget(uid);
         context.hosts.forget(uid);
-        context.hosts.forget(&controller::candidate_of(uid));
+        context.hosts.forget(&controller::candidate_key(uid));
     }
 
-    /// When to try again.
+    /// Counts and logs a failure, and returns the backoff.
     pub(super) fn failed(&self, connection: &ConnectionRef, error: &Error) -> Duration {
         let count = {
             let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +177,7 @@ impl Checks {
     }
 }
 
-/// Doubles from the first wait to the longest.
+/// Returns a backoff that doubles from the first to the longest.
 pub(super) fn error_wait(count: u32) -> Duration {
     let (first, longest) = ERROR_RETRY;
     first.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest)

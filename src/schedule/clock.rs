@@ -1,39 +1,40 @@
-//! Time as the operator takes it, so that a day can pass in seconds where a test wants it.
+//! The operator's clock, which a test can make go faster, so that a day passes in seconds.
 //!
-//! **Contract.** Two times: [`Clock::now`] is the wall clock, for what is written down and outlives the process; it may be stepped.
-//! [`Clock::uptime`] only ever grows, for waits. Nothing is measured between the two.
+//! **Contract.** There are two times. [`Clock::now`] is the wall clock, for times that are stored and outlive the process; it may
+//! be stepped. [`Clock::uptime`] is monotonic, for waits. No duration is measured between the two.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// A clock.
+/// A real or simulated clock.
 #[derive(Debug, Clone)]
 pub struct Clock {
     started: Instant,
-    /// How much faster than real time it goes, and when it began.
+    /// The factor by which it goes faster than real time, and the time at which it began.
     simulated: Option<(u32, Timestamp)>,
 }
 
 impl Clock {
-    /// The platform's clock.
+    /// Returns the platform's clock.
     pub fn system() -> Self {
         Self { started: Instant::now(), simulated: None }
     }
 
-    /// A clock that begins now and goes so many times faster than real time; with tokio's paused time, as fast as that is moved.
+    /// Returns a clock that begins now and goes `factor` times faster than real time, or than tokio's time if that is paused and
+    /// advanced by hand.
     pub fn simulated(factor: u32) -> Self {
         Self { started: Instant::now(), simulated: Some((factor.max(1), Timestamp::now())) }
     }
 
-    /// A clock that shows this time now and goes on from there.
+    /// Returns a clock that shows this time now and goes on from there.
     #[cfg(test)]
     pub(crate) fn set_to(time: Timestamp) -> Self {
         Self { started: Instant::now(), simulated: Some((1, time)) }
     }
 
-    /// The wall clock.
+    /// Returns the wall clock time.
     pub fn now(&self) -> Timestamp {
         match self.simulated {
             None => Timestamp::now(),
@@ -41,12 +42,12 @@ impl Clock {
         }
     }
 
-    /// The time since the clock was made.
+    /// Returns the time since the clock was created.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed() * self.factor()
     }
 
-    /// How long to really wait for a wait on this clock.
+    /// Returns the real time to wait for a wait on this clock.
     pub fn real(&self, wait: Duration) -> Duration {
         wait / self.factor()
     }

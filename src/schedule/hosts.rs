@@ -1,19 +1,22 @@
-//! What the connections of one host have in common: how many checks it sees at once and a second, a pause it asked for, and an
-//! outage of its own. Pure: time is a parameter, as the uptime of [`crate::schedule::clock::Clock`], which is never stepped.
+//! The limits that the connections of one host share: a rate limit, a limit of concurrent checks, pauses that the host asked for,
+//! and outages of the host. Pure: time is a parameter, as the uptime of [`crate::schedule::clock::Clock`], which is never stepped.
 //!
-//! **Contract.** Checks of a host are never closer together than their lane's spacing. There are two lanes: what somebody waits for
-//! (a new connection, a changed Secret, a request) goes at the pace that is configured; the routine goes one and a half times as
-//! fast as the intervals of the host's connections demand together, so that no second sees much more than the mean.
-//! Nobody waits in memory: a check that is early is told for when its slot is, and comes again.
+//! **Contract.** Checks of a host are never closer together than the spacing of their priority. There are two priorities. Urgent
+//! checks, which somebody waits for (a new connection, a changed Secret, a request), begin at the configured rate. Routine checks
+//! begin one and a half times as fast as the intervals of the host's connections demand together, so that no second has many more
+//! checks than the mean. No check waits in memory: a check that is early gets the time of its slot, and its caller comes back
+//! then.
 //!
-//! **Fair shares.** Within a lane namespaces take turns: who comes first of its namespace goes before all that others have waiting but
-//! their first. Of the checks at once, one namespace has at most three times as many as are free. Hosts that were tried and have never
-//! answered, and those with an outage, share a pool of their own (`SILENT_MAX`), since each of their checks lasts until its timeout.
+//! **Fair shares.** Within a priority, namespaces alternate: the first waiting check of a namespace goes before all waiting checks
+//! of the others except the first of each. Of the concurrent checks, a namespace has at most three times as many as are free.
+//! Hosts that were tried and have never answered, and hosts with an outage, share a separate pool (`SILENT_MAX`), because each of
+//! their checks lasts until its timeout.
 //!
-//! **Pauses.** A host that limits requests limits an account first; the whole host is paused only when accounts of several namespaces
-//! meet the limit. An outage is counted by namespaces, each by most of its connections: what one user writes is no outage of others.
+//! **Pauses.** A host that limits requests limits an account first. The whole host is paused only if accounts of several
+//! namespaces meet the limit, or several accounts of the only namespace. For an outage, failing namespaces are counted, and a
+//! namespace fails if most of its connections fail: what one user writes is no outage of others.
 //!
-//! **Bound.** A few hundred bytes per connection; hosts without connections are forgotten.
+//! **Bound.** A few hundred bytes for each connection. Hosts without connections are forgotten.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,80 +28,83 @@ use crate::schedule::work_queue::fair_share;
 
 mod host;
 
-use host::{FULL_RETRY, HOST_PAUSE_MAX, Host, LIMITED_MAX, SLOT_KEPT, Voice};
+use host::{FULL_RETRY, HOST_PAUSE_MAX, Host, LIMITED_MAX, Reachability, SLOT_KEPT};
 
-/// How fast a host may be asked.
+/// The limits of the checks of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// Checks a second.
+pub struct HostLimits {
+    /// Checks per second.
     pub rate: u32,
-    /// Checks at once.
+    /// Concurrent checks.
     pub concurrency: u32,
 }
 
-impl Default for Pace {
-    /// A thousand new connections of one host have their verdicts within 20 s, which for the host is what one integration's sync does.
+impl Default for HostLimits {
+    /// With these limits, a thousand new connections of one host have their verdicts within 20 s. For the host, that is the load
+    /// of one integration's sync.
     fn default() -> Self {
         Self { rate: 50, concurrency: 16 }
     }
 }
 
-/// Why a check is made.
+/// The priority of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Somebody waits for it.
+pub enum Priority {
+    /// Somebody waits for the check.
     Urgent,
-    /// Its time has come.
+    /// The check is due as scheduled.
     Routine,
 }
 
-/// Who wants to ask a host.
+/// The connection that is to be checked at a host.
 #[derive(Debug, Clone, Copy)]
-pub struct Visitor<'a> {
-    /// The connection, or its candidate.
+pub struct Caller<'a> {
+    /// The identifier of the connection, or of its candidate.
     pub uid: &'a str,
-    /// Its namespace.
+    /// The namespace of the connection.
     pub namespace: &'a str,
-    /// How often it comes.
+    /// The interval of the connection's checks.
     pub interval: Duration,
 }
 
-/// Whether a check may begin.
+/// Whether a check may begin, or when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Now; [`Hosts::left`] must follow.
+    /// The check may begin now; [`Hosts::left`] must follow.
     Now {
-        /// Whether it has a place among those at hosts that do not answer.
+        /// Whether the check has a slot in the pool for hosts that do not answer.
         silent: bool,
     },
-    /// After this time.
+    /// The caller may come back after this time.
     After(Duration, Cause),
 }
 
-/// Why a check does not begin yet.
+/// Why a check may not begin yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The host limits requests.
+    /// The host limits requests, and is paused.
     Limited,
     /// Other checks of the host come first.
     Busy,
 }
 
-/// What a host may ask for; longer would hide for hours that it is well again.
+/// The longest pause that a host may ask for. A longer one would hide for hours that the host has recovered.
 pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
-/// Where a host limits requests and does not say for how long. The limit is known to be over about one minute.
+/// The pause if a host limits requests and does not say for how long. The limit is known to cover about one minute.
 pub const PAUSE_UNSAID: Duration = Duration::from_secs(60);
 
-/// Checks at once at hosts that were tried and have never answered, or have an outage: a quarter of the default of all.
+/// The maximum number of concurrent checks at hosts that were tried and have never answered, or have an outage: a quarter of the
+/// default of all.
 const SILENT_MAX: usize = 16;
 
-/// After a full pool of those, one asks again; each lasts up to its timeout, 30 s by default.
+/// How long a check waits if the pool for hosts that do not answer is full. Each check in it lasts up to its timeout, 30 s by
+/// default.
 const SILENT_RETRY: Duration = Duration::from_secs(5);
 
-/// The hosts.
+/// The state of all hosts.
 pub struct Hosts {
-    pace: Pace,
+    host_limits: HostLimits,
     all: Mutex<All>,
 }
 
@@ -106,19 +112,19 @@ pub struct Hosts {
 struct All {
     by_host: HashMap<String, Host>,
     by_connection: HashMap<String, Place>,
-    /// Checks that run at hosts that do not answer, by namespace and in all.
+    /// Running checks at hosts that do not answer, by namespace and in total.
     silent: HashMap<Arc<str>, usize>,
     silent_count: usize,
 }
 
-/// A connection.
+/// The state of a connection.
 struct Place {
     host: String,
     namespace: Arc<str>,
     interval: Duration,
-    /// The slot it was given and has not come for, in the host's own time.
-    slot: Option<(Lane, Duration)>,
-    /// How its last check ended, and with which account.
+    /// The slot that is reserved for it and not used yet, in the host's own time.
+    slot: Option<(Priority, Duration)>,
+    /// The result of its last check, and the account of that check.
     end: Option<End>,
 }
 
@@ -129,43 +135,43 @@ struct End {
 }
 
 impl Hosts {
-    /// No hosts yet.
-    pub fn new(pace: Pace) -> Self {
-        Self { pace, all: Mutex::default() }
+    /// Creates the state, without hosts.
+    pub fn new(host_limits: HostLimits) -> Self {
+        Self { host_limits, all: Mutex::default() }
     }
 
-    /// The host of a connection, if it has been here.
+    /// Returns the host of a connection, if the connection is registered.
     pub fn of(&self, uid: &str) -> Option<String> {
         lock(&self.all).by_connection.get(uid).map(|place| place.host.clone())
     }
 
-    /// Counts in a connection that will be checked, so that the pace is that of all from the beginning.
-    pub fn expect(&self, visitor: Visitor<'_>, host: &str) {
-        lock(&self.all).enter(visitor, host);
+    /// Registers a connection that will be checked, so that the routine rate is that of all connections from the beginning.
+    pub fn register(&self, caller: Caller<'_>, host: &str) {
+        lock(&self.all).enter(caller, host);
     }
 
-    /// Whether this connection may be checked now.
-    pub fn admit(&self, visitor: Visitor<'_>, host: &str, lane: Lane, now: Duration) -> Admission {
+    /// Decides whether this connection may be checked now.
+    pub fn admit(&self, caller: Caller<'_>, host: &str, priority: Priority, now: Duration) -> Admission {
         let mut all = lock(&self.all);
-        all.enter(visitor, host);
+        all.enter(caller, host);
         all.by_host.retain(|_, host| host.connections > 0 || host.running > 0 || host.is_limited(now));
         let All { by_host, by_connection, silent, silent_count } = &mut *all;
-        let (Some(host), Some(place)) = (by_host.get_mut(host), by_connection.get_mut(visitor.uid)) else {
+        let (Some(host), Some(place)) = (by_host.get_mut(host), by_connection.get_mut(caller.uid)) else {
             return Admission::Now { silent: false };
         };
         let namespace = place.namespace.clone();
-        let spacing = host.spacing(lane, self.pace);
+        let spacing = host.spacing(priority, self.host_limits);
         let held = place.slot.take();
         if let Some((of, _)) = held {
             host.line(of).leave(&namespace);
         }
-        // All that follows is in the host's own time, which stands still while it is paused: so turns stay as they are.
+        // From here on, times are in the host's own time, which stops while the host is paused, so that slots keep their order.
         let pause = host.paused_until.saturating_sub(now);
         let now = host.time(now);
-        let held = held.filter(|(of, at)| *of == lane && *at + SLOT_KEPT > now).map(|(_, at)| at);
-        let line = host.line(lane);
+        let held = held.filter(|(of, at)| *of == priority && *at + SLOT_KEPT > now).map(|(_, at)| at);
+        let line = host.line(priority);
         let slot = match held {
-            // Another came first: behind that.
+            // Another check has taken this slot, so this one comes after it.
             Some(at) if at <= now && line.free_at > now => {
                 let free_at = line.free_at;
                 host.again(&namespace, free_at, spacing)
@@ -176,9 +182,9 @@ impl Hosts {
         let wait = if slot > now || !pause.is_zero() {
             Some((slot, if pause.is_zero() { Cause::Busy } else { Cause::Limited }))
         } else {
-            let free = (self.pace.concurrency.max(1) as usize).saturating_sub(host.running);
+            let free = (self.host_limits.concurrency.max(1) as usize).saturating_sub(host.running);
             let running = host.shares.get(&namespace).map_or(0, |share| share.running);
-            let is_silent = host.voice == Voice::Silent || host.outage;
+            let is_silent = host.voice == Reachability::Silent || host.outage;
             if !fair_share(running, free) {
                 Some((host.again(&namespace, now + FULL_RETRY, spacing), Cause::Busy))
             } else if is_silent
@@ -192,19 +198,19 @@ impl Hosts {
                 }
                 host.running += 1;
                 host.shares.entry(namespace.clone()).or_default().running += 1;
-                // From its slot on, or what timers are late by would add up.
-                let line = host.line(lane);
+                // Counts from the slot and not from now. Otherwise the lateness of timers would add up.
+                let line = host.line(priority);
                 line.free_at = line.free_at.max(slot) + spacing;
                 return Admission::Now { silent: is_silent };
             }
         };
         let (slot, cause) = wait.unwrap_or((now, Cause::Busy));
-        host.line(lane).enter(&namespace);
-        place.slot = Some((lane, slot));
+        host.line(priority).enter(&namespace);
+        place.slot = Some((priority, slot));
         Admission::After(slot.saturating_sub(now) + pause, cause)
     }
 
-    /// A check that was admitted has ended.
+    /// Records that an admitted check has ended.
     pub fn left(&self, namespace: &str, host: &str, was_silent: bool) {
         let mut all = lock(&self.all);
         if was_silent {
@@ -225,7 +231,7 @@ impl Hosts {
         host.tidy(namespace);
     }
 
-    /// The host limits the requests of an account.
+    /// Records that the host limits the requests of an account.
     pub fn limit(&self, host: &str, namespace: &str, account: Account, asked: Option<Duration>, now: Duration) {
         let mut all = lock(&self.all);
         let Some(host) = all.by_host.get_mut(host) else { return };
@@ -244,21 +250,22 @@ impl Hosts {
         }
     }
 
-    /// How many accounts are limited by their hosts, and how many hosts are paused.
+    /// Returns how many accounts are limited by their hosts, and how many hosts are paused.
     pub fn limits(&self, now: Duration) -> (usize, usize) {
         let all = lock(&self.all);
         let accounts = all.by_host.values().flat_map(|host| host.limited.values()).filter(|(_, until)| *until > now);
         (accounts.count(), all.by_host.values().filter(|host| host.paused_until > now).count())
     }
 
-    /// How long the host still limits the requests of an account, if it does.
+    /// Returns how long the host still limits the requests of an account, if it does.
     pub fn limited(&self, host: &str, account: Account, now: Duration) -> Option<Duration> {
         let all = lock(&self.all);
         let (_, until) = all.by_host.get(host)?.limited.get(&account)?;
         until.checked_sub(now).filter(|wait| !wait.is_zero())
     }
 
-    /// Notes how a check ended, `None` where the host was not asked; gives what that says of the host as a whole, where it is news.
+    /// Records the result of a check; `failing` is `None` if the host was not asked. Returns the change of the host as a whole, if
+    /// there is one.
     pub fn ended(&self, uid: &str, failing: Option<bool>, account: Option<Account>) -> Option<HostChange> {
         let mut all = lock(&self.all);
         let All { by_host, by_connection, .. } = &mut *all;
@@ -267,15 +274,15 @@ impl Hosts {
         let end = failing.map(|failing| End { failing, account });
         host.tell(&place.namespace, std::mem::replace(&mut place.end, end), end);
         host.voice = match (host.voice, failing) {
-            (_, Some(false)) => Voice::Heard,
-            (Voice::Unknown, Some(true)) => Voice::Silent,
+            (_, Some(false)) => Reachability::Heard,
+            (Reachability::Unknown, Some(true)) => Reachability::Silent,
             (voice, _) => voice,
         };
         host.change()
     }
 
-    /// A connection is not checked any more, and witnesses nothing of its host. Its going is no news: an outage that stood by it ends
-    /// without a word, and one that it hid begins with the next check of another.
+    /// Removes the result of a connection that is no longer checked. This reports no change: an outage that depended on the
+    /// connection ends silently, and one that the connection hid begins with the next check of another.
     pub fn withdraw(&self, uid: &str) {
         let mut all = lock(&self.all);
         let All { by_host, by_connection, .. } = &mut *all;
@@ -287,17 +294,17 @@ impl Hosts {
         }
     }
 
-    /// Whether most connections of a host fail.
+    /// Returns true if the host has an outage.
     pub fn has_outage(&self, host: &str) -> bool {
         lock(&self.all).by_host.get(host).is_some_and(|host| host.outage)
     }
 
-    /// How many hosts have an outage.
+    /// Returns how many hosts have an outage.
     pub fn outages(&self) -> usize {
         lock(&self.all).by_host.values().filter(|host| host.outage && host.connections > 0).count()
     }
 
-    /// Forgets how checks ended: another operator has made others since.
+    /// Forgets the results of checks, because another operator has made other checks since.
     pub fn forget_ends(&self) {
         let mut all = lock(&self.all);
         all.by_connection.values_mut().for_each(|place| place.end = None);
@@ -308,13 +315,13 @@ impl Hosts {
         }
     }
 
-    /// A connection does not come for its slot: it needs its host no more, for now.
+    /// Releases the slot of a connection that does not need its host for now.
     pub fn give_up(&self, uid: &str) {
         let mut all = lock(&self.all);
         let All { by_host, by_connection, .. } = &mut *all;
         let Some(place) = by_connection.get_mut(uid) else { return };
-        if let (Some((lane, _)), Some(host)) = (place.slot.take(), by_host.get_mut(&place.host)) {
-            host.line(lane).leave(&place.namespace);
+        if let (Some((priority, _)), Some(host)) = (place.slot.take(), by_host.get_mut(&place.host)) {
+            host.line(priority).leave(&place.namespace);
         }
     }
 
@@ -325,7 +332,7 @@ impl Hosts {
 }
 
 impl All {
-    fn enter(&mut self, Visitor { uid, namespace, interval }: Visitor<'_>, host: &str) {
+    fn enter(&mut self, Caller { uid, namespace, interval }: Caller<'_>, host: &str) {
         if let Some(place) = self.by_connection.get_mut(uid).filter(|place| place.host == host) {
             if let Some(host) = self.by_host.get_mut(host) {
                 host.demand += demand(interval) - demand(place.interval);
@@ -348,8 +355,8 @@ impl All {
         let Some(place) = self.by_connection.remove(uid) else { return };
         let Some(host) = self.by_host.get_mut(&place.host) else { return };
         host.tell(&place.namespace, place.end, None);
-        if let Some((lane, _)) = place.slot {
-            host.line(lane).leave(&place.namespace);
+        if let Some((priority, _)) = place.slot {
+            host.line(priority).leave(&place.namespace);
         }
         host.connections -= 1;
         host.demand = (host.demand - demand(place.interval)).max(0.0);
@@ -357,9 +364,9 @@ impl All {
             share.connections -= 1;
         }
         host.tidy(&place.namespace);
-        // Those that made an outage may have gone with it.
+        // An outage may end because the connection is gone.
         host.change();
-        // What is running will come to an end without it, and a pause holds for who comes next; then it is forgotten.
+        // The host is kept while checks run, and while a pause applies to the next connection. `admit` forgets it later.
     }
 }
 
@@ -367,7 +374,7 @@ fn demand(interval: Duration) -> f64 {
     1.0 / interval.as_secs_f64().max(1.0)
 }
 
-/// Every change above leaves the collections in step, so a poisoned lock holds good data.
+/// Locks a mutex. Every change above leaves the collections consistent, so a poisoned mutex holds valid data.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,16 @@
-//! Which connections are to be checked, and when: a work queue with the rules of client-go's.
+//! The work queue of connections to check, with the rules of client-go's work queue.
 //!
-//! **Contract.** A connection is in it once. It is checked by one worker at a time; what wakes it meanwhile has it checked again
-//! afterwards. What comes in a burst (a Secret and its connection applied together) is one check.
+//! **Contract.** A connection is in the queue once. One worker at a time checks it. If it is woken during the check, it is checked
+//! again afterwards. A burst of events (a Secret and its connection applied together) causes one check.
 //!
-//! Workers are shared by namespace: those with something due are served in turn, and within one, who is due first is served first. A
-//! namespace holds at most three times as many workers as are free ([`fair_share`]), so that however many checks of one namespace
-//! hang, another's next check finds a worker.
+//! Namespaces share the workers: namespaces with due checks are served round-robin, and within a namespace, the check that is due
+//! first is served first. A namespace holds at most three times as many workers as are free ([`fair_share`]), so that however many
+//! checks of one namespace hang, the next check of another finds a worker.
 //!
-//! It stands in for kube's `applier`, which polls every check that is queued or runs whenever any of them moves: with ten thousand
-//! connections that took six times the CPU of all the rest, and each that waited held the memory of one that runs.
+//! The queue replaces kube's `applier`, which polls every queued or running check whenever any of them makes progress. With ten
+//! thousand connections, that took six times the CPU of all the rest, and each waiting check held as much memory as a running one.
 //!
-//! **Bound.** One place a connection; forgotten when it is deleted.
+//! **Bound.** One place for each connection, which is forgotten when the connection is deleted.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,50 +22,54 @@ use tokio::time::Instant;
 use crate::cluster::watch::ConnectionRef;
 use crate::telemetry::watchdog::{Check, Watchdog};
 
-/// Events of a burst come within this time of the first; a Secret's rotation is seen so much later.
+/// The debounce time: events of a burst come within this time of the first. The operator sees a Secret's rotation that much later.
 const BURST: Duration = Duration::from_millis(25);
 
-/// A namespace that is alone has three quarters of what there is; the more want it, the smaller the share of each.
+/// How many times as much as is free a namespace may hold. A namespace that is alone gets three quarters of all; the more
+/// namespaces compete, the smaller the share of each.
 const SHARE_OF_FREE: usize = 3;
 
-/// Whether one of those who share something may hold one more of it: those that `held` are its own, of the `free` it may have so many
-/// times as many (`SHARE_OF_FREE`). The rule of dynamic thresholds, by which switches share a buffer: no share is configured, one
-/// alone can use most of it, and some is left for who comes next.
+/// Returns true if a namespace that holds `held` units of a shared resource, of which `free` are left, may hold one more: it may
+/// have up to `SHARE_OF_FREE` times the free ones. Switches share a buffer by this rule of dynamic thresholds: no share is
+/// configured, one namespace alone can use most, and some is left for the next.
 pub fn fair_share(held: usize, free: usize) -> bool {
     free > 0 && (held == 0 || held < free.saturating_mul(SHARE_OF_FREE))
 }
 
-/// A work queue.
+/// The work queue.
 pub struct Queue {
-    line: Mutex<Line>,
-    /// As many permits as places are ready, or were when they were forgotten; less those that wait for their namespace's share.
+    line: Mutex<QueueState>,
+    /// One permit for each place that is ready, or was ready when it was forgotten, except those that wait for the share of their
+    /// namespace.
     ready: Semaphore,
-    /// The first that is due has changed.
+    /// Signals that the first due place has changed.
     sooner: Notify,
     watchdog: Arc<Watchdog>,
 }
 
 impl Queue {
-    /// An empty one for so many workers, whose waits this watchdog sees.
+    /// Creates an empty queue for this number of workers. The watchdog sees how long checks wait.
     pub fn new(workers: usize, watchdog: Arc<Watchdog>) -> Self {
-        let line = Line { workers: workers.max(1), ..Line::default() };
+        let line = QueueState { workers: workers.max(1), ..QueueState::default() };
         Self { line: Mutex::new(line), ready: Semaphore::new(0), sooner: Notify::new(), watchdog }
     }
 
-    /// Has a connection checked soon.
+    /// Schedules a check of a connection soon.
     pub fn wake(&self, connection: &ConnectionRef) {
         if self.line().add(connection, Instant::now() + BURST) {
             self.sooner.notify_one();
         }
     }
 
-    /// The next connection to check, with its entry in the watchdog's queue; `None` when the queue is closed. [`Self::done`] must follow.
+    /// Waits for the next connection to check. Returns it with its entry in the watchdog's queue, or `None` when the queue is
+    /// closed. [`Self::done`] must follow.
     pub async fn next(&self) -> Option<(ConnectionRef, Check)> {
         loop {
             self.ready.acquire().await.ok()?.forget();
             let (next, released) = {
                 let mut line = self.line();
-                // Where one may begin, perhaps another may; who finds nothing leaves it at that until a check has ended.
+                // If one check may begin, another may too. A worker that finds nothing does not look again until a check has
+                // ended.
                 line.begin().map_or((None, 0), |next| (Some(next), line.release()))
             };
             self.permit(released);
@@ -75,10 +79,10 @@ impl Queue {
         }
     }
 
-    /// A check has ended; the next is to begin after this time, or on a change.
+    /// Records that a check has ended. The next one begins after the time `next`, or on a change.
     pub fn done(&self, connection: &ConnectionRef, next: Option<Duration>) {
         let now = Instant::now();
-        // Far beyond any interval, so that no clock overflows.
+        // The limit is far beyond any interval, and keeps the clock from overflowing.
         let next = next.map(|wait| now + wait.min(Duration::from_secs(7 * 86_400)));
         let (is_first, released) = {
             let mut line = self.line();
@@ -96,23 +100,23 @@ impl Queue {
         }
     }
 
-    /// Forgets a connection that is not there any more.
+    /// Forgets a connection that no longer exists.
     pub fn forget(&self, connection: &ConnectionRef) {
         self.line().forget(connection);
     }
 
-    /// No check begins any more.
+    /// Closes the queue: no further check begins.
     pub fn close(&self) {
         self.ready.close();
     }
 
-    /// Lets those whose time has come be taken. Never ends.
+    /// Hands due connections to the workers. Never returns.
     pub async fn run(&self) {
         loop {
             let sooner = self.sooner.notified();
             let (moved, next) = {
                 let mut line = self.line();
-                let moved = line.ripen(Instant::now(), || self.watchdog.queued());
+                let moved = line.promote_due(Instant::now(), || self.watchdog.queued());
                 (moved, line.first_due())
             };
             self.permit(moved);
@@ -126,49 +130,49 @@ impl Queue {
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        // What a panic could leave half done is a place in one collection and not the other, which is passed over.
+    fn line(&self) -> MutexGuard<'_, QueueState> {
+        // A panic can at most leave a place in one collection and not in the other. Such a place is skipped.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When a place is due, and a number to tell those of one moment apart, in the order they came.
+/// When a place is due, and a sequence number that orders places with the same time.
 type Due = (Instant, u64);
 
-/// Who stands where. Pure: time is a parameter.
+/// The state of the queue. Pure: time is a parameter.
 #[derive(Default)]
-struct Line {
+struct QueueState {
     places: HashMap<ConnectionRef, Place>,
     later: BTreeMap<Due, ConnectionRef>,
-    /// What is due, by namespace.
+    /// The due connections, by namespace.
     ready: HashMap<Arc<str>, VecDeque<(ConnectionRef, u64, Check)>>,
     /// The namespaces in `ready`, the next to be served first.
-    turns: VecDeque<Arc<str>>,
-    /// How many checks run, by namespace and in all, and how many can.
+    rotation: VecDeque<Arc<str>>,
+    /// The number of running checks by namespace, their total, and their maximum.
     running: HashMap<Arc<str>, usize>,
     busy: usize,
     workers: usize,
-    /// Workers that found nothing they may begin, since each namespace with something due has its share.
-    owed: usize,
+    /// Workers that found nothing to begin, because each namespace with due checks has its share.
+    idle_workers: usize,
     count: u64,
 }
 
 enum Place {
-    /// Its time has not come.
+    /// It is not due yet.
     Later(Due),
-    /// It waits for a worker. The number is that of its entry in `ready`: one with another number is of a connection that went.
+    /// It waits for a worker. An entry in `ready` with another number belongs to a connection that was deleted.
     Ready(u64),
     /// It is being checked.
     Running {
-        /// When it was woken to meanwhile.
+        /// When it is due again, if it was woken meanwhile.
         again: Option<Instant>,
-        /// It was deleted meanwhile.
+        /// Whether it was deleted meanwhile.
         gone: bool,
     },
 }
 
-impl Line {
-    /// Gives whether it is due before all others.
+impl QueueState {
+    /// Adds a connection, or moves it to an earlier time. Returns true if it is now the first due.
     fn add(&mut self, key: &ConnectionRef, at: Instant) -> bool {
         match self.places.get_mut(key) {
             Some(Place::Ready(_)) => return false,
@@ -187,8 +191,8 @@ impl Line {
         self.later.first_key_value().is_some_and(|(first, _)| *first == due)
     }
 
-    /// Has those that are due wait for a worker; gives how many.
-    fn ripen(&mut self, now: Instant, queued: impl Fn() -> Check) -> usize {
+    /// Makes the due connections ready for a worker. Returns how many.
+    fn promote_due(&mut self, now: Instant, queued: impl Fn() -> Check) -> usize {
         let mut moved = 0;
         while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
             let ((_, number), key) = first.remove_entry();
@@ -198,7 +202,7 @@ impl Line {
                 Some(ready) => ready.push_back(entry),
                 None => {
                     let namespace: Arc<str> = entry.0.namespace().into();
-                    self.turns.push_back(namespace.clone());
+                    self.rotation.push_back(namespace.clone());
                     self.ready.insert(namespace, VecDeque::from([entry]));
                 }
             }
@@ -207,15 +211,15 @@ impl Line {
         moved
     }
 
-    /// The first that waits of the namespace whose turn it is, which is checked from now on.
+    /// Takes the first ready connection of the next namespace in the rotation, and marks it as running.
     fn begin(&mut self) -> Option<(ConnectionRef, Check)> {
-        // Each namespace once at the most: those with their share keep their turn.
-        for _ in 0..self.turns.len() {
-            let namespace = self.turns.pop_front()?;
+        // Looks at each namespace at most once. A namespace that has its share stays in the rotation.
+        for _ in 0..self.rotation.len() {
+            let namespace = self.rotation.pop_front()?;
             let held = self.running.get(&namespace).copied().unwrap_or(0);
             let found = fair_share(held, self.workers.saturating_sub(self.busy)).then(|| self.first_of(&namespace)).flatten();
             if self.ready.get(&namespace).is_some_and(|ready| !ready.is_empty()) {
-                self.turns.push_back(namespace.clone());
+                self.rotation.push_back(namespace.clone());
             } else {
                 self.ready.remove(&namespace);
             }
@@ -226,7 +230,7 @@ impl Line {
             }
         }
         if !self.ready.is_empty() {
-            self.owed += 1;
+            self.idle_workers += 1;
         }
         None
     }
@@ -244,15 +248,15 @@ impl Line {
         None
     }
 
-    /// Whether a worker may look again, since one has become free: one, and if it finds something, the next. With thousands that wait,
-    /// each end of a check would have all the workers look in vain for each of them.
+    /// Returns how many workers may look again after one has become free: one, which lets the next look if it finds a check.
+    /// Otherwise, with thousands of waiting checks, each end of a check would make all workers look in vain for each of them.
     fn release(&mut self) -> usize {
-        let one = self.owed.min(1);
-        self.owed -= one;
+        let one = self.idle_workers.min(1);
+        self.idle_workers -= one;
         one
     }
 
-    /// Gives whether it is due before all others.
+    /// Ends a check, and schedules the next one. Returns true if that is now the first due.
     fn done(&mut self, key: &ConnectionRef, next: Option<Instant>) -> bool {
         let Some(Place::Running { again, gone }) = self.places.remove(key) else { return false };
         self.busy = self.busy.saturating_sub(1);
@@ -271,7 +275,7 @@ impl Line {
 
     fn forget(&mut self, key: &ConnectionRef) {
         match self.places.get_mut(key) {
-            // It keeps its place until the check has ended: there are never two of one name at once.
+            // The place stays until the check has ended, so that two checks of one name never run at once.
             Some(Place::Running { again, gone }) => (*again, *gone) = (None, true),
             Some(Place::Later(due)) => {
                 self.later.remove(due);
@@ -300,9 +304,9 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// A line, and what is ready in it at a time, in order.
+    /// The state of a queue, and the names of the checks that begin, in order.
     struct Bench {
-        line: Line,
+        line: QueueState,
         began: Instant,
         watchdog: Arc<Watchdog>,
     }
@@ -310,7 +314,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             Self {
-                line: Line { workers: 64, ..Line::default() },
+                line: QueueState { workers: 64, ..QueueState::default() },
                 began: Instant::now(),
                 watchdog: Arc::new(Watchdog::new(Bounds::default())),
             }
@@ -327,7 +331,7 @@ mod tests {
 
         fn begin(&mut self, now: u64) -> Vec<String> {
             let (watchdog, now) = (self.watchdog.clone(), self.at(now));
-            self.line.ripen(now, || watchdog.queued());
+            self.line.promote_due(now, || watchdog.queued());
             std::iter::from_fn(|| self.line.begin()).map(|(key, _)| key.name().to_owned()).collect()
         }
 
@@ -358,7 +362,7 @@ mod tests {
             bench.line.add(&ConnectionRef::new(Some(namespace), Some(of)), at);
         }
         let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
-        bench.line.ripen(now, || watchdog.queued());
+        bench.line.promote_due(now, || watchdog.queued());
         let order = std::iter::from_fn(|| bench.line.begin()).map(|(key, _)| format!("{}/{}", key.namespace(), key.name()));
         assert_eq!(order.collect::<Vec<_>>(), ["a/1", "b/1", "c/1", "a/2", "c/2", "a/3"]);
     }
@@ -372,7 +376,7 @@ mod tests {
             for name in 0..count {
                 bench.line.add(&key(namespace, name), now);
             }
-            bench.line.ripen(now, || watchdog.queued());
+            bench.line.promote_due(now, || watchdog.queued());
             std::iter::from_fn(|| bench.line.begin()).count()
         };
         assert_eq!(ready(&mut bench, "alone", 600), 48, "three quarters of 64");
@@ -380,7 +384,7 @@ mod tests {
         let shares: Vec<_> = (0..8).map(|n| ready(&mut bench, &format!("other-{n}"), 600)).collect();
         assert_eq!(shares, [12, 3, 1, 0, 0, 0, 0, 0], "all of 64 are given, the last to the fourth that comes");
 
-        // What one gives back, the others get.
+        // A worker that one namespace releases goes to the others.
         for name in 0..4 {
             bench.line.done(&key("alone", name), None);
             let (next, _) = bench.line.begin().expect("a worker is free");
@@ -396,11 +400,11 @@ mod tests {
         for name in 0..1_000 {
             bench.line.add(&key(&name.to_string()), now);
         }
-        assert_eq!(bench.line.ripen(now, || watchdog.queued()), 1_000, "a permit each");
+        assert_eq!(bench.line.promote_due(now, || watchdog.queued()), 1_000, "a permit each");
         let begun: Vec<_> = std::iter::from_fn(|| bench.line.begin()).collect();
         assert_eq!(begun.len(), 48);
-        // The others have looked in vain.
-        while bench.line.owed < 952 {
+        // The other workers have looked in vain.
+        while bench.line.idle_workers < 952 {
             assert!(bench.line.begin().is_none());
         }
         for (ended, _) in &begun {
@@ -461,7 +465,7 @@ mod tests {
         assert_eq!(bench.begin(0), ["running"]);
         bench.add("ready", 0);
         let (watchdog, now) = (bench.watchdog.clone(), bench.at(0));
-        assert_eq!(bench.line.ripen(now, || watchdog.queued()), 1);
+        assert_eq!(bench.line.promote_due(now, || watchdog.queued()), 1);
         for name in ["later", "running", "ready"] {
             bench.line.forget(&key(name));
         }
@@ -478,10 +482,10 @@ mod tests {
         bench.done("again", Some(700));
         assert_eq!(bench.begin(102), ["again"]);
 
-        // Of one that waited, went, and came again, only the second waits.
+        // If a connection waits, is deleted and is created again, only the second one waits.
         bench.add("twice", 200);
         let now = bench.at(200);
-        bench.line.ripen(now, || watchdog.queued());
+        bench.line.promote_due(now, || watchdog.queued());
         bench.line.forget(&key("twice"));
         bench.add("twice", 201);
         assert_eq!(bench.begin(201), ["twice"]);

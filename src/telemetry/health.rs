@@ -1,15 +1,16 @@
-//! `/livez` and `/readyz` for the kubelet, `/metrics` for Prometheus.
+//! Serves `/livez` and `/readyz` for the kubelet, and `/metrics` for Prometheus.
 //!
-//! Alive: nothing the [`Watchdog`] keeps is stuck. Ready: the first lists of connections, of each namespace that is named, and the login
-//! ledger have been read, and each watch has heard of the API server within the last minutes, so that verdicts are kept up, or could be
-//! by a standby. An API server that is away makes no operator ready, and restarts none.
+//! Alive: nothing that the [`Watchdog`] observes is stuck. Ready: the operator keeps verdicts up to date, or could as a standby.
+//! That means: the first list of connections of each watched namespace and the login ledger have been read, the ledger can be
+//! written, at most half of the namespaces have mostly overdue connections, and each watch heard from the API server in the last
+//! minutes. While the API server is unreachable, no operator becomes ready, and none is restarted.
 //!
-//! **Contract.** They are answered on a thread of its own with a runtime of its own: a main runtime with much to do is not taken for
-//! a dead one, and one that does not run any more is found out, since it is not the one that is asked. What answers the kubelet
-//! waits for nothing but a lock that is held for some instructions; a scrape is put together on another thread.
+//! **Contract.** The endpoints run on their own thread with their own runtime. So a busy main runtime does not look dead, and a
+//! main runtime that has stopped is detected. A probe of the kubelet waits only for locks that are held for a few instructions.
+//! Scrapes are encoded on another thread.
 //!
-//! **Bounds.** Those of `server`, on each address; one scrape is put together at a time. The paths of one address are not found
-//! on the other: health is the kubelet's business, metrics may be exposed further.
+//! **Bounds.** Those of `server`, for each address; one scrape is encoded at a time. No path is served on both addresses: health is
+//! for the kubelet, while metrics may be exposed more widely.
 
 use std::io;
 use std::net::TcpListener;
@@ -30,51 +31,51 @@ mod server;
 
 use server::{Answer, Limits, answer};
 
-/// Whether the operator is ready, told by the watch and asked by the endpoint.
+/// Whether the operator is ready. Its tasks set it; the endpoint asks.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<watch::Sender<Standing>>);
 
 /// **Bound.** The namespaces that `--namespace` names.
 #[derive(Debug, Default)]
 struct Standing {
-    /// It can do its work, as far as it can be listed.
+    /// Whether the operator can work with what could be listed.
     works: bool,
     /// The namespaces whose connections have never been listed.
     lacks: Vec<String>,
-    /// In so many namespaces of so many, most connections are overdue.
+    /// The number of namespaces where most connections are overdue, and of all namespaces.
     overdue: (usize, usize),
-    /// How long the login ledger cannot be written, where that is long.
+    /// How long the login ledger could not be written, if that is long.
     unwritten: Option<Duration>,
 }
 
 impl Readiness {
-    /// Connections have been listed, and the login ledger has been read: it can work, and stand for election.
+    /// Notes that connections were listed and the login ledger was read: the operator can work, and stand for election.
     pub fn set(&self) {
         self.0.send_modify(|standing| standing.works = true);
     }
 
-    /// The connections of these namespaces, which it is to look after, have never been listed. The others are looked after all the same.
+    /// Sets the watched namespaces whose connections were never listed. The operator works in the others all the same.
     pub fn lacks(&self, namespaces: Vec<String>) {
         self.0.send_modify(|standing| standing.lacks = namespaces);
     }
 
-    /// In so many namespaces, of so many, most connections could not be checked for several intervals.
+    /// Sets the number of namespaces where most connections could not be checked for several intervals, and of all namespaces.
     pub fn overdue(&self, overdue: (usize, usize)) {
         self.0.send_modify(|standing| standing.overdue = overdue);
     }
 
-    /// The login ledger cannot be written for so long: no login is sent with values that are not known to work.
+    /// Sets how long the login ledger could not be written. Until it can, no login is sent with values that are not known to work.
     pub fn ledger_unwritten(&self, unwritten: Option<Duration>) {
         self.0.send_modify(|standing| standing.unwritten = unwritten);
     }
 
-    /// Waits until it can work.
+    /// Waits until the operator can work.
     pub async fn reached(&self) {
-        // The sender is here, so the channel is open.
+        // `self` holds the sender, so the channel is open.
         let _ = self.0.subscribe().wait_for(|standing| standing.works).await;
     }
 
-    /// What it waits for.
+    /// Returns why the operator is not ready.
     fn lacking(&self) -> Option<String> {
         let standing = self.0.borrow();
         let (overdue, all) = standing.overdue;
@@ -82,7 +83,7 @@ impl Readiness {
             return Some(format!("the login ledger could not be written for {} s; the log says why", unwritten.as_secs()));
         }
         match (&standing.lacks[..], standing.works) {
-            // Fewer are one team's or one host's; most are the operator's own trouble, such as a ledger that cannot be written.
+            // Fewer may be one team's or one host's trouble; most are the operator's own, such as a ledger that cannot be written.
             ([], true) => (overdue * 2 > all).then(|| {
                 format!(
                     "in {overdue} of {all} namespaces most connections could not be checked for several intervals; the log says why"
@@ -98,26 +99,26 @@ impl Readiness {
     }
 }
 
-/// What is served, and where.
+/// The addresses, and what they serve.
 #[derive(Debug)]
 pub struct Endpoints {
     /// The address of `/livez` and `/readyz`.
     pub health: TcpListener,
-    /// What `/readyz` says.
+    /// The state behind `/readyz`.
     pub readiness: Readiness,
-    /// What `/livez` says.
+    /// The state behind `/livez`.
     pub watchdog: Arc<Watchdog>,
-    /// The address of `/metrics`, and what it says.
+    /// The address of `/metrics`, and the metrics.
     pub metrics: Option<(TcpListener, Arc<Metrics>)>,
 }
 
-/// Of the kubelet: two probes at a time, and room for people.
+/// For the kubelet, which sends two probes at a time, and for people.
 const HEALTH_LIMITS: Limits = Limits { connections: 32, deadline: Duration::from_secs(10) };
-/// A pair of Prometheus servers and room for people, since each may hold a text of megabytes. The deadline is how long
-/// Prometheus waits for a scrape.
+/// For a pair of Prometheus servers and for people. Each response may hold megabytes of text. The deadline is the one of a
+/// Prometheus scrape.
 const METRICS_LIMITS: Limits = Limits { connections: 8, deadline: Duration::from_secs(10) };
 
-/// A running server. It ends when this is dropped.
+/// A running server. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Server {
     stop: DropGuard,
@@ -125,15 +126,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Closes the addresses, lets answers under way end for a second at most, and returns when all is done.
+    /// Closes the addresses, gives responses under way one second at most, and returns when the server has ended.
     pub fn stop(self) {
         drop(self.stop);
-        // A thread that panicked has ended as well, and has said so.
+        // A thread that panicked has ended as well, and its panic was reported.
         let _ = self.thread.join();
     }
 }
 
-/// Begins to serve. Returns when the thread has begun.
+/// Starts the server. Returns when its thread has started.
 pub fn start(endpoints: Endpoints) -> io::Result<Server> {
     start_within(endpoints, HEALTH_LIMITS, METRICS_LIMITS)
 }
@@ -143,7 +144,7 @@ fn start_within(endpoints: Endpoints, health_limits: Limits, metrics_limits: Lim
     let guard = stop.clone().drop_guard();
     let (report, started) = mpsc::channel();
     let serve = move || {
-        // Everything of the runtime begins and ends on this thread. Who asked for it waits for the report.
+        // The runtime lives and ends on this thread. The caller waits for the report.
         let (runtime, health, metrics) = match prepare(endpoints) {
             Ok(prepared) => prepared,
             Err(error) => return report.send(Err(error)).unwrap_or_default(),
@@ -157,18 +158,18 @@ fn start_within(endpoints: Endpoints, health_limits: Limits, metrics_limits: Lim
             };
             futures::join!(health.serve(health_limits, stop.clone()), metrics)
         });
-        // Not waiting for a scrape that hangs in a lock.
+        // Does not wait for a scrape that hangs in a lock.
         runtime.shutdown_background();
     };
     let thread = std::thread::Builder::new().name("health".to_owned()).spawn(serve)?;
-    // Only a panic ends it without a word.
+    // Without a report, the thread has panicked.
     started.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
     Ok(Server { stop: guard, thread })
 }
 
 fn prepare(endpoints: Endpoints) -> io::Result<(Runtime, Health, Option<Scraped>)> {
     let Endpoints { health, readiness, watchdog, metrics } = endpoints;
-    // The one further thread puts scrapes together.
+    // The one blocking thread encodes scrapes.
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
     let scraped = |(listener, metrics)| io::Result::Ok(Scraped { listener: listen(&runtime, listener)?, metrics });
     let metrics = metrics.map(scraped).transpose()?;
@@ -231,7 +232,7 @@ impl Scraped {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The kubelet tells nobody what it was told, so the log has it too, once.
+/// Answers `/livez`. The kubelet shows the response to nobody, so each change is also logged once.
 fn livez(watchdog: &Watchdog, spoken: &AtomicBool) -> Answer {
     match watchdog.check() {
         Ok(()) => {
@@ -249,7 +250,7 @@ fn livez(watchdog: &Watchdog, spoken: &AtomicBool) -> Answer {
     }
 }
 
-/// Ready is whose verdicts are kept up: it has read all it looks after, and hears of what changes.
+/// Answers `/readyz`.
 fn readyz(readiness: &Readiness, watchdog: &Watchdog) -> Answer {
     let lacking = readiness.lacking().or_else(|| watchdog.deaf().map(|deaf| deaf.to_string()));
     match lacking {
@@ -260,7 +261,7 @@ fn readyz(readiness: &Readiness, watchdog: &Watchdog) -> Answer {
 
 async fn scrape(metrics: Arc<Metrics>, one: Arc<Semaphore>, open_metrics: bool) -> Answer {
     let Ok(turn) = one.acquire_owned().await else { return answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n") };
-    // The turn goes along, so that who hangs up before the end lets nobody else begin.
+    // The permit moves to the thread, so a client that hangs up early lets no second scrape begin.
     let encode = move || {
         let _turn = turn;
         match open_metrics {

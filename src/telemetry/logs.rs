@@ -1,6 +1,6 @@
-//! Logs, on standard error: for people, or one JSON object a line.
+//! Log output on standard error: for people, or one JSON object per line.
 //!
-//! **Invariant.** [`SILENT`] says nothing whatever filter is asked for.
+//! **Invariant.** The targets in [`SILENT`] log nothing, whatever the filter.
 
 use std::io::IsTerminal as _;
 
@@ -10,22 +10,22 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
 }
 
-/// A filter that cannot be read.
+/// A filter that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("--log-level is not a filter; write info, debug or a list such as info,ukgpro_operator=debug")]
 pub struct FilterError(#[from] tracing_subscriber::filter::ParseError);
 
-/// What is never logged: `kube_client::client` writes out whole reply bodies, Secrets included, when one cannot be decoded, and
-/// `kube_runtime::watcher` what the API server said, where the operator logs the kind of failure itself.
+/// Targets that never log. `kube_client::client` logs whole response bodies, Secrets included, when one cannot be decoded.
+/// `kube_runtime::watcher` logs what the API server said; the operator itself logs the kind of failure.
 pub const SILENT: [&str; 2] = ["kube_client::client", "kube_runtime::watcher"];
 
 /// Starts logging for the process.

@@ -1,14 +1,14 @@
-//! What Prometheus scrapes, in the OpenMetrics text format.
+//! The metrics that Prometheus scrapes, in the OpenMetrics text format.
 //!
-//! **Contract.** Every label has a closed set of values, but for the namespaces and names of connections: no message, no host, no
-//! user name, nothing a server or a Secret says. Every series of a closed set is there from the start, at 0, so that the first
-//! event is seen by `rate()`.
+//! **Contract.** Every label has a closed set of values, except the namespaces and names of connections: no message, host or user
+//! name, and no text from a server or a Secret. Every series of a closed set exists from the start, at 0, so that `rate()` sees the
+//! first event.
 //!
-//! What can be read when it is asked for is read then (`connections`, `levels`): it has no copy that could drift, and the series
-//! of a connection that was deleted go with it. What happens is counted by the one who does it, through [`Metrics`].
+//! The values in `connections` and `gauges` are read at each scrape. So no copy can drift, and the series of a connection end with
+//! it. Events are counted where they happen, through [`Metrics`].
 //!
-//! **Cost.** Two series for a connection that is Active and three for one that is not; the rest is some hundred and thirty. A scrape
-//! of 10,000 connections is 2 MB of text, in one piece of memory, and 5 ms.
+//! **Cost.** Two series for each Active connection, three for each other one, and about 130 more. A scrape of 10,000 connections is
+//! 2 MB of text, in one allocation, and takes 5 ms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,16 +36,15 @@ use vocabulary::Closed;
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "ukgpro";
 
-/// Bounds of durations of checks, in seconds. Reads of Kubernetes take milliseconds and logins tenths of a second; the later
-/// bounds are the timeouts a connection can have: the least, the default, one between, and the longest. What ran into one stands
-/// just above it.
+/// Buckets for durations of checks, in seconds. Kubernetes reads take milliseconds, and logins tenths of a second. The last buckets
+/// are values of `spec.timeout`: the least, the default, one between, and the longest. What hit a timeout is just above its bucket.
 const CHECK_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0];
 
-/// Bounds of waits for a place, in seconds: unnoticed, noticed, and then against the intervals: beyond the least and the default
-/// one the queue does not keep up.
+/// Buckets for waits in the queue, in seconds: unnoticed, noticed, and then intervals. Beyond the least and the default interval,
+/// the queue does not keep up.
 const WAIT_BUCKETS: [f64; 8] = [0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 600.0, 3600.0];
 
 /// A part of a check that is timed.
@@ -53,13 +52,13 @@ const WAIT_BUCKETS: [f64; 8] = [0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 600.0, 3600.0
 pub enum Stage {
     /// Reading what the connection refers to.
     Resolve,
-    /// The login, without the wait for its turn.
+    /// The login, without the wait for its slot.
     Login,
     /// One probe.
     Probe,
     /// Writing the verdict.
     Publish,
-    /// All of it, from the place in the queue to the verdict.
+    /// The whole check, from when it leaves the queue to the verdict.
     Whole,
 }
 
@@ -67,7 +66,7 @@ impl Stage {
     /// All of them.
     pub const ALL: [Stage; 5] = [Stage::Resolve, Stage::Login, Stage::Probe, Stage::Publish, Stage::Whole];
 
-    /// As in metrics.
+    /// Returns the label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Resolve => "resolve",
@@ -86,11 +85,11 @@ pub enum LoginOutcome {
     Succeeded,
     /// The credentials were refused.
     Refused,
-    /// The answer is neither.
+    /// The response is neither.
     Undetermined,
-    /// No usable answer came.
+    /// No usable response came.
     Unanswered,
-    /// It was not sent, since the same values were refused before.
+    /// It was not sent, because the same values were refused before.
     Held,
 }
 
@@ -104,7 +103,7 @@ impl LoginOutcome {
         LoginOutcome::Held,
     ];
 
-    /// As in metrics.
+    /// Returns the label value.
     pub fn as_str(self) -> &'static str {
         match self {
             LoginOutcome::Succeeded => "succeeded",
@@ -115,7 +114,7 @@ impl LoginOutcome {
         }
     }
 
-    /// Of a login that was sent.
+    /// Returns the outcome of a login that was sent.
     pub fn of<S>(login: &Result<S, LoginFailure>) -> Self {
         match login {
             Ok(_) => LoginOutcome::Succeeded,
@@ -126,24 +125,24 @@ impl LoginOutcome {
     }
 }
 
-/// A number that is read at each scrape. It must not wait.
+/// Reads a number at each scrape. It must not wait.
 pub type Reading = Box<dyn Fn() -> usize + Send + Sync>;
 
-/// What is read at each scrape.
+/// The sources that are read at each scrape.
 pub struct Sources {
     /// The connections.
     pub connections: Arc<crate::cluster::watch::Connections>,
-    /// How the watches and the queue fare.
+    /// The state of the watches and the queue.
     pub watchdog: Arc<Watchdog>,
     /// How many entries the login ledger has.
     pub ledger_entries: Reading,
-    /// For how many seconds the login ledger could not be written; 0 where it can.
+    /// How long the login ledger could not be written, in seconds; 0 if it can.
     pub ledger_failing_seconds: Reading,
     /// How many connections were not checked in time.
     pub connections_overdue: Reading,
-    /// How many accounts are limited by their hosts (429).
+    /// How many accounts are rate-limited by their hosts (429).
     pub accounts_limited: Reading,
-    /// How many hosts limit requests of several, and are paused for all.
+    /// How many hosts limit accounts of several namespaces, and are paused for all.
     pub hosts_paused: Reading,
     /// How many hosts are known to be down.
     pub hosts_in_outage: Reading,
@@ -162,12 +161,12 @@ pub struct Metrics {
     waits: Histogram,
     leader: Gauge,
     lease_wait: Gauge,
-    /// How long the last text was, to make room for the next at once.
+    /// The length of the last text, used as the capacity for the next one.
     length: AtomicUsize,
 }
 
 impl Metrics {
-    /// All metrics, at nothing.
+    /// Registers all metrics, at zero.
     pub fn new(sources: Sources) -> Self {
         let Sources {
             connections,
@@ -186,7 +185,7 @@ impl Metrics {
         let (rest_reads, unfiltered_reads) = (Counter::default(), Counter::default());
         let (waits, leader, lease_wait) = (Histogram::new(WAIT_BUCKETS), Gauge::default(), Gauge::default());
 
-        // The registry ends each help text with a full stop, and adds units and `_total` to names.
+        // The registry adds a full stop to each help text, and units and `_total` to names.
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("build", "The operator that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("leader", "1 where this replica checks connections, 0 where it stands by", leader.clone());
@@ -213,34 +212,34 @@ impl Metrics {
             hosts_paused,
             hosts_in_outage,
         }));
-        // Last, since there are most of it.
+        // Last, because it has the most series.
         registry.register_collector(Box::new(connections::Connections(connections)));
         let length = AtomicUsize::default();
         Self { registry, checks, logins, rest_reads, unfiltered_reads, tls_failures, stages, waits, leader, lease_wait, length }
     }
 
-    /// This replica waits for another, for so long after that one has renewed its Lease.
+    /// Sets how long this standby leaves another's Lease alone after a renewal; `None` if it does not wait for another.
     pub fn stands_by(&self, patience: Option<Duration>) {
         self.lease_wait.set(patience.map_or(0, |patience| i64::try_from(patience.as_secs()).unwrap_or(i64::MAX)));
     }
 
-    /// A check has ended with a verdict; how long it took, from its place in the queue on.
+    /// Counts a check that ended with a verdict, and its duration since it left the queue.
     pub fn checked(&self, reason: Reason, took: Duration) {
         self.checks.of(reason.as_str(), Counter::inc);
         self.took(Stage::Whole, took);
     }
 
-    /// A login has ended, or was held.
+    /// Counts a login that has ended or was held.
     pub fn login(&self, outcome: LoginOutcome) {
         self.logins.of(outcome.as_str(), Counter::inc);
     }
 
-    /// A REST read is sent.
+    /// Counts a REST read that is sent.
     pub fn rest_read(&self) {
         self.rest_reads.inc();
     }
 
-    /// A request was not answered.
+    /// Counts a failed request if it failed in the TLS handshake.
     pub fn unanswered(&self, unanswered: Unanswered) {
         match unanswered {
             Unanswered::TlsUntrusted(flaw) => self.tls_failures.of(flaw.as_str(), Counter::inc),
@@ -249,43 +248,43 @@ impl Metrics {
         }
     }
 
-    /// A read that matches nobody was answered with people.
+    /// Counts a read that should match nobody but was answered with people.
     pub fn unfiltered_read(&self) {
         self.unfiltered_reads.inc();
     }
 
-    /// A check has got its place after so long.
+    /// Records how long a check waited in the queue.
     pub fn waited(&self, wait: Duration) {
         self.waits.observe(wait.as_secs_f64());
     }
 
-    /// Begins to time a stage.
+    /// Starts the timer of a stage.
     pub fn stage(&self, stage: Stage) -> Timer<'_> {
         Timer { metrics: self, stage, began: Instant::now() }
     }
 
-    /// A stage has ended.
+    /// Records the duration of a stage.
     pub fn took(&self, stage: Stage, took: Duration) {
         self.stages.of(stage.as_str(), |histogram| histogram.observe(took.as_secs_f64()));
     }
 
-    /// Whether this replica is the one that checks.
+    /// Sets whether this replica is the one that checks.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
     }
 
-    /// The text of one scrape, of the media type [`CONTENT_TYPE`].
+    /// Returns the text of one scrape, of the media type [`CONTENT_TYPE`].
     pub fn encode(&self) -> String {
         let room = self.length.load(Ordering::Relaxed);
         let mut text = String::with_capacity(room + room / 16);
-        // A String takes what is written to it. Were it otherwise, the mark of the end would be missing and the scrape be refused.
+        // Writing to a String cannot fail. If it did, the end mark would be missing, and Prometheus would reject the scrape.
         let _ = text::encode(&mut text, &self.registry);
         self.length.store(text.len(), Ordering::Relaxed);
         text
     }
 }
 
-/// Times a stage. One that is dropped, as in a check that is cancelled, has measured nothing.
+/// The timer of a stage. If it is dropped, as in a cancelled check, it records nothing.
 #[must_use = "a timer that is not stopped measures nothing"]
 #[derive(Debug)]
 pub struct Timer<'a> {
@@ -295,7 +294,7 @@ pub struct Timer<'a> {
 }
 
 impl Timer<'_> {
-    /// The stage has ended.
+    /// Records the duration of the stage.
     pub fn stop(self) {
         self.metrics.took(self.stage, self.began.elapsed());
     }

@@ -1,20 +1,20 @@
-//! Whether the operator still moves: its runtime, its watches, its queue. What `/livez` says.
+//! Whether the operator still makes progress: its runtime, watches and queue. This decides `/livez`.
 //!
-//! **Contract.** Stuck means that a new process would help, and nothing else does: an API server that is away, a host that is slow
-//! and a queue that is long are not stuck. [`verdict`] is pure; time is a parameter, counted from when the watchdog was made.
+//! **Contract.** Stuck means that a new process would help, and nothing else would. An unreachable API server, a slow host and a
+//! long queue are not stuck. [`verdict`] is pure; time is a parameter, counted from when the watchdog was made.
 //!
-//! | part | moves when | stuck after |
+//! | part | makes progress when | stuck after |
 //! |---|---|---|
 //! | main runtime | [`Watchdog::heartbeat`] runs on it | [`Bounds::runtime`] |
-//! | a watch | it asks the API server something, or hears of it | [`Bounds::watch`] |
+//! | a watch | it asks the API server, or hears from it | [`Bounds::watch`] |
 //! | a running check | it ends | [`Bounds::check`] |
 //! | the queue, while checks wait | any check begins or ends | [`Bounds::check`] |
 //!
-//! What is heard of a watch comes from [`watch_traffic`], below kube's `watcher`: that one keeps bookmarks, the end of a watch and its
-//! beginning anew to itself, so a consumer of a healthy watch over a quiet cluster hears nothing for as long as it is quiet.
+//! Watch traffic is observed by [`watch_traffic`], below kube's `watcher`. The `watcher` does not pass on bookmarks, the end of a
+//! watch or its restart, so the consumer of a healthy watch hears nothing while the cluster is quiet.
 //!
-//! How long a check waits for its place says nothing, since thousands of slow ones are ahead of it in an outage: that one of them
-//! ends within its bound does.
+//! How long a check waits in the queue shows nothing: in an outage, thousands of slow checks are ahead of it. What counts is that
+//! one of them ends within its bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +36,7 @@ impl Watched {
     /// All of them.
     pub const ALL: [Watched; 2] = [Watched::Connections, Watched::Secrets];
 
-    /// As in metrics and on `/livez`.
+    /// Returns the name in metrics and on `/livez`.
     pub fn as_str(self) -> &'static str {
         match self {
             Watched::Connections => "connections",
@@ -45,10 +45,10 @@ impl Watched {
     }
 }
 
-/// How often the main runtime shows that it runs: one wake-up in so long is nothing, and six are missed before it counts.
+/// The interval of the main runtime's heartbeat. One wake-up in that time costs nothing, and six are missed before it counts.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long each part may stand still.
+/// How long each part may go without progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// The main runtime.
@@ -57,19 +57,20 @@ pub struct Bounds {
     pub watch: Duration,
     /// A check, and with it the queue.
     pub check: Duration,
-    /// Of a watch, for how long nothing need be heard; beyond it the operator is not ready.
+    /// The longest silence of a watch; beyond it the operator is not ready.
     pub silence: Duration,
 }
 
 impl Default for Bounds {
-    /// - A main runtime that is only short of CPU still gets to a task within 30 s.
-    /// - A watch is silent for 95 s at most before it is begun anew, and its requests end within 65 s ([`deadlines`](crate::cluster::deadlines)); after a failure
-    ///   it pauses for a minute at most. They do not add up: each ends in a new request. Ten minutes is far above the longest of them.
-    /// - A check takes `spec.timeout` (5 m at most) once, and again where a lent session was of no use; the same for a candidate; four
-    ///   reads of Kubernetes before and at most six writes after, of 15 s each; and its turns behind others with the same values.
-    ///   An hour is above what some such turns take.
-    /// - Of a watch that is well something is heard within 95 s and the time that its successor takes to be answered. Three minutes is
-    ///   twice that, and with it one or two failures.
+    /// - A main runtime that only lacks CPU still runs a task within 30 s.
+    /// - A watch is silent for at most 95 s before it restarts, and its requests end within 65 s
+    ///   ([`deadlines`](crate::cluster::deadlines)). After a failure, it pauses for at most a minute. These times do not add up,
+    ///   because each ends in a new request. Ten minutes is far above the longest of them.
+    /// - A check takes `spec.timeout` (5 m at most) once, and again if a shared session did not work; the same for a candidate;
+    ///   four Kubernetes reads before and at most six writes after, of 15 s each; and its waits for others with the same values. An
+    ///   hour is more than several such waits take.
+    /// - A healthy watch hears something within 95 s and the time until its successor is answered. Three minutes is twice that, and
+    ///   allows for one or two failures.
     fn default() -> Self {
         Self {
             runtime: Duration::from_secs(30),
@@ -80,12 +81,12 @@ impl Default for Bounds {
     }
 }
 
-/// How long each part has stood still; `None` where there is nothing that should move.
+/// How long each part has made no progress; `None` if there is nothing to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ages {
     /// The main runtime, since its last heartbeat.
     pub runtime: Option<Duration>,
-    /// The watches, in the order of [`Watched::ALL`], since each asked or heard something.
+    /// The watches, in the order of [`Watched::ALL`], since each last asked or heard something.
     pub watches: [Option<Duration>; Watched::ALL.len()],
     /// The check that has been running longest, since it began.
     pub check: Option<Duration>,
@@ -93,7 +94,7 @@ pub struct Ages {
     pub queue: Option<Duration>,
 }
 
-/// What does not move any more.
+/// The part that makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stuck {
     /// The main runtime.
@@ -110,7 +111,7 @@ pub enum Stuck {
     Queue(Duration),
 }
 
-/// A watch that hears nothing.
+/// A watch that has heard nothing for too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("nothing has been heard of the watch of {}{} for {} s; the log says why", .watched.as_str(), in_namespace(.namespace.as_deref()), .silence.as_secs())]
 pub struct Deaf {
@@ -123,7 +124,7 @@ fn in_namespace(namespace: Option<&str>) -> String {
     namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default()
 }
 
-/// What is stuck, if anything is; the cause before what follows from it.
+/// Returns the part that is stuck, if any; a cause comes before its effects.
 pub fn verdict(ages: &Ages, bounds: &Bounds) -> Result<(), Stuck> {
     let beyond = |age: Option<Duration>, bound: Duration| age.filter(|age| *age > bound);
     if let Some(age) = beyond(ages.runtime, bounds.runtime) {
@@ -143,26 +144,26 @@ pub fn verdict(ages: &Ages, bounds: &Bounds) -> Result<(), Stuck> {
     }
 }
 
-/// Keeps when each part last moved. Every lock in it is held for some instructions and never across a wait.
+/// Records when each part last made progress. Each lock in it is held for a few instructions, and never across a wait.
 pub struct Watchdog {
     bounds: Bounds,
     clock: Box<dyn Fn() -> Duration + Send + Sync>,
     runtime: Moment,
-    /// **Bound.** One a kind and namespace that is watched.
+    /// **Bound.** One per kind and watched namespace.
     watches: Mutex<Watches>,
     queue: Mutex<Queue>,
 }
 
-/// What is watched, and in which namespace; in all where it is `None`.
+/// The kind and the namespace that are watched; `None` for all namespaces.
 type Place = (Watched, Option<Box<str>>);
 type Watches = BTreeMap<Place, Arc<Watch>>;
 
 /// A watch of one kind, of all namespaces or of one.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// When something was heard; before that, when it was first asked for.
+    /// When something was last heard; before that, the first request.
     heard: Moment,
-    /// When something was asked or heard.
+    /// When something was last asked or heard.
     moved: Moment,
 }
 
@@ -176,23 +177,23 @@ struct Queue {
     moved: Duration,
 }
 
-/// Since when, and a number to tell entries apart.
+/// The start time, and a number that tells entries apart.
 type Entry = (Duration, u64);
 
 impl Watchdog {
-    /// Nothing is judged before it moves for the first time.
+    /// Makes a watchdog. A part is judged only after its first progress.
     pub fn new(bounds: Bounds) -> Self {
         let began = Instant::now();
         Self::with_clock(bounds, move || began.elapsed())
     }
 
-    /// One that takes the time since it was made from `clock`.
+    /// Makes a watchdog whose `clock` returns the time since it was made.
     pub fn with_clock(bounds: Bounds, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         let clock = Box::new(clock);
         Self { bounds, clock, runtime: Moment::default(), watches: Mutex::default(), queue: Mutex::default() }
     }
 
-    /// Shows that the runtime it is spawned on runs. Never ends.
+    /// Shows that the runtime on which it is spawned runs. Never ends.
     pub async fn heartbeat(self: Arc<Self>) {
         loop {
             self.runtime.set(self.now());
@@ -200,26 +201,26 @@ impl Watchdog {
         }
     }
 
-    /// The watch of this kind, of all namespaces or of one; made known if it is not.
+    /// Returns the watch of this kind, of all namespaces or of one; adds it if it is new.
     pub fn watch(&self, watched: Watched, namespace: Option<&str>) -> Arc<Watch> {
         self.watches().entry((watched, namespace.map(Into::into))).or_default().clone()
     }
 
-    /// A watch asks the API server for a list, or for what changes.
+    /// Notes that a watch asks the API server for a list or for changes.
     pub fn asked(&self, watch: &Watch) {
         let now = self.now();
         watch.moved.set(now);
         watch.heard.set_first(now);
     }
 
-    /// A watch heard of the API server: an answer, an event, a bookmark.
+    /// Notes that a watch heard from the API server: a response, an event or a bookmark.
     pub fn beat(&self, watch: &Watch) {
         let now = self.now();
         watch.moved.set(now);
         watch.heard.set(now);
     }
 
-    /// How long nothing has been heard of each watch that has begun, by kind and namespace.
+    /// Returns how long each started watch has heard nothing, by kind and namespace.
     pub fn silences(&self, now: Duration) -> Vec<(Watched, Option<Box<str>>, Duration)> {
         let watches = self.watches();
         let of =
@@ -227,8 +228,8 @@ impl Watchdog {
         watches.iter().filter_map(of).collect()
     }
 
-    /// The watch of which nothing has been heard for longest, if that is too long for verdicts to be kept up. A new process would mostly
-    /// fare no better, so it is not stuck.
+    /// Returns the watch that has been silent longest, if that is too long to keep verdicts up to date. It does not count as stuck,
+    /// because a new process would mostly do no better.
     pub fn deaf(&self) -> Option<Deaf> {
         let silences = self.silences(self.now()).into_iter();
         let longest = silences.max_by_key(|(_, _, silence)| *silence)?;
@@ -239,7 +240,7 @@ impl Watchdog {
         })
     }
 
-    /// A check that waits for its place.
+    /// Adds a check that waits in the queue.
     pub fn queued(self: &Arc<Self>) -> Check {
         let now = self.now();
         let mut queue = self.queue();
@@ -249,18 +250,18 @@ impl Watchdog {
         Check { watchdog: self.clone(), entry }
     }
 
-    /// How many checks wait, and how many run.
+    /// Returns how many checks wait, and how many run.
     pub fn depth(&self) -> (usize, usize) {
         let queue = self.queue();
         (queue.waiting.len(), queue.running.len())
     }
 
-    /// How long the check has waited that has waited longest.
+    /// Returns the longest time that a check in the queue has waited.
     pub fn longest_wait(&self, now: Duration) -> Option<Duration> {
         self.queue().waiting.first().map(|(since, _)| now.saturating_sub(*since))
     }
 
-    /// How long each part has stood still.
+    /// Returns how long each part has made no progress.
     pub fn ages(&self, now: Duration) -> Ages {
         let queue = self.queue();
         let age = |entries: &BTreeSet<Entry>| entries.first().map(|(since, _)| now.saturating_sub(*since));
@@ -272,28 +273,28 @@ impl Watchdog {
                 of_it.filter_map(|(_, watch)| watch.moved.age(now)).max()
             }),
             check: age(&queue.running),
-            // A check that has just come to an idle queue is not held up by how long that was idle.
+            // A check that has just entered an idle queue is not charged with the idle time.
             queue: age(&queue.waiting).map(|wait| wait.min(now.saturating_sub(queue.moved))),
         }
     }
 
-    /// What is stuck now.
+    /// Returns the part that is stuck now.
     pub fn check(&self) -> Result<(), Stuck> {
         verdict(&self.ages(self.now()), &self.bounds)
     }
 
-    /// The time since it was made.
+    /// Returns the time since the watchdog was made.
     pub fn now(&self) -> Duration {
         (self.clock)()
     }
 
     fn watches(&self) -> MutexGuard<'_, Watches> {
-        // Only inserted into, so a poisoned lock holds good data.
+        // The map only grows, so a poisoned lock holds valid data.
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Every change leaves both sets in step, so a poisoned lock holds good data.
+        // Every change leaves both sets consistent, so a poisoned lock holds valid data.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -304,9 +305,9 @@ impl std::fmt::Debug for Watchdog {
     }
 }
 
-/// A check, from when it is queued until it is dropped. It waits until [`Check::runs`] is called.
+/// A check, from when it enters the queue until it is dropped. It waits until [`Check::runs`] is called.
 ///
-/// What waits for a time that has not come yet is not queued.
+/// A check that is not due yet is not in the queue.
 #[derive(Debug)]
 pub struct Check {
     watchdog: Arc<Watchdog>,
@@ -314,7 +315,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// It has got its place, or its turn, and is to end within [`Bounds::check`]; gives how long it has waited.
+    /// Notes that the check runs and must end within [`Bounds::check`]; returns how long it has waited.
     pub fn runs(&mut self) -> Duration {
         let since = self.entry.0;
         let now = self.watchdog.now();
@@ -326,7 +327,7 @@ impl Check {
         now.saturating_sub(since)
     }
 
-    /// It waits again, for another check that runs.
+    /// Notes that the check waits again, for another check that runs.
     pub fn waits(&mut self) {
         let now = self.watchdog.now();
         let mut queue = self.watchdog.queue();
@@ -363,17 +364,17 @@ impl Moment {
     }
 
     fn set_first(&self, now: Duration) {
-        // One that is set already is what is wanted.
+        // If it is already set, it stays.
         let _ = self.0.compare_exchange(0, Self::mark(now), Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn age(&self, now: Duration) -> Option<Duration> {
         let since = self.0.load(Ordering::Relaxed).checked_sub(1)?;
-        // What happened after `now` was read is new.
+        // `now` may have been read before the event; then the age is zero.
         Some(now.saturating_sub(Duration::from_nanos(since)))
     }
 
-    /// Nanoseconds of a process' life fit for 584 years.
+    /// Nanoseconds in 64 bits last for 584 years.
     fn mark(now: Duration) -> u64 {
         u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1).saturating_add(1)
     }

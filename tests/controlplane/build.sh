@@ -17,66 +17,19 @@ required=(etcd kube-apiserver kubectl)
 # Builds unused for this long are removed: long enough for somebody who goes back and forth between branches.
 keep_minutes=$((24 * 60))
 
-build_pid=
-staging=
-
-say() { printf 'controlplane: %s\n' "$*" >&2; }
-
-fail() {
-	say "$*"
-	exit 1
-}
-
-finish() {
-	# Bash has what it runs in the background ignore SIGINT.
-	if [[ -n $build_pid ]] && kill -TERM "$build_pid" 2>/dev/null; then wait "$build_pid" || true; fi
-	if [[ -n $staging ]]; then rm -rf "$staging" || true; fi
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+program=controlplane
+# shellcheck source=../support/build.sh
+source "$here/../support/build.sh"
 
 # key TEXT FILE...: a hash of what is compiled, how, and with which Go.
 key() { { echo "$1" && shift && cat "$@" && go version; } | sha256sum | cut -c1-12; }
-
-# go_build OUTPUT PACKAGE [FLAG...]: compiles, saying every 15 seconds that it is still at it.
-go_build() {
-	local output=$1 package=$2 started=$SECONDS told=$SECONDS
-	shift 2
-	# Go's scratch files go with ours when it is interrupted and cannot remove them.
-	GOTMPDIR=$staging CGO_ENABLED=0 go build -trimpath -buildvcs=false "$@" -o "$output" "$package" >&2 &
-	build_pid=$!
-	while kill -0 "$build_pid" 2>/dev/null; do
-		# Short, as it also delays a quick build and an interruption.
-		sleep 0.2
-		if ((SECONDS - told >= 15)); then
-			told=$SECONDS
-			say "still building $package, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
-		fi
-	done
-	local status=0
-	wait "$build_pid" || status=$?
-	build_pid=
-	if ((status != 0)); then fail "go build $package failed"; fi
-}
-
-# Takes the lock, or says whom it waits for.
-lock() {
-	exec {lock_fd}>"$cache/.lock"
-	if flock --nonblock "$lock_fd"; then return; fi
-	local started=$SECONDS
-	say "waiting for another build"
-	until flock --wait 15 "$lock_fd"; do
-		say "still waiting for another build, $((SECONDS - started)) s"
-	done
-}
 
 # build_components DIRECTORY FLAGS: Kubernetes and etcd, one program and a link for each name.
 build_components() {
 	say "building Kubernetes $version. The first time takes up to ten minutes, 3 GB in Go's build cache and 2.5 GB of memory."
 	say "Set KUBEBUILDER_ASSETS to a directory with ${required[*]} to do without."
-	staging=$(mktemp -d "$cache/staging.XXXXXX")
-	go_build "$staging/kubernetes" ./kubernetes -ldflags "$2"
+	stage
+	go_build Kubernetes . -ldflags "$2" -o "$staging/kubernetes" ./kubernetes
 	local name
 	for name in "${components[@]}"; do ln -s kubernetes "$staging/$name"; done
 	publish "$1"
@@ -84,20 +37,13 @@ build_components() {
 
 # build_assets DIRECTORY COMPONENTS: the supervisor, and links to the components there are.
 build_assets() {
-	staging=$(mktemp -d "$cache/staging.XXXXXX")
-	go_build "$staging/controlplane" ./supervisor -ldflags "-s -w"
+	stage
+	go_build "the supervisor" . -ldflags "-s -w" -o "$staging/controlplane" ./supervisor
 	local name
 	for name in "${components[@]}"; do
 		if [[ -x $2/$name ]]; then ln -s "$2/$name" "$staging/$name"; fi
 	done
 	publish "$1"
-}
-
-# publish DIRECTORY: gives what has been staged its name, and everyone the right to read it, which mktemp denies.
-publish() {
-	chmod 755 "$staging"
-	mv -T "$staging" "$1"
-	staging=
 }
 
 given=${KUBEBUILDER_ASSETS:-}
@@ -113,7 +59,7 @@ if [[ -n $given ]]; then
 		exit
 	fi
 fi
-command -v go >/dev/null || fail "Go is needed; the version is in go.mod"
+need_go
 
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -139,8 +85,6 @@ assets=$cache/assets-$(key "$(echo "$from"/*)" go.mod supervisor/*.go)
 [[ -d $assets ]] || build_assets "$assets" "$from"
 touch "$assets"
 
-find "$cache" -mindepth 1 -maxdepth 1 -name '*-*' -mmin +"$keep_minutes" -exec rm -rf {} +
-# Only a build that was killed leaves these, and none runs beside this one.
-rm -rf "$cache"/staging.*
+remove_unused '*-*' "$keep_minutes"
 
 echo "$assets"

@@ -1,4 +1,4 @@
-//! A rotation rehearsed: the values to come are checked beside the live ones.
+//! The rehearsal of a rotation: future values are checked alongside the live ones.
 
 use serde_json::{Value, json};
 use ukgpro_operator::api::UkgProConnectionStatus;
@@ -15,7 +15,7 @@ fn is(status: &'static str, reason: &'static str) -> impl Fn(&UkgProConnectionSt
     move |found| ready(found) == Some((status.to_owned(), reason.to_owned()))
 }
 
-/// The Secret's values, with this password.
+/// Returns the Secret's values, with this password.
 fn values(world: &World, password: &str) -> Value {
     let [username, _, customer_api_key, user_api_key] = world.account.secrets();
     json!({"username": username, "password": password, "customerApiKey": customer_api_key, "userApiKey": user_api_key})
@@ -29,7 +29,7 @@ async fn a_candidate_is_checked_beside_the_live_one_and_promoted_without_another
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
 
-    // It is told of by itself, and the verdict stays.
+    // The candidate has its own condition, and the verdict stays.
     manifest["spec"]["candidateSecretRef"] = json!({"name": "next"});
     world.apply(&manifest).await.expect("accepted");
     world.wait_for("no Secret", is("False", "SecretNotFound")).await;
@@ -39,7 +39,7 @@ async fn a_candidate_is_checked_beside_the_live_one_and_promoted_without_another
     let (_, attempts_refused) = world.simulator.logins(&world.account).await;
     assert_eq!(attempts_refused, 1);
     assert!(find(&refused.conditions, "CandidateReady").expect("there").message.starts_with("Candidate: "));
-    // The same guard: looked at again, it is not sent again.
+    // The login guard covers the candidate too: at the next check it is not sent again.
     world.edit(json!({"spec": {"interval": "1h"}})).await;
     world.wait_for("a look", is("False", "CredentialsRejected")).await;
     assert_eq!(world.simulator.logins(&world.account).await.1, 1);

@@ -1,4 +1,4 @@
-//! Every example is one that an API server takes, field by field, with the CRDs of the projects whose kinds it uses.
+//! The API server accepts every example, down to each field, with the CRDs of the projects whose kinds they use.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,24 +11,24 @@ use serde_json::{Value, json};
 use crate::support::World;
 use crate::support::world::SECRET;
 
-/// Kinds whose CRDs are not to be had as Go modules. Of the first three, tests/gitops reads the types strictly.
+/// Kinds whose CRDs are not available as Go modules. For the first three, tests/gitops parses the types strictly.
 const WITHOUT_A_CRD: [&str; 4] = ["HelmRelease", "Alert", "Provider", "ServiceBinding"];
-/// Groups of others' kinds whose CRDs `tests/gitops/crds.sh` finds.
+/// Groups of other projects whose CRDs `tests/gitops/crds.sh` finds.
 const OTHERS: [&str; 5] =
     ["source.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io", "external-secrets.io", "bitnami.com", "argoproj.io"];
 
 #[tokio::test]
 async fn the_api_server_takes_every_example_to_the_last_field() {
     let world = World::new("examples").await;
-    // An example has one of this name.
+    // An example has a Secret of this name.
     world.secrets().delete(SECRET, &DeleteParams::default()).await.expect("deleted");
-    // Nobody's own cluster gets CRDs from a test.
+    // A test installs no CRDs in an existing cluster.
     let others = world.control_plane.audit_log.is_some();
     if others {
         install_crds(&world).await;
     }
     let mut tried = Vec::new();
-    // A chart is no manifest; tests/chart installs it.
+    // A chart is not a manifest; tests/chart installs it.
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let chart = directory.join("helm");
     for path in yaml_files(&directory).into_iter().filter(|path| !path.starts_with(&chart)) {
@@ -38,7 +38,7 @@ async fn the_api_server_takes_every_example_to_the_last_field() {
                 serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let (Some(version), Some(kind)) = (manifest["apiVersion"].as_str(), manifest["kind"].as_str()) else { continue };
             let (group, version) = version.split_once('/').unwrap_or(("", version));
-            // Kustomize's own files, which are no objects; tests/chart builds them.
+            // Kustomize's own files are not objects; tests/chart builds them.
             let is_built = group == "kustomize.config.k8s.io";
             if is_built || WITHOUT_A_CRD.contains(&kind) || (!others && OTHERS.contains(&group)) {
                 continue;
@@ -55,7 +55,7 @@ async fn the_api_server_takes_every_example_to_the_last_field() {
     for kind in ["Kustomization", "Application", "ExternalSecret", "SealedSecret", "OCIRepository"] {
         assert!(!others || tried.iter().any(|each| each == kind), "no example has a {kind}");
     }
-    // And it would not take what is not so.
+    // The API server would refuse an unknown field.
     let wrong = json!({"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection", "metadata": {"name": "acme"},
         "spec": {"secretRef": {"name": "acme"}, "intervall": "10m"}});
     let refused = try_out(&world, &GroupVersionKind::gvk("ukgpro.dev", "v1alpha1", "UkgProConnection"), wrong).await;
@@ -63,7 +63,7 @@ async fn the_api_server_takes_every_example_to_the_last_field() {
     world.finish_without_operator().await;
 }
 
-/// Applies it, in this world's namespace, as a dry run in which nothing may be unknown.
+/// Applies a manifest in this world's namespace, as a strict dry run that refuses unknown fields.
 async fn try_out(world: &World, kind: &GroupVersionKind, mut manifest: Value) -> Result<(), String> {
     let (resource, capabilities) = oneshot::pinned_kind(&world.admin, kind).await.map_err(|error| error.to_string())?;
     let api: Api<DynamicObject> = match capabilities.scope {

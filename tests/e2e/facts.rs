@@ -1,5 +1,5 @@
-//! What if UKG Pro answers otherwise than is thought? For each fact about the wire that is only probable or guessed, an answer
-//! where it does not hold; the verdict is right or "cannot tell", and never a false Active or a false Unauthorized.
+//! Deviations of UKG Pro from what is assumed. For each fact about the wire that is only probable or guessed, there is an answer
+//! that contradicts it. The verdict must be right or "cannot tell", and never a false Active or a false Unauthorized.
 
 use serde_json::{Value, json};
 use ukgpro_operator::api::conditions::find;
@@ -28,7 +28,7 @@ fn operation_result(fields: &str) -> Value {
     )
 }
 
-/// Lays each answer in for a connection of its own, all at once, and compares what `Ready` says.
+/// Injects each answer for a connection of its own, all at once, and compares `Ready`.
 async fn expect(world: &World, operation: &str, permission: &str, cases: &[(&str, Value, &str)]) {
     let host = |index: usize| format!("case{index}");
     let hosts: Vec<_> = (0..cases.len()).map(|index| format!("{}.ultipro.localhost", host(index))).collect();
@@ -67,7 +67,7 @@ async fn a_login_answered_otherwise_than_thought() {
     };
     let headers = json!({"content-type": "application/soap+xml", "content-encoding": "gzip"});
     let compressed = json!({"status": 200, "headers": headers, "body": "as it were"});
-    // A token of one's own making is no good with the data services, so these end where the token is used.
+    // The data services refuse an invented token, so these end where the token is used.
     let cases = [
         ("success, other prefixes and order", token("<l:Token>T</l:Token><l:Status>Ok</l:Status>"), "PermissionsMissing"),
         ("success, all in one namespace", token("<z:Status>Ok</z:Status><z:Token>T</z:Token>"), "PermissionsMissing"),

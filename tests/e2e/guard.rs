@@ -15,14 +15,14 @@ use crate::support::{World, odd};
 
 const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// UKG Pro has another password than the Secret.
+/// Changes the password in UKG Pro only, so that the Secret's is wrong.
 async fn rotate(world: &World) {
     let mut right = world.account.clone();
     right.password = "rotated".to_owned();
     world.simulator.play(&right).await;
 }
 
-/// An edit that wakes a check and changes nothing that one depends on; done when the check has ended.
+/// Makes an edit that triggers a check and changes nothing that a verdict depends on, and waits until the check has ended.
 async fn look_again(world: &World, n: usize) {
     world.edit(json!({"spec": {"interval": format!("{}m", 20 + n)}})).await;
     world.wait_for("a look", |_| true).await;
@@ -31,8 +31,8 @@ async fn look_again(world: &World, n: usize) {
 #[tokio::test]
 async fn an_answer_that_may_be_a_refusal_costs_four_logins_in_a_day_whatever_its_form() {
     let world = World::new("odd").await;
-    // 24 hours are 86 s.
-    let operator = world.operator_in_a_hurry(1000).await;
+    // 24 hours take 86 s.
+    let operator = world.operator_on_fast_clock(1000).await;
     let names = odd::connect(&world, &[]).await;
     let sent = async || world.simulator.counters().await["requests"]["LoginService/Authenticate"].as_u64().unwrap_or(0);
     for name in &names {
@@ -46,7 +46,7 @@ async fn an_answer_that_may_be_a_refusal_costs_four_logins_in_a_day_whatever_its
     let mut stored = world.stored("loginpaused").await;
     stored.data["spec"]["subdomain"] = json!("service4");
     compare("LoginPaused", &stored);
-    // Neither a restart nor a lost ledger is another login; other values are tried at once, and a person may know better.
+    // Neither a restart nor a lost ledger causes another login. Other values are tried at once, and a person's request passes.
     operator.stop().await;
     let secrets = Api::<Secret>::namespaced(world.admin.clone(), &world.namespace);
     for part in secrets.list(&ListParams::default()).await.expect("Secrets") {
@@ -122,7 +122,7 @@ async fn changes_of_leader_cost_no_login() {
     world.wait_for("a refusal", is_refused).await;
     for n in 0..5 {
         let standby = candidate();
-        // The last is killed: its Lease must run out.
+        // The last leader is killed, so its Lease must expire.
         match n {
             4 => leader.kill(),
             _ => assert!(leader.stop().success()),
@@ -157,7 +157,7 @@ async fn an_operator_that_is_killed_while_it_logs_in_has_tried_once() {
     look_again(&world, 2).await;
     world.wait_for_reason("LoginUncertain").await;
     assert_eq!(world.simulator.logins(&world.account).await.0, 1);
-    // A person may know better; and a refusal that was seen is a refusal.
+    // A person's request passes. A refusal that was seen is a refusal.
     world.edit(json!({"metadata": {"annotations": {REQUESTED_AT: "now"}}})).await;
     world.wait_for_reason("CredentialsRejected").await;
     assert_eq!(world.simulator.logins(&world.account).await.0, 2);
@@ -184,7 +184,7 @@ async fn a_request_is_one_try_though_the_operator_is_killed_before_its_receipt()
     let answered = |status: &UkgProConnectionStatus| status.last_handled_reconcile_at.as_deref() == Some("now");
     world.wait_for("the receipt", answered).await;
     assert_eq!(world.simulator.logins(&world.account).await, (2, 2));
-    // Requests were refused here, as they were meant to be.
+    // The API server refused requests here, as intended.
     world.finish_without_operator().await;
 }
 
@@ -225,7 +225,7 @@ async fn copies_in_several_namespaces_cost_one_login_together() {
     };
     apply().await;
     world.wait_until("all are told", &all_refused).await;
-    // Made again, and with another operator, they learn of it from the ledger alone.
+    // Recreated, and with another operator, they learn of the refusal only from the ledger.
     operator.kill();
     for (namespace, name, _) in &copies {
         let api = Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
@@ -235,13 +235,13 @@ async fn copies_in_several_namespaces_cost_one_login_together() {
     let _operator = world.operator_with(&["--selector", &selector], &[]);
     world.wait_until("all are told", &all_refused).await;
     assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
-    // Who has no label is nobody's.
+    // No operator handles a connection without the label.
     let unlabelled = world.apply(&world.connection(&[])).await.expect("accepted");
     assert_eq!(unlabelled.status.expect("a default").observed_generation, None);
     world.finish().await;
 }
 
-/// A day in half a minute: the operator's own code against the real API server and the simulator.
+/// A day, simulated in half a minute: the operator's own code against the real API server and the simulator.
 #[tokio::test]
 async fn a_wrong_password_costs_one_login_in_a_day() {
     let world = World::new("day").await;
@@ -249,11 +249,11 @@ async fn a_wrong_password_costs_one_login_in_a_day() {
     let mut manifest = world.connection(&["EmployeePersonDetails", "PtoPlanIntegration"]);
     manifest["spec"]["interval"] = json!("10m");
     world.apply(&manifest).await.expect("accepted");
-    let operator = world.operator_in_a_hurry(5000).await;
+    let operator = world.operator_on_fast_clock(5000).await;
     let refused = world.wait_for("a refusal", is_refused).await;
     let day = Duration::from_secs(86_400);
     world.wait_until("a day has passed", async || operator.clock.uptime() > day).await;
-    // Each look reads the Secret, so the clock really moved the operator.
+    // Each check reads the Secret, which proves that the clock really drove the operator.
     assert!(world.secrets_read() > 50, "{} looks", world.secrets_read());
     assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
     let after = world.connections().get(CONNECTION).await.expect("there");
@@ -262,7 +262,7 @@ async fn a_wrong_password_costs_one_login_in_a_day() {
     world.finish().await;
 }
 
-/// Two minutes by the real clock, with the shortest interval there is.
+/// Two real minutes, at the shortest interval allowed.
 #[tokio::test]
 async fn a_wrong_password_costs_one_login_in_minutes_of_real_time() {
     let world = World::new("minutes").await;
@@ -298,7 +298,7 @@ async fn new_wrong_values_are_tried_so_often_a_day_and_then_on_request() {
     for value in ["1", "2"] {
         assert_eq!(ask(value).await.state, "Unauthorized");
     }
-    // A tool that asks all the time has an end too.
+    // A tool that keeps requesting is stopped too.
     assert_eq!(ask("3").await.state, "Unknown");
     assert_eq!(world.simulator.logins(&world.account).await, (4, 4));
     world.finish().await;
@@ -306,12 +306,12 @@ async fn new_wrong_values_are_tried_so_often_a_day_and_then_on_request() {
 
 const LEDGER: &str = "ukgpro-operator-ledger";
 
-/// A ledger as earlier refusals have left it: so many lines, and what else is in the Secret.
+/// Creates a ledger as earlier refusals leave it: this many lines, then `more`, and this metadata.
 async fn put_ledger(world: &World, lines: usize, more: &[u8], metadata: serde_json::Value) {
     let now = jiff::Timestamp::now().as_second();
     let mut entries = b"v1\n".to_vec();
     for n in 0..lines {
-        // Fingerprints of all parts, each 16 bytes in base64 without padding.
+        // Fingerprints spread over all parts, each 16 bytes in base64 without padding.
         let fingerprint = STANDARD.encode([&[n as u8][..], &[7; 7], &(n as u64).to_be_bytes()].concat());
         let fingerprint = fingerprint.trim_end_matches('=').replace('+', "-").replace('/', "_");
         entries.extend(format!("{fingerprint} BwcHBwcHBwc credentials - 1 {now} {now} - AQEBAQ\n").bytes());
@@ -330,7 +330,7 @@ async fn put_ledger(world: &World, lines: usize, more: &[u8], metadata: serde_js
 async fn a_ledger_that_grows_is_kept_in_more_secrets_and_what_others_wrote_on_it_stays() {
     let world = World::new("grows").await;
     rotate(&world).await;
-    // More than one Secret is to hold, and a line that is no text.
+    // More than one Secret should hold, and a line that is not text.
     put_ledger(&world, 400, b"\xff\xfe not text\n", json!({"labels": {"team": "platform"}})).await;
     let operator = world.operator();
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
@@ -350,12 +350,12 @@ async fn a_ledger_that_grows_is_kept_in_more_secrets_and_what_others_wrote_on_it
         lines
             .extend(String::from_utf8_lossy(entries).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()));
     }
-    // The header, the four hundred and the new one.
+    // The header, the 400 lines and the new one.
     assert_eq!(lines.len(), 402);
     let first = world.secrets().get(LEDGER).await.expect("there");
     assert_eq!(first.metadata.labels.expect("labels")["team"], "platform");
     assert!(world.operator_log().contains("lines of the login ledger cannot be read"), "{}", world.operator_log());
-    // It is known after a restart, wherever it is kept.
+    // It is known after a restart, in whichever Secret it is kept.
     operator.kill();
     let _operator = world.operator();
     look_again(&world, 1).await;

@@ -1,4 +1,4 @@
-//! Hosts that flicker, that are dead, and that fail for everybody.
+//! Hosts that flap, hosts that are down, and hosts that fail for every connection.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::states::compare;
 use crate::support::World;
 use crate::support::world::{CONNECTION, SECRET};
 
-/// Every state the connection is seen in, until the condition holds.
+/// Returns every state the connection is seen in until the condition holds.
 async fn states_until(world: &World, done: impl Fn() -> bool) -> Vec<(String, String)> {
     let config = watcher::Config::default().fields(&format!("metadata.name={CONNECTION}"));
     let mut changes = Box::pin(watcher(world.connections(), config).default_backoff().applied_objects());
@@ -43,7 +43,7 @@ async fn a_host_that_loses_each_second_answer_never_moves_an_active_connection()
     let world = World::new("flapping").await;
     let mut manifest = world.connection(&["EmployeePersonDetails", "EmployeeJobDetails", "EmployeeContacts"]);
     manifest["spec"]["interval"] = json!("10m");
-    let operator = world.operator_in_a_hurry(1500).await;
+    let operator = world.operator_on_fast_clock(1500).await;
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
     let lost = json!([{"operation": "*", "every": 2, "answer": {"closeConnection": true}}]);
@@ -63,14 +63,15 @@ async fn a_dead_host_is_unreachable_within_the_time_that_is_documented_and_activ
     let world = World::new("dead").await;
     let mut manifest = world.connection(&["EmployeePersonDetails"]);
     manifest["spec"]["interval"] = json!("10m");
-    let operator = world.operator_in_a_hurry(100).await;
+    let operator = world.operator_on_fast_clock(100).await;
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
     world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
     let died = operator.clock.uptime();
     let status = world.wait_for_reason("ServerError").await.status.expect("a status");
     assert_eq!(status.state, "Unreachable");
-    // The interval, then 15 s and 30 s, each with up to a tenth more; and what a busy machine takes, a hundredfold.
+    // The interval, then 15 s and 30 s, each with up to 10% jitter, plus a busy machine's delay, which this clock multiplies by
+    // 100.
     let took = operator.clock.uptime() - died;
     assert!(took < Duration::from_secs_f64(645.0 * 1.1 + 300.0), "{took:?}");
     world.simulator.faults(json!([])).await;
@@ -83,7 +84,7 @@ async fn a_dead_host_is_unreachable_within_the_time_that_is_documented_and_activ
 #[tokio::test]
 async fn a_host_that_limits_requests_is_left_alone_by_all_its_connections() {
     let world = World::new("limited").await;
-    let operator = world.operator_in_a_hurry(20).await;
+    let operator = world.operator_on_fast_clock(20).await;
     let limited = json!([{"operation": "*", "times": 1, "answer": {"status": 429, "headers": {"retry-after": "60"}}}]);
     world.simulator.faults(limited).await;
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
@@ -93,14 +94,14 @@ async fn a_host_that_limits_requests_is_left_alone_by_all_its_connections() {
     other["metadata"]["name"] = json!("other");
     world.apply(&other).await.expect("accepted");
     world.wait_for_reason_of("other", "AllPermissionsGranted").await;
-    // What came between the answer and its verdict is not in it.
+    // Less than 60 s, because the time between the answer and its verdict is not included.
     let waited = operator.clock.uptime() - told;
     assert!(waited > Duration::from_secs(50), "{waited:?}");
     operator.stop().await;
     world.finish().await;
 }
 
-/// A connection like that of the world, with another name and Secret.
+/// Applies a connection like the world's, with another name and Secret.
 async fn apply_beside(world: &World, name: &str, secret: &str) {
     let mut manifest = world.connection(&["EmployeePersonDetails"]);
     manifest["metadata"]["name"] = json!(name);
@@ -124,14 +125,14 @@ async fn a_limit_is_one_accounts_and_who_waits_is_told_for_what_and_until_when()
     world.wait_for_reason("Degraded").await;
     let attempts = world.simulator.logins(&world.account).await;
 
-    // Another account is not kept waiting by it.
+    // Another account does not wait for it.
     let data = json!({"username": "another", "password": "p4ss!word", "customerApiKey": world.account.customer_api_key,
         "userApiKey": "N0T1TE1THER1"});
     world.put_secret_named("another", data).await;
     apply_beside(&world, "another", "another").await;
     world.wait_for_reason_of("another", "CredentialsRejected").await;
 
-    // A new connection of the account is told, and what it is told is the same for whoever reads statuses.
+    // A new connection of the account reports the delay. Every reader of statuses sees the committed one.
     apply_beside(&world, "checkdelayed", crate::support::world::SECRET).await;
     let told = world.wait_for_reason_of("checkdelayed", "CheckDelayed").await.status.expect("a status");
     assert_eq!((told.state.as_str(), told.next_check_time.is_some()), ("Unknown", true));
@@ -141,14 +142,14 @@ async fn a_limit_is_one_accounts_and_who_waits_is_told_for_what_and_until_when()
     stored.data["spec"]["secretRef"]["name"] = json!("checkdelayed");
     compare("CheckDelayed", &stored);
 
-    // A request waits visibly, the verdict of these very values stands, and the receipt comes with the check.
+    // A requested check waits visibly, the verdict of these same values stays, and the receipt comes with the check.
     world.edit(asked("second")).await;
     let waits = world
         .wait_for("the delay", |status| find(&status.conditions, "Reconciling").is_some_and(|c| c.reason == "CheckDelayed"));
     let status = waits.await.status.expect("a status");
     assert_eq!((status.state.as_str(), status.last_handled_reconcile_at.as_deref()), ("Active", Some("first")));
 
-    // Other values, and wrong ones: that the old ones worked says nothing of them.
+    // Other values, which are wrong: the success of the old ones says nothing about them.
     world.edit_secret(json!({"stringData": {"password": "not-the-password"}})).await;
     let status = world.wait_for_reason("CheckDelayed").await.status.expect("a status");
     assert_eq!(status.state, "Unknown");
@@ -159,7 +160,7 @@ async fn a_limit_is_one_accounts_and_who_waits_is_told_for_what_and_until_when()
 #[tokio::test]
 async fn ready_is_taken_back_where_a_connection_cannot_be_checked_for_several_intervals() {
     let world = World::new("overdue").await;
-    let operator = world.operator_in_a_hurry(100).await;
+    let operator = world.operator_on_fast_clock(100).await;
     let mut manifest = world.connection(&["EmployeePersonDetails"]);
     manifest["metadata"]["name"] = json!("checkoverdue");
     manifest["spec"]["interval"] = json!("1m");
@@ -172,7 +173,7 @@ async fn ready_is_taken_back_where_a_connection_cannot_be_checked_for_several_in
     let mut stored = world.stored("checkoverdue").await;
     stored.data["spec"]["secretRef"]["name"] = json!("checkoverdue");
     compare("CheckOverdue", &stored);
-    // When the host may be asked again, it is, and what worked works.
+    // Once the host may get requests again, the check runs and succeeds.
     world.wait_for_reason_of("checkoverdue", "AllPermissionsGranted").await;
     operator.stop().await;
     world.finish().await;
@@ -183,7 +184,7 @@ async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_opera
     let world = World::spread("outage", 2).await;
     let [paused, misspelt] = [&world.elsewhere[0], &world.elsewhere[1]];
     let _operator = world.operator_with(&["--namespace", &format!("{},{paused},{misspelt}", world.namespace)], &[]);
-    // These have worked, and are not checked any more: they witness nothing.
+    // These have worked and are no longer checked, so they are no evidence.
     let secret = world.secrets().get(SECRET).await.expect("a Secret").data;
     for (namespace, change, reason) in [
         (paused, json!({"suspend": true}), "Suspended"),
@@ -209,7 +210,7 @@ async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_opera
     world.simulator.faults(json!([{"operation": "*", "answer": {"status": 503}}])).await;
     let names: Vec<_> = (0..6).map(|n| format!("c{n}")).collect();
     for name in &names {
-        // An account each: many connections of one are no more than that one.
+        // An account each: many connections of one account count as one.
         world.apply(&world.connection_of_a_stranger(name).await).await.expect("accepted");
     }
     for name in &names {
@@ -231,7 +232,7 @@ async fn a_host_that_fails_for_everybody_is_one_signal_to_whoever_runs_the_opera
     for name in &names {
         let asked = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}});
         world.edit_named(name, asked).await;
-        // It answers again, whatever it answers.
+        // The host answers again, and any answer counts.
         world.wait_for_reason_of(name, "CustomerApiKeyRejected").await;
     }
     world.wait_until("the all-clear", async || signals().await.iter().any(|(reason, _)| reason == "HostRecovered")).await;

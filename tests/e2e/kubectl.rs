@@ -1,11 +1,11 @@
-//! What people see who have kubectl: tables, selections, explanations.
+//! What users of kubectl see: tables, selections, explanations.
 
 use serde_json::json;
 use ukgpro_operator::api::conditions::find;
 
 use crate::support::World;
 
-/// A table's columns, and its one row.
+/// Returns a table's columns and its one row.
 async fn table(world: &World, flags: &[&str]) -> (Vec<String>, String) {
     let (listed, said) = world.kubectl(&[&["get", "ukg"], flags].concat()).await;
     assert!(listed, "{said}");
@@ -22,7 +22,7 @@ async fn a_table_tells_the_reason_and_keeps_what_is_long_for_its_end() {
     let (columns, row) = table(&world, &[]).await;
     assert_eq!(columns, ["NAME", "STATE", "READY", "REASON", "HOST", "AGE", "MISSING"]);
     assert!(row.contains("PermissionUnknown"), "{row}");
-    // A message has hundreds of letters.
+    // A message has hundreds of characters.
     let (columns, row) = table(&world, &["-o", "wide"]).await;
     assert_eq!(columns, ["NAME", "STATE", "READY", "REASON", "HOST", "SECRET", "INTERVAL", "SUSPENDED", "AGE", "MISSING"]);
     assert!(row.lines().all(|line| line.len() < 200), "{row}");
@@ -32,7 +32,7 @@ async fn a_table_tells_the_reason_and_keeps_what_is_long_for_its_end() {
     let status = world.wait_for_reason("PermissionsMissing").await.status.expect("a status");
     let (_, row) = table(&world, &[]).await;
     assert!(row.trim_end().ends_with("EmployeePersonDetails"), "{row}");
-    // By its host, as those of one data centre are looked for.
+    // Select by host, for example to find the connections of one data centre.
     let host = status.endpoint.expect("a host");
     for (selected, found) in [(host.as_str(), true), ("https://service5.ultipro.com", false)] {
         let selector = format!("status.endpoint={selected}");
@@ -42,7 +42,7 @@ async fn a_table_tells_the_reason_and_keeps_what_is_long_for_its_end() {
     world.finish().await;
 }
 
-/// A client that does not check fields, as many do, drops `permission` without a word.
+/// A client that does not validate fields, as many do not, drops `permission` silently.
 #[tokio::test]
 async fn a_misspelt_permissions_is_seen_in_the_table() {
     let world = World::new("misspelt").await;
@@ -68,7 +68,7 @@ async fn a_misspelt_permissions_is_seen_in_the_table() {
 #[tokio::test]
 async fn every_field_is_explained_with_its_default_and_every_column_has_a_description() {
     let world = World::new("explain").await;
-    // The API server publishes them a moment after the definition is installed.
+    // The API server publishes the explanations a moment after the CRD is installed.
     world.wait_until("the explanations", async || world.kubectl(&["explain", "ukg.spec"]).await.0).await;
     for (field, words) in [
         ("spec.interval", "Default: 10m"),

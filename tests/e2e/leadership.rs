@@ -1,4 +1,4 @@
-//! Leader election on a real API server, with no other rights than its module says.
+//! Leader election on a real API server, with only the rights that its module lists.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::support::wire::Wire;
 
 const LEASE: &str = "ukgpro-operator";
 const SECOND: Duration = Duration::from_secs(1);
-/// Longer than anything takes here; who waits for it has failed.
+/// Longer than anything takes here. A wait that reaches it has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Shorter than what an operator has, where a test waits for a Lease to expire.
+/// Returns a shorter timing than an operator's, for tests that wait for a Lease to expire.
 fn short() -> Timing {
     Timing::new(4 * SECOND, 3 * SECOND, SECOND / 2).expect("fits")
 }
 
-/// A process that stands.
+/// A process that takes part in an election.
 struct Standing {
     identity: String,
     leadership: Leadership,
@@ -54,7 +54,7 @@ impl Standing {
     }
 }
 
-/// The configuration of a client that may only do with Leases what an election needs.
+/// Returns the configuration of a client that has only the rights on Leases that an election needs.
 async fn restricted(world: &World) -> Config {
     let verbs = ["get", "create", "update"].map(str::to_owned).to_vec();
     let rule = PolicyRule {
@@ -66,7 +66,7 @@ async fn restricted(world: &World) -> Config {
     world.set_rules(Some(vec![rule])).await;
     let mut config = world.control_plane.config().await;
     config.auth_info.impersonate = Some(format!("system:serviceaccount:{}:ukgpro-operator", world.namespace));
-    // The API server learns of a Role a moment after it is written.
+    // The API server picks up a Role a moment after it is written.
     let api = Api::<Lease>::namespaced(config.clone().try_into().expect("a client"), &world.namespace);
     world.wait_until("the rights", async || api.get_opt(LEASE).await.is_ok()).await;
     config
@@ -88,7 +88,7 @@ async fn holder(world: &World) -> Option<String> {
     leases(world).get_opt(LEASE).await.expect("an answer")?.spec?.holder_identity
 }
 
-/// Waits for a renewal, so that the other candidates have had the time to look as well.
+/// Waits for a renewal, so that the other candidates have had time to read the Lease too.
 async fn renewed(world: &World) {
     let before = spec(world).await.renew_time;
     world.wait_until("a renewal", async || spec(world).await.renew_time != before).await;
@@ -104,7 +104,7 @@ async fn one_of_two_leads_and_a_clean_stop_hands_over_in_less_than_two_seconds()
     let taken = spec(&world).await;
     assert_eq!(taken.holder_identity.as_ref(), Some(&first.identity));
     assert_eq!((taken.lease_duration_seconds, taken.lease_transitions), (Some(15), Some(0)));
-    // Others' labels stay, and cost the leader nothing but a look.
+    // Labels of others stay, and cost the leader only a read.
     let label = json!({"metadata": {"labels": {"team": "hr"}}});
     leases(&world).patch(LEASE, &PatchParams::default(), &Patch::Merge(&label)).await.expect("labelled");
     for _ in 0..2 {
@@ -134,7 +134,7 @@ async fn a_standby_takes_over_from_a_killed_leader_when_the_lease_is_over() {
     let config = restricted(&world).await;
     let first = Standing::new(&world, config.clone(), "same", short());
     let term = first.leads().await;
-    // Of the same pod, for all that its name says.
+    // A second candidate with the same pod name.
     let second = Standing::new(&world, config, "same", short());
     renewed(&world).await;
     let killed = Instant::now();
@@ -169,7 +169,7 @@ async fn a_leader_that_cannot_reach_the_api_server_steps_down_before_another_sta
     let (given_up, (follow, alone, taken)) = tokio::join!(given_up, taken);
     assert!(alone && given_up < taken, "{:?}", given_up.saturating_duration_since(taken));
 
-    // It stands again when it gets through again, though its old connections never do.
+    // The candidate stands again once it gets through, although its old connections never recover.
     wire.mend();
     renewed(&world).await;
     assert!(follow.is_leading() && !first.leadership.is_leading());
@@ -214,7 +214,7 @@ async fn what_a_put_of_a_lease_does_is_as_the_election_takes_it_to_be() {
         error => panic!("{error}"),
     };
 
-    // Nobody could see a renewal that changes nothing.
+    // A renewal that changes nothing would be invisible.
     let same = leases.replace(LEASE, &params, &made).await.expect("replaced");
     assert_eq!(same.metadata.resource_version, made.metadata.resource_version);
     let renewed = leases.replace(LEASE, &params, &Lease { spec: spec("b"), ..made.clone() }).await.expect("replaced");
@@ -223,7 +223,7 @@ async fn what_a_put_of_a_lease_does_is_as_the_election_takes_it_to_be() {
     let again = leases.create(&params, &Lease { metadata: ObjectMeta::default(), ..made.clone() }).await;
     assert!(again.is_err());
 
-    // A version does not keep a PUT from making a Lease that is not there; a uid does.
+    // A version does not keep a PUT from creating a missing Lease. A uid does.
     leases.delete(LEASE, &DeleteParams::default()).await.expect("deleted");
     let gone = leases.replace(LEASE, &params, &renewed).await.expect_err("nothing to replace");
     assert_eq!(code(gone), 409);

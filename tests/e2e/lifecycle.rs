@@ -1,4 +1,4 @@
-//! A connection's life: changed, suspended, deleted.
+//! The lifecycle of a connection: changed, suspended, deleted.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -27,7 +27,7 @@ async fn a_changed_spec_is_acted_on_at_once() {
     manifest["spec"]["caRef"] = json!({"name": "not-there"});
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason("CaNotFound").await;
-    // It may come late; no watch tells of a ConfigMap.
+    // It may be created late, and no watch reports a ConfigMap.
     let authorities = BTreeMap::from([("ca.crt".to_owned(), world.simulator.ca.clone())]);
     world
         .create(&ConfigMap {
@@ -38,7 +38,7 @@ async fn a_changed_spec_is_acted_on_at_once() {
         .await;
     let told = world.wait_for_reason("AllPermissionsGranted").await;
     assert_eq!(told.metadata.generation, told.status.expect("a status").observed_generation);
-    // And from a Secret.
+    // Also from a Secret.
     world.put_secret_named("not-there", json!({"bundle.pem": world.simulator.ca})).await;
     manifest["spec"]["caRef"] = json!({"kind": "Secret", "name": "not-there", "key": "bundle.pem"});
     world.apply(&manifest).await.expect("accepted");
@@ -79,7 +79,7 @@ async fn a_deleted_connection_is_gone_at_once() {
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     let connection = world.wait_for_reason("AllPermissionsGranted").await;
     assert_eq!(connection.metadata.finalizers, None);
-    // Even with no operator to let it go.
+    // Even without an operator, because there is no finalizer.
     world.wait_for_tidy_ledger().await;
     operator.kill();
     world.connections().delete(CONNECTION, &DeleteParams::default()).await.expect("deleted");
@@ -87,7 +87,7 @@ async fn a_deleted_connection_is_gone_at_once() {
     let gone = await_condition(world.connections(), CONNECTION, is_deleted(&uid));
     tokio::time::timeout(Duration::from_secs(5), gone).await.expect("at once").expect("a watch");
 
-    // One that is deleted and made again while the operator looks is another one.
+    // One that is deleted and recreated during a check is a new connection.
     let _operator = world.operator();
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;

@@ -1,4 +1,5 @@
-//! End to end: a real kube-apiserver, the real operator under its own ServiceAccount, and the simulator in UKG Pro's place.
+//! End-to-end tests: a real kube-apiserver, the real operator under its own ServiceAccount, and the simulator in place of UKG
+//! Pro.
 
 #![allow(unreachable_pub)]
 

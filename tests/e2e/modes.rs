@@ -1,4 +1,4 @@
-//! The ways of noticing a changed Secret, each with the rights it needs and no more.
+//! The modes of noticing a changed Secret, each with only the rights it needs.
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -10,7 +10,7 @@ use ukgpro_operator::api::UkgProConnection;
 use crate::support::World;
 use crate::support::world::{CONNECTION, SECRET};
 
-/// The rules, without these verbs on Secrets.
+/// Returns the rules without these verbs on Secrets.
 fn without(rules: Option<Vec<PolicyRule>>, verbs: &[&str]) -> Option<Vec<PolicyRule>> {
     let of_secrets = |rule: &PolicyRule| rule.resources.iter().flatten().any(|resource| resource == "secrets");
     let strip = |mut rule: PolicyRule| {
@@ -60,7 +60,7 @@ async fn several_namespaces_are_watched_and_no_other() {
         world.wait_until("a verdict", async || state(namespace).await == "Active").await;
     }
     assert_eq!(state(third).await, "Unknown");
-    // A Secret's change is seen in each.
+    // A change of a Secret is seen in each.
     let secrets = Api::<Secret>::namespaced(world.admin.clone(), second);
     let wrong = json!({"stringData": {"password": "wrong"}});
     secrets.patch(SECRET, &PatchParams::default(), &Patch::Merge(&wrong)).await.expect("edited");
@@ -78,7 +78,7 @@ async fn of_labelled_secrets_a_change_is_seen_at_once() {
     world.wait_for_reason("AllPermissionsGranted").await;
     world.edit_secret(json!({"stringData": {"password": "wrong"}})).await;
     world.wait_for_reason("CredentialsRejected").await;
-    // Without the label it is still read, and that it went is news as well.
+    // A Secret without the label is still read, and the removal of the label is noticed too.
     world.edit_secret(json!({"stringData": {"password": world.account.password}, "metadata": {"labels": null}})).await;
     world.wait_for_reason("AllPermissionsGranted").await;
     world.finish().await;

@@ -1,4 +1,4 @@
-//! Operators that restart, come in twos, and have only the rights they need.
+//! Operators that restart, run as a pair, or have only the rights they need.
 
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -23,20 +23,20 @@ async fn a_restart_loses_no_verdict_and_writes_nothing() {
     let before = version(&world.wait_for_reason("AllPermissionsGranted").await);
     assert!(operator.stop().success(), "a stop is no failure");
 
-    // A check that the restart caused would have begun before this one's, and be counted when both have ended.
+    // A check caused by the restart would start before this connection's, and be counted once both have ended.
     let operator = world.operator();
     let mut other = world.connection(&["EmployeeJobDetails"]);
     other["metadata"]["name"] = json!("other");
     world.apply(&other).await.expect("accepted");
     world.wait_for_reason_of("other", "AllPermissionsGranted").await;
-    // Stopping waits for running checks, and so for anything they would write.
+    // A stop waits for running checks, and so for anything they would write.
     assert!(operator.stop().success());
     let counters = world.simulator.counters().await;
     assert_eq!((logins(&counters), &counters["requests"]["EmployeePerson/FindPeople"]), (2, &json!(1)), "a restart is no rush");
     let after = world.connections().get(CONNECTION).await.expect("there");
     assert_eq!(version(&after), before, "the status moved though nothing had changed");
 
-    // What changed while no operator ran is seen by the next.
+    // The next operator sees what changed while none ran.
     world.connections().delete("other", &DeleteParams::default()).await.expect("deleted");
     world.edit_secret(json!({"stringData": {"password": "wrong"}})).await;
     let _operator = world.operator();
@@ -52,7 +52,7 @@ async fn of_two_operators_one_acts_and_the_other_takes_over_what_it_left() {
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
     let second = candidate();
-    // What the leader has dealt with while the other stood by is no news to that one.
+    // A change that the leader has handled is not handled again by the standby.
     world.edit_secret(json!({"metadata": {"labels": {"touched": "yes"}}})).await;
     let version_now = world.secrets().get(SECRET).await.expect("there").metadata.resource_version;
     let dealt_with = |status: &UkgProConnectionStatus| status.secret_resource_version == version_now;
@@ -83,7 +83,7 @@ async fn a_label_wakes_nobody() {
     let operator = world.operator();
     world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
-    // A check that something else has caused begins before that of a connection which comes later, and is counted when both have ended.
+    // A check with another cause starts before that of a connection created later, and is counted once both have ended.
     let another = async |name: &str| {
         let mut another = world.connection(&["EmployeePersonDetails"]);
         another["metadata"]["name"] = json!(name);
@@ -91,7 +91,7 @@ async fn a_label_wakes_nobody() {
         world.wait_for_reason_of(name, "AllPermissionsGranted").await;
         world.simulator.counters().await["requests"]["EmployeePerson/FindPeople"].as_u64().expect("a count")
     };
-    // The first list of Secrets may have had it checked again.
+    // The first list of Secrets may have caused another check of it.
     let before = another("another").await;
     world.edit(json!({"metadata": {"labels": {"team": "hr"}}})).await;
     let after = another("one-more").await;
@@ -103,7 +103,7 @@ async fn a_label_wakes_nobody() {
 #[tokio::test]
 async fn an_operator_says_that_it_lives_and_when_it_is_ready() {
     let world = World::new("health").await;
-    // Without the right to list connections it lives, and is not ready.
+    // Without the right to list connections, it is live and not ready.
     let rules = world.set_rules(Some(Vec::new())).await;
     let operator = world.operator();
     let address = || {
@@ -145,7 +145,7 @@ async fn namespaces_that_may_not_be_listed_keep_from_being_ready_and_not_from_se
     assert!(body.starts_with("the connections of namespace not-granted-0 cannot be listed, nor those of 59 more;"), "{body}");
     let (_, metrics) = get(format!("http://{metrics}/metrics")).await;
     assert!(metrics.contains("ukgpro_watch_age_seconds{watch=\"connections\",namespace=\"not-granted-7\"}"), "{metrics}");
-    // Each is told by its name, and with what the API server said; how often is for the back-off to say.
+    // The log names each with the API server's answer. The backoff decides how often.
     for namespace in &refused {
         let told = log.lines().filter(|line| line.contains(&format!("\"{namespace}\"")) && line.contains("403 Forbidden"));
         assert!((1..=4).contains(&told.count()), "{namespace}: {log}");
@@ -195,7 +195,7 @@ async fn a_verdict_does_not_land_on_an_object_made_again() {
     let mut other = world.connection(&["EmployeePersonDetails"]);
     other["spec"]["domain"] = json!("ultipro.localhost:1");
     world.apply(&other).await.expect("accepted");
-    // The check of the first goes on to its end, and what it found is of no use to anyone.
+    // The first one's check runs to its end, and its result is discarded.
     let probed = |counters: &serde_json::Value| counters["requests"]["EmployeePerson/FindPeople"] == 1;
     world.wait_for_counters("the end of the first's check", probed).await;
     let status = world.wait_for_reason("ConnectRefused").await.status.expect("a status");
@@ -218,7 +218,7 @@ async fn a_verdict_that_cannot_be_written_costs_no_further_login() {
     world.set_rules(rules).await;
     world.wait_for_reason("AllPermissionsGranted").await;
     assert_eq!(logins(&world.simulator.counters().await), 1);
-    // Requests were refused here, as they were meant to be.
+    // The API server refused requests here, as intended.
     world.finish_without_operator().await;
 }
 

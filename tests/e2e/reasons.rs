@@ -1,4 +1,4 @@
-//! Each reason, brought about on a real API server. A reason without a scenario does not compile.
+//! Each reason, caused on a real API server. A reason without a scenario does not compile.
 
 use std::net::SocketAddr;
 
@@ -13,27 +13,27 @@ use ukgpro_operator::api::{Disposition, Reason, UkgProConnection, Verdict};
 use crate::states::compare;
 use crate::support::World;
 
-/// What is otherwise than in a connection that works.
+/// The differences from a connection that works.
 #[derive(Default)]
 struct Scenario {
-    /// What comes to be so after its first verdict.
+    /// What changes after its first verdict.
     later: Option<Later>,
     /// Merged into the spec.
     spec: Value,
-    /// Merged into the Secret; `null` takes a key away. The whole Secret is not there where this is no map.
+    /// Merged into the Secret; `null` removes a key. If this is not a map, there is no Secret.
     secret: Value,
-    /// What the simulator does at this connection's host.
+    /// Faults of the simulator at this connection's host.
     faults: Vec<Value>,
-    /// Which operator sees it.
+    /// The operator that checks it.
     operator: Which,
 }
 
 struct Later {
-    /// The first reason.
+    /// The reason of the first verdict.
     first: Reason,
-    /// Faults besides, in place of those before.
+    /// Faults that replace the previous ones.
     faults: Vec<Value>,
-    /// Whether a check is asked for, past what is held. If not, the spec is edited where no verdict depends on it.
+    /// Whether a check is requested, which passes a hold. If not, a field of the spec is edited that no verdict depends on.
     asked: bool,
 }
 
@@ -41,20 +41,20 @@ struct Later {
 enum Which {
     #[default]
     Ordinary,
-    /// One whose proxy is not there.
+    /// With a proxy that does not exist.
     BehindAProxy,
-    /// One that grants an account no second login a day.
+    /// With a limit of one login per account and day.
     WithinALimit,
-    /// One without the right to ConfigMaps.
+    /// Without the right to ConfigMaps.
     WithoutARight,
     None,
 }
 
 /// Addresses that fail at one stage.
 struct Broken {
-    /// Accepts, and says what no TLS server says.
+    /// Accepts a connection, and answers something that is not TLS.
     no_tls: SocketAddr,
-    /// Never completes a connection: its queue is full.
+    /// Never completes a connection, because its queue is full.
     silent: SocketAddr,
 }
 
@@ -148,14 +148,14 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
         Reason::EndpointInvalid => Scenario { secret: json!({"subdomain": "https://x"}), ..spec(json!({"subdomain": null})) },
         Reason::DomainNotAllowed => spec(json!({"domain": "example.com"})),
         Reason::CaNotFound => spec(json!({"caRef": {"name": "not-there"}})),
-        // Of its Secret.
+        // A key of its Secret.
         Reason::CaInvalid => spec(json!({"caRef": {"kind": "Secret", "name": name(reason), "key": "username"}})),
         Reason::ReferenceForbidden => Scenario { operator: Which::WithoutARight, ..Scenario::default() },
         Reason::PermissionUnknown => spec(json!({"permissions": [{"name": "EmployeeShoeSize"}]})),
         Reason::LoginUndetermined => faults(at_login(json!({"soapFault": {"status": 500, "code": "Sender", "reason": "x"}}))),
         Reason::LoginFailedUnexplained => faults(at_login(json!({"loginFailed": "Nein."}))),
         Reason::PermissionsUndetermined => faults(at("EmployeePerson/FindPeople", other)),
-        // The others have tests of their own in `hosts` and `guard`: they take a host that limits requests, and time.
+        // The others have their own tests in `hosts` and `guard`, because they need a host that limits requests, and time.
         Reason::Probing | Reason::CheckDelayed | Reason::CheckOverdue | Reason::LoginPaused => {
             Scenario { operator: Which::None, ..Scenario::default() }
         }
@@ -163,7 +163,7 @@ fn scenario(reason: Reason, broken: &Broken, customer_api_key: &str) -> Scenario
     }
 }
 
-/// RFC 7386, but for a patch that is null: that one changes nothing.
+/// RFC 7386, except that a null patch changes nothing.
 fn merge(into: &mut Value, patch: &Value) {
     if patch.is_null() {
         return;
@@ -185,7 +185,7 @@ fn name(reason: Reason) -> String {
     reason.as_str().to_lowercase()
 }
 
-/// Brings about the reasons whose scenario is for this operator, and looks at what is said.
+/// Causes the reasons whose scenario is for this operator, and checks what is reported.
 async fn bring_about(world: &World, which: Which, broken: &Broken) {
     let reasons = || Reason::ALL.iter().copied();
     let hosts: Vec<_> = reasons().map(|reason| format!("{}.ultipro.localhost", name(reason))).collect();
@@ -215,7 +215,7 @@ async fn bring_about(world: &World, which: Which, broken: &Broken) {
         let mut manifest = world.connection(&["EmployeePersonDetails"]);
         manifest["metadata"]["name"] = json!(name);
         manifest["spec"]["secretRef"]["name"] = json!(name);
-        // What the second of two with the same refused values is told, or with the same password.
+        // The reason of the second of two connections with the same refused values, or with the same password.
         let host = if matches!(reason, Reason::LoginHeld | Reason::PasswordHeld) {
             self::name(Reason::CredentialsRejected)
         } else {
@@ -246,12 +246,12 @@ async fn bring_about(world: &World, which: Which, broken: &Broken) {
             world.edit_named(&name, change).await;
         }
     };
-    // All at once: what is retried may be told otherwise when its turn comes.
+    // All at once, because a retry may report something else.
     let look = join_all(manifests.iter().map(|(reason, _)| look(world, *reason, if edited.contains(reason) { 2 } else { 1 })));
     tokio::join!(change, look);
 }
 
-/// What is said fits the reason, in every place it is said, and is what is committed.
+/// Checks that all places report what fits the reason, and match the committed state.
 async fn look(world: &World, reason: Reason, generation: i64) {
     let stored = world.wait_for_stored(&name(reason), reason.as_str(), generation).await;
     compare(reason.as_str(), &stored);
@@ -280,7 +280,7 @@ async fn every_reason_is_told_by_its_own_words() {
             let _ = stream.try_write(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    // Linux completes connections until the queue is over its length, and then answers no more.
+    // Linux completes connections until the queue exceeds its length, and then stops answering.
     let mut filling = Vec::new();
     while let Ok(Ok(stream)) =
         tokio::time::timeout(std::time::Duration::from_millis(500), TcpStream::connect(broken.silent)).await
@@ -298,7 +298,7 @@ async fn every_reason_is_told_by_its_own_words() {
 async fn a_proxy_that_is_not_there_is_told_from_a_host_that_is_not() {
     let world = World::new("proxy").await;
     let broken = Broken { no_tls: ([127, 0, 0, 1], 1).into(), silent: ([127, 0, 0, 1], 1).into() };
-    // The API server is reached directly; UKG Pro by a proxy that nobody serves.
+    // The API server is reached directly, UKG Pro through a proxy that does not exist.
     let variables = [("HTTPS_PROXY", "http://user:not-to-be-seen@127.0.0.1:1"), ("NO_PROXY", "127.0.0.1")];
     let _operator = world.operator_with(&[], &variables);
     bring_about(&world, Which::BehindAProxy, &broken).await;
@@ -332,7 +332,7 @@ async fn what_the_operator_has_no_right_to_is_told_where_it_is_missed() {
     let _operator = world.operator();
     bring_about(&world, Which::WithoutARight, &broken).await;
     let name = name(Reason::ReferenceForbidden);
-    // What is given back is found by itself, without an edit.
+    // A restored right is noticed without an edit.
     world.set_rules(rules.clone()).await;
     world
         .wait_longer("the right to be noticed", async || {
@@ -341,7 +341,7 @@ async fn what_the_operator_has_no_right_to_is_told_where_it_is_missed() {
         })
         .await;
     assert!(!world.operator_log().contains("check not finished"), "it is a condition of the connection, not a line in the log");
-    // One that is Active outlasts a moment without the right.
+    // An Active connection outlasts a moment without the right.
     let ready = async || {
         let status = world.connections().get(&name).await.expect("it is there").status.expect("a status");
         (find(&status.conditions, "Ready").expect("always there").clone(), status.secret_resource_version)

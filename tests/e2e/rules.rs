@@ -1,4 +1,4 @@
-//! What the API server refuses by the CRD's own rules, and what it says.
+//! What the CRD's own rules make the API server refuse, and the messages.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -77,14 +77,15 @@ async fn bad_objects_are_refused_with_what_to_write_instead() {
         manifest["spec"]["interval"] = json!("1m");
         let (parent, field) = path.rsplit_once('/').expect("a path");
         manifest.pointer_mut(parent).expect("there")[field] = value.clone();
-        // Duplicates of a list-map cannot be applied server-side; created, they are refused by the same schema.
+        // Duplicates in a list-map cannot be applied server-side. A create with them is refused by the same schema.
         let refused = match world.apply(&manifest).await {
             Err(message) => message,
             Ok(_) => panic!("{path} {value} was accepted"),
         };
         let refused_as_said = refused.contains(expected) || (*expected == "Duplicate value" && refused.contains("duplicate"));
         assert!(refused_as_said, "{path} {value}: {refused}");
-        // A rule that cannot be evaluated says nothing that helps: where one speaks, the others are silent.
+        // A rule that cannot be evaluated gives no useful message, so when one rule reports, the others must not fail to
+        // evaluate.
         assert!(!refused.contains("error: "), "{path} {value}: {refused}");
     }
     world.finish_without_operator().await;
@@ -106,7 +107,7 @@ async fn a_new_object_is_not_taken_for_a_finished_one() {
     world.finish_without_operator().await;
 }
 
-/// As templates write what is not set.
+/// Templates write unset fields as null.
 #[tokio::test]
 async fn what_is_null_is_what_is_not_set() {
     let world = World::new("null").await;
@@ -124,7 +125,7 @@ async fn what_is_null_is_what_is_not_set() {
     world.finish_without_operator().await;
 }
 
-/// Rules come with versions, and what they refuse may be stored already: nobody must have to mend it to stop the checks.
+/// Later versions add rules, so objects that a rule refuses may already be stored. Suspending one must not require repairing it.
 #[tokio::test]
 async fn what_was_stored_before_its_rule_can_be_suspended_and_is_still_refused_anew() {
     let Some(control_plane) = ControlPlane::breakable() else { return };
@@ -133,7 +134,7 @@ async fn what_was_stored_before_its_rule_can_be_suspended_and_is_still_refused_a
     let with_rules = ukgpro_operator::api::crd();
     let mut without = serde_json::to_value(&with_rules).expect("JSON");
     drop_rules(&mut without);
-    // Served a moment after it is stored.
+    // The CRD takes effect a moment after it is stored.
     let install = async |crd: &Value, manifest: &Value, takes: bool| {
         let params = PatchParams::apply("ukgpro-operator").force();
         definitions.patch("ukgproconnections.ukgpro.dev", &params, &Patch::Apply(crd)).await.expect("installed");

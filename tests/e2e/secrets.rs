@@ -1,4 +1,4 @@
-//! What becomes of a connection whose Secret is not as it should be, and when that changes.
+//! Connections whose Secret is missing, wrong or incomplete, and what happens when it changes.
 
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -102,7 +102,8 @@ async fn a_secret_of_another_tool_works_by_its_own_key_names() {
     world.finish().await;
 }
 
-/// Whoever may write a connection chooses which key of a Secret its host's name comes from; whoever may read it must not learn the value.
+/// Anyone who can write a connection chooses the Secret's key for its host name. A reader of the connection must not learn the
+/// value.
 #[tokio::test]
 async fn no_value_that_is_mapped_onto_the_hosts_name_is_shown() {
     const CANARY: &str = "zq-canary-7";
@@ -158,7 +159,7 @@ async fn no_value_that_is_mapped_onto_the_hosts_name_is_shown() {
     world.finish().await;
 }
 
-/// Helm, Flux and Argo CD take a status for the verdict on what they have just applied, unless it says otherwise.
+/// Helm, Flux and Argo CD take a status as the verdict on what they have just applied, unless it says otherwise.
 #[tokio::test]
 async fn while_a_changed_secret_is_checked_the_status_says_so() {
     let world = World::new("rechecking").await;
@@ -174,7 +175,7 @@ async fn while_a_changed_secret_is_checked_the_status_says_so() {
     };
     let status = world.wait_for("it to be told", is_told).await.status.expect("a status");
     assert!(find(&status.conditions, "Stalled").is_none(), "{status:?}");
-    // The verdict is the one there was.
+    // The verdict is still the previous one.
     assert_eq!(status.state, "Unauthorized");
     let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
     assert!(find(&status.conditions, "Reconciling").is_none(), "{status:?}");

@@ -1,6 +1,6 @@
-//! Connections as the API server stores them, one for each state: what kstatus, Argo CD and whoever else reads a status is tested with.
+//! Connections as the API server stores them, one for each state. They test kstatus, Argo CD and other readers of a status.
 //!
-//! They are committed under `tests/states/`. A run compares, and `UPDATE_STATES=1` rewrites.
+//! They are committed under `tests/states/`. A run compares them, and `UPDATE_STATES=1` rewrites them.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use ukgpro_operator::api::Reason;
 
 use crate::support::World;
 
-/// The same moment for all that is one.
+/// Replaces every timestamp.
 const MOMENT: &str = "2026-01-01T00:00:00Z";
 
-/// Compares a connection with the committed one of this name, but for what differs from run to run.
+/// Compares a connection with the committed one of this name, ignoring what differs between runs.
 pub fn compare(name: &str, stored: &DynamicObject) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/states/{name}.yaml"));
     let mut found = serde_json::to_value(stored).expect("JSON");
@@ -44,7 +44,7 @@ fn normalise(value: &mut Value) {
             for (key, value) in map {
                 match key.as_str() {
                     "secretResourceVersion" => *value = json!("1"),
-                    // It is of the domain, and so of the port.
+                    // It depends on the domain, and so on the port.
                     "checkedSpec" => *value = json!("0000000000000000"),
                     _ => normalise(value),
                 }
@@ -56,11 +56,11 @@ fn normalise(value: &mut Value) {
     }
 }
 
-/// A word without the moment or the port in it.
+/// Replaces a timestamp or a port in a word.
 fn normalised(word: &str) -> String {
     let bare = word.trim_end_matches(['.', ',', ';']);
     match (bare.parse::<jiff::Timestamp>(), word.split_once("localhost:")) {
-        // The default status is of this moment in every run.
+        // The timestamp of the default status, the Unix epoch, is the same in every run.
         (Ok(moment), _) if moment != jiff::Timestamp::UNIX_EPOCH => word.replacen(bare, MOMENT, 1),
         (_, Some((before, after))) => {
             format!("{before}localhost{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
@@ -69,7 +69,7 @@ fn normalised(word: &str) -> String {
     }
 }
 
-/// What comes about when somebody edits a connection, or nobody looks at it: kstatus must not take the old verdict for one about it.
+/// A connection that is suspended, or edited while no operator runs. kstatus must not take the old verdict as one on the edit.
 #[tokio::test]
 async fn what_is_suspended_or_edited_is_stored_with_its_last_verdict() {
     let world = World::new("states").await;

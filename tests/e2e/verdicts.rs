@@ -19,7 +19,7 @@ const GUIDE: [&str; 6] = [
 #[tokio::test]
 async fn all_is_well_and_kubectl_shows_it() {
     let world = World::new("active").await;
-    // Whatever any library logs, no credential is in it: World::finish looks.
+    // At this level every library logs. World::finish checks that no credential is in the log.
     let _operator = world.operator_with(&["--log-level", "trace"], &[]);
     let all = all_permissions();
     let all: Vec<_> = all.iter().map(String::as_str).collect();
@@ -65,7 +65,7 @@ async fn a_wrong_password_is_unauthorized_and_costs_one_login() {
     let message = &find(&status.conditions, "Ready").expect("always there").message;
     assert!(message.contains("Service Account Administration") && message.contains("acme-ukg-pro"), "{message}");
 
-    // Each of these wakes a check, and none of them may spend a login: the values are the same.
+    // Each of these triggers a check, and none may spend a login, because the values are the same.
     world.edit_secret(json!({"metadata": {"labels": {"touched": "yes"}}})).await;
     world.edit(json!({"spec": {"interval": "1h"}})).await;
     world.wait_for_reason("CredentialsRejected").await;
@@ -74,7 +74,7 @@ async fn a_wrong_password_is_unauthorized_and_costs_one_login() {
     let read_before = world.secrets_read();
     let operator = world.operator();
     world.wait_until("the check after a restart", async || world.secrets_read() > read_before).await;
-    // Stopping waits for running checks, and so for a login they would make.
+    // A stop waits for running checks, and so for a login they would make.
     assert!(operator.stop().success());
     assert_eq!(world.simulator.logins(&world.account).await, (1, 1));
     assert_eq!(world.events(1).await, ["CredentialsRejected"]);
@@ -106,14 +106,14 @@ async fn a_missing_permission_is_forbidden_by_its_name() {
     let message = &find(&status.conditions, "Forbidden").expect("always there").message;
     assert!(message.contains("Employee Job Details, PTO Plan Integration"), "{message}");
 
-    // Ticked, it is seen at the next check; a change of spec makes one at once.
+    // Once ticked, the permission is seen at the next check. A change of the spec triggers one at once.
     world.simulator.play(&world.account).await;
     world.edit(json!({"spec": {"interval": "1h"}})).await;
     let status = world.wait_for_reason("AllPermissionsGranted").await.status.expect("a status");
     assert_eq!(status.missing, None);
     assert_eq!(world.events(2).await, ["PermissionsMissing", "AllPermissionsGranted"]);
 
-    // Taken away again, an event names it.
+    // Once the permission is removed again, an event names it.
     world.simulator.play(&account).await;
     world.edit(json!({"spec": {"interval": "2h"}})).await;
     world.wait_for_reason("PermissionsMissing").await;
@@ -161,7 +161,7 @@ async fn no_usable_answer_is_unreachable_by_its_stage() {
         world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": answer}])).await;
         let mut manifest = world.connection(&GUIDE);
         manifest["spec"]["timeout"] = json!("10s");
-        // A request passes what is held, as is a login whose answer was lost.
+        // A requested check passes a hold. A login whose answer was lost is held.
         manifest["metadata"]["annotations"] = json!({"reconcile.fluxcd.io/requestedAt": index.to_string()});
         world.apply(&manifest).await.expect("accepted");
         world.wait_for_reason(reason).await;
@@ -181,7 +181,7 @@ async fn an_answer_that_cannot_be_told_is_never_active() {
     assert_eq!(status.state, "Unknown");
     assert_eq!(find(&status.conditions, "Ready").expect("always there").status, "Unknown");
 
-    // A refusal in words nobody knows gives no verdict either, and is not sent again.
+    // A refusal in unknown words gives no verdict either, and is not sent again.
     world.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": {"loginFailed": "Nein."}}])).await;
     world.edit(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})).await;
     let status = world.wait_for_reason("LoginFailedUnexplained").await.status.expect("a status");

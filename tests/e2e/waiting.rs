@@ -8,7 +8,7 @@ use crate::support::World;
 use crate::support::operator::OPERATOR;
 use crate::support::world::CONNECTION;
 
-/// Begins to wait for the connection.
+/// Starts to wait for the connection.
 fn waits(world: &World, flags: &[&str]) -> tokio::task::JoinHandle<Output> {
     let mut command = Command::new(OPERATOR);
     command.args(["wait", CONNECTION, "--namespace", &world.namespace]).args(flags).env("KUBECONFIG", &world.kubeconfig);
@@ -43,13 +43,13 @@ async fn what_waits_is_told_the_message_where_only_a_person_can_help() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = said(&output);
     assert!(said.starts_with("ukgpro-operator: acme is not Ready, and will not be by itself: SecretKeyMissing: "), "{said}");
-    // Which may be what is waited for.
+    // The condition to wait for may be Stalled.
     let output = waits(&world, &["--for", "Stalled", "--timeout", "1m"]).await.expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     world.finish().await;
 }
 
-/// The status is about what was there before, and no operator says so yet: the one who waits sees it by the Secret's version.
+/// The status is about the previous Secret, and no operator runs to say so. `wait` notices it by the Secret's version.
 #[tokio::test]
 async fn what_waits_takes_no_verdict_for_one_on_a_secret_that_has_changed_since() {
     let world = World::new("wait-mended").await;
@@ -62,7 +62,7 @@ async fn what_waits_takes_no_verdict_for_one_on_a_secret_that_has_changed_since(
         assert!(operator.stop().success());
         world.edit_secret(json!({"stringData": {"password": password}})).await;
         let waiting = waits(&world, &["--timeout", "1m"]);
-        // Long enough for it to have seen the status, which would have been its answer.
+        // Long enough to have seen the status, which would have been its answer.
         let brief = waits(&world, &["--timeout", "1s"]).await.expect("it ends");
         assert!(said(&brief).contains("has changed since it was checked"), "{brief:?}");
         operator = world.operator();

@@ -1,4 +1,4 @@
-//! The operator's way to the API server, and what it may do there.
+//! Faults of the operator's connections to the API server, and of its rights there.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ use crate::{Given, Recovery};
 const LEDGER: &str = "ukgpro-operator-ledger";
 const LEASE: &str = "ukgpro-operator";
 
-/// Everything the operator has open is dead from one moment to the next, and nobody tells it; new connections get through.
+/// Every open connection of the operator goes dead silently, while new connections get through.
 ///
-/// This is the longest that an edit can go unseen, since nothing fails until the watch has been silent for too long.
+/// This is the longest that an edit can go unseen, because nothing fails until the watch has been silent for too long.
 pub async fn connections_lost_without_a_reset(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "lost").await;
     let wire = Wire::to(&given.control_plane.config().await).await;
@@ -47,7 +47,7 @@ pub async fn connections_lost_without_a_reset(given: Given) -> Recovery {
     Recovery::within(recovered).noting(format!("a watch may be silent for {} s", Deadlines::default().silence.as_secs()))
 }
 
-/// The same for longer than a watch may be silent, so that the operator notices and tries in vain.
+/// The same for longer than a watch may be silent, so that the operator notices and its retries fail.
 pub async fn connection_cut_without_a_reset(given: Given) -> Recovery {
     if given.brief {
         return connection_cut_for_an_operator_in_a_hurry(given).await;
@@ -70,7 +70,7 @@ pub async fn connection_cut_without_a_reset(given: Given) -> Recovery {
     Recovery::within(recovered).noting("after the operator had noticed")
 }
 
-/// The operator's own code with deadlines of seconds.
+/// The operator's own code, with deadlines of seconds.
 async fn connection_cut_for_an_operator_in_a_hurry(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "cut").await;
     let wire = Wire::to(&given.control_plane.config().await).await;
@@ -80,7 +80,7 @@ async fn connection_cut_for_an_operator_in_a_hurry(given: Given) -> Recovery {
     let fleet = Fleet::settled(&world).await;
     wire.cut();
     fleet.touch().await;
-    // Longer than a watch may be silent, and its successor unanswered.
+    // Long enough for the watch to be silent too long, and for its successor to get no answer.
     tokio::time::sleep(10 * second).await;
     wire.mend();
     let recovered = fleet.caught_up(&world).await;
@@ -91,7 +91,7 @@ async fn connection_cut_for_an_operator_in_a_hurry(given: Given) -> Recovery {
     Recovery::within(recovered).noting("with deadlines of 3 and 5 s")
 }
 
-/// Nothing of the namespace's Secrets may be read, the ledger included, until the rights are given back.
+/// No Secret of the namespace can be read, including the ledger, until the rights are restored.
 pub async fn rights_on_secrets_taken_away(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "rights").await;
     let operator = world.operator();
@@ -108,13 +108,13 @@ pub async fn rights_on_secrets_taken_away(given: Given) -> Recovery {
     };
     world.wait_until("the rights to be gone", async || !may_read().await).await;
     fleet.touch().await;
-    // Who asks is told why there is no answer, on the connection itself.
+    // Each connection reports why there is no answer.
     for name in [GOOD, WRONG, LACKING] {
         world.wait_for_reason_of(name, "ReferenceForbidden").await;
     }
     world.set_rules(rules).await;
     world.wait_until("the rights to be back", may_read).await;
-    // A right that is given is not told of, so it is tried again every minute.
+    // No watch reports a restored right, so the operator retries every minute.
     let recovered = fleet.caught_up(&world).await;
     fleet.verify_refused(&world).await;
     assert!(operator.stop().success());
@@ -122,7 +122,7 @@ pub async fn rights_on_secrets_taken_away(given: Given) -> Recovery {
     Recovery::within(recovered).noting("tried again every minute; told on each connection meanwhile")
 }
 
-/// A namespace goes while its connections are being checked; those of another notice nothing.
+/// A namespace is deleted while its connections are being checked. Those of another namespace are unaffected.
 pub async fn namespace_deleted_with_its_connections(given: Given) -> Recovery {
     let world = World::spread_on(given.control_plane, "namespace", 1).await;
     let size = if given.brief { 100 } else { 500 };
@@ -142,14 +142,14 @@ pub async fn namespace_deleted_with_its_connections(given: Given) -> Recovery {
     let deleted = Instant::now();
     fleet.touch().await;
     let beside = fleet.caught_up(&world).await;
-    // Without a finalizer of the operator's: as quick as any namespace with so many objects.
+    // The operator has no finalizer, so this is as quick as for any namespace with as many objects.
     world.wait_longer("the end of the namespace", async || matches!(namespaces.get_opt(doomed).await, Ok(None))).await;
     let gone = deleted.elapsed();
     let forgotten = format!("namespace=\"{doomed}\"");
     world.wait_until("the end of its series", async || !world.metrics().await.contains(&forgotten)).await;
     fleet.verify(&world, 0).await;
     for (name, states) in witness.states() {
-        // Its Secret or its authorities may go a moment before itself.
+        // Its Secret or its authorities may be deleted a moment before the connection.
         let right = |state: &String| {
             matches!(state.as_str(), "Unknown/Probing" | "Active/AllPermissionsGranted")
                 || state.ends_with("/SecretNotFound")
@@ -164,7 +164,7 @@ pub async fn namespace_deleted_with_its_connections(given: Given) -> Recovery {
     Recovery::within(gone).noting(format!("{size} connections; those beside were seen to in {:.1} s", beside.as_secs_f64()))
 }
 
-/// The API server's own priority and fairness leaves the operator no seat.
+/// The API server's priority and fairness leaves the operator no seat.
 pub async fn api_server_answers_429(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "limited").await;
     let operator = world.operator();
@@ -186,7 +186,7 @@ pub async fn api_server_answers_429(given: Given) -> Recovery {
     let occupied = tokio::spawn(occupy(world.kubeconfig.clone(), world.namespace.clone()));
     let refused = || world.audited().iter().filter(|entry| entry["responseStatus"]["code"] == 429).count();
     let begun = Instant::now();
-    // Until the API server has learnt of it, checks pass.
+    // Checks pass until the API server has picked up the new level.
     while refused() < 40 {
         assert!(begun.elapsed() < DEADLINE, "the API server refuses nothing; the operator said\n{}", world.operator_log());
         fleet.touch().await;
@@ -206,7 +206,7 @@ pub async fn api_server_answers_429(given: Given) -> Recovery {
     Recovery::within(recovered).noting(format!("{refused} requests refused by priority and fairness, {held_up} checks held up"))
 }
 
-/// Takes the one seat that a priority level without seats still has: a request whose body never comes.
+/// Takes the one seat that a priority level without seats still has, with a request whose body never comes.
 async fn occupy(kubeconfig: PathBuf, namespace: String) {
     let text = std::fs::read_to_string(kubeconfig).expect("a kubeconfig");
     let token = serde_json::from_str::<Value>(&text).expect("JSON")["users"][0]["user"]["token"].clone();
@@ -223,12 +223,12 @@ async fn occupy(kubeconfig: PathBuf, namespace: String) {
         let stream = TcpStream::connect((host, port)).await.expect("the API server");
         let mut stream = tls.connect(host.to_owned().try_into().expect("a name"), stream).await.expect("TLS");
         stream.write_all(head.as_bytes()).await.expect("sent");
-        // It is refused where another has the seat, and ended by the API server after a minute.
+        // The request is refused if another has the seat. The API server ends it after a minute.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
 }
 
-/// Somebody else writes the connections and the ledger all the time.
+/// Another client continually writes the connections and the ledger.
 pub async fn another_writer_causes_conflicts(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "conflicts").await;
     let operator = world.operator();
@@ -269,7 +269,7 @@ pub async fn another_writer_causes_conflicts(given: Given) -> Recovery {
     Recovery::within(longest).noting(format!("longest while it lasted; {conflicts} conflicts with {writes} writes of another"))
 }
 
-/// Somebody takes the Lease and does nothing with it.
+/// Another client takes the Lease and does nothing with it.
 pub async fn lease_stolen(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "thief").await;
     let operator = world.operator_with(&[], &[("UKGPRO_LEADER_ELECTION", "true")]);
@@ -283,7 +283,7 @@ pub async fn lease_stolen(given: Given) -> Recovery {
     let before = logins().await;
     fleet.touch().await;
     let led = || world.operator_log().matches("leadership acquired").count();
-    // What is edited while nobody leads waits for who leads next.
+    // An edit while nobody leads waits for the next leader.
     while led() < 2 {
         assert!(stolen.elapsed() < DEADLINE, "{}", world.operator_log());
         let now = logins().await;

@@ -1,4 +1,4 @@
-//! The control plane breaks.
+//! Faults of the control plane.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::support::World;
 use crate::support::control_plane::{ControlPlane, install_crd};
 use crate::{Given, Recovery};
 
-/// Killed, away until the operator has noticed, and back; what is edited then is seen though every watch has to begin anew.
+/// Killed until the operator has noticed, then restarted. Edits made meanwhile are seen, although every watch has to start anew.
 pub async fn api_server_killed_and_restarted(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "api-server").await;
     let operator = world.operator();
@@ -40,7 +40,7 @@ pub async fn api_server_killed_and_restarted(given: Given) -> Recovery {
     Recovery::within(longest).noting(format!("longest of {rounds}, with checks under way at each kill"))
 }
 
-/// With it go all connections; what is known of refused logins stays.
+/// All connections are deleted with it. What is known of refused logins stays.
 pub async fn crd_deleted_and_recreated(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "crd").await;
     let operator = world.operator();
@@ -59,14 +59,14 @@ pub async fn crd_deleted_and_recreated(given: Given) -> Recovery {
     let recovered = back.elapsed();
     fleet.touch().await;
     fleet.caught_up(&world).await;
-    // Those that work were made anew, and so logged in anew.
+    // The working connections were created anew, so they logged in anew.
     fleet.verify(&world, 1).await;
     assert!(operator.stop().success());
     world.finish_without_operator().await;
     Recovery::within(recovered).noting("re-created connections have their verdicts; the refused one by the ledger")
 }
 
-/// The API server is there and answers nothing that needs its store.
+/// The API server runs, and answers nothing that needs its store.
 pub async fn etcd_stopped_for_a_minute(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "etcd").await;
     let operator = world.operator();
@@ -89,8 +89,8 @@ pub async fn etcd_stopped_for_a_minute(given: Given) -> Recovery {
     Recovery::within(recovered).noting(format!("{failed} checks had not been written meanwhile"))
 }
 
-/// The operator stands still while much changes, etcd forgets how, and the API server, started anew, does not know either: a watch from
-/// the version it last saw is answered by 410 Gone, and everything has to be listed again.
+/// The operator is suspended during many changes, etcd compacts them, and the restarted API server does not know them either. A
+/// watch from the last version seen gets 410 Gone, and everything has to be listed again.
 pub async fn versions_compacted_while_it_stood_still(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "compacted").await;
     let operator = world.operator();
@@ -113,7 +113,7 @@ pub async fn versions_compacted_while_it_stood_still(given: Given) -> Recovery {
     fleet.caught_up(&world).await;
     let recovered = back.elapsed();
     world.wait_until("a watch that was answered by 410", async || world.operator_log().contains("answered 410")).await;
-    // What went meanwhile has gone for the operator too.
+    // The operator has dropped the connection that was deleted meanwhile.
     fleet.touch().await;
     fleet.caught_up(&world).await;
     fleet.verify(&world, 0).await;
@@ -124,8 +124,8 @@ pub async fn versions_compacted_while_it_stood_still(given: Given) -> Recovery {
     Recovery::within(recovered).noting(format!("compacted at revision {revision}; 410, and a relist"))
 }
 
-/// etcd is put back to what it was some hundred writes before, with the API server killed: versions run backwards, and a watch that goes
-/// on from the one it knew would hear of nothing until they have caught up.
+/// etcd is restored to its state of some hundred writes before, with the API server killed. Versions go back, and a watch that
+/// continues from the last known one would get no event until they have caught up.
 pub async fn etcd_restored_from_a_backup(given: Given) -> Recovery {
     const SEEN_WITHIN: Duration = Duration::from_secs(150);
     let world = World::on(given.control_plane, "restored").await;
@@ -134,12 +134,12 @@ pub async fn etcd_restored_from_a_backup(given: Given) -> Recovery {
     let data = PathBuf::from(flag_of_etcd(given.control_plane, "--data-dir="));
     let backup = tempfile::tempdir().expect("a directory");
     let kept = backup.path().join("data");
-    // As a copy of a disk is: what a crash would leave.
+    // Like a copy of a disk: the state that a crash would leave.
     given.control_plane.order("stop etcd").await;
     copy(&data, &kept);
     given.control_plane.order("cont etcd").await;
 
-    // Of a refusal since the backup neither its ledger nor any of its statuses tells.
+    // A refusal since the backup is neither in the restored ledger nor in any restored status.
     let [username, _, customer_api_key, user_api_key] = world.account.secrets().map(str::to_owned);
     let refused = json!({"username": username, "password": "refused-since", "customerApiKey": customer_api_key,
         "userApiKey": user_api_key});
@@ -182,13 +182,13 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.expect("cp runs").success());
 }
 
-/// What etcd was started with.
+/// Returns the value of a flag of etcd.
 fn flag_of_etcd(control_plane: &ControlPlane, flag: &str) -> String {
     let command = std::fs::read_to_string(format!("/proc/{}/cmdline", control_plane.pids["etcd"])).expect("etcd runs");
     command.split('\0').find_map(|argument| argument.strip_prefix(flag)).expect("it was started so").to_owned()
 }
 
-/// Has checks under way, which have logged in or are about to and have written nothing yet.
+/// Starts checks that have logged in, or are about to, and have written nothing yet.
 async fn touch_and_begin(world: &World, fleet: &Fleet) {
     let slow = json!([{"operation": "LoginService/Authenticate", "answer": {"delaySeconds": 1}}]);
     world.simulator.faults(slow).await;
@@ -203,7 +203,7 @@ pub fn signal(pid: u32, signal: &str) {
     assert!(sent.expect("kill runs").success());
 }
 
-/// Has etcd forget all versions but the last; gives its number.
+/// Makes etcd compact all versions except the last, and returns its number.
 async fn compact(control_plane: &ControlPlane) -> u64 {
     let url = flag_of_etcd(control_plane, "--listen-client-urls=");
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");

@@ -1,4 +1,4 @@
-//! Many connections that work, with an account each.
+//! Many working connections, with an account each.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::fleet::connection;
 use crate::support::World;
 use crate::support::simulator::Account;
 
-/// Requests of a test itself to the API server at once.
+/// Concurrent requests of a test itself to the API server.
 const AT_ONCE: usize = 16;
 
-/// Connection `n` is `c<n>`.
+/// The accounts. Connection `n` is `c<n>`.
 pub struct Crowd {
     pub accounts: Vec<Account>,
 }
@@ -30,7 +30,7 @@ impl Crowd {
         (0..self.accounts.len()).map(|n| format!("c{n}"))
     }
 
-    /// Creates them, with these labels. The simulator knows their accounts under the customer of the world.
+    /// Creates the connections, with these labels. Their accounts belong to the world's customer.
     pub async fn create(&self, world: &World, namespace: &str, labels: &[(&str, &str)]) {
         let connections = &Api::<UkgProConnection>::namespaced(world.admin.clone(), namespace);
         let secrets = &Api::<Secret>::namespaced(world.admin.clone(), namespace);
@@ -49,7 +49,7 @@ impl Crowd {
         made.buffer_unordered(AT_ONCE).try_collect::<()>().await.expect("created");
     }
 
-    /// No account has seen more logins than that, and none a refusal.
+    /// Checks that no account has had more than `most` logins, or any refusal.
     pub async fn verify(&self, world: &World, most: u64) {
         let counters = world.simulator.counters().await;
         for account in &self.accounts {

@@ -1,4 +1,4 @@
-//! Connections whose verdicts are known beforehand, what befalls them while something breaks, and what must hold when it is over.
+//! Connections with known verdicts, their checks during a fault, and what must hold afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,44 +18,44 @@ use crate::support::witness::Witness;
 /// Longer than any recovery takes: the longest wait after a failed check is two minutes, and a busy machine adds to it.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
-/// Works.
+/// The connection that works.
 pub const GOOD: &str = "good";
-/// Has a password that UKG Pro refuses.
+/// The connection with a password that UKG Pro refuses.
 pub const WRONG: &str = "wrong";
-/// Lacks a permission.
+/// The connection without a permission.
 pub const LACKING: &str = "lacking";
 
-/// What each is to be told.
+/// The right state of each.
 pub const RIGHT: [(&str, &str); 3] = [(GOOD, "Active"), (WRONG, "Unauthorized"), (LACKING, "Forbidden")];
 
-/// One connection of each kind, with an account of its own each, and a witness of every verdict they ever get.
+/// One connection of each kind, with an account each, and a witness of every verdict they get.
 ///
-/// No check is due by itself for as long as a test lasts, so that each login can be accounted for.
+/// No check becomes due by itself during a test, so that each login can be accounted for.
 pub struct Fleet {
     connections: Api<UkgProConnection>,
     secrets: Api<Secret>,
     accounts: BTreeMap<&'static str, Account>,
-    /// How often something was edited that is worth a login of those that may have one.
+    /// Number of edits that each allow one login of the connections that may log in.
     touched: AtomicU64,
     witness: Witness,
 }
 
 impl Fleet {
-    /// Creates them for an operator that runs, and waits for their verdicts.
+    /// Creates the connections for a running operator, and waits for their verdicts.
     pub async fn settled(world: &World) -> Self {
         let fleet = Self::created_with(world, &[]).await;
         fleet.settle(world).await;
         fleet
     }
 
-    /// Waits for their verdicts.
+    /// Waits for the verdicts.
     pub async fn settle(&self, world: &World) {
         for (name, state) in RIGHT {
             world.wait_for_of(name, state, |status| status.state == state).await;
         }
     }
 
-    /// Creates them, with these labels.
+    /// Creates the connections, with these labels.
     pub async fn created_with(world: &World, labels: &[(&str, &str)]) -> Self {
         let mut accounts = BTreeMap::new();
         for name in [GOOD, WRONG, LACKING] {
@@ -83,12 +83,12 @@ impl Fleet {
         Self { connections, secrets, accounts, touched: AtomicU64::new(0), witness }
     }
 
-    /// Has the simulator play these accounts beside its own.
+    /// Configures the simulator with these accounts in addition to the fleet's.
     pub async fn play_beside(&self, world: &World, accounts: &[Account]) {
         play(world, self.accounts.values().chain(accounts), &[HOST]).await;
     }
 
-    /// Has each of them looked at: the first is asked for, the second has its Secret edited, the third its spec.
+    /// Triggers a check of each: a request for the first, an edit of the second's Secret, an edit of the third's spec.
     pub async fn touch(&self) {
         let n = self.touched.fetch_add(1, Ordering::SeqCst) + 1;
         let params = PatchParams::default();
@@ -100,7 +100,7 @@ impl Fleet {
         self.connections.patch(LACKING, &params, &Patch::Merge(&edited)).await.expect("edited");
     }
 
-    /// Waits until every edit so far is in a status; gives how long that took.
+    /// Waits until every edit so far is in a status, and returns how long that took.
     pub async fn caught_up(&self, world: &World) -> Duration {
         let begun = Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
@@ -116,7 +116,7 @@ impl Fleet {
         }
     }
 
-    /// Those whose status is not about what stands there now; all where nothing can be read.
+    /// Returns the connections whose status is not about the current objects, or a note if nothing can be read.
     async fn behind(&self) -> Vec<String> {
         let params = ListParams::default();
         let (Ok(connections), Ok(secrets)) = (self.connections.list(&params).await, self.secrets.list(&params).await) else {
@@ -139,23 +139,24 @@ impl Fleet {
         behind.into_iter().map(str::to_owned).collect()
     }
 
-    /// What must hold after any fault: each verdict that was ever given is the right one, no login was spent that nobody asked for, and
-    /// nothing got out.
+    /// Checks what must hold after any fault: each verdict ever given is right, no unrequested login was spent, and nothing
+    /// leaked.
     ///
-    /// `repeated` is how often a login of those that may have one was worth repeating besides, as after they were made anew.
+    /// `repeated` is the number of further logins allowed for each connection that may log in, for example after it was
+    /// recreated.
     pub async fn verify(&self, world: &World, repeated: u64) {
         self.verify_verdicts(world, None).await;
         self.verify_logins(world, repeated).await;
     }
 
-    /// The same where the operator had no right to the Secrets for a while: that nothing can be said may be said.
+    /// Checks the same if the operator had no right to the Secrets for a while: a connection may also have reported that.
     pub async fn verify_refused(&self, world: &World) {
         self.verify_verdicts(world, Some("ReferenceForbidden")).await;
         self.verify_logins(world, 0).await;
     }
 
-    /// The same where the operator was killed again and again, and each of its lives found other wrong values: none of them was sent
-    /// twice. Gives the logins with wrong values.
+    /// Checks the same after the operator was killed repeatedly, each time with new wrong values: none of them was sent twice.
+    /// Returns the number of logins with wrong values.
     pub async fn verify_killed(&self, world: &World, kills: u64) -> u64 {
         self.verify_verdicts(world, Some("LoginUncertain")).await;
         let touched = self.touched.load(Ordering::SeqCst);
@@ -165,13 +166,13 @@ impl Fleet {
                 assert!(attempts <= 1 + kills, "{attempts} logins with {} wrong values", 1 + kills);
                 continue;
             }
-            // One that works is repeated when nobody knows how it ended.
+            // A login that works is repeated if its outcome is unknown.
             assert!(attempts <= 1 + touched + kills && refused == 0, "{attempts} logins of {name}, {refused} refused");
         }
         world.simulator.logins(&self.accounts[WRONG]).await.0
     }
 
-    /// Whether each state and event that was ever seen is right; that it cannot be told may be said for this reason, where there is one.
+    /// Checks that each state and event ever seen is right. A connection may also have had the reason `untold`.
     async fn verify_verdicts(&self, world: &World, untold: Option<&str>) {
         let right = |name: &str| -> Option<(&str, &[&str])> {
             Some(match name {
@@ -201,7 +202,7 @@ impl Fleet {
         world.assert_nothing_got_out(&self.accounts.values().collect::<Vec<_>>()).await;
     }
 
-    /// No login was spent that nobody asked for.
+    /// Checks that no unrequested login was spent.
     pub async fn verify_logins(&self, world: &World, repeated: u64) {
         let touched = self.touched.load(Ordering::SeqCst);
         for (name, account) in &self.accounts {
@@ -213,14 +214,14 @@ impl Fleet {
     }
 }
 
-/// Asks for a check and waits for its receipt.
+/// Requests a check and waits for its receipt.
 pub async fn ask(world: &World, name: &str, value: &str) -> UkgProConnectionStatus {
     world.edit_named(name, json!({"metadata": {"annotations": {REQUESTED_AT: value}}})).await;
     let answered = |status: &UkgProConnectionStatus| status.last_handled_reconcile_at.as_deref() == Some(value);
     world.wait_for_of(name, "the receipt", answered).await.status.expect("a status")
 }
 
-/// Has the simulator play these accounts of one customer.
+/// Configures the simulator with these accounts of one customer.
 pub async fn play<'a>(world: &World, accounts: impl Iterator<Item = &'a Account>, hosts: &[&str]) {
     let accounts: Vec<_> = accounts
         .map(|account| {
@@ -233,13 +234,13 @@ pub async fn play<'a>(world: &World, accounts: impl Iterator<Item = &'a Account>
     world.simulator.play_tenants(&json!({"tenants": [tenant]})).await;
 }
 
-/// What a Secret holds for the account of the world.
+/// Returns the Secret's data for the account of the world.
 pub fn data_of(world: &World) -> Value {
     let [username, password, customer_api_key, user_api_key] = world.account.secrets();
     json!({"username": username, "password": password, "customerApiKey": customer_api_key, "userApiKey": user_api_key})
 }
 
-/// A connection of this name, with a Secret of the same, which is due once a day.
+/// Returns a connection of this name, with a Secret of the same name, which is due once a day.
 pub fn connection(world: &World, name: &str) -> Value {
     let mut manifest = world.connection(&["EmployeePersonDetails"]);
     manifest["metadata"]["name"] = json!(name);

@@ -1,19 +1,20 @@
 //! Faults, injected one by one on a real API server and the simulator while the real operator runs.
 //!
-//! `make test-faults` runs them all, `make test` those marked below; `cargo test --test faults NAME` those whose name has NAME in it.
-//! Whatever breaks, three things are held: no connection is ever given a wrong verdict, every edit ends up in a status, and no
-//! login is spent that nobody asked for. How long the operator took to catch up is printed, and asserted nowhere beyond a generous
-//! deadline. Those that break the control plane itself have one of their own.
+//! `make test-faults` runs them all, `make test` those marked below, `cargo test --test faults NAME` those whose name contains
+//! NAME. Under any fault, three things must hold: no connection ever gets a wrong verdict, every edit ends up in a status, and no
+//! unrequested login is spent. The time that the operator took to catch up is printed, and only asserted against a generous
+//! deadline. Faults that break the control plane itself have their own.
 //!
-//! Some faults are covered elsewhere as well, or better, and those tests are not repeated here:
+//! Some faults are also covered elsewhere, or covered better, and those tests are not repeated here:
 //!
 //! | fault | where |
 //! |---|---|
-//! | certificates expired, not yet valid, of another name or authority; no TLS | `tests/transport`, `a_certificate_that_is_not_trusted_is_told` |
-//! | slow-loris heads and bodies, torn answers, resets by HTTP/1.1 and HTTP/2 | `tests/transport`, `a_host_that_has_the_request_and_is_slow_is_told_so` |
+//! | certificates expired, not yet valid, of another name or CA; no TLS | `tests/transport`, `a_certificate_that_is_not_trusted_is_told` |
+//! | slow-loris heads and bodies | `tests/transport`, `a_host_that_has_the_request_and_is_slow_is_told_so` |
+//! | torn answers, resets by HTTP/1.1 and HTTP/2 | `tests/transport`, `a_connection_that_breaks_before_the_answer_is_whole_is_told` |
 //! | huge and deep documents | `tests/transport`, `tests/memory.rs` and the reader's own tests and fuzz targets |
-//! | redirects, to the inside too | `tests/transport`, `a_redirect_is_never_followed` |
-//! | a name that resolves to the inside | `tests/e2e`, `AddressNotAllowed` in `every_reason_is_told_by_its_own_words` |
+//! | redirects, to internal addresses too | `tests/transport`, `a_redirect_is_never_followed` |
+//! | a name that resolves to an internal address | `tests/e2e`, `AddressNotAllowed` in `every_reason_is_told_by_its_own_words` |
 //! | Lease deleted or stolen, leader cut off, leader killed | `tests/e2e/leadership.rs` |
 //! | killed while it logs in, killed before a receipt | `tests/e2e/guard.rs`; at every await point, `src/controller/tests/kills.rs` |
 //! | clock stepped, in the ledger and the gate | `src/controller/tests/sequences.rs` |
@@ -48,20 +49,20 @@ use support::control_plane::ControlPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
-/// Faults at once. They wait more than they work, but the API servers among them work.
+/// Concurrent faults. They mostly wait, but the API servers among them work.
 const AT_ONCE: usize = 4;
-/// Of one fault. The slowest, etcd's minute and the cut connection, take less than half of it.
+/// Deadline of one fault. The slowest, etcd's minute and the cut connection, take less than half of it.
 const LONGEST: Duration = Duration::from_secs(480);
 
-/// What a fault is told.
+/// The input of a fault.
 #[derive(Clone, Copy)]
 pub(crate) struct Given {
     pub(crate) control_plane: &'static ControlPlane,
-    /// In `make test`: smaller, and within a minute.
+    /// Whether it runs in `make test`: smaller, and within a minute.
     pub(crate) brief: bool,
 }
 
-/// What came of it: how long the operator took to be abreast of things again, and what else is worth to be told.
+/// The result of a fault: how long the operator took to catch up, and a note.
 pub(crate) struct Recovery {
     pub(crate) within: Duration,
     pub(crate) note: String,
@@ -77,12 +78,12 @@ impl Recovery {
     }
 }
 
-/// On which control plane a fault is injected.
+/// The control plane on which a fault is injected.
 #[derive(Clone, Copy, PartialEq)]
 enum On {
-    /// The common one.
+    /// The shared one.
     Shared,
-    /// One that is broken, by one fault after another.
+    /// One that is broken by one fault after another.
     Broken,
 }
 
@@ -139,11 +140,11 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let failed = runtime.block_on(inject_all(&chosen, brief));
-    // The control planes are ended by the end of this process, which they see.
+    // The control planes notice the end of this process, and end.
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Injects them, prints the table, and gives whether any has failed.
+/// Injects faults, prints the table, and returns whether any has failed.
 async fn inject_all(chosen: &[&'static Fault], brief: bool) -> bool {
     let begun = Instant::now();
     let running = Arc::new(Semaphore::new(AT_ONCE));
@@ -190,7 +191,7 @@ async fn inject_all(chosen: &[&'static Fault], brief: bool) -> bool {
 
 async fn inject(fault: &Fault, given: Given) -> Result<Recovery, ()> {
     println!("{} ...", fault.name);
-    // A thread of its own, whose panic is this fault's alone.
+    // On a thread of its own, so that a panic affects this fault only.
     let runtime = Handle::current();
     let inject = fault.inject;
     let injected = move || runtime.block_on(tokio::time::timeout(LONGEST, inject(given)));
@@ -210,7 +211,7 @@ async fn inject(fault: &Fault, given: Given) -> Result<Recovery, ()> {
     }
 }
 
-/// Runs what blocks where it may.
+/// Runs blocking work on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("no panic")
 }

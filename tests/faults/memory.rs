@@ -1,5 +1,5 @@
-//! One tenant's large objects, and a broken host's large answers, under the memory limit of the chart: a cgroup of its own, so that too
-//! much ends the operator as it would a Pod. Another tenant's verdict comes meanwhile.
+//! One tenant's large objects, and a broken host's large answers, under the memory limit of the chart: in a cgroup of its own, so
+//! that excessive use kills the operator as it would kill a Pod. Another tenant's verdict must come meanwhile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,15 @@ use crate::{Given, Recovery};
 
 /// `resources.limits.memory` of the chart.
 const LIMIT: u64 = 128 << 20;
-/// What may be held at most besides the pages of the program, some 16 MiB in a release; both together are to stay within 64 MiB.
+/// Bound on memory besides the pages of the program, which are about 16 MiB in a release. Both together must stay within 64 MiB.
 const HELD_MAX: u64 = 48 << 20;
 const MIB: f64 = (1 << 20) as f64;
 
-/// A control group with the limit; removed when it is dropped, with all in it ended.
+/// A cgroup with the limit. Dropping it removes it, after its processes have ended.
 struct Group(PathBuf);
 
 impl Group {
-    /// `None` where none can be made here: that takes root, and a memory controller that is delegated.
+    /// Returns `None` if none can be made here: that takes root, and a delegated memory controller.
     fn new() -> Option<Self> {
         let name = format!("ukgpro-faults-{}", std::process::id());
         let (unified, first) = (Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/memory"));
@@ -57,7 +57,7 @@ impl Drop for Group {
     }
 }
 
-/// The most that was seen to be held by a process, besides pages of files.
+/// Samples the highest memory of a process, besides pages of files.
 fn watch_memory(process: u32) -> (Arc<AtomicU64>, tokio::task::JoinHandle<()>) {
     let most = Arc::<AtomicU64>::default();
     let seen = most.clone();
@@ -88,7 +88,7 @@ const READS: [(&str, &str); 10] = [
     ("EmployeeSsoUser", "FindSsoUsers"),
 ];
 
-/// What one tenant makes.
+/// The large objects that one tenant creates.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Input {
     Password,
@@ -98,19 +98,19 @@ enum Input {
 }
 
 impl Input {
-    /// What each of the tenant's own connections is told.
+    /// Returns the expected reasons of the tenant's own connections.
     fn expected(self) -> &'static [&'static str] {
         match self {
             Input::Password => &["SecretValueMalformed"],
             Input::Bundle => &["CaInvalid"],
             Input::Annotations => &["OnlyLoginTested"],
-            // Too large, or one too many of them at once.
+            // The answer is too large, or too many of them came at once.
             Input::Answers => &["AnswerUnreadable", "ServerError"],
         }
     }
 }
 
-/// Each input in turn, to one operator; each is there when it is restarted under load.
+/// Tests each input in turn. For each, an operator starts with all of its objects present.
 pub async fn large_objects_under_the_charts_limit(given: Given) -> Recovery {
     let inputs: &[(Input, usize)] = match given.brief {
         true => &[(Input::Password, 64), (Input::Annotations, 60)],
@@ -119,7 +119,7 @@ pub async fn large_objects_under_the_charts_limit(given: Given) -> Recovery {
         }
     };
     let Some(group) = Group::new() else {
-        // Whoever cannot make one says so, or this would seem to hold where it was not tried.
+        // Without a cgroup, require an explicit opt-out, so that the test does not seem to pass where it did not run.
         assert!(
             std::env::var_os("WITHOUT_CGROUP").is_some(),
             "no cgroup can be made here: that takes root, or WITHOUT_CGROUP=1"
@@ -143,7 +143,7 @@ async fn under(given: Given, group: &Group, input: Input, count: usize) -> (Dura
     let (operator_path, script) = (operator(), format!("echo $$ > {} && exec \"$0\" \"$@\"", procs.display()));
     let program = ["sh", "-c", &script, &operator_path];
     let selector = format!("world={}", world.namespace);
-    // A start with all of it there is the worst moment.
+    // A start with all objects present is the worst case.
     let log = world.directory.path().join("operator.log");
     let start = || {
         let flags = ["--selector", &selector];
@@ -155,7 +155,7 @@ async fn under(given: Given, group: &Group, input: Input, count: usize) -> (Dura
     create(&world, other, "good", crate::support::world::SECRET, json!({})).await;
     await_verdict(&world, other, "good").await;
     let waited = begun.elapsed();
-    // Until each of the others was looked at.
+    // Until each of the others has been checked.
     let looked = async || {
         let all = Api::<UkgProConnection>::namespaced(world.admin.clone(), greedy).list(&ListParams::default()).await;
         all.expect("a list").items.iter().all(|connection| input.expected().contains(&reason(connection).as_str()))
@@ -183,7 +183,7 @@ fn reason(connection: &UkgProConnection) -> String {
 }
 
 async fn fill(world: &World, namespace: &str, input: Input, count: usize) {
-    // Less than what etcd and an object's bound take; a Secret is a third larger in base64.
+    // Below the size limits of etcd and of an object. A Secret is a third larger in base64.
     let megabyte = "x".repeat(1_000_000);
     let annotation = "y".repeat(250_000);
     match input {
@@ -219,7 +219,7 @@ async fn fill(world: &World, namespace: &str, input: Input, count: usize) {
                 spec["permissions"] = READS.iter().map(|(row, _)| json!({"name": row})).collect();
             }
             if input == Input::Annotations {
-                // Nobody's that the operator looks after, as most Secrets of a cluster are.
+                // A Secret that no connection refers to, like most Secrets of a cluster.
                 put_secret(world, namespace, &format!("unrelated-{n}"), json!({"a": "b"}), Some(annotation)).await;
                 spec["annotation"] = json!(annotation);
             }
@@ -245,7 +245,7 @@ where
         + serde::Serialize
         + serde::de::DeserializeOwned,
 {
-    // What is there already is what it should be.
+    // An existing object is already as it should be.
     match Api::<K>::namespaced(world.admin.clone(), namespace).create(&PostParams::default(), object).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         result => drop(result.expect("created")),

@@ -1,4 +1,4 @@
-//! The operator's own process: killed, with another clock, with another resolver.
+//! Faults of the operator's own process: kills, clock steps, and name resolution.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::support::World;
 use crate::support::witness::Witness;
 use crate::{Given, Recovery};
 
-/// Enough that some fall into each of: before the first list, during a login, between a login and the write of what came of it.
+/// Enough that some fall into each phase: before the first list, during a login, between a login and the write of its outcome.
 const KILLS: u64 = 20;
 
-/// Each life of the operator finds other wrong values and a request, and ends at a random moment of dealing with them.
+/// Each run of the operator finds new wrong values and a request, and is killed at a random moment of handling them.
 pub async fn killed_at_random_moments(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "kills").await;
     let flags = ["--refused-logins-per-day", "1000"];
@@ -29,7 +29,7 @@ pub async fn killed_at_random_moments(given: Given) -> Recovery {
         let values = json!({"stringData": {"password": format!("also-wrong-{n}")}});
         world.edit_secret_named(WRONG, values).await;
         fleet.touch().await;
-        // Within what a start and these checks take.
+        // Within the time of a start and these checks.
         let life = Duration::from_millis(RandomState::new().hash_one(n) % 1200);
         tokio::time::sleep(life).await;
         operator.kill();
@@ -47,12 +47,12 @@ pub async fn killed_at_random_moments(given: Given) -> Recovery {
     Recovery::within(recovered).noting(format!("{KILLS} kills; {attempts} logins with {} wrong values", KILLS + 1))
 }
 
-/// Forth, back behind the real time, and right again, under a running operator.
+/// The clock steps forward, back behind the real time, and right again, under a running operator.
 pub async fn clock_stepped_an_hour_both_ways(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "clock").await;
     let library = preload(world.directory.path());
     let offset = world.directory.path().join("offset");
-    // Each is put in place of eight bytes, which the operator has mapped.
+    // Overwrites eight bytes, which the operator has mapped.
     let step = |seconds: i64| {
         use std::os::unix::fs::FileExt as _;
         let file = std::fs::File::options().create(true).truncate(false).write(true).open(&offset).expect("a file");
@@ -78,7 +78,7 @@ pub async fn clock_stepped_an_hour_both_ways(given: Given) -> Recovery {
     Recovery::within(longest).noting("longest of three steps: an hour on, two back, one on")
 }
 
-/// A name that cannot be resolved costs no login, and one that comes late or changes none more.
+/// A name that cannot be resolved costs no login. A name that resolves late or changes costs no additional login.
 pub async fn names_fail_are_slow_and_change(given: Given) -> Recovery {
     const NAME: &str = "service4.ultipro.test";
     let world = World::on(given.control_plane, "names").await;
@@ -111,7 +111,7 @@ pub async fn names_fail_are_slow_and_change(given: Given) -> Recovery {
         let status = ask(&world, GOOD, &asked.to_string()).await;
         assert_eq!(status.state, "Active", "{answered}: one failure is none");
         let after = logins().await;
-        // A connection that was open may serve on, whatever its name has come to mean.
+        // An open connection may stay in use, whatever its name resolves to now.
         assert!(after <= before + 1 && (!reaches || after == before + 1), "{answered}: {before} logins, then {after}");
         answer("127.0.0.1");
         let back = Instant::now();
@@ -129,7 +129,7 @@ pub async fn names_fail_are_slow_and_change(given: Given) -> Recovery {
     Recovery::within(longest).noting(format!("longest of four; {attempts} logins in {asked} checks"))
 }
 
-/// A name whose servers are silent keeps the resolver busy for longer than a check waits. The checks of other names do not notice.
+/// A name whose servers are silent blocks its resolution for longer than a check waits. Checks of other names are not affected.
 pub async fn a_name_that_hangs_holds_up_no_other(given: Given) -> Recovery {
     /// Connections to the host whose name hangs, and to others whose names do not.
     const HANGING: usize = 120;
@@ -154,7 +154,7 @@ pub async fn a_name_that_hangs_holds_up_no_other(given: Given) -> Recovery {
     };
     let witness = Witness::of(world.connections());
     for n in 0..HANGING {
-        // Of accounts of their own, as those of one learn from each other.
+        // Each has its own account, because connections of one account learn from each other.
         let name = format!("hanging{n}");
         let mut data = data_of(&world);
         data["username"] = json!(format!("svc-{name}"));
@@ -164,7 +164,7 @@ pub async fn a_name_that_hangs_holds_up_no_other(given: Given) -> Recovery {
     let told = || witness.states().values().filter(|states| states.contains("Unreachable/HostNotFound")).count();
     let mut longest = Duration::ZERO;
     for (n, subdomain) in subdomains.iter().enumerate() {
-        // One after another, for as long as there are checks of the other that wait.
+        // One after another, for as long as checks of the hanging name wait.
         world.wait_until("more that hang", async || told() >= n * HANGING / OTHERS).await;
         let begun = Instant::now();
         apply(subdomain, GOOD, subdomain).await;
@@ -181,7 +181,7 @@ pub async fn a_name_that_hangs_holds_up_no_other(given: Given) -> Recovery {
     Recovery::within(longest).noting(format!("longest of {OTHERS} first checks, while {HANGING} others waited for a name"))
 }
 
-/// Compiles what lies between the operator and its libc.
+/// Compiles the library that is preloaded between the operator and its libc.
 fn preload(directory: &Path) -> PathBuf {
     let library = directory.join("preload.so");
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());

@@ -1,4 +1,4 @@
-//! One namespace that wants everything, and another that wants a verdict.
+//! One namespace that uses all it can, and another that needs a verdict.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use crate::support::World;
 use crate::support::world::SECRET;
 use crate::{Given, Recovery};
 
-/// What another namespace may be made to wait, on an idle machine 2 s; a busy one is given more, and far less than it took before
+/// Longest wait of another namespace. It is 2 s on an idle machine; a busy one is given more, yet far less than it once took
 /// (71.5 s).
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Connections of one namespace at hosts that take a connection and never say a word of TLS: each check lasts until its timeout. Another
-/// namespace's new connection is checked beside them.
+/// Connections of one namespace to hosts that accept a connection and never speak TLS: each check lasts until its timeout.
+/// Another namespace's new connection is checked alongside.
 pub async fn one_namespaces_hanging_checks_delay_no_other(given: Given) -> Recovery {
     let world = World::spread_on(given.control_plane, "shares", 2).await;
     let [greedy, other] = world.elsewhere.as_slice() else { panic!("two namespaces") };
@@ -39,7 +39,7 @@ pub async fn one_namespaces_hanging_checks_delay_no_other(given: Given) -> Recov
     });
     let selector = format!("world={}", world.namespace);
     let operator = world.operator_with(&["--selector", &selector], &[]);
-    // Warm: a first connection has its verdict, as in a cluster where others are checked already.
+    // Warm up: a first connection has its verdict, as in a cluster where others are already checked.
     create(&world, other, "first", SECRET, &json!({})).await;
     verdict_of(&world, other, "first").await;
 
@@ -51,7 +51,7 @@ pub async fn one_namespaces_hanging_checks_delay_no_other(given: Given) -> Recov
         async move { create(world, greedy, &format!("greedy-{n}"), "greedy", &host).await }
     });
     greedy_ones.buffer_unordered(16).collect::<()>().await;
-    // As many as one namespace can have under way.
+    // As many checks as one namespace may have in flight.
     for _ in 0..40 {
         checks.recv().await.expect("its listener lives");
     }

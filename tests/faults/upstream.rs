@@ -1,4 +1,4 @@
-//! UKG Pro, or what answers in its place.
+//! Faults of UKG Pro, or of what answers in its place.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::support::witness::Witness;
 use crate::support::{World, odd};
 use crate::{Given, Recovery};
 
-/// Five real minutes at the shortest interval: what never worked is sent once, whatever the form of the answer, and what has worked a few
-/// times, with growing gaps. A restart in the midst, by `kill -9`, adds nothing.
+/// Five real minutes at the shortest interval. Values that never worked are sent once, whatever the form of the answer. Values
+/// that have worked are sent a few times, with growing gaps. A restart in between, by `kill -9`, adds no login.
 pub async fn answers_that_may_be_refusals_for_five_minutes(given: Given) -> Recovery {
     const MINUTES: Duration = Duration::from_secs(300);
     let world = World::on(given.control_plane, "perhaps-refused").await;
@@ -22,7 +22,7 @@ pub async fn answers_that_may_be_refusals_for_five_minutes(given: Given) -> Reco
     manifest["spec"]["interval"] = json!("1m");
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason("AllPermissionsGranted").await;
-    // Its host answers oddly from now on too.
+    // Its host also answers oddly from now on.
     let sent = async || world.simulator.counters().await["requests"]["LoginService/Authenticate"].as_u64().unwrap_or(0);
     let before = sent().await;
     let names = odd::connect(&world, &[HOST]).await;
@@ -45,8 +45,8 @@ pub async fn answers_that_may_be_refusals_for_five_minutes(given: Given) -> Reco
     Recovery::within(MINUTES).noting(note)
 }
 
-/// Expired, of another name, of an authority nobody knows: no credentials are sent, and the verdict says so. The same for an authority
-/// that a connection ceases to trust.
+/// A certificate that is expired, or of another name or an unknown authority: no credentials are sent, and the verdict says so.
+/// The same for an authority that a connection no longer trusts.
 pub async fn certificates_that_are_not_trusted(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "certificates").await;
     let operator = world.operator();
@@ -74,7 +74,7 @@ pub async fn certificates_that_are_not_trusted(given: Given) -> Recovery {
         assert_eq!(status.state, "Unreachable", "{name}");
         assert!(host.seen.connections() > 0 && host.seen.count() == 0, "{name}: credentials for who is not trusted");
     }
-    // The bundle of those that work is exchanged, and put back. A status moves only when the third check in a row has failed.
+    // The bundle of the working connections is exchanged, and put back. The state changes only at the third consecutive failure.
     let witness = Witness::of(world.connections());
     world.put_config_map("simulator-ca", json!({"ca.crt": stranger.pem})).await;
     let before = world.simulator.counters().await["requests"].clone();
@@ -88,7 +88,7 @@ pub async fn certificates_that_are_not_trusted(given: Given) -> Recovery {
     world.wait_for_reason_of(GOOD, "AllPermissionsGranted").await;
     let recovered = back.elapsed();
     assert!(witness.states()[GOOD].iter().all(|state| state.starts_with("Active")), "{:?}", witness.states());
-    // One login for the check that was asked for last.
+    // One login for the last requested check.
     fleet.verify_logins(&world, 1).await;
     world.assert_no_request_refused();
     assert!(operator.stop().success());
@@ -96,7 +96,7 @@ pub async fn certificates_that_are_not_trusted(given: Given) -> Recovery {
     Recovery::within(recovered).noting("expired, another name, unknown authority; a bundle exchanged and put back")
 }
 
-/// Whatever comes instead of an answer, a connection that works is never told that it does not, and each check logs in once.
+/// Whatever comes instead of an answer, a working connection never gets a failing verdict, and each check logs in once.
 pub async fn answers_that_are_none(given: Given) -> Recovery {
     let world = World::on(given.control_plane, "answers").await;
     let operator = world.operator();
@@ -147,7 +147,7 @@ pub async fn answers_that_are_none(given: Given) -> Recovery {
             assert!(!wrong, "{what} at {operation}: {told:?}");
         }
     }
-    // And a host that sends one byte a second, for as long as it is listened to.
+    // Also a host that sends one byte per second for as long as the client reads.
     let authority = Authority::new();
     let loris = http1(authority.config(HOST, H1), |_| Reply::Dribble(b"HTTP/1.1 200 OK\r\nx: ".to_vec())).await;
     world.put_config_map("authority", json!({"ca.crt": authority.pem})).await;
@@ -159,7 +159,7 @@ pub async fn answers_that_are_none(given: Given) -> Recovery {
     world.apply(&manifest).await.expect("accepted");
     world.wait_for_reason_of("loris", "AnswerTimeout").await;
     assert_eq!(loris.seen.count(), 1);
-    // A failure is followed by a check after 15 s, for which none of these waits.
+    // After a failure a check follows in 15 s. None of these steps waits for it.
     let (attempts, refused) = world.simulator.logins(&world.account).await;
     assert!(attempts <= asked + 1 && refused == 0, "{attempts} logins, {refused} refused, {asked} asked for");
     world.assert_nothing_got_out(&[&world.account]).await;
@@ -169,7 +169,7 @@ pub async fn answers_that_are_none(given: Given) -> Recovery {
     Recovery::within(longest).noting(format!("longest of {} answers, at the login and at a read", answers.len()))
 }
 
-/// Every request to a host is answered by 429, in the middle of many connections' first checks.
+/// A host answers every request with 429, amid the first checks of many connections.
 pub async fn storm_of_429(given: Given) -> Recovery {
     const SIZE: usize = 60;
     let world = World::on(given.control_plane, "storm").await;
@@ -180,7 +180,7 @@ pub async fn storm_of_429(given: Given) -> Recovery {
     let storm = json!([{"operation": "*", "answer": {"status": 429, "headers": {"retry-after": "5"}}}]);
     world.simulator.faults(storm).await;
     crowd.create(&world, &world.namespace, &[]).await;
-    // Three times what it asks for in vain.
+    // Three times the `Retry-After` of 5 s.
     tokio::time::sleep(Duration::from_secs(15)).await;
     let during = world.simulator.requests().await;
     world.simulator.faults(json!([])).await;
@@ -188,11 +188,11 @@ pub async fn storm_of_429(given: Given) -> Recovery {
     let active = || witness.states().values().filter(|states| states.contains("Active/AllPermissionsGranted")).count();
     world.wait_longer("all to be Active", async || active() == SIZE).await;
     let recovered = over.elapsed();
-    // Without a pause for the whole host it would be a request for each connection, again and again.
+    // Without a pause for the whole host, each connection would send requests repeatedly.
     assert!(during < SIZE as u64, "{during} requests during the storm");
     for (name, states) in witness.states() {
         let right = |state: &String| {
-            // Who was not asked for yet is told that it waits.
+            // A connection that has not been checked yet reports that it waits.
             matches!(state.as_str(), "Unknown/Probing" | "Unknown/CheckDelayed" | "Active/AllPermissionsGranted")
                 || state.ends_with("/RateLimited")
         };

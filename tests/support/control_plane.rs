@@ -1,6 +1,6 @@
-//! The control plane: one of our own on loopback, or a cluster that somebody already has.
+//! The control plane for tests: a private one on loopback, or an existing cluster.
 //!
-//! `USE_KUBECONFIG=1` takes the cluster of `KUBECONFIG`; `KUBEBUILDER_ASSETS` takes prebuilt components. Otherwise
+//! `USE_KUBECONFIG=1` uses the cluster of `KUBECONFIG`. `KUBEBUILDER_ASSETS` uses prebuilt components. Otherwise
 //! `tests/controlplane` is built, which takes minutes the first time.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use kube::{Api, Client, Config, CustomResourceExt};
 use serde::Deserialize;
 use ukgpro_operator::api::{self, UkgProConnection};
 
-/// What the supervisor says when the API server can be used.
+/// The supervisor's report that the API server is ready.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
@@ -30,30 +30,30 @@ struct Report {
 
 pub struct ControlPlane {
     pub kubeconfig: PathBuf,
-    /// Every request, a JSON object a line; not with somebody's own cluster.
+    /// Log with every request as a JSON object per line; `None` for an existing cluster.
     pub audit_log: Option<PathBuf>,
     pub kubectl: PathBuf,
-    /// Its components by their names; none with somebody's own cluster.
+    /// Process IDs of the components by name; empty for an existing cluster.
     pub pids: BTreeMap<String, u32>,
     supervisor: Mutex<Option<Supervisor>>,
 }
 
-/// The process above the components.
+/// The parent process of the components.
 struct Supervisor {
     process: Child,
-    /// The sign to go on; it closes when this process ends, however it ends.
+    /// Standard input for orders. It closes when this process ends, however it ends.
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl ControlPlane {
-    /// The one of this process, with the CRD installed; started by the first who asks.
+    /// Returns the shared control plane of this process, with the CRD installed. The first caller starts it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<ControlPlane> = OnceLock::new();
         SHARED.get_or_init(Self::with_crd)
     }
 
-    /// One that nobody else uses, and that may be broken; `None` with somebody's own cluster. It ends with this process, or by
+    /// Starts a private control plane that a test may break; `None` with an existing cluster. It ends with this process, or by
     /// [`end`](Self::end).
     pub fn breakable() -> Option<&'static Self> {
         std::env::var_os("USE_KUBECONFIG").is_none().then(|| &*Box::leak(Box::new(Self::with_crd())))
@@ -61,7 +61,7 @@ impl ControlPlane {
 
     fn with_crd() -> Self {
         let control_plane = Self::start();
-        // A thread of its own, since the first who asks is inside a runtime already.
+        // A thread of its own, because the first caller is already inside a runtime.
         std::thread::scope(|scope| {
             let install = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -72,7 +72,7 @@ impl ControlPlane {
         control_plane
     }
 
-    /// Has the supervisor do something to a component, such as `kill kube-apiserver`, and waits until that is done.
+    /// Gives the supervisor an order, such as `kill kube-apiserver`, and waits until it is done.
     pub async fn order(&'static self, order: &str) {
         let order = order.to_owned();
         let done = tokio::task::spawn_blocking(move || {
@@ -86,7 +86,7 @@ impl ControlPlane {
         done.await.expect("obeyed");
     }
 
-    /// Ends it before this process does.
+    /// Ends the control plane before this process ends.
     pub fn end(&self) {
         if let Some(Supervisor { mut process, orders, answers }) = self.supervisor.lock().expect("no order has failed").take() {
             drop((orders, answers));
@@ -121,19 +121,19 @@ impl ControlPlane {
         }
     }
 
-    /// The real kubectl, with all rights.
+    /// Returns the real kubectl, with all rights.
     pub fn command(&self) -> Command {
         let mut kubectl = Command::new(&self.kubectl);
         kubectl.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
         kubectl
     }
 
-    /// A client with all rights.
+    /// Returns a client with all rights.
     pub async fn admin(&self) -> Client {
         Client::try_from(self.config().await).expect("a client")
     }
 
-    /// What makes such a client.
+    /// Returns the configuration of such a client.
     pub async fn config(&self) -> Config {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration")

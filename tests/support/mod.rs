@@ -1,10 +1,10 @@
-//! What the tests against a real control plane stand on.
+//! Support for tests against a real control plane.
 //!
-//! One control plane serves a whole test binary. Each test has a [`World`](world::World) of its own: a namespace, a simulator, and
-//! an operator that watches that namespace only, under a ServiceAccount with only the rights it needs.
+//! One control plane serves a whole test binary. Each test has its own [`World`](world::World): a namespace, a simulator, and an
+//! operator that watches only that namespace, under a ServiceAccount with only the rights it needs.
 
 pub mod control_plane;
-pub mod in_a_hurry;
+pub mod fast_clock;
 pub mod odd;
 pub mod operator;
 pub mod simulator;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::World;
 
-/// Answers to a login that are neither a session nor a refusal in words that are known, by a name each.
+/// Returns named answers to a login that are neither a session nor a refusal in known words.
 pub fn answers() -> Vec<(&'static str, Value)> {
     const SOAP: &str = "application/soap+xml; charset=utf-8";
     let body = |status: u16, content_type: &str, body: String| json!({"status": status, "headers": {"content-type": content_type}, "body": body});
@@ -34,7 +34,8 @@ pub fn answers() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A connection to a host for each of these answers, each with an account of its own; these other hosts give the first of the answers.
+/// Applies a connection for each of these answers, each with its own host and account. The hosts in `others` give the first
+/// answer.
 pub async fn connect(world: &World, others: &[&str]) -> Vec<&'static str> {
     let answers = answers();
     let names: Vec<_> = answers.iter().map(|(name, _)| *name).collect();

@@ -1,4 +1,4 @@
-//! An operator: the real binary, as a process.
+//! The real operator binary, as a process.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 pub const OPERATOR: &str = env!("CARGO_BIN_EXE_ukgpro-operator");
 
-/// The operator that is run: of this build, or another, such as a release, that `OPERATOR_BINARY` names.
+/// Returns the operator to run: the one that `OPERATOR_BINARY` names, such as a release, or that of this build.
 pub fn operator() -> String {
     std::env::var("OPERATOR_BINARY").unwrap_or_else(|_| OPERATOR.to_owned())
 }
 
-/// The operator in a mount namespace of its own, where `/etc/hosts` is the file that `HOSTS` names.
+/// Returns a command for the operator in its own mount namespace, where `/etc/hosts` is the file that `HOSTS` names.
 pub fn with_hosts() -> Vec<&'static str> {
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     let mut program = vec!["unshare", "--mount"];
@@ -27,9 +27,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one with these flags and variables besides. Its log goes on in the same file after a restart.
+    /// Starts an operator with these additional flags and variables. After a restart, its log continues in the same file.
     ///
-    /// `program` is the operator behind another program, as [`with_hosts`] gives one; empty for the operator itself.
+    /// `program` is a command that runs the operator, such as [`with_hosts`] returns, or empty for the operator itself.
     pub fn start(
         program: &[&str],
         kubeconfig: &Path,
@@ -50,14 +50,14 @@ impl Operator {
             ])
             .args(["--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--log-format", "json"])
             .env("UKGPRO_LOG_LEVEL", "debug,hyper_util=info,h2=info")
-            // A test that is about it says otherwise.
+            // Tests of leader election override this.
             .env("UKGPRO_LEADER_ELECTION", "false")
             .args(flags)
             .envs(variables.iter().copied());
         Self::spawn(command, kubeconfig, log)
     }
 
-    /// Starts one with exactly these arguments and variables.
+    /// Starts an operator with exactly these arguments and variables.
     pub fn start_as(kubeconfig: &Path, log: &Path, arguments: &[String], variables: &[(String, String)]) -> Self {
         let mut command = Command::new(operator());
         command.args(arguments).envs(variables.iter().cloned());
@@ -70,24 +70,24 @@ impl Operator {
         Self { process: command.spawn().expect("the operator starts") }
     }
 
-    /// Whether it has not ended.
+    /// Whether the process is still running.
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().is_ok_and(|ended| ended.is_none())
     }
 
-    /// Its process id.
+    /// Returns its process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Asks it to stop, as Kubernetes does, and waits until it has.
+    /// Stops it with SIGTERM, as Kubernetes does, and waits until it has ended.
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         self.process.wait().expect("the operator ends")
     }
 
-    /// Ends it without a word.
+    /// Ends it with SIGKILL.
     pub fn kill(mut self) {
         self.process.kill().expect("the operator runs");
         self.process.wait().expect("the operator ends");

@@ -1,4 +1,4 @@
-//! A simulator of UKG Pro, one process a test.
+//! A simulator of UKG Pro, one process per test.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use ukg_pro::catalogue::Catalogue;
 
 pub const HOST: &str = "service4.ultipro.localhost";
 
-/// A service account as the simulator knows it; a test changes it and calls [`Simulator::play`].
+/// A service account of the simulator. A test changes it and calls [`Simulator::play`].
 #[derive(Clone)]
 pub struct Account {
     pub username: String,
@@ -24,7 +24,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account whose every value is found nowhere else, with all permissions.
+    /// Creates an account with unique values and all permissions.
     pub fn unique(tag: &str) -> Self {
         Self {
             username: format!("svc-{tag}"),
@@ -40,8 +40,8 @@ impl Account {
         [&self.username, &self.password, &self.customer_api_key, &self.user_api_key]
     }
 
-    /// Each credential in every form in which it could get out: plain, in JSON, XML and a URL, and in base64 alone, with others
-    /// before it, and as basic authentication.
+    /// Returns each credential in every form in which it could leak: plain, in JSON, XML and a URL, in base64 alone and after
+    /// other characters, and as basic authentication.
     pub fn forms(&self) -> Vec<String> {
         let basic = BASE64_STANDARD.encode(format!("{}:{}", self.username, self.password));
         let mut forms = vec![basic];
@@ -54,7 +54,7 @@ impl Account {
             forms.push(quick_xml::escape::partial_escape(secret).into_owned());
             forms.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
             for before in ["", "x", "xx"] {
-                // Without the characters at both ends, which depend on the neighbours.
+                // Without the characters at both ends, which depend on their neighbours.
                 let encoded = BASE64_STANDARD_NO_PAD.encode(format!("{before}{secret}"));
                 forms.push(encoded[before.len() + before.len().min(1)..encoded.len() - 1].to_owned());
             }
@@ -66,7 +66,7 @@ impl Account {
         self.tenant_at(&[HOST.to_owned()])
     }
 
-    /// The tenant of this account at these hosts, in the simulator's own form.
+    /// Returns the tenant of this account at these hosts, in the simulator's format.
     pub fn tenant_at(&self, hosts: &[String]) -> Value {
         json!({"name": "acme", "hosts": hosts, "customerApiKey": self.customer_api_key, "accounts": [{
             "username": self.username, "password": self.password, "userApiKey": self.user_api_key,
@@ -82,12 +82,12 @@ struct Report {
     admin: String,
 }
 
-/// Every row of the built-in catalogue.
+/// Returns every row of the built-in catalogue.
 pub fn all_permissions() -> Vec<String> {
     Catalogue::built_in().rows().map(|row| row.name.clone()).collect()
 }
 
-/// The program, of this build: it is of another package, so Cargo does not build it for these tests.
+/// Builds the simulator and returns its path. It is another package, so Cargo does not build it for these tests.
 pub fn simulator() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -138,28 +138,28 @@ impl Simulator {
         Self { port, ca, admin: report.admin, http, process }
     }
 
-    /// Its process id.
+    /// Returns its process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Plays this account from now on.
+    /// Replaces the tenants by the tenant of this account.
     pub async fn play(&self, account: &Account) {
         let tenants = json!({"tenants": [account.tenant()]});
         self.put("config", &tenants).await;
     }
 
-    /// Plays these tenants, in the simulator's own form.
+    /// Replaces the tenants by these, in the simulator's format.
     pub async fn play_tenants(&self, config: &Value) {
         self.put("config", config).await;
     }
 
-    /// Lays in faults, in place of those before.
+    /// Replaces the injected faults.
     pub async fn faults(&self, faults: Value) {
         self.put("faults", &faults).await;
     }
 
-    /// Counts anew.
+    /// Resets the counters.
     #[allow(dead_code, reason = "one of the two test binaries uses it")]
     pub async fn reset(&self) {
         self.http.delete(format!("{}/counters", self.admin)).send().await.expect("reset");
@@ -171,14 +171,14 @@ impl Simulator {
         serde_json::from_str(&text).expect("counters are JSON")
     }
 
-    /// How many logins came in for this account by SOAP: attempts, refused.
+    /// Returns the SOAP logins received for this account: attempts, refused.
     pub async fn logins(&self, account: &Account) -> (u64, u64) {
         let logins = &self.counters().await["logins"][&account.username];
         let count = |field: &str| logins[field].as_u64().unwrap_or(0);
         (count("attempts") - count("rest"), count("refused"))
     }
 
-    /// How many requests came in, of whatever kind.
+    /// Returns the number of requests received, of any kind.
     pub async fn requests(&self) -> u64 {
         let counters = self.counters().await;
         counters["requests"].as_object().expect("a map").values().filter_map(Value::as_u64).sum()

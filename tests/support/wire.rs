@@ -1,8 +1,8 @@
-//! A way to the API server that can be cut without a word.
+//! A connection to the API server that a test can cut silently.
 //!
-//! A relay on loopback, which runs anywhere and without root. Cut, it takes what is sent and passes nothing on, and closes nothing. That
-//! is harsher than a packet filter: the sender's kernel sees its bytes acknowledged, so not even TCP's retransmissions give the
-//! connection up, and nothing but a deadline of the operator's own notices. A connection that was open when it was cut never comes back.
+//! A relay on loopback, which runs anywhere and without root. Once cut, it accepts bytes, forwards none and closes nothing. That
+//! is harsher than a packet filter: the sender's kernel sees its bytes acknowledged, so TCP's retransmissions do not end the
+//! connection, and only the operator's own deadlines notice. A connection that was open at the cut never recovers.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +12,17 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The way.
+/// The relay.
 pub struct Wire {
     cut: watch::Sender<bool>,
-    /// The URL of its near end.
+    /// URL of the relay.
     url: String,
-    /// The name that the server's certificate has.
+    /// The name in the server's certificate.
     server_name: String,
 }
 
 impl Wire {
-    /// A way to the API server of this configuration.
+    /// Starts a relay to the API server of this configuration.
     pub async fn to(config: &Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (host, port) =
@@ -38,14 +38,14 @@ impl Wire {
         Self { cut, url, server_name }
     }
 
-    /// A client's configuration that goes this way.
+    /// Returns a client's configuration that goes through the relay.
     pub fn by(&self, mut config: Config) -> Config {
         config.cluster_url = self.url.parse().expect("a URL");
         config.tls_server_name = Some(self.server_name.clone());
         config
     }
 
-    /// A kubeconfig that goes this way, beside that one.
+    /// Writes a kubeconfig that goes through the relay, next to `direct`, and returns its path.
     pub fn kubeconfig(&self, direct: &Path) -> PathBuf {
         let text = std::fs::read_to_string(direct).expect("a kubeconfig");
         let mut kubeconfig: Value = serde_json::from_str(&text).expect("one of a World");
@@ -57,12 +57,12 @@ impl Wire {
         path
     }
 
-    /// From now on what is sent is lost, and nobody hears of it.
+    /// Drops everything sent from now on, silently.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }
 
-    /// Connections that are made from now on get through.
+    /// Lets new connections through again.
     pub fn mend(&self) {
         self.cut.send_replace(false);
     }
@@ -72,17 +72,17 @@ async fn carry(mut near: TcpStream, host: String, port: u16, mut cut: watch::Rec
     if *cut.borrow_and_update() {
         return swallow(near).await;
     }
-    // Not there, as while it restarts: the near end is closed, which the sender hears of.
+    // The server is not there, for example during its restart. The sender notices that this end is closed.
     let Ok(mut far) = TcpStream::connect((host, port)).await else { return };
     let is_cut = async { cut.wait_for(|cut| *cut).await.is_ok() };
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-        // Neither side is told.
+        // Neither side notices.
         _ = is_cut => swallow(near).await,
     }
 }
 
-/// Takes what comes until the other end gives up.
+/// Discards input until the other end closes.
 async fn swallow(mut near: TcpStream) {
     let mut lost = [0; 4096];
     while near.read(&mut lost).await.is_ok_and(|read| read > 0) {}

@@ -1,4 +1,4 @@
-//! Who sees every status that the API server shows.
+//! A watcher that records every status the API server shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use ukgpro_operator::api::UkgProConnection;
 use ukgpro_operator::api::conditions;
 
-/// Has a connection of its own, which nothing disturbs but the end of the API server.
+/// A watcher with its own connection, which only the end of the API server interrupts.
 pub struct Witness {
     states: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
     _watching: AbortOnDropHandle<()>,
@@ -33,7 +33,7 @@ impl Witness {
         Self { states, _watching: AbortOnDropHandle::new(watching) }
     }
 
-    /// State and reason of each connection, all that were ever seen.
+    /// Returns every `state/reason` seen so far, by connection.
     pub fn states(&self) -> BTreeMap<String, BTreeSet<String>> {
         self.states.lock().expect("no panic").clone()
     }

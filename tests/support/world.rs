@@ -1,4 +1,4 @@
-//! One test's world.
+//! The environment of one test: a namespace, a simulator and a way to start operators.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -25,12 +25,12 @@ use ukgpro_operator::api::{UkgProConnection, UkgProConnectionStatus};
 use ukgpro_operator::cluster::deadlines::Deadlines;
 
 use super::control_plane::ControlPlane;
-use super::in_a_hurry::InAHurry;
+use super::fast_clock::InProcessOperator;
 use super::operator::{Operator, with_hosts};
 use super::simulator::{Account, Simulator};
 use super::wire::Wire;
 
-/// Longer than anything takes on a busy machine; a test that waits for it has failed.
+/// Longer than anything takes on a busy machine. A test that reaches it has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 const SERVICE_ACCOUNT: &str = "ukgpro-operator";
 pub const SECRET: &str = "acme-ukg-pro";
@@ -42,20 +42,20 @@ pub struct World {
     pub admin: Client,
     pub account: Account,
     pub simulator: Simulator,
-    /// More namespaces, for an operator of the whole cluster.
+    /// Further namespaces, for an operator of the whole cluster.
     pub elsewhere: Vec<String>,
-    /// The operator's own.
+    /// The operator's kubeconfig.
     pub kubeconfig: PathBuf,
     pub directory: TempDir,
 }
 
 impl World {
-    /// A namespace with the simulator's CA in ConfigMap `simulator-ca`, the account's Secret, and rights for an operator.
+    /// Creates a namespace with the simulator's CA in ConfigMap `simulator-ca`, the account's Secret, and rights for an operator.
     pub async fn new(name: &str) -> Self {
         Self::on(ControlPlane::shared(), name).await
     }
 
-    /// The same on a certain control plane.
+    /// Does the same on this control plane.
     pub async fn on(control_plane: &'static ControlPlane, name: &str) -> Self {
         let admin = control_plane.admin().await;
         let tag = format!("{:08x}", RandomState::new().hash_one(name) as u32);
@@ -71,13 +71,13 @@ impl World {
         world
     }
 
-    /// The same with so many namespaces more, and an operator of the whole cluster that looks after this world's connections only: they
-    /// have the label `world` with the name of its namespace.
+    /// Does the same with `more` further namespaces, for an operator of the whole cluster that handles only this world's
+    /// connections. They have the label `world` with the name of its namespace.
     pub async fn spread(name: &str, more: usize) -> Self {
         Self::spread_on(ControlPlane::shared(), name, more).await
     }
 
-    /// The same on a certain control plane.
+    /// Does the same on this control plane.
     pub async fn spread_on(control_plane: &'static ControlPlane, name: &str, more: usize) -> Self {
         let mut world = Self::on(control_plane, name).await;
         world.elsewhere = (1..=more).map(|n| format!("{}-{n}", world.namespace)).collect();
@@ -98,7 +98,7 @@ impl World {
         world
     }
 
-    /// Another namespace, with the simulator's CA in it.
+    /// Creates a namespace with the simulator's CA in it.
     async fn create_namespace(&self, name: &str) {
         let params = PostParams::default();
         let object = Namespace { metadata: named(name), ..Namespace::default() };
@@ -108,7 +108,7 @@ impl World {
         Api::namespaced(self.admin.clone(), name).create(&params, &ca).await.expect("a ConfigMap");
     }
 
-    /// A ServiceAccount with the rights of `config/rbac`, in this namespace only, and a kubeconfig with its token.
+    /// Creates a ServiceAccount with the rights of `config/rbac`, in this namespace only, and a kubeconfig with its token.
     async fn grant_rights(&self) {
         self.create(&ServiceAccount { metadata: named(SERVICE_ACCOUNT), ..ServiceAccount::default() }).await;
         let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/config/rbac/rbac.yaml");
@@ -136,12 +136,12 @@ impl World {
         self.write_kubeconfig(&self.namespace, SERVICE_ACCOUNT, &self.kubeconfig).await;
     }
 
-    /// A kubeconfig with a token of this ServiceAccount.
+    /// Writes a kubeconfig with a token of this ServiceAccount.
     pub async fn write_kubeconfig(&self, namespace: &str, service_account: &str, path: &Path) {
         Self::write_kubeconfig_of(&self.admin, &self.control_plane.kubeconfig, namespace, service_account, path).await;
     }
 
-    /// The same of the control plane that this kubeconfig of an administrator's is for.
+    /// Does the same for the control plane of the administrator's kubeconfig `of`.
     pub async fn write_kubeconfig_of(admin: &Client, of: &Path, namespace: &str, service_account: &str, path: &Path) {
         let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
         let accounts = Api::<ServiceAccount>::namespaced(admin.clone(), namespace);
@@ -158,29 +158,29 @@ impl World {
         std::fs::write(path, kubeconfig.to_string()).expect("the kubeconfig is written");
     }
 
-    /// An operator for this world; more than one may run.
+    /// Starts an operator for this world. Several may run.
     pub fn operator(&self) -> Operator {
         self.operator_with(&[], &[])
     }
 
-    /// An operator with these flags and environment variables besides.
+    /// Starts an operator with these additional flags and environment variables.
     pub fn operator_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Operator {
         self.start_operator(&[], flags, variables)
     }
 
-    /// An operator for which these lines are `/etc/hosts`.
+    /// Starts an operator that has these lines as its `/etc/hosts`.
     pub fn operator_with_hosts(&self, hosts: &str) -> Operator {
         let path = self.directory.path().join("hosts");
         std::fs::write(&path, hosts).expect("the file is written");
         self.start_operator(&with_hosts(), &[], &[("HOSTS", path.to_str().expect("a path"))])
     }
 
-    /// An operator that reaches the API server by this way.
+    /// Starts an operator that reaches the API server through this relay.
     pub fn operator_by(&self, wire: &Wire) -> Operator {
         self.start_operator_as(&wire.kubeconfig(&self.kubeconfig), &[], &[], &[])
     }
 
-    /// An operator that is this program, or is run by it.
+    /// Starts an operator through this program.
     pub fn start_operator(&self, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
         self.start_operator_as(&self.kubeconfig, program, flags, variables)
     }
@@ -192,22 +192,22 @@ impl World {
         Operator::start(program, kubeconfig, &self.namespace, &log, &flags, variables)
     }
 
-    /// This operator's own code in the test's own process, with a clock that goes so many times faster.
-    pub async fn operator_in_a_hurry(&self, factor: u32) -> InAHurry {
-        InAHurry::start(&self.kubeconfig, &self.namespace, factor, Deadlines::default()).await
+    /// Runs the operator's own code in the test's process, on a clock that is `factor` times as fast.
+    pub async fn operator_on_fast_clock(&self, factor: u32) -> InProcessOperator {
+        InProcessOperator::start(&self.kubeconfig, &self.namespace, factor, Deadlines::default()).await
     }
 
-    /// The same with the real clock, by this way to the API server and with these deadlines on it.
-    pub async fn operator_in_process(&self, wire: &Wire, deadlines: Deadlines) -> InAHurry {
-        InAHurry::start(&wire.kubeconfig(&self.kubeconfig), &self.namespace, 1, deadlines).await
+    /// Does the same with the real clock, through this relay to the API server and with these deadlines.
+    pub async fn operator_in_process(&self, wire: &Wire, deadlines: Deadlines) -> InProcessOperator {
+        InProcessOperator::start(&wire.kubeconfig(&self.kubeconfig), &self.namespace, 1, deadlines).await
     }
 
-    /// The port and domain of this world's simulator.
+    /// Returns the domain and port of this world's simulator.
     pub fn domain(&self) -> String {
         format!("ultipro.localhost:{}", self.simulator.port)
     }
 
-    /// The manifest of a connection to this world's simulator that needs these permissions.
+    /// Returns the manifest of a connection to this world's simulator that requires these permissions.
     pub fn connection(&self, permissions: &[&str]) -> Value {
         json!({
             "apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection",
@@ -228,7 +228,7 @@ impl World {
         self.api()
     }
 
-    /// Applies a connection as `kubectl apply --server-side` does; the error's text where it is refused.
+    /// Applies a connection as `kubectl apply --server-side` does. Returns the error's text if it is refused.
     pub async fn apply(&self, manifest: &Value) -> Result<UkgProConnection, String> {
         let name = manifest["metadata"]["name"].as_str().expect("a name");
         let params = PatchParams::apply("tests").force();
@@ -262,7 +262,7 @@ impl World {
             .expect("the Secret is applied");
     }
 
-    /// The manifest of a connection of this name with an account of its own, which the tenant does not know, in a Secret of that name.
+    /// Returns the manifest of a connection, and creates a Secret of the same name with an account that the tenant does not know.
     #[allow(dead_code, reason = "only one of the test binaries uses it")]
     pub async fn connection_of_a_stranger(&self, name: &str) -> Value {
         let data = json!({"username": name, "password": "p4ss!word", "customerApiKey": "NOTIT", "userApiKey": "N0T1TE1THER1"});
@@ -280,17 +280,17 @@ impl World {
         self.api::<ConfigMap>().patch(name, &params, &Patch::Apply(&map)).await.expect("the ConfigMap is applied");
     }
 
-    /// Merges into the Secret, as an edit in place.
+    /// Merges a patch into the Secret, as an edit in place.
     pub async fn edit_secret(&self, patch: Value) {
         self.edit_secret_named(SECRET, patch).await;
     }
 
-    /// Merges into a Secret.
+    /// Merges a patch into a Secret.
     pub async fn edit_secret_named(&self, name: &str, patch: Value) {
         self.secrets().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the Secret is edited");
     }
 
-    /// Replaces the rules of the operator's Role, for as long as a test wants it to have fewer.
+    /// Replaces the rules of the operator's Role and returns the previous ones.
     pub async fn set_rules(&self, rules: Option<Vec<PolicyRule>>) -> Option<Vec<PolicyRule>> {
         let mut role = self.api::<Role>().get(SERVICE_ACCOUNT).await.expect("a Role");
         let before = std::mem::replace(&mut role.rules, rules);
@@ -298,23 +298,23 @@ impl World {
         before
     }
 
-    /// Merges into the connection.
+    /// Merges a patch into the connection.
     pub async fn edit(&self, patch: Value) {
         self.edit_named(CONNECTION, patch).await;
     }
 
-    /// Merges into a connection.
+    /// Merges a patch into a connection.
     pub async fn edit_named(&self, name: &str, patch: Value) {
         let edited = self.connections().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         edited.expect("the connection is edited");
     }
 
-    /// Waits until the status of [`CONNECTION`], of its present spec, is as said.
+    /// Waits until the status of [`CONNECTION`], for its current spec, matches.
     pub async fn wait_for(&self, what: &str, is: impl Fn(&UkgProConnectionStatus) -> bool) -> UkgProConnection {
         self.wait_for_of(CONNECTION, what, is).await
     }
 
-    /// Waits until the status of a connection, of its present spec, is as said.
+    /// Waits until the status of a connection, for its current spec, matches.
     pub async fn wait_for_of(&self, name: &str, what: &str, is: impl Fn(&UkgProConnectionStatus) -> bool) -> UkgProConnection {
         let current = |connection: Option<&UkgProConnection>| {
             connection.is_some_and(|connection| {
@@ -337,7 +337,7 @@ impl World {
         self.wait_for_reason_of(CONNECTION, reason).await
     }
 
-    /// Waits for this reason in `Ready` of a connection.
+    /// Waits for this reason in a connection's `Ready`.
     pub async fn wait_for_reason_of(&self, name: &str, reason: &str) -> UkgProConnection {
         let is = |status: &UkgProConnectionStatus| {
             conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.reason == reason)
@@ -345,12 +345,12 @@ impl World {
         self.wait_for_of(name, reason, is).await
     }
 
-    /// The connection as the API server has it, with whatever a status holds.
+    /// Returns the connection as the API server stores it, with any field of its status.
     pub async fn stored(&self, name: &str) -> DynamicObject {
         self.as_stored().get(name).await.expect("the connection is there")
     }
 
-    /// The same as it was written when its status, of its spec in this generation, first gave this reason in `Ready`.
+    /// Waits until the status for this generation has this reason in `Ready`, and returns the connection as stored at that time.
     pub async fn wait_for_stored(&self, name: &str, reason: &str, generation: i64) -> DynamicObject {
         let is = |stored: Option<&DynamicObject>| {
             stored.is_some_and(|stored| {
@@ -374,12 +374,12 @@ impl World {
         Api::namespaced_with(self.admin.clone(), &self.namespace, &kind)
     }
 
-    /// Waits until this is so.
+    /// Waits until this returns true.
     pub async fn wait_until(&self, what: &str, is: impl AsyncFn() -> bool) {
         self.wait_within(DEADLINE, what, is).await;
     }
 
-    /// The same for what takes minutes.
+    /// Does the same for what takes minutes.
     pub async fn wait_longer(&self, what: &str, is: impl AsyncFn() -> bool) {
         self.wait_within(5 * DEADLINE, what, is).await;
     }
@@ -399,12 +399,12 @@ impl World {
         }
     }
 
-    /// Waits until the simulator's counters are as said.
+    /// Waits until the simulator's counters match.
     pub async fn wait_for_counters(&self, what: &str, is: impl Fn(&Value) -> bool) {
         self.wait_until(what, async || is(&self.simulator.counters().await)).await;
     }
 
-    /// Waits for this many events about the connection and gives their reasons, oldest first.
+    /// Waits for this many events about the connection and returns their reasons, oldest first.
     pub async fn events(&self, count: usize) -> Vec<String> {
         let events = async || {
             let mut events = self.api::<Event>().list(&ListParams::default()).await.expect("events").items;
@@ -415,7 +415,7 @@ impl World {
         events().await.into_iter().filter_map(|event| event.reason).collect()
     }
 
-    /// Waits until the login ledger holds no login whose end is not known.
+    /// Waits until the login ledger holds no login of unknown outcome.
     pub async fn wait_for_tidy_ledger(&self) {
         let entries = async || {
             let ledger = self.api::<Secret>().get("ukgpro-operator-ledger").await.expect("a ledger");
@@ -425,7 +425,7 @@ impl World {
         self.wait_until("a tidy ledger", async || !entries().await.contains(" begun ")).await;
     }
 
-    /// How often the operator has read a Secret, by the API server's audit log; each check does so once.
+    /// Returns how often the operator has read a Secret, by the API server's audit log. Each check does so once.
     pub fn secrets_read(&self) -> usize {
         let is_read = |entry: &Value| {
             let object = &entry["objectRef"];
@@ -434,13 +434,13 @@ impl World {
         self.audited().iter().filter(|entry| is_read(entry)).count()
     }
 
-    /// How many statuses the operator has written, by the same log.
+    /// Returns how many statuses the operator has written, by the audit log.
     pub fn statuses_written(&self) -> usize {
         let is_written = |entry: &Value| entry["verb"] == "patch" && entry["responseStatus"]["code"] == 200;
         self.audited().iter().filter(|entry| is_written(entry)).count()
     }
 
-    /// Runs the real kubectl in this namespace; its standard output, whether or not it succeeded.
+    /// Runs the real kubectl in this namespace. Returns whether it succeeded, and its standard output and error.
     pub async fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = self.control_plane.command();
         command.args(["--namespace", &self.namespace]).args(arguments);
@@ -454,7 +454,7 @@ impl World {
         std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
     }
 
-    /// What the operator that was started last says of itself to Prometheus.
+    /// Returns the Prometheus metrics of the operator that was started last.
     pub async fn metrics(&self) -> String {
         let log = self.operator_log();
         let started = log.lines().rfind(|line| line.contains("\"started\"")).expect("it has started");
@@ -464,21 +464,21 @@ impl World {
         http.get(url).send().await.expect("an answer").text().await.expect("a text")
     }
 
-    /// The time by which the operator wrote its last line.
+    /// Returns the time of the last line in the operator's log.
     pub fn operator_time(&self) -> Timestamp {
         let log = self.operator_log();
         let last: Value = log.lines().rev().find_map(|line| serde_json::from_str(line).ok()).expect("a line");
         last["timestamp"].as_str().and_then(|time| time.parse().ok()).expect("a time")
     }
 
-    /// What must hold whatever a test was about; each test ends with it.
+    /// Checks what must hold in any test, and cleans up. Each test ends with it.
     pub async fn finish(self) {
         self.assert_nothing_got_out(&[&self.account]).await;
         self.assert_no_request_refused();
         self.finish_without_operator().await;
     }
 
-    /// Neither a person's data nor a credential of these accounts is anywhere where it must not be.
+    /// Checks that no person's data crossed the wire, and no credential of these accounts is in a log, status or event.
     pub async fn assert_nothing_got_out(&self, accounts: &[&Account]) {
         let counters = self.simulator.counters().await;
         assert_eq!(counters["personRecords"], 0, "a person's data crossed the wire");
@@ -495,12 +495,12 @@ impl World {
         assert!(!log.contains("panicked"), "{log}");
     }
 
-    /// Leaves nothing behind.
+    /// Deletes everything that the world created.
     pub async fn finish_without_operator(self) {
         self.finish_but_for(&[]).await;
     }
 
-    /// The same where these namespaces have gone already.
+    /// Does the same if these namespaces are already gone.
     pub async fn finish_but_for(self, gone: &[String]) {
         let params = DeleteParams::default();
         for namespace in self.elsewhere.iter().chain([&self.namespace]).filter(|namespace| !gone.contains(namespace)) {
@@ -512,7 +512,7 @@ impl World {
         }
     }
 
-    /// The operator has asked for nothing that it has no right to.
+    /// Checks that the API server refused the operator no request for lack of rights.
     pub fn assert_no_request_refused(&self) {
         let audited = self.audited();
         for entry in &audited {
@@ -521,21 +521,21 @@ impl World {
         assert!(!audited.is_empty() || self.control_plane.audit_log.is_none(), "the audit log has the operator's requests");
     }
 
-    /// The operator's requests, as the API server has logged them; none with somebody's own cluster.
+    /// Returns the operator's requests in the API server's audit log; none with an existing cluster.
     pub fn audited(&self) -> Vec<Value> {
         self.audited_of(&self.namespace, SERVICE_ACCOUNT)
     }
 
-    /// The requests of a ServiceAccount.
+    /// Returns the requests of a ServiceAccount.
     pub fn audited_of(&self, namespace: &str, service_account: &str) -> Vec<Value> {
         let Some(audit_log) = &self.control_plane.audit_log else { return Vec::new() };
         let user = format!("system:serviceaccount:{namespace}:{service_account}\"");
         let log = std::fs::read_to_string(audit_log).expect("the audit log");
-        // The last line may be half written.
+        // The last line may be incomplete.
         log.lines().filter(|line| line.contains(&user)).filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// The objects of a kind in this namespace.
+    /// Returns the API of a kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,

@@ -1,5 +1,5 @@
-//! Every kind of answer that is known or was thought of, and what is made of it. `docs/answers.md` is this table; `WRITE_ANSWERS=1` writes
-//! it anew.
+//! Tests the interpretation of every known or conceivable kind of answer. `docs/answers.md` is this table; `WRITE_ANSWERS=1`
+//! regenerates it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const JSON: &str = "application/json";
 const CERTAIN: &str = "certain";
 const PROBABLE: &str = "probable";
 const GUESSED: &str = "guessed";
-/// Measured on the software that UKG Pro's services are most likely built with, or on others of the kind.
+/// Measured on the software that UKG Pro's services are most likely built with, or on similar software.
 const MEASURED: &str = "measured elsewhere";
 
 const GUIDES: &str = "UKG's guides";
@@ -287,7 +287,7 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
     };
     let taken = failure.to_string();
     let then = match failure {
-        failure if failure.spends_the_credentials() => "held until the values change or a person asks",
+        failure if failure.forbids_automatic_retry() => "held until the values change or a person asks",
         failure if failure.is_unclear() => "an attempt: LoginPaused",
         _ => "nobody has judged it: tried again",
     };

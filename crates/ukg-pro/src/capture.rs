@@ -1,13 +1,13 @@
-//! What UKG Pro really answered, with nothing in it of whom: for settling facts that no public recording shows.
+//! Records what UKG Pro really answered, without identifying anyone, to settle facts that no public recording shows.
 //!
-//! Off unless a [`Recorder`] is given to the client. Pure, apart from the recorder's list.
+//! Off unless the client has a [`Recorder`]. Pure, apart from the recorder's list.
 //!
-//! **Invariant.** Redacted by construction. Nothing of what a server sent is copied: an [`Exchange`] holds words of the built-in
-//! [`vocabulary`], names of known things, small numbers and placeholders, all compiled in, and the server's bytes only choose among
-//! them. So a credential, a token or a person's data cannot pass even where a server echoes it, unless it is itself
-//! an ordinary word of the vocabulary. The one text from elsewhere is the operation, which is the catalogue's.
+//! **Invariant.** Redacted by construction. Nothing that a server sent is copied: an [`Exchange`] contains words of the built-in
+//! [`vocabulary`], names of known things, small numbers and placeholders. All are compiled in; the server's bytes only select
+//! among them. So a credential, a token or personal data cannot pass even if a server echoes it, unless it is an ordinary word of
+//! the vocabulary. The only other text is the operation, from the catalogue.
 //!
-//! **Bound.** [`EXCHANGES_MAX`] exchanges, each of a bounded number of elements, texts and words.
+//! **Bound.** [`EXCHANGES_MAX`] exchanges, each with a bounded number of elements, texts and words.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -24,26 +24,26 @@ pub mod vocabulary;
 use structure::{Node, Shape};
 use vocabulary::Said;
 
-/// A check makes at most 128 reads, twice over, and a login.
+/// Exchanges kept. A check makes at most 128 reads, each at most twice, and a login.
 pub const EXCHANGES_MAX: usize = 300;
-/// Finer than this says nothing about a server, and something about a network.
+/// The step of durations. A finer one says nothing about a server, but something about a network.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What is captured of one request and what came of it.
+/// What is captured of one request and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
     /// `LoginService/Authenticate`, `EmployeePerson/FindPeople`, `GET /personnel/v1/pto-plans`.
     pub operation: String,
-    /// How long it took, rounded.
+    /// How long it took, rounded up.
     pub milliseconds: u64,
-    /// What the operator took it for: a rule of docs/answers.md.
+    /// The operator's interpretation: a rule of docs/answers.md.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub taken_as: String,
-    /// The lists of `words.yaml` with a word or code that is in it.
+    /// The lists of `words.yaml` of which the answer contains a word or code.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub speaks_of: Vec<&'static str>,
-    /// Where no whole answer came: at which stage.
+    /// The stage that failed, if no whole answer came.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "fixed_text")]
     pub unanswered: Option<Unanswered>,
     /// The answer.
@@ -51,22 +51,22 @@ pub struct Exchange {
     pub answer: Option<Redacted>,
 }
 
-/// An answer, redacted.
+/// A redacted answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Redacted {
     /// HTTP status.
     pub status: u16,
-    /// Of `Content-Type`: the media type and the charset, where known.
+    /// The media type and charset of `Content-Type`, if known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub content_type: Vec<&'static str>,
-    /// Of the other headers.
+    /// The other headers.
     pub head: Head,
     /// The body.
     pub body: Body,
 }
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
@@ -74,43 +74,43 @@ pub enum Kind {
     Soap,
     /// Well-formed XML, but no envelope.
     Xml,
-    /// A page for people.
+    /// A web page.
     Html,
     /// JSON.
     Json,
-    /// Text of no form.
+    /// Plain text.
     Text,
-    /// Nothing, or blanks.
+    /// Empty or blank.
     Empty,
-    /// It begins as XML and cannot be read.
+    /// It begins as XML, but cannot be parsed.
     Unreadable,
     /// Not UTF-8.
     Binary,
 }
 
-/// A body, redacted.
+/// A redacted body.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Body {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// How large, within a factor of four.
+    /// Its size, within a factor of four.
     pub size: &'static str,
-    /// Why it cannot be read.
+    /// Why it cannot be parsed.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "fixed_text")]
     pub error: Option<ReadError>,
-    /// What plain text says.
+    /// The words of plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub says: Option<Said>,
-    /// Its elements, or the values of JSON.
+    /// Its elements, or its JSON values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub structure: Vec<Node>,
-    /// Whether there was more than is kept.
+    /// Whether something was left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }
 
-/// Errors of closed sets, each with one fixed text.
+/// Serializes an error, which has one fixed text.
 fn fixed_text<E: std::error::Error, S: Serializer>(error: &Option<E>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&error.as_ref().map(ToString::to_string).unwrap_or_default())
 }
@@ -127,7 +127,7 @@ pub fn redact(operation: &str, answer: &Answer) -> Exchange {
     Exchange { unanswered, answer: Some(redacted), ..Exchange::of(operation) }
 }
 
-/// An exchange without an answer.
+/// Returns an exchange without an answer.
 pub fn unanswered(operation: &str, unanswered: Unanswered) -> Exchange {
     Exchange { unanswered: Some(unanswered), ..Exchange::of(operation) }
 }
@@ -139,13 +139,13 @@ impl Exchange {
     }
 }
 
-/// Elements whose text or code decides what an answer is taken for.
+/// Elements whose text or code decides how an answer is interpreted.
 const TELLING: [&str; 5] = ["StatusMessage", "Message", "Code", "Text", "faultstring"];
 
-/// The lists of words with one that an answer says where it counts.
+/// Returns the lists of words of which one occurs where it counts in an answer.
 pub fn speaks_of(answer: &Answer, words: &Words) -> Vec<&'static str> {
     fn gather<'a>(element: &'a read::Element, texts: &mut Vec<&'a str>) {
-        // Records are of people, whatever their fields are called.
+        // Records are about people, whatever their fields are called.
         if element.name == structure::RECORDS {
             return;
         }
@@ -161,7 +161,7 @@ pub fn speaks_of(answer: &Answer, words: &Words) -> Vec<&'static str> {
         Err(_) if (200..300).contains(&answer.status) => {}
         Err(_) => texts.extend(std::str::from_utf8(&answer.body)),
     }
-    words.spoken_of(&texts)
+    words.matching_lists(&texts)
 }
 
 fn body(operation: &str, answer: &Answer) -> Body {
@@ -170,7 +170,7 @@ fn body(operation: &str, answer: &Answer) -> Body {
     let of_shape = |kind, shape: Shape| Body { structure: shape.nodes, cut: shape.cut, ..plain(kind) };
     let Ok(text) = std::str::from_utf8(bytes) else { return plain(Kind::Binary) };
     let text = text.trim_start_matches('\u{feff}').trim();
-    // Texts of a success are data; those of a failure are what a capture is for.
+    // Texts of a success are data. Texts of a failure are the purpose of a capture.
     let failed = !(200..300).contains(&answer.status);
     if text.is_empty() {
         return plain(Kind::Empty);
@@ -193,7 +193,7 @@ fn begins_as_html(text: &str) -> bool {
     begins("<!doctype html") || begins("<html")
 }
 
-/// In steps, since the exact size of a known answer gives away the length of what is in it.
+/// Rounds a size up, since the exact size of a known answer reveals the length of its content.
 fn size(bytes: usize) -> &'static str {
     match bytes {
         0 => "0",
@@ -228,17 +228,17 @@ fn content_type(value: &str) -> Vec<&'static str> {
     media_type.into_iter().chain(charset).collect()
 }
 
-/// Collects exchanges, as many as the bound allows.
+/// A bounded collection of exchanges.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Capture>);
 
-/// What was collected.
+/// The collected exchanges.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capture {
-    /// In the order in which they ended.
+    /// The exchanges, in the order in which they ended.
     pub exchanges: Vec<Exchange>,
-    /// How many more there were.
+    /// How many more were dropped.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped: usize,
 }
@@ -249,11 +249,11 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl Recorder {
-    /// Keeps an exchange that took so long.
+    /// Adds an exchange with its duration.
     pub fn record(&self, exchange: Exchange, took: Duration) {
         let step = STEP.as_millis();
         let milliseconds = u64::try_from(took.as_millis().div_ceil(step) * step).unwrap_or(u64::MAX);
-        // Each change is one push or one addition, so a poisoned lock holds good data.
+        // Each change is one push or one addition, so a poisoned lock holds valid data.
         let mut capture = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if capture.exchanges.len() < EXCHANGES_MAX {
             capture.exchanges.push(Exchange { milliseconds, ..exchange });
@@ -262,7 +262,7 @@ impl Recorder {
         }
     }
 
-    /// What was recorded so far.
+    /// Returns what has been recorded so far.
     pub fn capture(&self) -> Capture {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,10 +1,10 @@
-//! The rows of *Service Account Administration*, the read that shows whether one is granted, and named sets of them.
+//! The permission catalogue: the rows of *Service Account Administration*, the read that tests each, and named sets of rows.
 //!
-//! Data, in one place: `catalogue.yaml` beside this file, to which whoever runs the operator may add, or put something in a row's
-//! place, by a file of the same form.
+//! The data is in one place: `catalogue.yaml` beside this file. Whoever runs the operator may add and replace entries with a file
+//! of the same format.
 //!
-//! **Invariant.** A probe reads, and reads nobody: SOAP queries filter on a number no employee has; a REST read of persons asks for a
-//! page far past the end. The one read known to be limited by the day is never made.
+//! **Invariant.** A probe only reads, and reads nobody: SOAP queries filter on a number that no employee has, and REST reads of
+//! persons ask for a page far past the end. The one read with a known daily limit is never made.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +14,14 @@ use serde::Deserialize;
 
 use crate::words::{Words, WordsError};
 
-/// Far past the last page of any tenant.
-const PAST_THE_END: &str = "?page=1000000&per_Page=1";
-/// Limited by UKG Pro to eight calls a day.
+/// A page far past the last one of any tenant.
+const PAGE_PAST_THE_END: u32 = 1_000_000;
+/// The spelling of the parameter for the size of a page that nearly every resource uses.
+const PAGE_SIZE: &str = "per_Page";
+/// UKG Pro limits this read to eight calls a day.
 const NEVER_PROBED: &str = "employee-changes";
-/// How many names are offered in place of an unknown one.
-const OFFERED: usize = 3;
+/// The number of names suggested for an unknown one.
+const SUGGESTIONS_MAX: usize = 3;
 
 /// Which of UKG Pro's two interfaces a probe uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -40,47 +42,54 @@ pub struct SoapProbe {
     pub service: String,
     /// The operation's name, as in `FindPeople`.
     pub operation: String,
-    /// Whether the request's form is disputed, so that a fault may be about the form: only permission words count as a denial then.
+    /// Whether the request's form is disputed. A fault may then be about the form, so only permission words count as a denial.
     #[serde(default)]
     pub disputed: bool,
 }
 
 /// A read of one REST resource.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RestProbe {
-    /// Path, and query where it does not read persons, from the root.
+    /// The path from the root, with a query if it does not read persons.
     pub path: String,
-    /// Whether it reads persons, so that a page far past the end is asked for.
+    /// Whether it reads persons, so that a page far past the end is requested.
     #[serde(default)]
     pub people: bool,
+    /// The parameter for the size of a page, where it reads persons.
+    #[serde(default = "page_size")]
+    pub page_size: String,
 }
 
-/// A row of the page.
+fn page_size() -> String {
+    PAGE_SIZE.to_owned()
+}
+
+/// A permission: a row of the page.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// What a connection calls it: the title in PascalCase.
+    /// Its name in a connection: the title in PascalCase.
     pub name: String,
-    /// What stands on the page.
+    /// Its title on the page.
     pub title: String,
-    /// What an integration gets by it.
+    /// What it gives an integration.
     pub enables: String,
-    /// The SOAP read, where UKG Pro has a service for it.
+    /// The SOAP read, if UKG Pro has a service for it.
     #[serde(default)]
     pub soap: Option<SoapProbe>,
-    /// The REST read, where there is one.
+    /// The REST read, if there is one.
     #[serde(default)]
     pub rest: Option<RestProbe>,
 }
 
-/// A row that there is and that is not probed.
+/// An existing row that is not probed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unprobed {
-    /// What a connection would call it.
+    /// Its name, as a connection would write it.
     pub name: String,
-    /// What stands on the page.
+    /// Its title on the page.
     pub title: String,
     /// Why not, as the end of a sentence.
     pub why: String,
@@ -90,11 +99,11 @@ pub struct Unprobed {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What a connection calls it.
+    /// Its name in a connection.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
-    /// What is in it.
+    /// Its rows.
     pub permissions: Vec<Member>,
 }
 
@@ -104,34 +113,34 @@ pub struct Profile {
 pub struct Member {
     /// The row's name.
     pub name: String,
-    /// The interface to test it by, where it matters.
+    /// The interface to test it by, if it matters.
     #[serde(default)]
     pub api: Option<Api>,
 }
 
-/// A row that is required, by the read chosen for it.
+/// A required row, with the read chosen for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
     /// The row.
     pub row: Arc<Row>,
-    /// The interface to test it by; the row has a read for it.
+    /// The interface to test it by. The row has a read for it.
     pub api: Api,
 }
 
-/// A row or set that is required and cannot be had.
+/// Why a required row or profile is not available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unknown {
-    /// No row of this name; the nearest there are.
+    /// No row has this name. The nearest names follow.
     Permission(String, Vec<String>),
-    /// No profile of this name; the nearest there are.
+    /// No profile has this name. The nearest names follow.
     Profile(String, Vec<String>),
-    /// The row has no read by this interface.
+    /// The row has no read with this interface.
     Api(String, Api),
-    /// There is such a row, and it is not probed, for this reason.
+    /// The row exists but is not probed, for this reason.
     Unprobed(String, String),
 }
 
-/// The file's form.
+/// The format of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -145,29 +154,29 @@ struct File {
     words: Words,
 }
 
-/// Why a catalogue file cannot be used.
+/// Why a catalogue file is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// Not YAML, or other fields.
+    /// Not YAML, or unknown fields.
     #[error("it is not of the form of crates/ukg-pro/src/catalogue.yaml: {0}")]
     Syntax(String),
-    /// A row that cannot be probed.
+    /// A row cannot be probed.
     #[error("permission {name}: {what}")]
     Row {
-        /// Which.
+        /// Its name.
         name: String,
         /// What to write instead.
         what: &'static str,
     },
-    /// Words that cannot be used.
+    /// The words are invalid.
     #[error(transparent)]
     Words(#[from] WordsError),
-    /// A profile of what is not there.
+    /// A profile requires what does not exist.
     #[error("profile {profile}: {unknown}")]
     Profile {
-        /// Which.
+        /// Its name.
         profile: String,
-        /// What is not there.
+        /// What does not exist.
         unknown: Unknown,
     },
 }
@@ -204,15 +213,18 @@ impl fmt::Display for Unknown {
 }
 
 impl RestProbe {
-    /// What to ask for.
+    /// Returns path and query.
     pub fn target(&self) -> String {
-        format!("{}{}", self.path, if self.people { PAST_THE_END } else { "" })
+        match self.people {
+            true => format!("{}?page={PAGE_PAST_THE_END}&{}=1", self.path, self.page_size),
+            false => self.path.clone(),
+        }
     }
 }
 
 impl Row {
-    /// The interface to use where none is asked for: SOAP where there is a service, for its filter reads nobody and its token spends
-    /// no further login; REST elsewhere.
+    /// Returns the default interface: SOAP if there is a service, since its filter reads nobody and its token needs no further
+    /// login; otherwise REST.
     fn preferred(&self) -> Api {
         if self.soap.is_some() { Api::Soap } else { Api::Rest }
     }
@@ -249,7 +261,10 @@ impl Row {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~?&=%".contains(c);
         if !rest.path.starts_with('/') || rest.path.contains("//") || rest.path.contains("..") || !rest.path.chars().all(plain)
         {
-            return wrong("rest.path: write a path from the root, such as /personnel/v1/pto-plans?page=1&per_page=1");
+            return wrong("rest.path: write a path from the root, such as /configuration/v1/company-details?page=1&per_Page=1");
+        }
+        if !rest.page_size.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || rest.page_size.is_empty() {
+            return wrong("rest.pageSize: write the name of a parameter, such as per_Page");
         }
         if rest.people && rest.path.contains('?') {
             return wrong("rest.path: leave the query out where people is true; a page far past the end is asked for");
@@ -275,7 +290,7 @@ impl Unprobed {
 }
 
 impl Catalogue {
-    /// What comes with the operator.
+    /// Returns the built-in catalogue.
     pub fn built_in() -> Self {
         let empty = Self {
             rows: BTreeMap::new(),
@@ -286,7 +301,7 @@ impl Catalogue {
         empty.extended(include_str!("catalogue.yaml")).expect("a test reads the file that is compiled in")
     }
 
-    /// This with the rows and profiles of a file, which replace those of the same name, and with its words.
+    /// Adds the rows, profiles and words of a file. Rows and profiles replace those of the same name.
     pub fn extended(mut self, yaml: &str) -> Result<Self, CatalogueError> {
         let file: File = serde_saphyr::from_str(yaml).map_err(|error| CatalogueError::Syntax(error.to_string()))?;
         for row in file.permissions {
@@ -312,27 +327,27 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// What the texts of answers speak of.
+    /// Returns the words by which answers are judged.
     pub fn words(&self) -> Arc<Words> {
         self.words.clone()
     }
 
-    /// All rows, by name.
+    /// Returns all rows, by name.
     pub fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
         self.rows.values()
     }
 
-    /// The rows that there are and that are not probed, by name.
+    /// Returns the existing rows that are not probed, by name.
     pub fn unprobed(&self) -> impl Iterator<Item = &Unprobed> {
         self.unprobed.values()
     }
 
-    /// All profiles, by name.
+    /// Returns all profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
         self.profiles.values()
     }
 
-    /// The row of this name, by this interface or the preferred one.
+    /// Returns the row of this name, with this interface or the default one.
     pub fn require(&self, name: &str, api: Option<Api>) -> Result<Requirement, Unknown> {
         if let Some(Unprobed { name, why, .. }) = self.unprobed.get(name) {
             return Err(Unknown::Unprobed(name.clone(), why.clone()));
@@ -346,13 +361,13 @@ impl Catalogue {
         }
     }
 
-    /// The set of this name.
+    /// Returns the profile of this name.
     pub fn profile(&self, name: &str) -> Result<&Profile, Unknown> {
         self.profiles.get(name).ok_or_else(|| Unknown::Profile(name.to_owned(), nearest(name, self.profiles.keys())))
     }
 }
 
-/// The most alike names, if any are alike at all.
+/// Returns the most similar names, if any is similar.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Vec<String> {
     let name = name.to_ascii_lowercase();
     let mut alike: Vec<_> = known
@@ -360,7 +375,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Vec<Strin
         .filter(|(likeness, _)| *likeness > 0.75)
         .collect();
     alike.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    alike.into_iter().take(OFFERED).map(|(_, name)| name.clone()).collect()
+    alike.into_iter().take(SUGGESTIONS_MAX).map(|(_, name)| name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -423,7 +438,8 @@ mod tests {
     fn a_read_of_persons_is_past_the_end() {
         for row in Catalogue::built_in().rows() {
             let Some(rest) = &row.rest else { continue };
-            let about_persons = rest.path.contains("details") && !rest.path.contains("company-details");
+            let about_persons =
+                !["/configuration/v1/company-details", "/payroll/v1/"].iter().any(|of| rest.path.starts_with(of));
             assert_eq!(rest.people, about_persons, "{}", row.name);
             assert_eq!(rest.target().contains("page=1000000"), about_persons, "{}", row.name);
         }
@@ -449,6 +465,7 @@ mod tests {
             (row("rest: {path: '/x y'}"), "path from the root"),
             (row("rest: {path: /personnel/v1/employee-changes}"), "eight calls a day"),
             (row("rest: {path: '/x?page=1', people: true}"), "leave the query out"),
+            (row("rest: {path: /x, people: true, pageSize: 'a=b&c'}"), "the name of a parameter"),
             (row("soap: {service: EmployeePerson, operation: UpdatePerson}"), "only reads may be probed"),
             (row("soap: {service: 'a/b', operation: FindX}"), "as in the WSDL"),
             (row("rest: {path: /x, verb: DELETE}"), "not of the form"),

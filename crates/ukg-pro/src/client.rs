@@ -1,4 +1,4 @@
-//! One login, one probe: a request written, sent once, and its answer read.
+//! Makes one login or one probe: writes a request, sends it once, and interprets the answer.
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
@@ -14,22 +14,22 @@ use crate::soap::write::{self, MessageId};
 use crate::transport::{self, Answer, Transport, Unanswered};
 use crate::words::Words;
 
-/// SOAP 1.2's media type as WCF insists on it.
+/// The SOAP 1.2 media type that WCF requires.
 const SOAP_XML: &str = "application/soap+xml; charset=utf-8";
 
-/// A tenant's web services, as one connection reaches them.
+/// A client for a tenant's web services, on behalf of one connection.
 pub struct Client<'a> {
-    /// How to get there.
+    /// The HTTPS client.
     pub transport: &'a Transport,
-    /// Where.
+    /// The host.
     pub endpoint: &'a Endpoint,
-    /// As whom.
+    /// The credentials to log in with.
     pub credentials: &'a Credentials,
-    /// When every call of this check must have ended.
+    /// The time by which every call of this check must end.
     pub deadline: Instant,
-    /// What the texts of answers speak of.
+    /// The phrases by which the texts of answers are judged.
     pub words: &'a Words,
-    /// Who writes down, redacted, what came; mostly nobody.
+    /// Records redacted answers. Usually `None`.
     pub recorder: Option<&'a Recorder>,
 }
 
@@ -42,7 +42,7 @@ impl Client<'_> {
         self.exchange("LoginService/Authenticate", request, |answer| login::read_answer(answer, self.words)).await
     }
 
-    /// Logs in by a REST read, once: the way without a user API key.
+    /// Logs in once by a REST read, which needs no user API key.
     pub async fn login_by(&self, read: &RestProbe) -> Result<Session, LoginFailure> {
         self.read(read, |answer| login::read_basic(answer, self.words)).await
     }
@@ -54,7 +54,7 @@ impl Client<'_> {
             (Api::Rest, _, Some(rest), _) => {
                 self.read(rest, |answer| outcome::read_rest(answer, rest.people, self.words)).await
             }
-            // Neither the catalogue nor resolve lets this come about; nothing can be told of it.
+            // The catalogue and resolve rule this case out. Nothing can be concluded from it.
             _ => Outcome::Undetermined,
         }
     }
@@ -72,7 +72,7 @@ impl Client<'_> {
         let Credentials { username, password, customer_api_key, .. } = self.credentials;
         let request = self.transport.get(self.endpoint.url(&read.target())).header(ACCEPT, "application/json");
         let request = request.basic_auth(username.expose(), password.expose());
-        // A key that no header can hold ends here, before anything is sent; lint names it earlier.
+        // A key that is not a valid header value fails here, before anything is sent. Lint reports it earlier.
         let Ok(mut key) = HeaderValue::from_str(customer_api_key.expose()) else {
             return T::unanswered(Unanswered::ConnectionLost);
         };
@@ -81,7 +81,7 @@ impl Client<'_> {
         self.exchange(&format!("GET {path}"), request.header("US-Customer-Api-Key", key), taken).await
     }
 
-    /// Sends a request once, and takes its answer for what it is.
+    /// Sends a request once and interprets its answer.
     async fn exchange<T: Taken>(
         &self,
         operation: &str,
@@ -109,11 +109,11 @@ impl Client<'_> {
     }
 }
 
-/// What an answer is taken for.
+/// The interpretation of an answer.
 trait Taken {
-    /// Where none came that can be used.
+    /// The result if no usable answer came.
     fn unanswered(unanswered: Unanswered) -> Self;
-    /// In words, for a capture.
+    /// The interpretation in words, for a capture.
     fn taken_as(&self) -> String;
 }
 

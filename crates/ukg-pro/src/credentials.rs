@@ -1,11 +1,11 @@
-//! The values a service account logs in with.
+//! The values that a service account logs in with.
 
 use crate::sensitive::Sensitive;
 
-/// The four credentials of a service account, as the page *System Configuration > Security > Service Account Administration*
-/// names them.
+/// The four credentials of a service account, named as on the page *System Configuration > Security > Service Account
+/// Administration*.
 ///
-/// The user name is held as a secret too: with it, anyone can lock the account.
+/// The user name is a secret too: anyone who knows it can lock the account.
 pub struct Credentials {
     /// `UserName`; case-sensitive, and not a person's web login.
     pub username: Sensitive,

@@ -1,11 +1,11 @@
-//! Names to addresses, under a policy.
+//! Resolves names to allowed addresses.
 //!
-//! A connection's host is written by whoever may write the resource, so the operator must not become a way to reach inside the
-//! network it runs in: what a name resolves to is judged before anything is sent there.
+//! Whoever may write a connection chooses its host, so the operator must not become a way into the network it runs in: the
+//! addresses of a name are checked before anything is sent there.
 //!
-//! **Invariant.** A connection's host is looked up absolute, with a dot at its end: without one the system tries its search domains, in
-//! a Pod before the name itself (`ndots:5`), and whoever has a namespace `com` with a Service `ultipro`, or a search domain whose
-//! wildcard answers, would stand in for UKG Pro. The dot is the resolver's alone; TLS and HTTP have the name without.
+//! **Invariant.** A connection's host is looked up as an absolute name, with a dot at its end. Without the dot the system tries
+//! its search domains, in a Pod before the name itself (`ndots:5`). Then a Service `ultipro` in a namespace `com`, or a search
+//! domain with a wildcard, could impersonate UKG Pro. Only the resolver sees the dot; TLS and HTTP use the name without it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -13,27 +13,27 @@ use std::time::Duration;
 mod hosts_file;
 mod lookups;
 
-/// Longer than one try of the usual resolver configuration (5 s each), shorter than the connect deadline, so that a silent name
-/// server is not taken for a silent host.
+/// The time for a look-up: longer than one try of the usual resolver configuration (5 s each), shorter than the connect deadline,
+/// so that a silent name server is not reported as a silent host.
 const DEADLINE: Duration = Duration::from_secs(6);
 
-/// Why a name gave no address to speak to.
+/// Why a name gave no usable address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name does not resolve, or no name server answered in time.
     #[error("the host name does not resolve")]
     NotFound,
-    /// It resolves only to addresses the policy refuses.
+    /// It resolves only to addresses that the policy refuses.
     #[error("the host name resolves to addresses that are not allowed")]
     NotAllowed,
 }
 
-/// How a name is given to the system's resolver.
+/// How a name is passed to the system's resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Of the root, whatever search domains there are.
+    /// From the root, without search domains.
     Absolute,
-    /// As it stands.
+    /// As it is written.
     AsWritten,
 }
 
@@ -46,23 +46,24 @@ impl Form {
     }
 }
 
-/// Resolves by the system's resolver and drops addresses outside the policy.
+/// Resolves names with the system's resolver and drops addresses that the policy refuses.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyResolver {
-    /// Whether loopback, link-local and private addresses may be spoken to.
+    /// Whether loopback, link-local and private addresses are allowed.
     pub allow_private: bool,
 }
 
 impl PolicyResolver {
-    /// The addresses of a URL's host that may be spoken to; at least one.
+    /// Returns the allowed addresses of a URL's host; at least one.
     ///
-    /// The host may be an address itself, in any of the forms a URL allows (`127.0.0.1`, `0x7f.0.0.1`, `[::1]`).
+    /// The host may itself be an address, in any form that a URL allows (`127.0.0.1`, `0x7f.0.0.1`, `[::1]`).
     pub async fn addresses(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
         self.look_up(host, port, Form::Absolute).await
     }
 
-    /// The same of a name that may want the search domains, as a proxy's does: `proxy.infra.svc`. It is chosen by whoever runs the operator.
-    pub async fn addresses_by_search(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
+    /// The same for a name that may need the search domains, such as a proxy's: `proxy.infra.svc`. Whoever runs the operator
+    /// chooses it.
+    pub async fn addresses_with_search_domains(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
         self.look_up(host, port, Form::AsWritten).await
     }
 
@@ -72,8 +73,8 @@ impl PolicyResolver {
             url::Host::Ipv6(v6) => return self.pass(vec![(v6, port).into()]),
             url::Host::Domain(name) => name,
         };
-        // RFC 6761 reserves .localhost for loopback; that a connection may name such a host at all is for the operator's
-        // allowed domains to say.
+        // RFC 6761 reserves .localhost for loopback. Whether a connection may name such a host at all is up to the operator's
+        // allowed domains.
         let bare = name.strip_suffix('.').unwrap_or(&name);
         if bare == "localhost" || bare.ends_with(".localhost") {
             return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
@@ -82,8 +83,8 @@ impl PolicyResolver {
         self.pass(found.iter().map(|address| (*address, port).into()).collect())
     }
 
-    /// Judges a host that is an address itself; names pass.
-    pub fn judge_literal(self, host: &str) -> Result<(), NameError> {
+    /// Checks a host that is itself an address. Names pass.
+    pub fn check_literal(self, host: &str) -> Result<(), NameError> {
         match url::Host::parse(host) {
             Ok(url::Host::Ipv4(v4)) => self.pass(vec![(v4, 0).into()]).map(drop),
             Ok(url::Host::Ipv6(v6)) => self.pass(vec![(v6, 0).into()]).map(drop),
@@ -101,7 +102,7 @@ impl PolicyResolver {
     }
 }
 
-/// Whether an address is one of the public internet's.
+/// Whether an address is on the public internet.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -109,7 +110,7 @@ pub fn is_public(address: IpAddr) -> bool {
             Some(v4) => is_public_v4(v4),
             None => {
                 let [first, second, ..] = v6.segments();
-                // Nothing but 2000::/3 is given out; in it, protocol assignments and Teredo (2001::/23) and documentation
+                // Only 2000::/3 is assigned. Within it, protocol assignments and Teredo (2001::/23) and documentation
                 // (2001:db8::/32, 3fff::/20) lead nowhere public.
                 (first & 0xe000) == 0x2000
                     && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
@@ -119,7 +120,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address inside a NAT64 (64:ff9b::/96) or 6to4 (2002::/16) address, behind which an inner host could hide.
+/// Returns the IPv4 address inside a NAT64 (64:ff9b::/96) or 6to4 (2002::/16) address, which could hide an internal host.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = v6.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
@@ -228,14 +229,14 @@ mod tests {
         for host in inside {
             let strict = PolicyResolver { allow_private: false };
             assert_eq!(strict.addresses(host, 443).await, Err(NameError::NotAllowed), "{host}");
-            assert_eq!(strict.judge_literal(host), Err(NameError::NotAllowed), "{host}");
+            assert_eq!(strict.check_literal(host), Err(NameError::NotAllowed), "{host}");
             let lax = PolicyResolver { allow_private: true };
             assert_eq!(lax.addresses(host, 443).await.map(|found| found.len()), Ok(1), "{host}");
-            assert_eq!(lax.judge_literal(host), Ok(()), "{host}");
+            assert_eq!(lax.check_literal(host), Ok(()), "{host}");
         }
         let strict = PolicyResolver { allow_private: false };
         assert_eq!(strict.addresses("8.8.8.8", 443).await, Ok(vec![([8, 8, 8, 8], 443).into()]));
-        assert_eq!(strict.judge_literal("service4.ultipro.com"), Ok(()));
+        assert_eq!(strict.check_literal("service4.ultipro.com"), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Which web-service host is meant, and what is wrong with how it was written.
+//! The web-service host of a connection, and what is wrong with how it is written.
 //!
-//! Pure. UKG adds data centres, so no list of subdomains is kept: any single DNS label passes but those few that certainly have
-//! login pages only. Which *domains* may be spoken to is the operator's policy and is judged elsewhere.
+//! Pure. UKG adds data centres, so there is no list of subdomains: any single DNS label is valid except the few that certainly
+//! have only login pages. Which *domains* are allowed is the operator's policy, checked elsewhere.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ pub use forms::{SubdomainForm, may_come_from_a_secret};
 use pasted::Pasted;
 pub use pasted::Suggestion;
 
-/// The port of HTTPS, where none is named.
+/// The default port.
 const HTTPS: u16 = 443;
 
-/// A DNS label's and a whole name's longest form (RFC 1035).
+/// The maximum lengths of a DNS label and of a whole name (RFC 1035).
 const LABEL_MAX: usize = 63;
 const HOST_MAX: usize = 253;
 
-/// A web-service host: `https://{subdomain}.{domain}`, where a port may follow the domain.
+/// A web-service host: `https://{subdomain}.{domain}`, optionally with a port after the domain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     host: String,
@@ -31,12 +31,12 @@ pub struct Endpoint {
     port: Option<u16>,
 }
 
-/// One of the two parts a host is made of.
+/// One of the two parts of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// `service4`
+    /// Such as `service4`.
     Subdomain,
-    /// `ultipro.com`
+    /// Such as `ultipro.com`.
     Domain,
 }
 
@@ -49,35 +49,35 @@ impl fmt::Display for Part {
     }
 }
 
-/// What is wrong with a part, named by kind. The value is not held: it may come from a Secret.
+/// What is wrong with a part. The value is not stored: it may come from a Secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// Nothing is there.
+    /// It is empty.
     Empty,
-    /// Blanks, line ends or other characters no host name has.
+    /// It has blanks, line ends or other characters that no host name has.
     Characters,
-    /// `https://` is in front.
+    /// It is a URL: it contains `://`.
     Scheme,
-    /// A path, query or fragment follows.
+    /// It has a path, query or fragment.
     Path,
-    /// A whole host name: the subdomain holds a dot, or the domain begins with the subdomain.
+    /// It is a whole host name: the subdomain contains a dot, or the domain begins with the subdomain.
     WholeHost,
     /// The domain is a single label.
     SingleLabel,
-    /// Capital letters.
+    /// It has capital letters.
     Capitals,
     /// A label is empty, too long, or begins or ends with a hyphen.
     Label,
     /// What follows the colon is not a port from 1 to 65535.
     Port,
-    /// A host that is known to have login pages and no web services.
+    /// The host is known to have login pages and no web services.
     LoginSite,
-    /// It comes from a Secret and is in no form that web services are known under.
+    /// It comes from a Secret and has no known form of a web-service subdomain.
     UnknownForm,
 }
 
 impl Flaw {
-    /// What is wrong, and what to write instead.
+    /// Returns what is wrong, and what to write instead.
     pub fn advice(self, part: Part) -> (&'static str, &'static str) {
         let subdomain = "write only what stands between https:// and the first dot of the web-service URL, such as service4";
         let domain = "write only what follows the first dot of the host name, such as ultipro.com";
@@ -126,7 +126,7 @@ pub struct EndpointFlaw {
 }
 
 impl EndpointFlaw {
-    /// What is wrong and what to write instead: what was meant, where that is known and no secret.
+    /// Returns what is wrong and what to write instead: what was meant, if that is known and not secret.
     pub fn advice(&self, suggestion: Option<&Suggestion>) -> String {
         let (wrong, instead) = self.flaw.advice(self.part);
         match suggestion {
@@ -137,11 +137,11 @@ impl EndpointFlaw {
 }
 
 impl Endpoint {
-    /// Puts a host together; the first flaw found is told, of the subdomain before the domain.
+    /// Makes a host from its parts. Reports the first flaw, of the subdomain before the domain.
     pub fn from_parts(subdomain: &str, domain: &str) -> Result<Self, EndpointFlaw> {
         let of = |part| move |flaw| EndpointFlaw { part, flaw };
         for (part, text) in [(Part::Subdomain, subdomain), (Part::Domain, domain)] {
-            // Before what is wrong with the form, or a pasted URL would be led, step by step, to a host that cannot work.
+            // Checked before the form. Otherwise a pasted URL would be corrected, step by step, to a host that cannot work.
             if pasted::is_login_site(&Pasted::of(text).host) {
                 return Err(of(part)(Flaw::LoginSite));
             }
@@ -164,10 +164,10 @@ impl Endpoint {
         if pasted::is_whole_host(name, subdomain) {
             return Err(of(Part::Domain)(Flaw::WholeHost));
         }
-        // One host has one name, or what is kept by it (a refused login, a limit) would be kept twice.
+        // One host has one name. Otherwise its state (a refused login, a rate limit) would be kept twice.
         let port = port.filter(|port| *port != HTTPS);
         let endpoint = Self { host: format!("{subdomain}.{name}"), domain: name.to_owned(), port };
-        // The client may read a name otherwise: parts that are numbers as an address, parts that begin with xn-- as Unicode.
+        // The client may read a name differently: numeric parts as an address, parts that begin with xn-- as Unicode.
         let client = Url::parse(&endpoint.to_string());
         let same = client.is_ok_and(|url| url.host() == Some(Host::Domain(endpoint.host.as_str())));
         if !same || endpoint.host.len() > HOST_MAX {
@@ -176,28 +176,28 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// The host's name, without a port.
+    /// Returns the host's name, without a port.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The domain, without a port.
+    /// Returns the domain, without a port.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(HTTPS)
     }
 
-    /// Whether the subdomain is none that UKG Pro's web services are known to have: a hint for when the host does not work, never a
-    /// reason not to try, since UKG adds hosts.
-    pub fn looks_like_login_site(&self) -> bool {
+    /// Whether the subdomain is none of those known for UKG Pro's web services. This is a hint for when the host does not work,
+    /// never a reason not to try it, since UKG adds hosts.
+    pub fn has_unknown_subdomain(&self) -> bool {
         !pasted::may_have_web_services(&self.host)
     }
 
-    /// The URL of a path on this host; the path begins with a slash.
+    /// Returns the URL of a path on this host. The path begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("{self}{path}")
     }
@@ -240,7 +240,7 @@ fn check_name(name: &str) -> Result<(), Flaw> {
 }
 
 fn parse_port(text: &str) -> Option<u16> {
-    // u16's own parser takes a leading '+' or '0'.
+    // u16's own parser accepts a leading '+' or '0'.
     if !text.chars().all(|c| c.is_ascii_digit()) || text.starts_with('0') {
         return None;
     }
@@ -338,7 +338,7 @@ mod tests {
             ("ukg", "service4.test", true),
         ] {
             let endpoint = Endpoint::from_parts(subdomain, domain).expect(subdomain);
-            assert_eq!(endpoint.looks_like_login_site(), looks, "{subdomain}.{domain}");
+            assert_eq!(endpoint.has_unknown_subdomain(), looks, "{subdomain}.{domain}");
         }
     }
 

@@ -1,25 +1,26 @@
-//! What a SOAP fault is about: its codes first, then its words. Pure.
+//! Finds what a SOAP fault is about: codes first, then words. Pure.
 //!
-//! WCF, which UKG Pro's services are built with, gives codes to what goes wrong before an operation begins; what an operation throws is
-//! `InternalServiceFault`, whatever it was (measured on Mono 6.8). CXF 4.2 sends its own access denial as `Receiver` with the word
-//! *Unauthorized*. So no code is a refusal by itself but those of WS-Security, and words count only where the codes leave room for them.
+//! WCF, on which UKG Pro's services are built, has codes for what fails before an operation begins. Whatever an operation throws
+//! becomes `InternalServiceFault` (measured on Mono 6.8). CXF 4.2 sends its own access denial as `Receiver` with the word
+//! *Unauthorized*. So only the codes of WS-Security are a refusal by themselves, and words count only if the codes leave room for
+//! them.
 
 use crate::soap::read::Fault;
 
-/// What the codes say.
+/// The subject of a fault, by its codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// The message's form: nobody's login or right was looked at.
+    /// The form of the message. No login or permission was checked.
     Form,
-    /// Who sends it, by WS-Security.
+    /// The identity of the sender, by WS-Security.
     Identity,
-    /// The receiver has trouble, or calls it so.
+    /// Trouble of the receiver, or what it calls so.
     Receiver,
-    /// Something about what was sent.
+    /// Something else in the request.
     Sender,
 }
 
-/// The form of a message, or its way: WCF's and WS-Addressing's codes.
+/// Codes of WCF and WS-Addressing for the form or the routing of a message.
 const FORM: [&str; 12] = [
     "DeserializationFailed",
     "ActionNotSupported",
@@ -34,7 +35,7 @@ const FORM: [&str; 12] = [
     "MessageInformationHeaderRequired",
     "DuplicateMessageID",
 ];
-/// WS-Security's codes, and WCF's.
+/// Codes of WS-Security and WCF about the sender.
 const IDENTITY: [&str; 6] = [
     "FailedAuthentication",
     "InvalidSecurity",
@@ -43,13 +44,13 @@ const IDENTITY: [&str; 6] = [
     "SecurityTokenUnavailable",
     "FailedCheck",
 ];
-/// SOAP 1.2's and 1.1's, as the outermost.
+/// Outermost codes of SOAP 1.2 and 1.1.
 const RECEIVER: [&str; 2] = ["Receiver", "Server"];
-/// WCF's, which stand below the outermost or by themselves.
+/// Codes of WCF, below the outermost or alone.
 const TROUBLE: [&str; 2] = ["InternalServiceFault", "EndpointUnavailable"];
 
 impl Fault {
-    /// What its codes say it is about.
+    /// Returns what the fault is about, by its codes.
     pub fn about(&self) -> About {
         let has = |known: &[&str]| self.codes.iter().any(|code| known.contains(&code.as_str()));
         if has(&FORM) {

@@ -1,26 +1,26 @@
-//! The UKG Pro client: how to speak with a tenant's web services, and how to read what comes back.
+//! The UKG Pro client: sends requests to a tenant's web services and interprets the answers.
 //!
-//! **Role.** Everything that is UKG's: hosts, SOAP and REST messages, the rows of Service Account Administration, and the
+//! **Role.** Everything specific to UKG: hosts, SOAP and REST messages, the rows of Service Account Administration, and the
 //! meaning of an answer.
 //!
-//! **Invariant.** Nothing here knows Kubernetes. Only [`client`], [`transport`] and [`dns`] are asynchronous; the others are
-//! plain functions over plain data.
+//! **Invariant.** Nothing here depends on Kubernetes. Only [`client`], [`transport`] and [`dns`] are asynchronous; the other
+//! modules are plain functions over plain data.
 //!
 //! | module | what it answers |
 //! |---|---|
 //! | [`sensitive`] | how a secret value is held |
 //! | [`credentials`] | which values make up a connection |
-//! | [`endpoint`] | which host is meant, and what is wrong with how it was written |
+//! | [`endpoint`] | which host is meant, and what is wrong with how it is written |
 //! | [`catalogue`] | which permission rows exist, and which read shows that one is granted |
 //! | [`soap`] | how a SOAP 1.2 message is written and read |
 //! | [`login`] | what an answer of LoginService means |
 //! | [`outcome`] | what an answer to a probe means |
-//! | [`transport`], [`dns`] | how bytes get there, and at which stage they did not |
+//! | [`transport`], [`dns`] | how requests get there, and at which stage they fail |
 //! | [`client`] | one login, one probe |
 //! | [`capture`] | what really came, redacted by construction |
 //!
-//! No recorded answer of LoginService is public, so every reader here has "cannot tell" among its results and never rests a
-//! verdict on one doubtful fact.
+//! No recorded answer of LoginService is public. So every reader here can return "cannot tell", and never bases a verdict on one
+//! doubtful fact.
 
 #[cfg(test)]
 mod answers;

@@ -1,33 +1,33 @@
-//! What an answer of LoginService means. Pure.
+//! Interprets an answer of LoginService. Pure.
 //!
-//! Wrong user name, password and user API key, a locked and an inactive account are one answer on the wire and stay one here.
-//! The texts UKG Pro uses are only probable, so a refusal in unknown words is told apart from both a known refusal and trouble
-//! on their side: it gives no verdict, and still costs no second login.
+//! A wrong user name, password or user API key and a locked or inactive account look alike on the wire, and here unless the text
+//! names the key or state. UKG Pro's texts are only probable. So a refusal in unknown words is neither a known refusal nor
+//! trouble on their side: it gives no verdict, but still prevents a second login.
 
 use crate::fault::About;
-use crate::outcome::is_denial;
+use crate::outcome::is_rest_denial;
 use crate::sensitive::Sensitive;
 use crate::soap::read::{self, Element, Fault};
 use crate::transport::{Answer, Oddity, Unanswered};
 use crate::unreadable::unreadable;
 use crate::words::{AccountState, Text, Words};
 
-/// A login that worked.
+/// A successful login.
 pub enum Session {
-    /// LoginService took it and gave the `UltiProToken` of the data services. Its lifetime is not known, so one serves one check and
-    /// is dropped.
+    /// LoginService accepted it and returned the `UltiProToken` of the data services. Its lifetime is unknown, so it serves one
+    /// check and is dropped.
     Token(Sensitive),
-    /// A REST resource took the basic authentication, where there is no user API key for LoginService.
+    /// A REST resource accepted the basic authentication. Used without a user API key for LoginService.
     Basic,
 }
 
-/// A login that gave no session.
+/// Why a login gave no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LoginFailure {
     /// UKG Pro refused the credentials.
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// An answer came from which neither a refusal nor a success can be told.
+    /// The answer shows neither a refusal nor a success.
     #[error("it cannot be told: {0}")]
     Undetermined(Unclear),
     /// No usable answer came.
@@ -35,36 +35,36 @@ pub enum LoginFailure {
     Unanswered(#[from] Unanswered),
 }
 
-/// Which side of the credentials was refused, as far as UKG Pro says.
+/// The part of the credentials that was refused, as far as UKG Pro says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// User name, password, user API key or the account's state: UKG Pro does not say which.
+    /// User name, password, user API key or the account's state. UKG Pro does not say which.
     #[error("user name, password, User API key or account")]
     Credentials,
     /// The customer API key, or the right key at the wrong data centre.
     #[error("Customer API key or data centre")]
     CustomerApiKey,
-    /// The user API key, said so by name.
+    /// The user API key. The answer names it.
     #[error("User API key")]
     UserApiKey,
-    /// The account's state, said so in words.
+    /// The account's state. The answer names it.
     #[error(transparent)]
     Account(AccountState),
 }
 
-/// What was unclear about an answer.
+/// What is unclear about an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {
-    /// `Failed` in words that are not known, or a 403 as a web page: most likely a refusal.
+    /// `Failed` in unknown words, or a 403 as a web page: most likely a refusal.
     #[error("most likely refused")]
     Failed,
     /// `Ok` without a token.
     #[error("it says Ok and has no token")]
     NoToken,
-    /// A fault that speaks of no refusal.
+    /// A fault that names no refusal.
     #[error("a SOAP fault that speaks of no refusal")]
     Fault,
-    /// The form of the request is refused, so nobody's values were looked at, as it says.
+    /// The form of the request is refused, which implies that no credentials were checked.
     #[error(
         "the form of the request is refused, so this is not LoginService as it is known, or a proxy has changed the request"
     )]
@@ -75,7 +75,7 @@ pub enum Unclear {
 }
 
 impl LoginFailure {
-    /// Whether an answer came that may be a refusal, for all that is known, and may be something else: it counts as an attempt.
+    /// Whether an answer came that may or may not be a refusal. It counts as an attempt.
     pub fn is_unclear(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Undetermined(Unclear::Failed) => false,
@@ -90,25 +90,25 @@ impl LoginFailure {
                 | Unanswered::ProxyFailed
                 | Unanswered::TlsUntrusted(_)
                 | Unanswered::TlsFailed(_) => false,
-                // Not judged by LoginService: what stands before it has answered.
+                // Answered by something in front of LoginService.
                 Unanswered::RateLimited { .. } | Unanswered::Unavailable { .. } | Unanswered::NotUkgPro => false,
-                // There is no answer: what may have become of it the ledger knows.
+                // No answer came. The login ledger knows what may have become of the request.
                 Unanswered::AnswerTimeout | Unanswered::ConnectionLost => false,
             },
         }
     }
 
-    /// Whether the same values must not be sent again by themselves.
-    pub fn spends_the_credentials(&self) -> bool {
+    /// Whether the same values must not be sent again automatically.
+    pub fn forbids_automatic_retry(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Undetermined(Unclear::Failed))
     }
 }
 
-/// Reads the answer to `Authenticate`.
+/// Interprets the answer to `Authenticate`.
 pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailure> {
     let envelope = read::envelope(&answer.body);
     if answer.status == 401 {
-        // A refusal whatever it holds; that may tell of what.
+        // A 401 is always a refusal. The body may name what was refused.
         let fault = envelope.as_ref().ok().and_then(read::fault).map(|fault| fault.reason);
         let message = envelope.as_ref().ok().and_then(token_response).and_then(|response| response.child_text("StatusMessage"));
         let said = fault.as_deref().or(message).and_then(|text| refusal(&Text::of(text), words));
@@ -117,23 +117,23 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
     if envelope.as_ref().is_ok_and(read::is_ambiguous) {
         return Err(LoginFailure::Undetermined(Unclear::Other));
     }
-    // Neither the status nor the envelope alone decides: a `TokenResponse` is read whatever came with it.
+    // Neither the status nor the envelope alone decides: a `TokenResponse` is read whatever the status.
     if let Some(response) = envelope.as_ref().ok().and_then(token_response) {
         return match (answer.status, read_response(response, words)) {
             (200, read) => read,
             (300..=399, Ok(_)) => Err(Unanswered::NotUkgPro.into()),
-            // A session that comes with an error is a contradiction.
+            // A session with an error status is a contradiction.
             (_, Ok(_)) => Err(LoginFailure::Undetermined(Unclear::Other)),
             (_, Err(failure)) => Err(failure),
         };
     }
     match answer.status {
-        // A firewall's page, perhaps, or a gateway's refusal: no verdict, and not sent again either.
+        // Perhaps a page of a firewall or a gateway: no verdict, but no second attempt either.
         403 if answer.is_html() && answer.retry_after.is_none() => Err(LoginFailure::Undetermined(Unclear::Failed)),
         403 => {
             let said = envelope.ok().as_ref().and_then(read::fault).and_then(|fault| refusal(&Text::of(&fault.reason), words));
             match (said, answer.retry_after) {
-                // A gateway's quota.
+                // The quota of a gateway.
                 (None, Some(_)) => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
                 (said, _) => Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials))),
             }
@@ -147,7 +147,7 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
         }
         status => {
             if let Some(unanswered) = Unanswered::from_status(answer) {
-                // A fault says more than the status it comes with, which is 500 for all of WCF's.
+                // A fault says more than its status, which is 500 for all faults of WCF.
                 return match envelope.ok().as_ref().and_then(read::fault) {
                     Some(fault) if status == 500 => Err(read_fault(&fault, words)),
                     _ => Err(unanswered.into()),
@@ -160,7 +160,7 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
                 // Every UKG Pro web-service host has LoginService, whatever else it refuses.
                 Err(_) if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
                 Err(_) if matches!(status, 404 | 410) => Err(Unanswered::Unreadable(Oddity::NotFound).into()),
-                // The media type is refused: of a host that wants SOAP 1.1, or MTOM.
+                // The host refuses the media type: it wants SOAP 1.1 or MTOM.
                 Err(_) if status == 415 => Err(LoginFailure::Undetermined(Unclear::Form)),
                 Err(_) => Err(LoginFailure::Undetermined(Unclear::Other)),
             }
@@ -168,22 +168,22 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
     }
 }
 
-/// Reads the answer of a REST resource for what it says of the login alone.
+/// Interprets the answer of a REST resource, for the login alone.
 pub fn read_basic(answer: &Answer, words: &Words) -> Result<Session, LoginFailure> {
     match answer.status {
         401 => Err(LoginFailure::Refused(Refusal::Credentials)),
         200..=299 | 404 if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
         200..=299 => Ok(Session::Basic),
-        // A firewall's page, perhaps, or a gateway's refusal.
+        // Perhaps a page of a firewall or a gateway.
         403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
         403 if answer.retry_after.is_some() => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
-        // It speaks of a permission, so the login was taken.
-        403 if is_denial(answer, words) => Ok(Session::Basic),
+        // It is about a permission, so the login was accepted.
+        403 if is_rest_denial(answer, words) => Ok(Session::Basic),
         _ => Err(Unanswered::from_status(answer).map_or(LoginFailure::Undetermined(Unclear::Other), LoginFailure::Unanswered)),
     }
 }
 
-/// The answer of `Authenticate`, if an envelope holds it.
+/// Returns the `TokenResponse` of an envelope, if it holds one.
 fn token_response(envelope: &Element) -> Option<&Element> {
     read::body(envelope).filter(|e| e.name == "TokenResponse" && e.is_ukg())
 }
@@ -206,7 +206,7 @@ fn read_message(message: &str, words: &Words) -> LoginFailure {
     let text = Text::of(message);
     match refusal(&text, words) {
         Some(refusal) => LoginFailure::Refused(refusal),
-        None if words.tell_of_general_trouble(&text) => LoginFailure::Unanswered(Unanswered::ServerError),
+        None if words.says_general_error(&text) => LoginFailure::Unanswered(Unanswered::ServerError),
         None => LoginFailure::Undetermined(Unclear::Failed),
     }
 }
@@ -217,22 +217,22 @@ fn read_fault(fault: &Fault, words: &Words) -> LoginFailure {
     match fault.about() {
         About::Form => LoginFailure::Undetermined(Unclear::Form),
         About::Identity => said().unwrap_or(LoginFailure::Refused(Refusal::Credentials)),
-        About::Receiver if words.tell_of_trouble(&text) => Unanswered::ServerError.into(),
+        About::Receiver if words.says_trouble(&text) => Unanswered::ServerError.into(),
         About::Receiver => said().unwrap_or(Unanswered::ServerError.into()),
         About::Sender => said().unwrap_or(LoginFailure::Undetermined(Unclear::Fault)),
     }
 }
 
-/// What a text says was refused.
+/// Returns what a text says was refused.
 fn refusal(text: &Text, words: &Words) -> Option<Refusal> {
     if let Some(state) = words.account_state(text) {
         Some(Refusal::Account(state))
-    } else if words.name_the_user_key(text) {
+    } else if words.names_user_key(text) {
         Some(Refusal::UserApiKey)
-    } else if words.mean_the_customer_key(text) {
+    } else if words.names_customer_key(text) {
         Some(Refusal::CustomerApiKey)
     } else {
-        (words.refuse(text) || words.deny(text)).then_some(Refusal::Credentials)
+        (words.says_login_refused(text) || words.says_denied(text)).then_some(Refusal::Credentials)
     }
 }
 
@@ -443,18 +443,18 @@ mod tests {
     #[test]
     fn what_may_be_a_refusal_is_never_sent_again_by_itself() {
         for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
-            assert!(F::Refused(refusal).spends_the_credentials());
+            assert!(F::Refused(refusal).forbids_automatic_retry());
         }
-        assert!(F::Undetermined(Unclear::Failed).spends_the_credentials());
-        assert!(!F::Undetermined(Unclear::Fault).spends_the_credentials());
-        assert!(!F::Unanswered(Unanswered::ServerError).spends_the_credentials());
+        assert!(F::Undetermined(Unclear::Failed).forbids_automatic_retry());
+        assert!(!F::Undetermined(Unclear::Fault).forbids_automatic_retry());
+        assert!(!F::Unanswered(Unanswered::ServerError).forbids_automatic_retry());
     }
 
     #[test]
     fn an_encoding_that_is_not_utf_8_is_said() {
         let utf_16: Vec<u8> = failed("User authentication failed").encode_utf16().flat_map(u16::to_le_bytes).collect();
         let answer = Answer::new(200, "application/soap+xml; charset=utf-16", &utf_16);
-        // Its zero bytes are UTF-8, and no XML.
+        // Its zero bytes are valid UTF-8, but not XML.
         assert_eq!(
             read_answer(&answer, &Words::built_in()).err(),
             Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding)))

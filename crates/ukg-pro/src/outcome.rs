@@ -1,7 +1,7 @@
-//! What an answer to a probe means: granted, denied, cannot tell, or no usable answer. Pure.
+//! Interprets an answer to a probe: granted, denied, cannot tell, or no usable answer. Pure.
 //!
-//! How UKG Pro shows a missing permission is recorded nowhere, so a denial needs a sign of one (a status, a security fault, or
-//! permission words) and a grant needs a success. All else is "cannot tell".
+//! How UKG Pro shows a missing permission is recorded nowhere. So a denial needs a sign of one (a status, a security fault, or
+//! permission words), and a grant needs a success. Everything else is "cannot tell".
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,31 +15,31 @@ use crate::transport::{Answer, Unanswered};
 use crate::unreadable::unreadable;
 use crate::words::{Text, Words};
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The read worked.
     Granted,
-    /// It worked, and its answer holds what the filter should have kept out: people.
+    /// It worked, and the answer contains people, whom the filter should have excluded.
     GrantedUnfiltered,
-    /// The read was refused for want of the permission.
+    /// The read was refused because the permission is missing.
     Denied,
-    /// The token was refused, or said to have ended. Where another login shows the same, it is a denial if it may be one.
+    /// The token was refused or has ended. If another login gives the same, it is a denial, provided that `denies` is set.
     TokenRefused {
-        /// Whether it came as a denial may come: a 401 or a fault of WS-Security, rather than in words about the token.
+        /// Whether it came as a denial may come: a 401 or a WS-Security fault, not words about the token.
         denies: bool,
     },
-    /// REST refused the very login that LoginService took. A denial, and a reason to send no further REST read.
+    /// REST refused the login that LoginService accepted. It is a denial, and a reason to send no further REST read.
     LoginRefused,
-    /// An answer came that shows neither.
+    /// The answer shows neither a grant nor a denial.
     Undetermined,
-    /// Nothing was sent: an earlier read with these values was never seen to end, and may have been refused.
+    /// Nothing was sent: an earlier read with these values has no known end, and may have been refused.
     Held,
     /// No usable answer came.
     Error(Unanswered),
 }
 
-/// What an answer is taken for, as in docs/answers.md.
+/// The interpretation, as in docs/answers.md.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -63,14 +63,14 @@ impl Outcome {
     }
 }
 
-/// Reads the answer of a SOAP data service. Where the request's form is disputed, a fault may be about the form.
+/// Interprets the answer of a SOAP data service. If the request's form is disputed, a fault may be about the form.
 pub fn read_soap(answer: &Answer, disputed: bool, words: &Words) -> Outcome {
     let envelope = read::envelope(&answer.body);
     let fault = envelope.as_ref().ok().and_then(read::fault);
     match (answer.status, fault) {
         (403, _) if answer.retry_after.is_some() => Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after }),
         (401, _) => Outcome::TokenRefused { denies: true },
-        // A firewall's page says nothing of a right.
+        // A firewall's page says nothing about a permission.
         (403, _) if answer.is_html() => Outcome::Undetermined,
         (403, _) => Outcome::Denied,
         (_, Some(fault)) => read_fault(answer, &fault, disputed, words),
@@ -86,7 +86,7 @@ pub fn read_soap(answer: &Answer, disputed: bool, words: &Words) -> Outcome {
 
 fn read_fault(answer: &Answer, fault: &Fault, disputed: bool, words: &Words) -> Outcome {
     let text = Text::of(&fault.reason);
-    let (about, is_denial) = (fault.about(), words.deny(&text));
+    let (about, is_rest_denial) = (fault.about(), words.says_denied(&text));
     if answer.status != 500
         && let Some(unanswered) = Unanswered::from_status(answer)
     {
@@ -94,15 +94,15 @@ fn read_fault(answer: &Answer, fault: &Fault, disputed: bool, words: &Words) -> 
     }
     match about {
         About::Form => Outcome::Undetermined,
-        _ if words.end_the_session(&text) => Outcome::TokenRefused { denies: false },
-        About::Receiver if words.tell_of_trouble(&text) || !is_denial => Outcome::Error(Unanswered::ServerError),
-        _ if is_denial => Outcome::Denied,
+        _ if words.says_session_ended(&text) => Outcome::TokenRefused { denies: false },
+        About::Receiver if words.says_trouble(&text) || !is_rest_denial => Outcome::Error(Unanswered::ServerError),
+        _ if is_rest_denial => Outcome::Denied,
         About::Identity if !disputed => Outcome::TokenRefused { denies: true },
         About::Identity | About::Receiver | About::Sender => Outcome::Undetermined,
     }
 }
 
-/// `true` and `1`, `false` and `0`, with blanks around: as XML Schema writes them, and .NET by hand.
+/// Parses `true`, `1`, `false` and `0`, with blanks around, as XML Schema and hand-written .NET write them.
 fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Some(true),
@@ -116,7 +116,7 @@ fn read_result(envelope: &Element, words: &Words) -> Outcome {
     let Some(result) = result else {
         return Outcome::Undetermined;
     };
-    // What is there and is no boolean can be told no more than what is there twice.
+    // A flag that is not a boolean, or occurs twice, decides nothing.
     let flag = |name: &str| {
         let mut all = result.children.iter().filter(|child| child.name == name);
         match (all.next().map(|flag| flag.text.as_str()), all.next()) {
@@ -139,9 +139,9 @@ fn read_result(envelope: &Element, words: &Words) -> Outcome {
     let failed = success == Some(false) || errors == Some(true);
     if !failed {
         Outcome::Undetermined
-    } else if said(&|text| words.deny(text), &|code| words.deny_by_code(code)) {
+    } else if said(&|text| words.says_denied(text), &|code| words.deny_by_code(code)) {
         Outcome::Denied
-    } else if said(&|text| words.end_the_session(text), &|_| false) {
+    } else if said(&|text| words.says_session_ended(text), &|_| false) {
         Outcome::TokenRefused { denies: false }
     } else if success != Some(true) && !messages.is_empty() && messages.iter().all(|message| finds_nobody(message, words)) {
         // The query ran, and the filter matches nobody.
@@ -151,7 +151,7 @@ fn read_result(envelope: &Element, words: &Words) -> Outcome {
     }
 }
 
-/// Whether the answer to a query that matches nobody shows somebody: results with anything in them, or a count of them.
+/// Whether the answer to a query that should match nobody shows somebody: non-empty results, or a positive count.
 fn shows_somebody(envelope: &Element) -> bool {
     fn says_something(element: &Element) -> bool {
         !element.text.trim().is_empty() || element.children.iter().any(says_something)
@@ -160,14 +160,14 @@ fn shows_somebody(envelope: &Element) -> bool {
     total.is_some_and(|total| total > 0) || envelope.find("Results").is_some_and(says_something)
 }
 
-/// Whether a message says that the query ran and found nobody, and nothing else.
+/// Whether a message says only that the query ran and found nobody.
 fn finds_nobody(message: &Element, words: &Words) -> bool {
     let code = message.child_text("Code").is_some_and(|code| words.find_nobody_by_code(code));
-    code || message.child_text("Message").is_some_and(|text| words.find_nobody(&Text::of(text)))
+    code || message.child_text("Message").is_some_and(|text| words.says_nobody_found(&Text::of(text)))
 }
 
-/// Reads the answer of a REST resource, after a login that worked. Where it reads `people`, a page past the end was asked for, and there
-/// is nobody on it.
+/// Interprets the answer of a REST resource after a successful login. For `people`, the request was for a page past the end,
+/// which must be empty.
 pub fn read_rest(answer: &Answer, people: bool, words: &Words) -> Outcome {
     match answer.status {
         200..=299 if answer.is_html() => Outcome::Error(Unanswered::NotUkgPro),
@@ -176,30 +176,29 @@ pub fn read_rest(answer: &Answer, people: bool, words: &Words) -> Outcome {
             Ok(_) => Outcome::Granted,
             Err(_) => Outcome::Undetermined,
         },
-        // A gateway's quota.
+        // The quota of a gateway.
         403 if answer.retry_after.is_some() => Outcome::Error(Unanswered::RateLimited { retry_after: answer.retry_after }),
         401 => Outcome::LoginRefused,
-        403 if is_denial(answer, words) => Outcome::Denied,
-        // 404 can mean "no rows", or that the resource is not there: not a denial, and no proof of a grant.
+        403 if is_rest_denial(answer, words) => Outcome::Denied,
+        // 404 can mean "no rows" or "no such resource": neither a denial nor proof of a grant.
         _ => Unanswered::from_status(answer).map_or(Outcome::Undetermined, Outcome::Error),
     }
 }
 
-/// Whether JSON holds a row: a list that is not empty, by itself or as a field of the outermost object. Nothing of it is copied but the
-/// names of fields.
+/// Whether JSON contains a row: a non-empty list, at the root or as a field of the root object. Only field names are copied.
 fn holds_rows(json: &[u8]) -> bool {
     let is_list = |json: &[u8]| serde_json::from_slice::<Vec<IgnoredAny>>(json).is_ok_and(|rows| !rows.is_empty());
     let fields = || serde_json::from_slice::<HashMap<String, &RawValue>>(json).unwrap_or_default();
     is_list(json) || fields().values().any(|field| is_list(field.get().as_bytes()))
 }
 
-/// Whether a 403 of a REST resource is about a right: it says so, or nothing. A page or another text is mostly of a firewall.
-pub(super) fn is_denial(answer: &Answer, words: &Words) -> bool {
+/// Whether a 403 of REST is about a permission: it says so, or says nothing. A page or another text is usually a firewall's.
+pub(super) fn is_rest_denial(answer: &Answer, words: &Words) -> bool {
     if answer.is_html() {
         return false;
     }
     match std::str::from_utf8(&answer.body) {
-        Ok(text) => !text.contains(char::is_alphabetic) || words.deny(&Text::of(text)),
+        Ok(text) => !text.contains(char::is_alphabetic) || words.says_denied(&Text::of(text)),
         Err(_) => false,
     }
 }
@@ -376,7 +375,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever comes, a grant needs a success, and HTML is none.
+        /// A grant always needs a success, and HTML never is one.
         #[test]
         fn no_arbitrary_answer_is_a_grant(
             status in 100..600_u16,

@@ -1,9 +1,9 @@
-//! Why an answer that should be a SOAP envelope is none. Pure.
+//! Determines why an answer is not a SOAP envelope. Pure.
 
 use crate::soap::read::ReadError;
 use crate::transport::{Answer, Oddity, Unanswered};
 
-/// Why an answer that is no envelope cannot be read.
+/// Returns why an answer that is not an envelope cannot be read.
 pub(crate) fn unreadable(answer: &Answer, error: ReadError) -> Unanswered {
     if answer.is_html() {
         return Unanswered::NotUkgPro;

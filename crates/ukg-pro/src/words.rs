@@ -1,19 +1,19 @@
-//! What the texts of UKG Pro's answers speak of. Data, in one place: `words.yaml` beside this file, to which whoever runs the operator may
-//! add by `--config`. Pure.
+//! Classifies the texts of UKG Pro's answers by phrases. They are data, in `words.yaml` beside this file, and whoever runs the
+//! operator may add to them with `--config`. Pure.
 //!
-//! A text is looked at as a whole in lower case, with single blanks; single words count as whole words, so that *unauthorized* is not
-//! found in *authorized*, nor *no* in *another*.
+//! A text is compared as a whole, in lower case with single blanks. Single words match whole words only: *unauthorized* does not
+//! match in *authorized*, nor *no* in *another*.
 //!
-//! **Invariant.** No text goes further than here: what comes out is one of a closed set.
+//! **Invariant.** No text leaves this module: every result is one of a closed set.
 
 use serde::Deserialize;
 
-/// A word or phrase is not longer.
+/// Characters of a phrase at most.
 const LENGTH_MAX: usize = 128;
-/// All of one file together.
+/// Phrases of one file at most.
 const COUNT_MAX: usize = 1024;
 
-/// The words, by what they speak of.
+/// The phrases, by their meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Words {
@@ -40,21 +40,21 @@ pub struct Words {
     nobody_codes: Vec<String>,
 }
 
-/// Why a list of words cannot be used.
+/// Why a list of phrases is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WordsError {
-    /// An empty word would be found in every text, and a short one in most.
+    /// Too long, or too short: an empty phrase matches every text, and a short one most.
     #[error("words: write phrases of 2 to 128 characters")]
     Length,
-    /// Too many.
+    /// Too many phrases.
     #[error("words: write at most 1,024 phrases")]
     Count,
 }
 
-/// What keeps an account from logging in, where UKG Pro says so.
+/// The state that keeps an account from logging in, if UKG Pro names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum AccountState {
-    /// Locked, mostly after failed logins.
+    /// Locked, usually after failed logins.
     #[error("the account is locked")]
     Locked,
     /// Disabled.
@@ -75,22 +75,22 @@ pub enum AccountState {
 }
 
 impl AccountState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] =
         [Self::Locked, Self::Disabled, Self::Suspended, Self::Inactive, Self::PasswordExpired, Self::PasswordChange];
 }
 
-/// A text of an answer, to be judged.
+/// A normalised text of an answer.
 pub struct Text(String);
 
 impl Text {
-    /// This text, as it is looked at.
+    /// Normalises a text.
     pub fn of(text: &str) -> Self {
         let plain = text.replace('\u{2019}', "'").to_lowercase();
         Self(plain.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -99,14 +99,14 @@ impl Text {
         phrases.iter().any(|phrase| self.find(phrase).is_some())
     }
 
-    /// Where a phrase stands, as whole words, but for one that begins or ends with another sign.
+    /// Returns where a phrase occurs as whole words. An end that is no letter or digit may be inside a word.
     fn find(&self, phrase: &str) -> Option<usize> {
         let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let (begins, ends) = (is_word(phrase.chars().next()), is_word(phrase.chars().next_back()));
         self.0.match_indices(phrase).map(|(at, _)| at).find(|at| {
             let before = self.0[..*at].chars().next_back();
             let mut after = self.0[at + phrase.len()..].chars().peekable();
-            // A plural is the same word.
+            // A plural matches too.
             let _ = after.next_if_eq(&'s');
             let goes_on = (begins && is_word(before)) || (ends && is_word(after.next()));
             !goes_on
@@ -124,20 +124,20 @@ impl Text {
     }
 }
 
-/// The file's form.
+/// The format of the file.
 #[derive(Deserialize)]
 struct File {
     words: Words,
 }
 
 impl Words {
-    /// What comes with the operator.
+    /// Returns the built-in phrases.
     pub fn built_in() -> Self {
         let file: File = serde_saphyr::from_str(include_str!("words.yaml")).expect("a test reads the file that is compiled in");
         file.words
     }
 
-    /// These and those of a file.
+    /// Adds the phrases of a file.
     pub fn extended(mut self, more: Self) -> Result<Self, WordsError> {
         let mut more = more;
         let mut count = 0;
@@ -154,7 +154,7 @@ impl Words {
         if count > COUNT_MAX { Err(WordsError::Count) } else { Ok(self) }
     }
 
-    /// Each list, by its name in the file.
+    /// Returns each list with its name in the file.
     fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 21] {
         let Self { allowed, denied, rights, negations, nobody, elsewhere, refused, user_api_key, customer_api_key, .. } = self;
         let Self { locked, disabled, suspended, inactive, password_expired, password_change, .. } = self;
@@ -184,8 +184,8 @@ impl Words {
         ]
     }
 
-    /// The names of the lists with a phrase that is in one of these texts, or with a code that one of them is.
-    pub fn spoken_of(&self, texts: &[&str]) -> Vec<&'static str> {
+    /// Returns the names of the lists of which a phrase occurs in one of these texts, or a code equals one.
+    pub fn matching_lists(&self, texts: &[&str]) -> Vec<&'static str> {
         let mut words = self.clone();
         let plain: Vec<_> = texts.iter().map(|text| Text::of(text)).collect();
         let is_in = |list: &[String], name: &str| match name.ends_with("Codes") {
@@ -195,40 +195,40 @@ impl Words {
         words.lists().into_iter().filter(|(name, list)| is_in(list, name)).map(|(name, _)| name).collect()
     }
 
-    /// Whether a text speaks of a right that is missing.
-    pub fn deny(&self, text: &Text) -> bool {
+    /// Whether a text says that a permission is missing.
+    pub fn says_denied(&self, text: &Text) -> bool {
         let text = text.without(&self.allowed);
         text.has(&self.denied) || (text.has(&self.rights) && text.has(&self.negations))
     }
 
-    /// Whether a query ran and found nobody.
-    pub fn find_nobody(&self, text: &Text) -> bool {
+    /// Whether a text says that a query ran and found nobody.
+    pub fn says_nobody_found(&self, text: &Text) -> bool {
         let alone = text.0.trim_matches(|c: char| !c.is_alphanumeric());
         let is_nobody = text.has(&self.nobody) || self.nobody_alone.iter().any(|phrase| phrase == alone);
         is_nobody
             && ![&self.elsewhere, &self.trouble, &self.general, &self.token_expired].into_iter().any(|list| text.has(list))
-            && !self.deny(text)
+            && !self.says_denied(text)
     }
 
-    /// Whether a text speaks of a refused login.
-    pub fn refuse(&self, text: &Text) -> bool {
+    /// Whether a text says that a login was refused.
+    pub fn says_login_refused(&self, text: &Text) -> bool {
         text.has(&self.refused)
     }
 
-    /// Whether it names the User API key.
-    pub fn name_the_user_key(&self, text: &Text) -> bool {
+    /// Whether a text names the User API key.
+    pub fn names_user_key(&self, text: &Text) -> bool {
         text.has(&self.user_api_key)
     }
 
-    /// Whether it means the Customer API key.
-    pub fn mean_the_customer_key(&self, text: &Text) -> bool {
+    /// Whether a text means the Customer API key.
+    pub fn names_customer_key(&self, text: &Text) -> bool {
         text.has(&self.customer_api_key)
     }
 
-    /// The account's state, if a text tells of one that keeps it from logging in.
+    /// Returns the account's state, if a text names one that prevents a login.
     pub fn account_state(&self, text: &Text) -> Option<AccountState> {
-        // A table may be locked too.
-        if self.tell_of_trouble(text) {
+        // A database table may be locked too.
+        if self.says_trouble(text) {
             return None;
         }
         AccountState::ALL.into_iter().find(|state| {
@@ -244,21 +244,21 @@ impl Words {
     }
 
     /// Whether a text says that the session has ended.
-    pub fn end_the_session(&self, text: &Text) -> bool {
+    pub fn says_session_ended(&self, text: &Text) -> bool {
         text.has(&self.token_expired)
     }
 
-    /// Whether a text is UKG Pro's own for trouble of its own.
-    pub fn tell_of_general_trouble(&self, text: &Text) -> bool {
+    /// Whether a text has UKG Pro's own words for trouble on its side.
+    pub fn says_general_error(&self, text: &Text) -> bool {
         text.has(&self.general)
     }
 
-    /// Whether a text speaks of trouble of the host.
-    pub fn tell_of_trouble(&self, text: &Text) -> bool {
+    /// Whether a text says that the host has trouble.
+    pub fn says_trouble(&self, text: &Text) -> bool {
         text.has(&self.trouble) || text.has(&self.general)
     }
 
-    /// Whether a message's code means that a right is missing.
+    /// Whether a message's code means that a permission is missing.
     pub fn deny_by_code(&self, code: &str) -> bool {
         has_code(&self.denied_codes, code)
     }
@@ -300,7 +300,7 @@ mod tests {
             ("An unauthorizedly odd word", false),
             ("", false),
         ] {
-            assert_eq!(words.deny(&Text::of(text)), denied, "{text}");
+            assert_eq!(words.says_denied(&Text::of(text)), denied, "{text}");
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
             ("Not foundry", false),
             ("", false),
         ] {
-            assert_eq!(words.find_nobody(&Text::of(text)), nobody, "{text}");
+            assert_eq!(words.says_nobody_found(&Text::of(text)), nobody, "{text}");
         }
     }
 
@@ -351,7 +351,7 @@ mod tests {
     fn whoever_runs_the_operator_may_add_words_and_none_that_is_in_every_text() {
         let more = |yaml: &str| Words::built_in().extended(serde_saphyr::from_str::<File>(yaml).expect("YAML").words);
         let words = more("words: {denied: [\"Zugriff  VERWEIGERT\"], nobodyCodes: [\"42\"]}").expect("good");
-        assert!(words.deny(&Text::of("Der Zugriff verweigert")) && words.deny(&Text::of("access denied")));
+        assert!(words.says_denied(&Text::of("Der Zugriff verweigert")) && words.says_denied(&Text::of("access denied")));
         assert!(words.find_nobody_by_code(" 42 ") && !words.deny_by_code("42"));
         assert_eq!(more("words: {denied: [\" \"]}"), Err(WordsError::Length));
         assert_eq!(more(&format!("words: {{denied: [{}]}}", "x".repeat(LENGTH_MAX + 1))), Err(WordsError::Length));

@@ -1,6 +1,6 @@
-//! The control API, in plain HTTP on a loopback address: look at counters, change tenants, lay in faults.
+//! The control API: reads counters, replaces tenants and injects faults, in plain HTTP on a loopback address.
 //!
-//! There is no authentication: whoever reaches it rules the simulator, though no credential ever comes out of it.
+//! There is no authentication: anyone who reaches it controls the simulator. It never returns a credential.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use crate::faults::{Fault, Faults};
 use crate::simulator::Simulator;
 use crate::tls::Authority;
 
-/// A configuration of 10,000 accounts is some 3 MiB.
+/// A configuration of 10,000 accounts is about 3 MiB.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
-/// What the control API rules.
+/// What the control API controls.
 pub(crate) struct Control {
     /// Tenants, counters, faults.
     pub(crate) simulator: Arc<Simulator>,
-    /// Issues the certificate for new hosts.
+    /// Issues a certificate for new hosts.
     pub(crate) authority: Authority,
-    /// Takes it.
+    /// Serves that certificate.
     pub(crate) tls: RustlsConfig,
 }
 
@@ -61,7 +61,7 @@ async fn reset_counters(Shared(control): Control_) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// The configuration without its credentials, and with `Locked` where refused logins have locked an account.
+/// Returns the configuration without its credentials. An account that refused logins have locked is `Locked`.
 async fn config(Shared(control): Control_) -> Response {
     let state = control.simulator.state();
     let mut config = state.config.clone();

@@ -1,4 +1,4 @@
-//! A request taken in whole, and a reply before it goes out: what the services are functions between.
+//! HTTP requests and replies as plain values: a service is a function from `Call` to `Reply`.
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -8,14 +8,14 @@ use hyper::ext::ReasonPhrase;
 
 use crate::message::Message;
 
-/// Repeated bodies leave in pieces of about this size, so that a huge one is never in memory.
+/// Approximate size of the pieces in which a repeated body is sent, so that a huge body is never in memory.
 const PIECE: usize = 64 * 1024;
 
-/// A request. Holds credentials, so it cannot be printed.
+/// A request. It holds credentials, so it cannot be printed.
 pub(crate) struct Call {
-    /// Lower case, without port.
+    /// Host in lower case, without the port.
     pub(crate) host: String,
-    /// Host and port as the client wrote them, the port only if it did.
+    /// Host and port as the client wrote them. The port is there only if the client wrote it.
     pub(crate) authority: String,
     /// HTTP method.
     pub(crate) method: Method,
@@ -30,7 +30,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// A header's text, if it is there and is text.
+    /// Returns the text of a header, if there is one and it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -45,25 +45,25 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     /// Body.
     pub(crate) body: Payload,
-    /// The words after the status, if they are not those of the standard.
+    /// The reason phrase, if it is not the standard one.
     pub(crate) reason: Option<String>,
 }
 
 /// The body of a reply.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    /// As it is.
+    /// These bytes.
     Whole(Bytes),
-    /// So many times over.
+    /// These bytes, repeated this many times.
     Repeated(Bytes, usize),
-    /// These bytes, and then the connection is torn.
+    /// These bytes, after which the connection is aborted.
     Torn(Bytes),
-    /// A SOAP message, which is written when it goes out.
+    /// A SOAP message, serialized when it is sent.
     Message(Box<Message>),
 }
 
 impl Reply {
-    /// A reply with nothing in it.
+    /// Creates a reply without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self::of(status, Payload::Whole(Bytes::new()))
     }
@@ -72,17 +72,17 @@ impl Reply {
         Self { status, headers: HeaderMap::new(), body, reason: None }
     }
 
-    /// A reply with a body of this type.
+    /// Creates a reply with a body of this content type.
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self::of(status, Payload::Whole(body.into())).with(CONTENT_TYPE, content_type)
     }
 
-    /// A SOAP message.
+    /// Creates a reply with a SOAP message.
     pub(crate) fn message(status: StatusCode, content_type: &'static str, message: Message) -> Self {
         Self::of(status, Payload::Message(Box::new(message))).with(CONTENT_TYPE, content_type)
     }
 
-    /// The answer to a message of this ID, if it had one, and with a byte-order mark before it.
+    /// Sets the message ID that a SOAP message answers, if any, and whether it begins with a byte-order mark.
     pub(crate) fn answering(mut self, message_id: Option<String>, byte_order_mark: bool) -> Self {
         if let Payload::Message(message) = &mut self.body {
             message.relates_to = message_id;
@@ -91,24 +91,24 @@ impl Reply {
         self
     }
 
-    /// With these words after the status. HTTP/2 has none.
+    /// Sets the reason phrase, which HTTP/2 does not have.
     pub(crate) fn because(mut self, reason: String) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    /// A plain text reply.
+    /// Creates a reply of plain text.
     pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Self {
         Self::new(status, "text/plain; charset=utf-8", text.into())
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub(crate) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 
-    /// As what the HTTP server sends.
+    /// Converts the reply to the HTTP server's type.
     pub(crate) fn into_response(self) -> Response<Body> {
         let body = match self.body {
             Payload::Whole(bytes) => Body::from(bytes),
@@ -144,7 +144,7 @@ fn repeated(bytes: &Bytes, times: usize) -> Body {
 pub(crate) mod tests {
     use super::*;
 
-    /// A POST of SOAP to a path, as a right client sends it.
+    /// Returns a correct SOAP POST to a path.
     pub(crate) fn soap_call(path: &str, body: &str) -> Call {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/soap+xml; charset=utf-8"));
@@ -159,7 +159,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The body of a reply as text.
+    /// Returns the body of a reply as text.
     pub(crate) fn text(reply: &Reply) -> String {
         match &reply.body {
             Payload::Whole(bytes) | Payload::Repeated(bytes, _) | Payload::Torn(bytes) => {

@@ -1,19 +1,19 @@
-//! The one place with the names of UKG Pro's web services and permission rows.
+//! The names of UKG Pro's web services and permission rows, all in one place.
 //!
-//! Everything here is data: which SOAP services and REST reads exist, and which row of the page *Service Account
-//! Administration* opens which of them. The other modules look names up here and spell none themselves.
+//! Everything here is data: which SOAP services and REST reads exist, and which row of the page *Service Account Administration*
+//! opens which of them. The other modules look names up here and contain none themselves.
 
 /// Namespace of the SOAP envelope, version 1.2.
 pub(crate) const SOAP12: &str = "http://www.w3.org/2003/05/soap-envelope";
-/// Namespace of the SOAP envelope, version 1.1, which the services do not speak.
+/// Namespace of the SOAP envelope, version 1.1, which the services do not support.
 pub(crate) const SOAP11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
-/// WS-Addressing 1.0, of which `Action` is needed.
+/// WS-Addressing 1.0. The services require its `Action`.
 pub(crate) const ADDRESSING: &str = "http://www.w3.org/2005/08/addressing";
 /// Namespace of the four login headers and of the children of `TokenResponse`.
 pub(crate) const LOGIN: &str = "http://www.ultipro.com/services/loginservice";
 /// The only action of LoginService.
 pub(crate) const LOGIN_ACTION: &str = "http://www.ultipro.com/services/loginservice/ILoginService/Authenticate";
-/// The four credentials, each a header of a login.
+/// The four credentials. Each is a header of a login.
 pub(crate) const LOGIN_HEADERS: [&str; 4] = ["ClientAccessKey", "Password", "UserAccessKey", "UserName"];
 /// Namespace of `TokenRequest`, `TokenResponse`, `OperationResult` and the children of `query`.
 pub(crate) const CONTRACTS: &str = "http://www.ultipro.com/contracts";
@@ -22,34 +22,34 @@ pub(crate) const TOKEN: &str = "http://www.ultimatesoftware.com/foundation/authe
 /// Namespace of the header `ClientAccessKey` of a data service.
 pub(crate) const CLIENT_ACCESS_KEY: &str = "http://www.ultimatesoftware.com/foundation/authentication/clientaccesskey";
 
-/// Where all SOAP services are.
+/// Path prefix of all SOAP services.
 pub(crate) const SERVICES: &str = "/services/";
-/// Name of the service that gives tokens.
+/// Name of the service that issues tokens.
 pub(crate) const LOGIN_SERVICE: &str = "LoginService";
 
-/// A SOAP data service with the one read it answers.
+/// A SOAP data service and its one read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SoapService {
     /// Last part of the path `/services/<name>`.
     pub(crate) name: &'static str,
-    /// The operation, which is also the body element.
+    /// The operation, and name of the body element.
     pub(crate) operation: &'static str,
-    /// Element of one record in `Results`.
+    /// Name of the element of one record in `Results`.
     pub(crate) record: &'static str,
 }
 
 impl SoapService {
-    /// The namespace of the service, of its body element and of `query`.
+    /// Returns the namespace of the service, which is also that of its body element and of `query`.
     pub(crate) fn namespace(&self) -> String {
         format!("http://www.ultipro.com/services/{}", self.name.to_ascii_lowercase())
     }
 
-    /// The WS-Addressing action of the operation.
+    /// Returns the WS-Addressing action of the operation.
     pub(crate) fn action(&self) -> String {
         format!("{}/I{}/{}", self.namespace(), self.name, self.operation)
     }
 
-    /// Type of the operation's result: `PersonFindResponse` for EmployeePerson.
+    /// Returns the type of the operation's result: `PersonFindResponse` for EmployeePerson.
     pub(crate) fn find_response(&self) -> String {
         format!("{}FindResponse", self.name.strip_prefix("Employee").unwrap_or(self.name))
     }
@@ -78,20 +78,20 @@ pub(crate) static SOAP_SERVICES: [SoapService; 11] = [
 /// A REST read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RestRead {
-    /// The path, which is also its name in counters and faults after `GET `.
+    /// The path. After `GET `, it is also the name in counters and faults.
     pub(crate) path: &'static str,
-    /// How this read spells its page size parameter; another spelling is not seen.
+    /// How this read spells its page size parameter. It ignores other spellings.
     pub(crate) page_size: &'static str,
-    /// What a row is.
+    /// What a row holds.
     pub(crate) rows: Rows,
 }
 
 /// What the rows of a REST read hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
-    /// One row per person: counted in `personRecords`.
+    /// One row per person, counted in `personRecords`.
     People,
-    /// So many rows of company data, whoever is employed.
+    /// A fixed number of rows of company data, regardless of persons.
     Company(usize),
 }
 
@@ -105,18 +105,18 @@ pub(crate) static REST_READS: [RestRead; 7] = [
     rest("/configuration/v1/company-details", "per_Page", Rows::Company(1)),
     rest("/personnel/v1/employee-supervisor-details", "per_Page", Rows::People),
     rest("/payroll/v1/paygroup-payperiods", "per_Page", Rows::Company(12)),
-    rest("/personnel/v1/pto-plans", "per_page", Rows::Company(3)),
+    rest("/personnel/v1/pto-plans", "per_page", Rows::People),
     rest("/personnel/v1/person-details", "per_Page", Rows::People),
     rest("/personnel/v1/compensation-details", "per_Page", Rows::People),
     rest("/personnel/v1/employee-job-history-details", "per_Page", Rows::People),
 ];
 
-/// The only REST read of pay statements, by POST with identifiers.
+/// The only REST read of pay statements: a POST with identifiers.
 pub(crate) const PAY_STATEMENT: &str = "/payroll/v1/employees/pay-statement/last";
-/// Allowed eight times a day: no check may ever call it.
+/// Allowed eight times a day, so no check may ever call it.
 pub(crate) const EMPLOYEE_CHANGES: &str = "/personnel/v1/employee-changes";
 
-/// A row of the page Service Account Administration and what View on it opens.
+/// A row of the page Service Account Administration, and what View on it opens.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     /// The row's name in PascalCase, as the configuration writes it.
@@ -133,7 +133,7 @@ const fn row(name: &'static str, title: &'static str, soap: Option<&'static str>
     Row { name, title, soap, rest }
 }
 
-/// All rows. Where two sources name the same right differently, both rows are here.
+/// All rows. Where two sources name the same right differently, both names are here.
 #[rustfmt::skip]
 pub(crate) static ROWS: [Row; 20] = [
     row("EmployeePersonDetails", "Employee Person Details", Some("EmployeePerson"), Some("/personnel/v1/person-details")),
@@ -158,8 +158,7 @@ pub(crate) static ROWS: [Row; 20] = [
     row("EmployeeExport", "Employee Export", None, Some(EMPLOYEE_CHANGES)),
 ];
 
-/// The members of a SOAP `query`, in the order the contract lists them. A member the contract does not have is dropped
-/// like one out of order.
+/// The members of a SOAP `query` in the order of the contract. The service drops other members, and members out of order.
 #[rustfmt::skip]
 pub(crate) static QUERY_MEMBERS: [&str; 23] = [
     "CompanyCode", "CompanyName", "Country", "EmployeeNumber", "FirstName", "FormerName",
@@ -169,14 +168,15 @@ pub(crate) static QUERY_MEMBERS: [&str; 23] = [
     "TimeClockId",
 ];
 
-/// The members with which every service's record begins, in the order of the contract. What follows them differs by
-/// service, and the simulator has that of EmployeePerson alone.
+/// The members that begin every service's record, in the order of the contract. The members after them differ by service. The
+/// simulator knows only those of EmployeePerson.
 pub(crate) static EMPLOYEE_MEMBERS: [&str; 4] = ["CompanyCode", "EmployeeNumber", "FirstName", "LastName"];
 
-/// The service whose record has a list `People`, of `Person`.
+/// The service whose record has a list `People` with elements `Person`.
 pub(crate) const WITH_PEOPLE: &str = "EmployeePerson";
 
-/// The texts of a Person, in the order of the contract; EmployeeIdentifier, SelfServiceProperties and SuppressSSN are none.
+/// The text members of a Person, in the order of the contract. EmployeeIdentifier, SelfServiceProperties and SuppressSSN are not
+/// texts.
 pub(crate) static PERSON_TEXTS: [&str; 10] = [
     "AlternateEmailAddress",
     "EmailAddress",
@@ -198,7 +198,7 @@ enum Reach {
     Rest,
 }
 
-/// A ticked View on one row: `EmployeePersonDetails`, or `soap:` / `rest:` before it for one API only.
+/// A ticked View on one row: `EmployeePersonDetails` for both APIs, or with the prefix `soap:` or `rest:` for one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grant {
     row: &'static Row,
@@ -206,7 +206,7 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// Reads a grant as the configuration writes it; the error says what to write instead.
+    /// Parses a grant of the configuration. The error says what to write instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (reach, name) = match text.split_once(':') {
             Some(("soap", name)) => (Reach::Soap, name),
@@ -238,8 +238,8 @@ impl Grant {
     }
 }
 
-/// A path as the catalogue writes it, or as it is if it is no path of the catalogue. The case of a path does not count, as
-/// on IIS, nor does a slash that is there twice.
+/// Returns a path in the catalogue's spelling. As on IIS, case and repeated slashes are ignored. A path that is not in the
+/// catalogue only loses repeated slashes.
 pub(crate) fn canonical(path: &str) -> String {
     let mut single = String::with_capacity(path.len());
     for character in path.chars() {
@@ -257,22 +257,22 @@ pub(crate) fn canonical(path: &str) -> String {
     soap.or_else(rest).unwrap_or(single)
 }
 
-/// The data service of this name.
+/// Returns the data service of this name.
 pub(crate) fn soap_service(name: &str) -> Option<&'static SoapService> {
     SOAP_SERVICES.iter().find(|service| service.name == name)
 }
 
-/// The read at this path.
+/// Returns the read at this path.
 pub(crate) fn rest_read(path: &str) -> Option<&'static RestRead> {
     REST_READS.iter().find(|read| read.path == path)
 }
 
-/// The row an administrator has to tick for a SOAP service, as the page shows it.
+/// Returns the row to tick for a SOAP service, as the page shows it.
 pub(crate) fn soap_title(service: &str) -> &'static str {
     ROWS.iter().find(|row| row.soap == Some(service)).map_or("an unknown row", |row| row.title)
 }
 
-/// The row an administrator has to tick for a REST path, as the page shows it.
+/// Returns the row to tick for a REST path, as the page shows it.
 pub(crate) fn rest_title(path: &str) -> &'static str {
     ROWS.iter().find(|row| row.rest == Some(path)).map_or("an unknown row", |row| row.title)
 }

@@ -1,7 +1,7 @@
-//! The tenants file: what it may say, and what is told to someone who wrote it wrongly.
+//! The tenants file: its fields, its checks and its error texts.
 //!
-//! Reads and checks text; touches no file, no clock and no state. Error texts name the field and what to write, and
-//! never quote a credential.
+//! Reads and checks text. It touches no file, clock or state. Error texts name the field and what to write, and never quote a
+//! credential.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Grant;
 
-/// What a credential is shown as.
+/// The text shown in place of a credential.
 const REDACTED: &str = "[redacted]";
-/// Records are made up on the fly, but an answer is built in memory.
+/// Records are generated on demand, but a whole answer is built in memory.
 const MOST_PEOPLE: usize = 100_000;
 
-/// A credential: compared, never shown.
+/// A credential. It can be compared and is never shown.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// The text to compare with what came over the wire.
+    /// Returns the text, to compare with what came over the wire.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -49,16 +49,16 @@ impl Serialize for Secret {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Config {
-    /// The customers whose tenants are played.
+    /// The customers whose tenants are simulated.
     #[serde(default)]
     pub(crate) tenants: Vec<Tenant>,
-    /// More names for the certificate which answer as a login site does: with an HTML page.
+    /// More host names for the certificate. They answer like a login site: with an HTML page.
     #[serde(default)]
     pub(crate) login_sites: Vec<String>,
-    /// Refused logins in a row after which an account locks; absent: never.
+    /// Consecutive refused logins after which an account locks. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lock_after_refusals: Option<u32>,
-    /// Seconds a token is good for.
+    /// Lifetime of a token in seconds.
     #[serde(default = "hour")]
     pub(crate) token_lifetime: u64,
     /// What a SOAP data service answers when the permission is missing.
@@ -67,7 +67,7 @@ pub(crate) struct Config {
     /// What a REST read answers for a page past the last row.
     #[serde(default)]
     pub(crate) rest_past_end: RestPastEnd,
-    /// Whether a data service's WSDL declares the headers UltiProToken and ClientAccessKey. They are needed either way.
+    /// Whether a data service's WSDL declares the headers UltiProToken and ClientAccessKey, which are required either way.
     #[serde(default = "yes")]
     pub(crate) token_headers_in_wsdl: bool,
     /// Whether an answer begins with a byte-order mark.
@@ -87,10 +87,10 @@ fn hour() -> u64 {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Tenant {
-    /// Only for people: appears in logs and errors.
+    /// Name in logs and errors, for people only.
     #[serde(default)]
     pub(crate) name: String,
-    /// Host names the tenant is served at.
+    /// Host names that serve the tenant.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
     /// The customer API key.
@@ -99,7 +99,7 @@ pub(crate) struct Tenant {
     /// Service accounts.
     #[serde(default)]
     pub(crate) accounts: Vec<Account>,
-    /// How many persons' records there are.
+    /// Number of persons.
     #[serde(default = "twenty_five")]
     pub(crate) people: usize,
 }
@@ -112,7 +112,7 @@ fn twenty_five() -> usize {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Account {
-    /// Case-sensitive.
+    /// User name, case-sensitive.
     #[serde(default)]
     pub(crate) username: String,
     /// The password.
@@ -121,10 +121,10 @@ pub(crate) struct Account {
     /// The user API key, which SOAP needs and REST does not.
     #[serde(default)]
     pub(crate) user_api_key: Secret,
-    /// Only an Active account can log in.
+    /// Status. Only an Active account can log in.
     #[serde(default)]
     pub(crate) status: Status,
-    /// Rows of Service Account Administration with View ticked.
+    /// Rows of Service Account Administration that have View ticked.
     #[serde(default)]
     pub(crate) permissions: Vec<String>,
 }
@@ -145,22 +145,22 @@ pub(crate) enum Status {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum DeniedAs {
-    /// HTTP 200 with `HasErrors` and a message in permission words.
+    /// HTTP 200 with `HasErrors` and a message about the permission.
     #[default]
     OperationError,
     /// HTTP 403, empty.
     Http403,
     /// HTTP 401, empty.
     Http401,
-    /// A fault with subcode FailedAuthentication and `Access is denied.`
+    /// A fault with the subcode FailedAuthentication and the reason `Access is denied.`
     FaultAccessDenied,
-    /// A fault of the Receiver that names the permission only in its reason.
+    /// A fault with the code Receiver that names the permission only in its reason.
     FaultPermissionText,
     /// The same, with WCF's own code InternalServiceFault in place of SOAP's.
     FaultPermissionTextBare,
 }
 
-/// What comes for a page past the end of a REST read.
+/// What a REST read answers for a page past the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum RestPastEnd {
@@ -174,10 +174,10 @@ pub(crate) enum RestPastEnd {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// Not YAML, or not the right fields.
+    /// The text is not YAML, or a field is unknown or of the wrong type.
     #[error("the configuration cannot be read: {0}")]
     Syntax(String),
-    /// A field with a value that cannot be used.
+    /// The value of a field cannot be used.
     #[error("{field}: {what}")]
     Field {
         /// Path of the field, as in `tenants[0].hosts`.
@@ -192,9 +192,9 @@ fn wrong(field: impl Into<String>, what: impl Into<String>) -> ConfigError {
 }
 
 impl Config {
-    /// Reads YAML, and so JSON, and checks every field.
+    /// Reads YAML (or JSON, which is YAML) and checks every field.
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        // A snippet in the error would quote the neighbouring lines, passwords among them.
+        // An error with a snippet would quote the neighbouring lines, including passwords.
         let options = serde_saphyr::options! { with_snippet: false };
         let config: Self =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Syntax(error.to_string()))?;
@@ -202,7 +202,7 @@ impl Config {
         Ok(config)
     }
 
-    /// All names the certificate has to carry.
+    /// Returns all host names for the certificate.
     pub(crate) fn certificate_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.tenants.iter().flat_map(|tenant| tenant.hosts.clone()).collect();
         names.extend(self.login_sites.iter().cloned());

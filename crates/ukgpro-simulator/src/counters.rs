@@ -1,21 +1,21 @@
-//! What has been asked, for tests to look at afterwards. Every map and list has a bound; no credential but the user
-//! name gets in.
+//! Counters of what clients have requested, for tests to read. Every map and list has a bound. Of the credentials, only user
+//! names are kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// Operations, and user names that no account has, kept apart; what comes after is counted together as `other`.
+/// Bound on operations, and separately on user names that no account has. Further names are counted together as `other`.
 const MOST_NAMES: usize = 1_000;
-/// More different notes than that say nothing new.
+/// Further distinct notes would add nothing new.
 const MOST_NOTES: usize = 1_000;
-/// More than this machine could serve.
+/// More than this machine can serve.
 const MOST_LOGINS_IN_A_SECOND: usize = 100_000;
 const LOGIN: &str = "LoginService/Authenticate";
-/// The name of what has no place of its own.
+/// The name that counts everything over the bound.
 const OTHER: &str = "other";
-/// Longest name kept.
+/// Longest name kept, in characters.
 const LONGEST_NAME: usize = 200;
 
 /// Everything counted since the start or the last reset.
@@ -28,18 +28,18 @@ pub(crate) struct Counters {
     connections: u64,
     person_records: u64,
     strictness: Vec<String>,
-    /// How many of the keys of `logins` are no account's.
+    /// Number of keys of `logins` that are not an account's.
     #[serde(skip)]
     strangers: usize,
 }
 
-/// When logins came, whoever they were for.
+/// Times of the logins of all user names.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LoginTimes {
-    /// Seconds from the first to the last.
+    /// Seconds from the first login to the last.
     span: f64,
-    /// The most that came within any one second.
+    /// Most logins within any one second.
     busiest_second: usize,
     #[serde(skip)]
     first: Option<Instant>,
@@ -70,17 +70,17 @@ struct Logins {
     rest: u64,
 }
 
-/// What became of a login.
+/// The outcome of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The credentials were right.
     Accepted,
-    /// They were not.
+    /// The credentials were wrong, or the account is not active.
     Refused,
 }
 
 impl Counters {
-    /// A request to this operation came in.
+    /// Counts a request to an operation.
     pub(crate) fn request(&mut self, operation: &str) {
         let mut name = shortened(operation);
         if self.requests.len() >= MOST_NAMES && !self.requests.contains_key(&name) {
@@ -92,8 +92,7 @@ impl Counters {
         }
     }
 
-    /// A password was presented under this user name, by REST or by SOAP. The name of an account always has a
-    /// place of its own.
+    /// Counts a password presented under this user name, by REST or SOAP. An account's name always has its own entry.
     pub(crate) fn attempt(&mut self, username: &str, known: bool, rest: bool) {
         let name = shortened(username);
         if !known && !self.logins.contains_key(&name) && self.strangers < MOST_NAMES {
@@ -105,7 +104,7 @@ impl Counters {
         logins.rest += u64::from(rest);
     }
 
-    /// The password presented was looked at.
+    /// Counts the outcome of a login.
     pub(crate) fn outcome(&mut self, username: &str, outcome: Outcome) {
         let logins = self.seen(&shortened(username));
         match outcome {
@@ -119,17 +118,17 @@ impl Counters {
         self.logins.entry(name.to_owned()).or_default()
     }
 
-    /// A TLS connection was accepted.
+    /// Counts an accepted TLS connection.
     pub(crate) fn connection(&mut self) {
         self.connections += 1;
     }
 
-    /// So many persons' records went out.
+    /// Counts persons' records sent.
     pub(crate) fn person_records(&mut self, records: usize) {
         self.person_records += records as u64;
     }
 
-    /// A client broke the protocol. Each note is kept once.
+    /// Notes that a client broke the protocol. Each distinct note is kept once.
     pub(crate) fn note(&mut self, note: String) {
         if self.strictness.len() < MOST_NOTES && !self.strictness.contains(&note) {
             self.strictness.push(note);

@@ -1,7 +1,7 @@
 //! The SOAP data services: a token in the headers, a query in the body, `OperationResult` and `Results` in the answer.
 //!
-//! A member of the query that is out of alphabetical order or in a wrong namespace is dropped without a word to the
-//! client, as a WCF data contract does: its filter is lost and people are returned. The drop is noted for the tests.
+//! A member of the query that is out of alphabetical order or in a wrong namespace is dropped silently, as a WCF data contract
+//! does: its filter is lost and persons are returned. The drop is noted for the tests.
 
 use axum::http::StatusCode;
 
@@ -14,34 +14,34 @@ use crate::records;
 use crate::soap::{self, Envelope, Fault, Refusal};
 use crate::xml::{Element, INSTANCE, boolean, escape};
 
-/// Persons on a page unless the query says otherwise.
+/// Persons on a page if the query does not say.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
 /// A request as it came over the wire.
 pub(crate) struct Read {
-    /// The token of a login.
+    /// The token from a login.
     pub(crate) token: String,
     /// The customer API key.
     pub(crate) customer_api_key: String,
-    /// What is asked for.
+    /// The query.
     pub(crate) query: Query,
-    /// What was passed over.
+    /// Deviations that the endpoint tolerates.
     pub(crate) notes: Vec<String>,
 }
 
-/// What a query asks for, after all that is dropped.
+/// A query, without the members that were dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     filters: Vec<Filter>,
     page_number: usize,
     page_size: usize,
-    /// Members dropped, each with why.
+    /// Members dropped, with the reason for each.
     pub(crate) dropped: Vec<String>,
     /// A member whose condition cannot be read.
     pub(crate) unreadable: Option<&'static str>,
 }
 
-/// Reads a request strictly, but for what a data contract drops silently.
+/// Reads a request strictly, except for what a data contract drops silently.
 pub(crate) fn read(call: &Call, service: &SoapService) -> Result<Read, Refusal> {
     let understood = [(TOKEN, "UltiProToken"), (CLIENT_ACCESS_KEY, "ClientAccessKey")];
     let envelope = soap::read(call, &service.action(), &understood)?;
@@ -83,7 +83,7 @@ fn read_query(envelope: &Envelope, service: &SoapService) -> Result<Query, Refus
         query.dropped.push("the query is null".to_owned());
         return Ok(query);
     }
-    // One pass forward: what the reader has gone past is never looked for again.
+    // A single forward pass: the reader never goes back to a member it has passed.
     let mut last: Option<&'static str> = None;
     for child in &element.children {
         let Some(member) = QUERY_MEMBERS.into_iter().find(|member| *member == child.name) else {
@@ -108,7 +108,7 @@ fn read_query(envelope: &Envelope, service: &SoapService) -> Result<Query, Refus
     Ok(query)
 }
 
-/// Whether an element says that it is null, whatever it holds.
+/// Whether an element is marked as null, regardless of its content.
 fn is_null(element: &Element) -> Result<bool, Refusal> {
     element.attribute(INSTANCE, "nil").map_or(Some(false), boolean).ok_or_else(|| {
         let why = format!("nil of {} is no boolean: it is true, false, 1 or 0", element.name);
@@ -141,7 +141,7 @@ fn take_member(query: &mut Query, member: &'static str, child: &Element) -> Resu
     Ok(())
 }
 
-/// The persons on the page asked for, and how many there are on all pages.
+/// Returns the persons on the requested page, and the number of persons on all pages.
 pub(crate) fn select(query: &Query, people: usize) -> (Vec<Person>, usize) {
     let matching: Vec<Person> =
         (0..people).map(Person::at).filter(|person| query.filters.iter().all(|filter| filter.matches(person))).collect();
@@ -150,7 +150,7 @@ pub(crate) fn select(query: &Query, people: usize) -> (Vec<Person>, usize) {
     (matching.into_iter().skip(skipped).take(query.page_size).collect(), total)
 }
 
-/// The answer with these persons on it.
+/// Creates the answer with these persons.
 pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], total: usize) -> Reply {
     let records: String = people.iter().map(|person| records::record(service, person)).collect();
     let paging = format!(
@@ -162,7 +162,7 @@ pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], tot
     result(service, true, "OK", "Information", "OK", &paging, &records)
 }
 
-/// An answer with an error in its `OperationResult`, and no results.
+/// Creates an answer with an error in its `OperationResult` and no results.
 pub(crate) fn operation_error(service: &SoapService, code: &str, severity: &str, message: &str) -> Reply {
     result(service, false, code, severity, message, r#"<b:PagingInfo i:nil="true"/>"#, "")
 }
@@ -180,13 +180,13 @@ fn result(service: &SoapService, good: bool, code: &str, severity: &str, message
     soap::reply(StatusCode::OK, &format!("{}Response", service.action()), &body)
 }
 
-/// The answer to a token that is unknown or has expired, or is another tenant's.
+/// Creates the answer to a token that is unknown, expired or another tenant's.
 pub(crate) fn token_refused() -> Reply {
     let reason = "An error occurred when verifying security for the message.";
     Fault::new("Sender", Some("InvalidSecurity"), reason).reply()
 }
 
-/// The answer when the row is not ticked, in the shape asked for: no one has recorded the real one.
+/// Creates the answer to a missing permission, in this shape. Nobody has recorded the real one.
 pub(crate) fn denied(service: &SoapService, shape: DeniedAs) -> Reply {
     let message = format!("The account does not have permission to view {}.", catalogue::soap_title(service.name));
     match shape {
@@ -199,7 +199,7 @@ pub(crate) fn denied(service: &SoapService, shape: DeniedAs) -> Reply {
     }
 }
 
-/// The answer to a condition that cannot be read.
+/// Creates the answer to a condition that cannot be read.
 pub(crate) fn unreadable(service: &SoapService, member: &str) -> Reply {
     let message = format!("The condition of {member} cannot be read: write {}.", filter::FORMS);
     operation_error(service, "InvalidQuery", "Error", &message)

@@ -1,8 +1,8 @@
-//! What a service says of itself: the WSDL documents and XML schemas of a WCF host, without credentials.
+//! The descriptions of the services: the WSDL documents and XML schemas of a WCF host, served without credentials.
 //!
-//! A WCF host divides a description: `?wsdl` has the binding and the address, `?wsdl=wsdl0` the contract, `?xsd=xsd0` and
-//! so on one schema for each namespace; `?singleWsdl` has all of them in one. Everything is made from the
-//! [`catalogue`](crate::catalogue), so that a service is described as it is served. Pure.
+//! A WCF host splits a description: `?wsdl` has the binding and the address, `?wsdl=wsdl0` has the contract, and `?xsd=xsd0` and
+//! so on have one schema for each namespace. `?singleWsdl` has all of them in one document. Everything is generated from the
+//! [`catalogue`](crate::catalogue), so that descriptions match the services. Pure.
 
 mod contract;
 mod schema;
@@ -17,23 +17,23 @@ use crate::xml::escape;
 const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
 const DECLARATION: &str = r#"<?xml version="1.0" encoding="utf-8"?>"#;
 
-/// A part of a description.
+/// A document of a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Document {
     /// Binding, policy and address.
     Service,
     /// Messages and port type.
     Contract,
-    /// Everything.
+    /// All documents in one.
     Single,
-    /// One schema, from 0.
+    /// One schema, counted from 0.
     Schema(usize),
-    /// A number that is no document's.
+    /// A number that no document has.
     Unknown,
 }
 
 impl Document {
-    /// How it is asked for.
+    /// Returns the query that requests the document.
     fn query(self) -> String {
         match self {
             Self::Service => "wsdl".to_owned(),
@@ -45,7 +45,7 @@ impl Document {
     }
 }
 
-/// What part of a description a call asks for. UKG Pro gives it for the bare path as well: published clients ask there.
+/// Returns the document that a call requests. UKG Pro serves one for the bare path too, where published clients request it.
 pub(crate) fn asked_for(call: &Call) -> Option<Document> {
     if call.method != Method::GET {
         return None;
@@ -59,14 +59,14 @@ pub(crate) fn asked_for(call: &Call) -> Option<Document> {
         ("xsd", number) => number
             .strip_prefix("xsd")
             .and_then(|number| number.parse().ok())
-            // `xsd+1` and `xsd01` are no names of documents.
+            // `xsd+1` and `xsd01` name no document.
             .filter(|parsed: &usize| number[3..] == parsed.to_string())
             .map_or(Document::Unknown, Document::Schema),
         _ => Document::Service,
     })
 }
 
-/// The name in counters and faults of a call for a description, whose path is one of the catalogue.
+/// Returns the operation's name, for counters and faults, of a call for a description. The path is one of the catalogue.
 pub(crate) fn operation(call: &Call, document: Document) -> String {
     match document {
         Document::Service if call.query.as_deref().unwrap_or_default().is_empty() => format!("GET {}", call.path),
@@ -75,18 +75,18 @@ pub(crate) fn operation(call: &Call, document: Document) -> String {
     }
 }
 
-/// The description of LoginService.
+/// Returns the description of LoginService.
 pub(crate) fn login(call: &Call, document: Document) -> Reply {
     reply(call, &Contract::login(), document)
 }
 
-/// The description of a data service. It declares the two token headers unless told otherwise.
+/// Returns the description of a data service. It declares the two token headers if `headers`.
 pub(crate) fn data(call: &Call, service: &crate::catalogue::SoapService, headers: bool, document: Document) -> Reply {
     reply(call, &Contract::data(service, headers), document)
 }
 
 fn reply(call: &Call, contract: &Contract, document: Document) -> Reply {
-    // The authority is the client's own word for this host: a port that is forwarded stays the one that it reached.
+    // The authority is the client's own name for this host, so a forwarded port stays the one that the client used.
     let address = format!("https://{}/services/{}", escape(&call.authority), contract.name);
     let text = match document {
         Document::Service => wsdl::service(contract, &address),
@@ -101,8 +101,8 @@ fn reply(call: &Call, contract: &Contract, document: Document) -> Reply {
     Reply::new(StatusCode::OK, CONTENT_TYPE, format!("{DECLARATION}{}", numbered(&text)))
 }
 
-/// Numbers the prefixes `q`, each of which is used and then declared by one element: WCF has no prefix twice in a document, and a client
-/// that takes them for the whole document's is right there.
+/// Numbers the prefixes `q`. One element uses each prefix and then declares it. WCF uses no prefix twice in a document, so a
+/// client may take a prefix as valid for the whole document.
 fn numbered(document: &str) -> String {
     let mut numbered = String::with_capacity(document.len() + document.len() / 16);
     let mut elements = document.split(r#"="q:"#);
@@ -115,7 +115,7 @@ fn numbered(document: &str) -> String {
     numbered
 }
 
-/// Where the schema of a namespace is.
+/// Returns the URL of the schema of a namespace.
 fn location(contract: &Contract, address: &str, namespace: &str) -> Option<String> {
     let number = contract.schemas.iter().position(|schema| schema.namespace == namespace)?;
     Some(format!("{address}?{}", Document::Schema(number).query()))

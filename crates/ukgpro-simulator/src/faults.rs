@@ -1,6 +1,6 @@
-//! Answers laid in by a test in place of the right ones, or late, or cut off.
+//! Faults that a test injects: answers that are wrong, late or truncated.
 //!
-//! The list is replaced as a whole; the first fault that fits and is not used up is taken.
+//! The list is replaced as a whole. The first fault that matches and is not used up applies.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use crate::call::{Payload, Reply};
 use crate::catalogue::soap_service;
 use crate::{data, login, soap};
 
-/// What a torn answer begins with.
+/// Beginning of a truncated answer.
 const TORN: &str = "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Bo";
-/// A delay is for a client's deadline to pass, not for a test to hang.
+/// A delay should exceed a client's deadline, not hang a test.
 const LONGEST_DELAY: f64 = 3_600.0;
 
-/// One fault.
+/// An injected fault.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Fault {
-    /// Only at this host.
+    /// Host it is limited to. Absent: all hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     /// `LoginService/Authenticate`, `EmployeePerson/FindPeople`, `GET /personnel/v1/pto-plans`, or `*` for all.
     operation: String,
-    /// How often it is still to be used; absent: always.
+    /// Remaining uses. Absent: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     times: Option<u32>,
-    /// Only for each n-th call that fits; absent: for all.
+    /// Applies to every n-th matching call only. Absent: to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     every: Option<u32>,
-    /// The calls that have fitted.
+    /// Number of matching calls so far.
     #[serde(skip)]
     fitted: u32,
-    /// What comes instead.
+    /// The answer to send instead.
     answer: Answer,
 }
 
-/// What a fault does: at most one reply, and it may come late.
+/// What a fault does: at most one reply, possibly delayed.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Answer {
@@ -98,14 +98,14 @@ fn error() -> String {
     "Error".to_owned()
 }
 
-/// What to do with a call.
+/// How to answer a call.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Wait so long first.
+    /// Delay before the reply.
     pub(crate) delay: Option<Duration>,
-    /// Then send this; `None`: answer as always.
+    /// The reply. `None`: the usual answer.
     pub(crate) reply: Option<Reply>,
-    /// The reply is that of a refused login.
+    /// Whether the reply refuses a login.
     pub(crate) refuses_login: bool,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct FaultError {
     what: String,
 }
 
-/// The list.
+/// The list of faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 
@@ -134,12 +134,12 @@ impl Faults {
         Ok(Self(faults))
     }
 
-    /// As they stand, with what is left of `times`.
+    /// Returns the faults, with the remaining `times`.
     pub(crate) fn list(&self) -> &[Fault] {
         &self.0
     }
 
-    /// Takes the first that fits.
+    /// Takes the first fault that matches.
     pub(crate) fn take(&mut self, host: &str, operation: &str) -> Option<Plan> {
         let fits = |fault: &&mut Fault| {
             fault.host.as_deref().is_none_or(|wanted| wanted == host)
@@ -239,7 +239,7 @@ impl Answer {
             reply.status = code(fault.status);
             return Some(reply.reply());
         }
-        // With `*` an operation that has no OperationResult is answered as always.
+        // With `*`, an operation without an OperationResult gets the usual answer.
         let error = self.operation_error.as_ref()?;
         let service = service_of(operation)?;
         Some(data::operation_error(service, &error.code, &error.severity, &error.message))

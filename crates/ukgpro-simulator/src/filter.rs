@@ -1,12 +1,12 @@
 //! The conditions of a SOAP query: an operator and a value, or two values with `...` between them.
 //!
-//! Pure. What has another form is no condition; nothing is guessed at.
+//! Pure. Text in any other form is not a condition; nothing is guessed.
 
 use std::cmp::Ordering;
 
 use crate::people::Person;
 
-/// The forms a condition has, for whoever wrote it otherwise.
+/// The valid forms of a condition, for error messages.
 pub(crate) const FORMS: &str =
     "= (value), <> (value), > (value), >= (value), < (value), <= (value), LIKE (value%), IN (value, value) or value...value";
 
@@ -21,17 +21,18 @@ pub(crate) struct Filter {
 enum Test {
     Equals(String),
     Differs(String),
-    /// The value is on this side of it, or is it if that counts.
+    /// The value is on this side of the limit, or equal to it if the flag is set.
     Beyond(Ordering, bool, String),
     Between(String, String),
     Like(String),
     In(Vec<String>),
 }
 
-/// The longer of two that begin alike is first.
+/// An operator comes before any shorter one with which it begins.
 const OPERATORS: [&str; 8] = ["<>", ">=", "<=", ">", "<", "=", "LIKE", "IN"];
 
-/// An operator and what is behind it. Brackets can be left out behind those that compare, as UKG's own sample code does.
+/// Returns the operator and the text after it, if `text` begins with it. Comparisons other than `=` need no brackets, as in UKG's
+/// own sample code.
 fn after<'a>(text: &'a str, operator: &'static str) -> Option<(&'static str, &'a str)> {
     let (start, rest) = text.split_at_checked(operator.len())?;
     let rest = rest.trim_start();
@@ -40,7 +41,7 @@ fn after<'a>(text: &'a str, operator: &'static str) -> Option<(&'static str, &'a
 }
 
 impl Filter {
-    /// Reads a condition; `None` if it has another form.
+    /// Parses a condition. Returns `None` for any other form.
     pub(crate) fn parse(member: &str, text: &str) -> Option<Self> {
         let text = text.trim();
         let (operator, rest) = OPERATORS.iter().find_map(|operator| after(text, operator)).unwrap_or(("", text));
@@ -72,7 +73,7 @@ impl Filter {
         Some(Self { member: member.to_owned(), test })
     }
 
-    /// Whether the person meets the condition. A member without a value is null: it is neither beyond another nor unlike it.
+    /// Whether the person meets the condition. A member without a value is null: it is not less, greater or different.
     pub(crate) fn matches(&self, person: &Person) -> bool {
         let value = person.member(&self.member);
         match &self.test {
@@ -91,12 +92,12 @@ impl Filter {
     }
 }
 
-/// Dates are equal in whatever form; an employee number is a text, in which a zero before it counts.
+/// Dates are equal in any format. An employee number is a text, so its leading zeros count.
 fn equal(value: &str, wanted: &str) -> bool {
     value.eq_ignore_ascii_case(wanted) || date(value).is_some_and(|value| date(wanted) == Some(value))
 }
 
-/// As dates or numbers where both are, else as texts.
+/// Compares as dates or as numbers if both are, else as texts.
 fn compare(value: &str, other: &str) -> Ordering {
     if let (Some(value), Some(other)) = (date(value), date(other)) {
         return value.cmp(&other);
@@ -107,7 +108,7 @@ fn compare(value: &str, other: &str) -> Ordering {
     value.to_lowercase().cmp(&other.to_lowercase())
 }
 
-/// Year, month and day of `2026-11-30`, with or without a time, or of `11/30/2026`.
+/// Parses year, month and day of `2026-11-30`, with or without a time, or of `11/30/2026`.
 fn date(text: &str) -> Option<(u16, u8, u8)> {
     let day = text.split(['T', ' ']).next()?;
     let (separator, month_first) = if day.contains('/') { ('/', true) } else { ('-', false) };
@@ -119,7 +120,7 @@ fn date(text: &str) -> Option<(u16, u8, u8)> {
     real.then_some((year, month, day))
 }
 
-/// SQL's LIKE with `%` only. What stands between two of them is taken where it comes first, so the time is that of one search each.
+/// SQL's LIKE with `%` only. Each part between two `%` matches at its first occurrence, so each part costs one search.
 fn like(value: &str, pattern: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('%') else {
         return value == pattern;

@@ -1,6 +1,6 @@
 //! LoginService: four credentials in headers, a token in the body of the answer.
 //!
-//! The outcome depends only on the tenants; nothing tells a wrong password from a locked account.
+//! The outcome depends only on the tenants. No answer distinguishes a wrong password from a locked account.
 
 use axum::http::StatusCode;
 
@@ -12,20 +12,20 @@ use crate::xml::{self, Element, INSTANCE, escape};
 
 /// The operation's name in counters and faults.
 pub(crate) const OPERATION: &str = "LoginService/Authenticate";
-/// What a wrong user name, password, user API key or an inactive account is told.
+/// Message for a wrong user name, password or user API key, or an inactive account.
 pub(crate) const ACCOUNT_REFUSED: &str = "User authentication failed";
-/// What a wrong customer API key is told.
+/// Message for a wrong customer API key.
 pub(crate) const KEY_REFUSED: &str = "There was a problem with the authentication process";
 
 /// A login as it came over the wire.
 pub(crate) struct Login {
     headers: Vec<Element>,
-    /// What was passed over.
+    /// Deviations that the endpoint tolerates.
     pub(crate) notes: Vec<String>,
 }
 
 impl Login {
-    /// What is presented.
+    /// Returns the credentials presented.
     pub(crate) fn presented(&self) -> Presented<'_> {
         let text =
             |name: &str| self.headers.iter().rfind(|block| block.is(LOGIN, name)).map_or("", |block| block.text.as_str());
@@ -38,7 +38,7 @@ impl Login {
     }
 }
 
-/// Reads a request strictly.
+/// Reads a login request strictly.
 pub(crate) fn read(call: &Call) -> Result<Login, Refusal> {
     let understood = LOGIN_HEADERS.map(|name| (LOGIN, name));
     let envelope = soap::read(call, LOGIN_ACTION, &understood)?;
@@ -66,19 +66,19 @@ pub(crate) fn read(call: &Call) -> Result<Login, Refusal> {
     Ok(Login { headers: envelope.headers, notes: envelope.notes })
 }
 
-/// The user name in whatever was sent, to count the attempt even if the request is answered by a fault.
+/// Returns the user name of any request, so that the attempt counts even if the answer is a fault.
 pub(crate) fn username(call: &Call) -> Option<String> {
     let root = xml::read(&call.body).ok()?;
     let header = root.children.into_iter().find(|part| part.name == "Header")?;
     header.children.into_iter().rfind(|block| block.name == "UserName").map(|block| block.text)
 }
 
-/// The answer to a right login.
+/// Creates the answer to a correct login.
 pub(crate) fn accepted(token: &str) -> Reply {
     response("Ok", None, Some(token))
 }
 
-/// The answer to a wrong one.
+/// Creates the answer to a refused login.
 pub(crate) fn refused(message: &str) -> Reply {
     response("Failed", Some(message), None)
 }

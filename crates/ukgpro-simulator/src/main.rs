@@ -1,21 +1,20 @@
-//! `ukgpro-simulator` stands in for UKG Pro: LoginService, the SOAP data services and the REST reads, over HTTPS.
+//! `ukgpro-simulator` is a stand-in for UKG Pro: LoginService, the SOAP data services and the REST reads, over HTTPS.
 //!
-//! It is written from what is known of the wire and shares no code with the operator's client, so that a
-//! misunderstanding in one shows against the other. It is strict where UKG Pro is: what a client does wrong is refused
-//! or silently dropped in the same way, and counted.
+//! It is written from what is known of the wire. It shares no code with the operator's client, so a misunderstanding in one shows
+//! against the other. It is as strict as UKG Pro: it refuses or silently drops what a client does wrong, and counts it.
 //!
 //! | file | role |
 //! |---|---|
 //! | `main` | flags, listeners, start and stop |
 //! | [`config`] | the tenants file |
 //! | [`catalogue`] | names of services, paths and permission rows |
-//! | [`simulator`] | state, and a call's way through it |
+//! | [`simulator`] | the state, and the handling of a request |
 //! | [`tenants`] | accounts, locks, tokens |
-//! | [`xml`], [`soap`], [`message`] | reading strictly, writing |
+//! | [`xml`], [`soap`], [`message`] | strict reading, and writing |
 //! | [`login`], [`data`], [`rest`] | the services |
 //! | [`description`] | their WSDL and XML schemas |
-//! | [`people`], [`filter`], [`records`] | invented persons, the conditions of a query on them, and their records |
-//! | [`faults`], [`counters`], [`admin`] | what a test lays in, looks at, and how |
+//! | [`people`], [`filter`], [`records`] | invented persons, the conditions of a query, and persons' records |
+//! | [`faults`], [`counters`], [`admin`] | faults that a test injects, counters, and the control API |
 //! | [`call`], [`tls`] | HTTP and TLS |
 
 mod admin;
@@ -58,7 +57,7 @@ use crate::config::{Config, ConfigError};
 use crate::simulator::Simulator;
 use crate::tls::{Authority, CA_CERTIFICATE, CountingAcceptor, TlsError};
 
-/// What is being answered at a stop may finish, for so long.
+/// How long requests in flight may take to finish at a stop.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Stands in for UKG Pro's web services, for tests.
@@ -112,7 +111,7 @@ fn main() -> ExitCode {
     match start(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed; there is nowhere else to say it.
+            // Standard error may be closed, and there is nowhere else to report it.
             let _ = writeln!(io::stderr(), "ukgpro-simulator: {error}");
             ExitCode::FAILURE
         }
@@ -133,7 +132,7 @@ fn start(flags: &Flags) -> Result<(), StartError> {
 }
 
 async fn run(flags: &Flags, config: Config) -> Result<(), StartError> {
-    // Before anything is announced, so that no stop is missed.
+    // First, so that no stop signal is missed.
     let stop = stop_signal(flags.exit_when_stdin_closes).map_err(StartError::Runtime)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let random = provider.secure_random;
@@ -182,7 +181,7 @@ fn listen(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, Socke
     bind().map_err(|source| StartError::Listen { flag, address, source })
 }
 
-/// The one line on standard output: both listeners take connections from here on.
+/// Writes the one line on standard output. Both listeners accept connections from here on.
 fn announce(https: SocketAddr, admin: SocketAddr, ca_file: Option<&Path>) -> io::Result<()> {
     let line = serde_json::json!({
         "https": https.to_string(),
@@ -195,14 +194,14 @@ fn announce(https: SocketAddr, admin: SocketAddr, ca_file: Option<&Path>) -> io:
     stdout.flush()
 }
 
-/// What ends the simulator: a signal, or the end of standard input if so told.
+/// Waits for a signal, or for the end of standard input if `stdin_too`.
 fn stop_signal(stdin_too: bool) -> io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let closed = Arc::new(Notify::new());
     if stdin_too {
         let closed = closed.clone();
-        // A thread of its own: a blocked read would hold up the end of the runtime.
+        // A thread of its own: a blocked read would delay the runtime's shutdown.
         std::thread::spawn(move || {
             let mut bytes = [0; 1024];
             while io::stdin().read(&mut bytes).is_ok_and(|read| read > 0) {}

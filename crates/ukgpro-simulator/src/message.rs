@@ -1,4 +1,4 @@
-//! A SOAP message of the simulator, written when it goes out: its header names the request it answers. Pure.
+//! A SOAP message of the simulator. It is serialized when it is sent, because its header names the request it answers. Pure.
 
 use crate::catalogue::{ADDRESSING, SOAP12};
 use crate::xml::escape;
@@ -7,16 +7,16 @@ use crate::xml::escape;
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) action: String,
-    /// XML.
+    /// Content of the Body, as XML.
     pub(crate) body: String,
-    /// The ID of what it answers.
+    /// ID of the request it answers.
     pub(crate) relates_to: Option<String>,
-    /// Whether it begins with a byte-order mark, as from a text encoder of WCF's that was given one.
+    /// Whether it begins with a byte-order mark, as from WCF's text encoder if configured so.
     pub(crate) byte_order_mark: bool,
 }
 
 impl Message {
-    /// As it goes over the wire.
+    /// Serializes the message.
     pub(crate) fn write(&self) -> String {
         let mark = if self.byte_order_mark { "\u{feff}" } else { "" };
         let relates_to =

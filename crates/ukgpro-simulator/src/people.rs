@@ -1,4 +1,4 @@
-//! Persons who do not exist.
+//! Invented persons.
 
 const FIRST: [&str; 16] = [
     "Ambrose",
@@ -45,14 +45,14 @@ pub(crate) struct Person {
     pub(crate) first_name: &'static str,
     /// Family name, obviously invented.
     pub(crate) last_name: &'static str,
-    /// The day of the hire, which was the only one.
+    /// Date of the only hire.
     hired: String,
-    /// Of a domain that is no one's.
+    /// Address in a domain that nobody owns.
     email: String,
 }
 
 impl Person {
-    /// The person at this place, from 0.
+    /// Returns the person at this index, from 0.
     pub(crate) fn at(index: usize) -> Self {
         let (first_name, last_name) = (FIRST[index % FIRST.len()], LAST[index % LAST.len()]);
         Self {
@@ -64,7 +64,7 @@ impl Person {
         }
     }
 
-    /// The value of a member of a query or of a record; all persons are alike in those not named here, and have no value.
+    /// Returns the value of a member of a query or a record. A member not listed here is null for every person.
     pub(crate) fn member(&self, name: &str) -> &str {
         match name {
             "EmployeeNumber" => &self.employee_number,
@@ -72,7 +72,7 @@ impl Person {
             "LastName" => self.last_name,
             "CompanyCode" => "SIM01",
             "CompanyName" => "Simulated Company",
-            // One in five is abroad, so that a condition and its opposite both find someone.
+            // One in five is abroad, so that a condition and its opposite both match someone.
             "Country" if self.employee_number.ends_with(['0', '5']) => "CAN",
             "Country" => "USA",
             "Status" => "A",

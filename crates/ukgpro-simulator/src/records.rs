@@ -1,10 +1,10 @@
-//! A person's record as a service writes it: members in the order of the contract, null where there is no value.
+//! A person's record as a service writes it: members in the order of the contract, null if there is no value.
 
 use crate::catalogue::{EMPLOYEE_MEMBERS, PERSON_TEXTS, SoapService, WITH_PEOPLE};
 use crate::people::Person;
 use crate::xml::escape;
 
-/// The record of a person, with the prefixes `b` of the contracts and `i` of the instance.
+/// Returns a person's record. It uses the prefixes `b` for the contracts and `i` for the instance namespace.
 pub(crate) fn record(service: &SoapService, person: &Person) -> String {
     let members = EMPLOYEE_MEMBERS.map(|member| text(member, person.member(member))).concat();
     let people = if service.name == WITH_PEOPLE { people(person) } else { String::new() };

@@ -1,6 +1,6 @@
 //! The REST reads: Basic authentication and the customer API key, rows as a JSON list.
 //!
-//! Pure: reads a call, writes replies; who may read what is decided by the tenants.
+//! Pure: reads a call, writes replies. The tenants decide who may read what.
 
 use axum::http::{Method, StatusCode, header};
 use base64::Engine as _;
@@ -12,10 +12,10 @@ use crate::catalogue::{self, RestRead, Rows};
 use crate::config::RestPastEnd;
 use crate::people::Person;
 
-/// Rows on a page unless the query says otherwise.
+/// Rows on a page if the query does not say.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
-/// What a call presents.
+/// The credentials of a call.
 pub(crate) struct Basic {
     /// User name.
     pub(crate) username: String,
@@ -23,7 +23,7 @@ pub(crate) struct Basic {
     pub(crate) password: String,
 }
 
-/// Reads Basic authentication, if it is there and right.
+/// Reads Basic authentication, if it is there and valid.
 pub(crate) fn basic(call: &Call) -> Option<Basic> {
     let (scheme, encoded) = call.header("authorization")?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -34,16 +34,16 @@ pub(crate) fn basic(call: &Call) -> Option<Basic> {
     Some(Basic { username: username.to_owned(), password: password.to_owned() })
 }
 
-/// The page asked for.
+/// The requested page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     number: usize,
     size: usize,
-    /// Parameters that were not seen, each with why.
+    /// Parameters that were ignored, with the reason for each.
     pub(crate) dropped: Vec<String>,
 }
 
-/// Reads the page from a query; the error names the parameter with a value that is no number from 1 up.
+/// Reads the page from a query. The error names a parameter whose value is not an integer from 1.
 pub(crate) fn page(call: &Call, read: &RestRead) -> Result<Page, &'static str> {
     let mut page = Page { number: 1, size: DEFAULT_PAGE_SIZE, dropped: Vec::new() };
     for (name, value) in call.query.as_deref().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
@@ -59,7 +59,7 @@ pub(crate) fn page(call: &Call, read: &RestRead) -> Result<Page, &'static str> {
     Ok(page)
 }
 
-/// The rows of a page with the answer they make; the number is that of persons' records.
+/// Returns the answer with the rows of a page, and the number of persons' records in it.
 pub(crate) fn rows(read: &RestRead, page: &Page, people: usize, past_end: RestPastEnd) -> (Reply, usize) {
     let total = match read.rows {
         Rows::People => people,
@@ -89,7 +89,7 @@ fn row(read: &RestRead, index: usize) -> Value {
     })
 }
 
-/// 401: which of user name, password and key is wrong is not said.
+/// 401. It does not say which of user name, password and key is wrong.
 pub(crate) fn unauthorized() -> Reply {
     problem(StatusCode::UNAUTHORIZED, "Unauthorized", "The credentials or the customer API key are not valid.")
         .with(header::WWW_AUTHENTICATE, "Basic realm=\"UKG Pro\"")
@@ -155,8 +155,8 @@ mod tests {
             ("/personnel/v1/person-details", "page=18446744073709551615&per_Page=18446744073709551615", 0, 0),
             ("/personnel/v1/person-details", "per_page=1", 25, 25),
             ("/personnel/v1/employee-supervisor-details", "page=1&per_Page=1", 1, 1),
-            ("/personnel/v1/pto-plans", "page=1&per_page=1", 1, 0),
-            ("/personnel/v1/pto-plans", "page=1&per_Page=1", 3, 0),
+            ("/personnel/v1/pto-plans", "page=1&per_page=1", 1, 1),
+            ("/personnel/v1/pto-plans", "page=1&per_Page=1", 25, 25),
             ("/configuration/v1/company-details", "page=1&per_Page=1", 1, 0),
             ("/payroll/v1/paygroup-payperiods", "page=2&per_Page=10", 2, 0),
         ];

@@ -1,7 +1,7 @@
-//! The stand-in itself: one locked state, and the way a call takes through it.
+//! The handling of a request, and the simulator's one locked state.
 //!
-//! [`Simulator::serve`] is the handler of the HTTPS listener. A call is counted and met by a fault when it arrives, and
-//! answered, perhaps later, by the service it is for. No lock is held while waiting.
+//! [`Simulator::serve`] is the handler of the HTTPS listener. It counts a request and looks for an injected fault when the
+//! request arrives. The service answers it, perhaps after a delay. No lock is held during the delay.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,21 +21,21 @@ use crate::soap::{self, Refusal};
 use crate::tenants::{AccountName, Presented, Tenants, Tokens};
 use crate::{data, description, login, rest};
 
-/// Requests are small; the real limit is unknown.
+/// Requests are small. The real limit is unknown.
 const LARGEST_BODY: usize = 1024 * 1024;
 const LOGIN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form method=\"post\"><h1>Sign in</h1><input name=\"username\"><input name=\"password\" type=\"password\"><button>Sign in</button></form></body></html>";
 
-/// What a simulator holds while it runs.
+/// The state of a running simulator.
 pub(crate) struct State {
-    /// As it was read.
+    /// The configuration as it was read.
     pub(crate) config: Config,
-    /// Who may log in and what they may read.
+    /// Who may log in, and what they may read.
     pub(crate) tenants: Tenants,
-    /// Sessions.
+    /// Tokens of the sessions.
     pub(crate) tokens: Tokens,
-    /// Laid in by a test.
+    /// Faults that a test injected.
     pub(crate) faults: Faults,
-    /// Looked at by a test.
+    /// Counters that a test reads.
     pub(crate) counters: Counters,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Simulator {
 }
 
 impl Simulator {
-    /// A simulator of the tenants of a checked configuration.
+    /// Creates a simulator of the tenants of a checked configuration.
     pub(crate) fn new(config: Config, random: &'static dyn SecureRandom) -> Self {
         let state = State {
             tenants: Tenants::new(&config),
@@ -58,12 +58,12 @@ impl Simulator {
         Self { state: Mutex::new(state), random }
     }
 
-    /// The state, for as short as possible.
+    /// Locks the state. Callers hold the lock as briefly as possible.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Plays other tenants from now on. Tokens stay good for accounts that are still there.
+    /// Replaces the tenants. Tokens stay valid for accounts that still exist.
     pub(crate) fn replace(&self, config: Config) {
         let mut state = self.state();
         state.tenants = Tenants::new(&config);
@@ -94,7 +94,7 @@ impl Simulator {
         reply.into_response()
     }
 
-    /// Counts a call and looks for a fault to meet it.
+    /// Counts a call and takes the fault that matches it, if any.
     fn arrive(&self, call: &Call) -> (String, Option<Plan>) {
         let mut state = self.state();
         let here = state.tenants.serves(&call.host);
@@ -251,7 +251,7 @@ impl Simulator {
         note_in(&mut self.state(), operation, what);
     }
 
-    /// A random GUID, as the token of a session is.
+    /// Returns a random GUID, the form of a session's token.
     fn guid(&self) -> Option<String> {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes).ok()?;
@@ -274,7 +274,7 @@ fn try_login(state: &mut State, host: &str, presented: &Presented<'_>) -> Result
     result
 }
 
-/// The name of what is called, in counters and faults.
+/// Returns the name of a call's operation, for counters and faults.
 fn operation(call: &Call) -> String {
     if let Some(name) = call.path.strip_prefix(SERVICES) {
         let service = catalogue::soap_service(name);
@@ -291,7 +291,7 @@ fn operation(call: &Call) -> String {
     format!("{} {}", call.method, call.path)
 }
 
-/// Takes a request in whole, or says why not.
+/// Reads a whole request. The error is the reply to one that cannot be read.
 async fn read(request: Request<Body>) -> Result<Call, Reply> {
     let (parts, body) = request.into_parts();
     let authority = parts.uri.authority().cloned().or_else(|| {

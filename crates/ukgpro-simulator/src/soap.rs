@@ -1,7 +1,7 @@
-//! SOAP 1.2 as a WCF endpoint speaks it: the rules an envelope must keep, and the writers of answers and faults.
+//! SOAP 1.2 as a WCF endpoint speaks it: the rules for an envelope, and the writers of answers and faults.
 //!
-//! Pure. A [`Refusal`] carries the reply and a note for the `strictness` counter; both name elements and namespaces,
-//! never a header's value.
+//! Pure. A [`Refusal`] carries the reply and a note for the `strictness` counter. Both name elements and namespaces, never the
+//! value of a header.
 
 use axum::http::{Method, StatusCode, header};
 
@@ -12,34 +12,34 @@ use crate::xml::{self, Element, boolean, escape};
 
 const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
 const FAULT_ACTION: &str = "http://www.w3.org/2005/08/addressing/soap/fault";
-/// Where WCF puts `InvalidSecurity` and `FailedAuthentication`.
+/// Namespace in WCF of the subcodes `InvalidSecurity` and `FailedAuthentication`.
 const SECURITY: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
-/// Where WCF puts its own subcodes, `DeserializationFailed` among them.
+/// Namespace of WCF's own subcodes, such as `DeserializationFailed`.
 const DISPATCHER: &str = "http://schemas.microsoft.com/net/2005/12/windowscommunicationfoundation/dispatcher";
-/// The codes of SOAP 1.2; another is WCF's own, and stands without one of these around it.
+/// The codes of SOAP 1.2. Any other code is WCF's own, and is sent without one of these around it.
 const CODES: [&str; 5] = ["DataEncodingUnknown", "MustUnderstand", "Receiver", "Sender", "VersionMismatch"];
-/// So much of a content type is told in a reason phrase, and of an ID in an answer.
+/// A content type is truncated to this in a reason phrase. A longer message ID is not repeated in an answer.
 const LONGEST_ECHO: usize = 200;
-/// Headers of WS-Addressing that an endpoint understands beside `Action`.
+/// WS-Addressing headers that an endpoint understands besides `Action`.
 const UNDERSTOOD_ADDRESSING: [&str; 6] = ["To", "From", "ReplyTo", "FaultTo", "MessageID", "RelatesTo"];
 
 /// A well-formed request.
 #[derive(Debug)]
 pub(crate) struct Envelope {
-    /// Header blocks but for those of WS-Addressing.
+    /// Header blocks, except those of WS-Addressing.
     pub(crate) headers: Vec<Element>,
     /// The one element in the body.
     pub(crate) body: Element,
-    /// What the endpoint passes over, and another might not.
+    /// Deviations that this endpoint tolerates and another might not.
     pub(crate) notes: Vec<String>,
 }
 
-/// A request the endpoint does not take.
+/// A request that the endpoint rejects.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// What the client gets.
+    /// The reply to the client.
     pub(crate) reply: Box<Reply>,
-    /// What is noted, if the client broke the protocol.
+    /// The note for the counter, if the client broke the protocol.
     pub(crate) note: String,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Refusal {
 pub(crate) struct Fault {
     /// HTTP status.
     pub(crate) status: StatusCode,
-    /// Code, in the envelope's namespace if it is one of SOAP's.
+    /// Code, in the envelope's namespace if SOAP defines it.
     pub(crate) code: String,
     /// Subcode.
     pub(crate) subcode: Option<String>,
@@ -57,7 +57,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// A fault of the given code and subcode with HTTP 500, as WCF sends them.
+    /// Creates a fault of this code and subcode with HTTP 500, as WCF sends it.
     pub(crate) fn new(code: &str, subcode: Option<&str>, reason: impl Into<String>) -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -67,12 +67,12 @@ impl Fault {
         }
     }
 
-    /// A message the endpoint cannot make its objects of.
+    /// Creates the fault for a message that cannot be deserialized.
     pub(crate) fn deserialization(reason: impl Into<String>) -> Self {
         Self::new("Sender", Some("DeserializationFailed"), reason)
     }
 
-    /// As a reply.
+    /// Converts the fault to a reply.
     pub(crate) fn reply(&self) -> Reply {
         let subcode = self.subcode.as_deref().map_or_else(String::new, |subcode| {
             let namespace = match subcode {
@@ -96,20 +96,20 @@ impl Fault {
     }
 }
 
-/// An answer with this body.
+/// Creates an answer with this body.
 pub(crate) fn reply(status: StatusCode, action: &str, body: &str) -> Reply {
     let message = Message { action: action.to_owned(), body: body.to_owned(), relates_to: None, byte_order_mark: false };
     Reply::message(status, CONTENT_TYPE, message)
 }
 
 impl Refusal {
-    /// What a client broke, with the reply to it.
+    /// Creates a refusal of a protocol violation, answered with this reply.
     pub(crate) fn new(reply: Reply, note: impl Into<String>) -> Self {
         Self { reply: Box::new(reply), note: note.into() }
     }
 }
 
-/// What a client broke, answered with a fault.
+/// Creates a refusal of a protocol violation, answered with a fault.
 pub(crate) fn refuse(fault: &Fault) -> Refusal {
     Refusal::new(fault.reply(), fault.reason.as_str())
 }
@@ -122,7 +122,7 @@ fn refuse_http(status: StatusCode, note: impl Into<String>) -> Refusal {
 /// A header block an endpoint understands: namespace and local name.
 pub(crate) type Understood<'a> = (&'a str, &'a str);
 
-/// Reads a request to an endpoint that has one action, in the order a WCF endpoint objects.
+/// Reads a request to an endpoint that has one action. The checks run in a WCF endpoint's order.
 pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> Result<Envelope, Refusal> {
     if call.method != Method::POST {
         let note = format!("{} where only POST is allowed", call.method);
@@ -149,7 +149,7 @@ pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> 
         Some(wins) if wins != action => {
             return Err(action_not_supported(format!("the action of the content type is not {action}")));
         }
-        // Mono's dispatcher goes by the content type; Microsoft's refuses the difference.
+        // Mono's dispatcher uses the content type. Microsoft's refuses the mismatch.
         Some(_) if sent != action => notes.push("the Action header is not the action of the content type".to_owned()),
         _ => {}
     }
@@ -173,7 +173,7 @@ pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> 
     Ok(Envelope { headers, body, notes })
 }
 
-/// Checks the content type and gives its parameter `action`.
+/// Checks the content type and returns its parameter `action`.
 fn check_content_type(call: &Call) -> Result<Option<&str>, Refusal> {
     let refuse = |note: &str| refuse_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, note);
     if call.header("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
@@ -201,7 +201,7 @@ fn check_content_type(call: &Call) -> Result<Option<&str>, Refusal> {
     Ok(action)
 }
 
-/// Takes an envelope apart into its header blocks and the one element of its body.
+/// Splits an envelope into its header blocks and the one element of its body.
 fn split(root: Element) -> Result<(Vec<Element>, Element), Refusal> {
     let bad = |note: String| refuse_http(StatusCode::BAD_REQUEST, note);
     if root.name != "Envelope" {
@@ -262,9 +262,9 @@ fn must_be_understood(block: &Element) -> Result<bool, Refusal> {
     })
 }
 
-/// The ID of the message in a call, if it has one that can be repeated in the answer.
+/// Returns the message ID of a call, if it has one that an answer can repeat.
 pub(crate) fn message_id(call: &Call) -> Option<String> {
-    // Few clients send one, and the body is read a second time here.
+    // This reads the body a second time, so it first checks for an ID, which few clients send.
     memchr::memmem::find(&call.body, b"MessageID")?;
     let root = xml::read(&call.body).ok()?;
     let header = root.children.into_iter().find(|part| part.name == "Header")?;
@@ -272,7 +272,7 @@ pub(crate) fn message_id(call: &Call) -> Option<String> {
     (!id.is_empty() && id.len() <= LONGEST_ECHO).then(|| id.to_owned())
 }
 
-/// The text of a header block that must be there and hold only text. Of several the last counts.
+/// Returns the text of a required header block that holds only text. Of several blocks, the last counts.
 pub(crate) fn header_text<'a>(headers: &'a [Element], namespace: &str, name: &str) -> Result<&'a str, Refusal> {
     let why = match headers.iter().rfind(|block| block.is(namespace, name)) {
         Some(block) if block.children.is_empty() => return Ok(&block.text),

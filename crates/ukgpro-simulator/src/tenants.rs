@@ -1,7 +1,6 @@
-//! The tenants at run time: who may log in, which accounts have locked, which tokens are good.
+//! The tenants at run time: who may log in, which accounts are locked, and which tokens are valid.
 //!
-//! Built from a [`Config`]; plain data with time as a parameter, so it can be tested in tables. Knows nothing of SOAP
-//! or HTTP.
+//! Built from a [`Config`]. Plain data with time as a parameter, so that tables can test it. It knows nothing of SOAP or HTTP.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -9,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::catalogue::Grant;
 use crate::config::{Config, Secret, Status};
 
-/// More tokens than a fleet of 10,000 connections takes out in an hour of normal checks; the one that expires first
-/// makes room.
+/// More tokens than a fleet of 10,000 connections obtains in an hour of normal checks. When the limit is reached, the token that
+/// expires first is removed.
 const MOST_TOKENS: usize = 50_000;
 
-/// What a client presented at login.
+/// The credentials that a client presents at login.
 pub(crate) struct Presented<'a> {
     /// The customer API key.
     pub(crate) customer_api_key: &'a str,
@@ -25,16 +24,16 @@ pub(crate) struct Presented<'a> {
     pub(crate) user_api_key: Option<&'a str>,
 }
 
-/// Why a login is refused: all a client can learn.
+/// Why a login is refused, as far as a client can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// No tenant has this customer API key at this host.
     CustomerApiKey,
-    /// User name, password or user API key is wrong, or the account is not active: these cannot be told apart.
+    /// User name, password or user API key is wrong, or the account is not active. A client cannot tell these apart.
     Account,
 }
 
-/// An account by name, which a new configuration does not invalidate as long as the name is still there.
+/// The names of a tenant and an account. They stay valid under a new configuration that still has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountName {
     /// Name of the tenant.
@@ -85,14 +84,14 @@ impl Account {
 }
 
 impl Tenant {
-    /// How many persons' records there are.
+    /// Returns the number of persons.
     pub(crate) fn people(&self) -> usize {
         self.people
     }
 }
 
 impl Tenants {
-    /// The tenants of a configuration that has been checked.
+    /// Creates the tenants of a checked configuration.
     pub(crate) fn new(config: &Config) -> Self {
         let mut by_name = HashMap::new();
         let mut usernames = HashSet::new();
@@ -122,7 +121,7 @@ impl Tenants {
         Self { tenants, by_name, by_key, usernames, hosts, lock_after_refusals: config.lock_after_refusals }
     }
 
-    /// Whether any tenant is served at this host.
+    /// Whether this host serves any tenant.
     pub(crate) fn serves(&self, host: &str) -> bool {
         self.hosts.contains(host)
     }
@@ -132,7 +131,7 @@ impl Tenants {
         self.usernames.contains(username)
     }
 
-    /// Checks a login, and counts its refusal towards the account's lock.
+    /// Checks a login, and counts a refusal towards the lock of the account.
     pub(crate) fn log_in(&mut self, host: &str, presented: &Presented<'_>) -> Result<AccountName, Refusal> {
         let index = self.by_customer_key(host, presented.customer_api_key).ok_or(Refusal::CustomerApiKey)?;
         let limit = self.lock_after_refusals;
@@ -151,18 +150,18 @@ impl Tenants {
         Err(Refusal::Account)
     }
 
-    /// Finds a tenant and an account by their names, if both still exist.
+    /// Returns a tenant and an account by name, if both still exist.
     pub(crate) fn find(&self, name: &AccountName) -> Option<(&Tenant, &Account)> {
         let tenant = &self.tenants[*self.by_name.get(&name.tenant)?];
         tenant.accounts.get(&name.username).map(|account| (tenant, account))
     }
 
-    /// Whether the key at this host is the tenant's own.
+    /// Whether the customer API key belongs to the named tenant at this host.
     pub(crate) fn is_key_of(&self, host: &str, customer_api_key: &str, name: &AccountName) -> bool {
         self.by_customer_key(host, customer_api_key).is_some_and(|index| self.tenants[index].name == name.tenant)
     }
 
-    /// The status an account has now, refused logins taken into account.
+    /// Returns the current status of an account, including a lock by refused logins.
     pub(crate) fn status(&self, tenant: &str, username: &str) -> Option<Status> {
         let name = AccountName { tenant: tenant.to_owned(), username: username.to_owned() };
         self.find(&name).map(|(_, account)| account.status)
@@ -173,7 +172,7 @@ impl Tenants {
     }
 }
 
-/// The tokens given out.
+/// The tokens issued.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     lifetime: Duration,
@@ -181,17 +180,17 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// No tokens yet.
+    /// Creates an empty store.
     pub(crate) fn new(lifetime: Duration) -> Self {
         Self { lifetime, tokens: HashMap::new() }
     }
 
-    /// Keeps what was given out, for tokens to come and for those that are still good.
+    /// Changes the lifetime of future tokens. Tokens already issued keep theirs.
     pub(crate) fn set_lifetime(&mut self, lifetime: Duration) {
         self.lifetime = lifetime;
     }
 
-    /// Remembers a token for an account.
+    /// Stores a token for an account.
     pub(crate) fn give(&mut self, token: String, account: AccountName, now: Instant) {
         if self.tokens.len() >= MOST_TOKENS {
             self.tokens.retain(|_, (_, until)| *until > now);
@@ -204,7 +203,7 @@ impl Tokens {
         self.tokens.insert(token, (account, now + self.lifetime));
     }
 
-    /// Whose token this is, unless it has expired.
+    /// Returns the owner of a token that has not expired.
     pub(crate) fn owner(&self, token: &str, now: Instant) -> Option<&AccountName> {
         self.tokens.get(token).filter(|(_, until)| *until > now).map(|(account, _)| account)
     }

@@ -1,6 +1,6 @@
 //! The simulator's own certificate authority, and the certificates it issues.
 //!
-//! With a state directory the authority is the same after a restart, so that clients that trust it need no change.
+//! With a state directory, the authority is the same after a restart, so that clients that trust it need no change.
 
 use std::fs;
 use std::io::{self, Write};
@@ -24,34 +24,34 @@ use tokio::net::TcpStream;
 
 use crate::simulator::Simulator;
 
-/// Name of the certificate in the state directory.
+/// File name of the authority's certificate in the state directory.
 pub(crate) const CA_CERTIFICATE: &str = "ca.crt";
-/// Name of its key there.
+/// File name of its key.
 const CA_KEY: &str = "ca.key";
-/// A client that does not finish its handshake goes.
+/// Deadline for a handshake, after which the connection is closed.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Why there is no TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// A file of the state directory.
+    /// A file of the state directory cannot be read or written.
     #[error("{path}: {source}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// One of the two files is missing.
     #[error("{0} holds only one of ca.crt and ca.key: delete it for a new authority, or put the other back")]
     Half(PathBuf),
-    /// The files are not a pair made by this program.
+    /// The files are not a pair that this program made.
     #[error("ca.crt and ca.key of the state directory are no pair made by ukgpro-simulator: delete both for a new authority")]
     NotOurs,
-    /// A certificate could not be made.
+    /// A certificate cannot be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// A certificate could not be used.
+    /// A certificate cannot be used.
     #[error("cannot use a certificate: {0}")]
     Rustls(#[from] rustls::Error),
 }
@@ -68,7 +68,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// The authority of the state directory, made there if it is not yet; without a directory one for this run.
+    /// Opens the authority of the state directory, creating it if necessary. Without a directory, creates one for this run.
     pub(crate) fn open(directory: Option<&Path>, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let Some(directory) = directory else {
             return Self::new(provider);
@@ -100,12 +100,12 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(parameters(), key), pem, provider })
     }
 
-    /// The certificate that clients have to trust.
+    /// Returns the certificate for clients to trust.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// What a server needs to be trusted under these names.
+    /// Returns a server configuration with a certificate for these names.
     pub(crate) fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
         let (certificate, key) = self.issue(names)?;
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
@@ -128,7 +128,7 @@ impl Authority {
         Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 
-    /// That a certificate issued now is trusted by whoever trusts the certificate on file.
+    /// Checks that a client that trusts the certificate on file trusts a certificate issued now.
     fn prove_itself(&self) -> Result<(), TlsError> {
         let not_ours = |_| TlsError::NotOurs;
         let (certificate, _) = self.issue(&["localhost".to_owned()])?;
@@ -144,7 +144,7 @@ impl Authority {
     }
 }
 
-/// The same on every run, since a certificate names its issuer by them.
+/// The same on every run, because a certificate names its issuer by them.
 fn parameters() -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = rcgen::DistinguishedName::new();
@@ -183,8 +183,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for CountingAcceptor {
     type Future = BoxFuture<'static, io::Result<(Self::Stream, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        // An answer is written in parts. A server on a real line is slow for other reasons than a last part that waits for the
-        // client to acknowledge the first.
+        // An answer is written in parts. Without this, the last part waits until the client acknowledges the first, a delay that
+        // a server on a real line does not have.
         let prompt = stream.set_nodelay(true);
         let accepted = self.tls.accept(stream, service);
         let simulator = self.simulator.clone();

@@ -1,18 +1,18 @@
-//! A strict XML reader with namespaces, into a small tree; and the escaping a writer needs.
+//! A strict XML reader with namespaces that builds a small tree, and the escaping for writers.
 //!
-//! Refuses what SOAP forbids (document type, processing instructions, entities beyond XML's five) and bounds depth and
-//! number of elements. Touches nothing.
+//! **Limit**: refuses what SOAP forbids (document type, processing instructions, entities beyond XML's five) and bounds the depth
+//! and the number of elements. Pure.
 
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 
-/// Namespace of `nil`.
+/// Namespace of the attribute `nil`.
 pub(crate) const INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
-/// A right envelope is six deep.
+/// A correct envelope is six levels deep.
 const DEEPEST: usize = 32;
-/// A right envelope has some fifteen elements.
+/// A correct envelope has about fifteen elements.
 const MOST_ELEMENTS: usize = 2_000;
 
 /// An element.
@@ -22,37 +22,37 @@ pub(crate) struct Element {
     pub(crate) namespace: String,
     /// Local name.
     pub(crate) name: String,
-    /// Attributes but for namespace declarations: namespace, local name, value.
+    /// Attributes except namespace declarations: namespace, local name, value.
     pub(crate) attributes: Vec<(String, String, String)>,
     /// Child elements.
     pub(crate) children: Vec<Element>,
-    /// All text directly inside.
+    /// All text directly inside the element.
     pub(crate) text: String,
 }
 
 impl Element {
-    /// Whether this is the element of that name in that namespace.
+    /// Whether the element has this name in this namespace.
     pub(crate) fn is(&self, namespace: &str, name: &str) -> bool {
         self.namespace == namespace && self.name == name
     }
 
-    /// The value of an attribute.
+    /// Returns the value of an attribute.
     pub(crate) fn attribute(&self, namespace: &str, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(ns, local, _)| ns == namespace && local == name).map(|(_, _, value)| value.as_str())
     }
 
-    /// The first child of that name in that namespace.
+    /// Returns the first child of this name in this namespace.
     pub(crate) fn child(&self, namespace: &str, name: &str) -> Option<&Element> {
         self.children.iter().find(|child| child.is(namespace, name))
     }
 
-    /// Whether there is no element and no text but white space inside.
+    /// Whether the element holds no element and only white space.
     pub(crate) fn is_empty(&self) -> bool {
         self.children.is_empty() && self.text.trim().is_empty()
     }
 }
 
-/// What is wrong with a document, in words that quote none of its text.
+/// What is wrong with a document. The text quotes nothing of the document.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Malformed(String);
@@ -61,7 +61,7 @@ fn malformed(what: impl Into<String>) -> Malformed {
     Malformed(what.into())
 }
 
-/// Reads a document and gives its root element.
+/// Reads a document and returns its root element.
 pub(crate) fn read(document: &[u8]) -> Result<Element, Malformed> {
     let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
     let text = std::str::from_utf8(document).map_err(|_| malformed("the body is not UTF-8"))?;
@@ -186,7 +186,7 @@ fn entity(name: &str) -> Result<char, Malformed> {
     }
 }
 
-/// An `xs:boolean` as .NET reads it: four words, with white space around them. `True` is none.
+/// Parses an `xs:boolean` as .NET does: `true`, `1`, `false` or `0`, with white space around it. `True` is not one.
 pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text.trim_matches([' ', '\t', '\r', '\n']) {
         "true" | "1" => Some(true),
@@ -195,7 +195,7 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Text made fit for element content and attribute values.
+/// Escapes text for element content and attribute values.
 pub(crate) fn escape(text: &str) -> String {
     quick_xml::escape::escape(text).into_owned()
 }

@@ -3,7 +3,8 @@
 use crate::api::Reason;
 use crate::api::messages::Facts;
 
-/// What happened, and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`Facts`] and [`PAGE`](super::PAGE).
+/// Returns what happened and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`Facts`] and
+/// [`PAGE`](super::PAGE).
 pub fn template(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::AllPermissionsGranted => ("The login to {host} works and every required permission is granted.", ""),
@@ -210,7 +211,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
     }
 }
 
-/// The same, where what is known makes it another: one read that fails beside others that work is not the host.
+/// Returns the template that fits the facts: if single reads fail while others work, the host as a whole is not at fault.
 pub(super) fn template_for(reason: Reason, facts: &Facts) -> (&'static str, &'static str) {
     match reason {
         Reason::ServerError if !facts.detail.is_empty() => (

@@ -1,9 +1,9 @@
-//! What the API server would refuse about a connection, found without one. Pure.
+//! Finds what the API server would refuse in a connection, without an API server. Pure.
 //!
-//! The definition of the resource is the one source: fields, types, bounds and allowed values are read off it, and each CEL rule known
-//! here is told in the definition's own words. The rules on `domain` and `subdomain` are not repeated: they are judged in the check
-//! itself, as [`Endpoint`](ukg_pro::endpoint::Endpoint). Field names that are not known are not repeated either, since anything may
-//! stand in a file; the nearest known one is.
+//! Everything comes from the resource's definition: fields, types, bounds and allowed values are read from it, and the message of
+//! each CEL rule known here is the definition's own. The rules on `domain` and `subdomain` are not repeated: the check itself
+//! applies them, in [`Endpoint`](ukg_pro::endpoint::Endpoint). Messages do not quote unknown field names, since a file may contain
+//! anything; they name the most similar known one.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::api;
 
-/// A rule of the definition, and what it says.
+/// A CEL rule of the definition, and its equivalent in Rust.
 type Rule = (&'static str, fn(&Value) -> bool);
 
 const RULES: [Rule; 8] = [
@@ -30,7 +30,7 @@ const RULES: [Rule; 8] = [
          duration(self.interval)",
         |spec| {
             let of = |field, default| spec.get(field).map_or(Some(default), seconds);
-            // A time that cannot be read is told of by its own rule.
+            // A separate rule reports an invalid duration.
             of("timeout", 30).zip(of("interval", 600)).is_none_or(|(timeout, interval)| timeout <= interval)
         },
     ),
@@ -61,19 +61,19 @@ const RULES: [Rule; 8] = [
     }),
 ];
 
-/// The keys of a Secret, with the definition's defaults, credentials first.
+/// Returns the keys of a Secret, with the definition's defaults, credentials first.
 fn keys_of(keys: &Value) -> [String; 6] {
     let api::SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } =
         serde_json::from_value(keys.clone()).unwrap_or_default();
     [username, password, customer_api_key, user_api_key, domain, subdomain]
 }
 
-/// A time as the definition takes it, in seconds.
+/// Parses a duration as the definition does, in seconds.
 fn seconds(time: &Value) -> Option<u64> {
     time.as_str().and_then(api::duration).map(|duration| duration.as_secs())
 }
 
-/// What is wrong with a connection's manifest, by field.
+/// Returns what is wrong with a connection's manifest, by field.
 pub fn flaws(manifest: &Value) -> Vec<String> {
     let mut flaws = Vec::new();
     let crd = api::crd();
@@ -87,7 +87,7 @@ pub fn flaws(manifest: &Value) -> Vec<String> {
 }
 
 fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
-    // What has a default is given it.
+    // The API server replaces a null by the default.
     if value.is_null() && (schema.nullable == Some(true) || schema.default.is_some()) {
         return;
     }

@@ -1,7 +1,7 @@
-//! gather: manifests → the one connection to check, with what it refers to. Pure, but for [`Source::read`].
+//! Reads manifests and finds the one connection to check, with what it refers to. Pure, except for [`Source::read`].
 //!
-//! Objects are taken as the API server takes them: `stringData` wins over `data`, a value that is not text must be quoted, a
-//! namespace that is not said fits any.
+//! Objects are treated as the API server treats them: `stringData` overrides `data`, a value that is not text must be quoted. A
+//! namespace that is not given matches any.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 use super::admission;
 use super::once::Gathered;
 use crate::api::{CaKind, CaReference, UkgProConnection, messages};
-use crate::controller::resolve::{CaFlaw, Found, Referents, VALUE_MAX};
+use crate::controller::resolve::{CaFlaw, Found, ReferencedObjects, VALUE_MAX};
 
 mod parse;
 
 use parse::{Contents, Head, Item, List, decoded, plain, read, wrong};
 
-/// A Secret has at most 1 MiB; with others beside it, and in base64, this is ample.
+/// The maximum file size. A Secret has at most 1 MiB; this is ample for several, in base64.
 const FILE_MAX: usize = 4 << 20;
 
 /// A file of manifests.
@@ -31,13 +31,13 @@ pub struct Source {
     text: Zeroizing<Vec<u8>>,
 }
 
-/// Where something stands.
+/// A position in the files, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     file: String,
     document: usize,
     line: usize,
-    /// Which item, where the document is a List.
+    /// The item, if the document is a List.
     item: Option<usize>,
 }
 
@@ -51,32 +51,32 @@ impl fmt::Display for Place {
     }
 }
 
-/// Files that say of no connection how to check it.
+/// Why the files do not say which connection to check and how.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadInput {
     /// The file cannot be read.
     #[error("{0}: {1}")]
     Unreadable(String, String),
-    /// It is too large to be meant.
+    /// The file is too large.
     #[error("{0}: larger than {max} MiB", max = FILE_MAX >> 20)]
     TooLarge(String),
-    /// A document is not what Kubernetes would take.
+    /// Kubernetes would not accept a document.
     #[error("{0}: {1}")]
     Document(Place, String),
-    /// No connection, or none of the name asked for.
+    /// There is no connection, or none of the requested name.
     #[error("the files hold no UkgProConnection{}{}", if .0.is_some() { " named " } else { "" }, .0.as_deref().unwrap_or_default())]
     NoConnection(Option<String>),
-    /// More than one.
+    /// There are several connections.
     #[error("the files hold more than one UkgProConnection; choose by --name: {}", .0.join(", "))]
     ManyConnections(Vec<String>),
-    /// The connection refers to what is not there.
+    /// The connection refers to a missing object.
     #[error("the files hold no {kind} {name}, to which {field} of the connection refers")]
     NotThere {
         /// Its kind.
         kind: &'static str,
         /// Its name.
         name: String,
-        /// What refers to it.
+        /// The field that refers to it.
         field: &'static str,
     },
     /// Two objects of one kind and name.
@@ -90,7 +90,7 @@ impl Source {
         let stdin = path == Path::new("-");
         let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
         let unreadable = |error: std::io::Error| BadInput::Unreadable(name.clone(), messages::file(&error));
-        // All the room at once, so that the buffer does not move and leave copies behind.
+        // Allocates everything at once, so that the buffer does not move and leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
         let limit = FILE_MAX as u64 + 1;
         if stdin {
@@ -101,12 +101,12 @@ impl Source {
         if text.len() > FILE_MAX { Err(BadInput::TooLarge(name)) } else { Ok(Self { name, text }) }
     }
 
-    /// A text under a name.
+    /// Creates a source from a text.
     pub fn new(name: &str, text: &str) -> Self {
         Self { name: name.to_owned(), text: Zeroizing::new(text.as_bytes().to_vec()) }
     }
 
-    /// The documents, each with its place. A line `---` divides; nothing else at the beginning of a line can.
+    /// Returns the documents, each with its place. A line `---`, alone or followed by a blank, separates documents.
     fn documents(&self) -> Result<Vec<(Place, &str)>, BadInput> {
         let place = |document, line| Place { file: self.name.clone(), document, line, item: None };
         let text = std::str::from_utf8(&self.text)
@@ -124,7 +124,7 @@ impl Source {
             let divides = line.strip_prefix("---").is_some_and(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']));
             if divides {
                 add(text, begin..at, first_line);
-                // What stands on the line itself, such as a comment, belongs to the document it begins.
+                // Text on the separator line, such as a comment, belongs to the document it begins.
                 (begin, first_line) = (at + 3, number + 1);
             }
             at += line.len();
@@ -136,14 +136,14 @@ impl Source {
 
 type Values = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
-/// An object that has a part in a check.
+/// An object that a check may need.
 struct Object<T> {
     name: String,
     namespace: Option<String>,
     content: T,
 }
 
-/// Everything in the files that may have a part in a check.
+/// All objects in the files that a check may need.
 #[derive(Default)]
 struct Objects {
     connections: Vec<Object<UkgProConnection>>,
@@ -152,7 +152,7 @@ struct Objects {
     notes: Vec<String>,
 }
 
-/// Finds the connection to check, by name where there are several, and what it refers to.
+/// Finds the connection to check, by name if there are several, and what it refers to.
 pub fn gather(sources: &[Source], name: Option<&str>) -> Result<Gathered, BadInput> {
     let mut objects = Objects::default();
     for source in sources {
@@ -175,11 +175,11 @@ pub fn gather(sources: &[Source], name: Option<&str>) -> Result<Gathered, BadInp
     let wanted = connection.spec.secret_ref.name.clone();
     let position = only(&secrets, "Secret", &wanted, namespace, "spec.secretRef")?;
     let Object { content, .. } = secrets.into_iter().nth(position).unwrap_or_default();
-    // Moved, not copied; resolve takes them over in turn.
+    // The values are moved, not copied. `resolve` moves them on.
     let data = content.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value)))).collect();
     let metadata = ObjectMeta { name: Some(wanted), namespace: namespace.map(str::to_owned), ..ObjectMeta::default() };
     let secret = Some(Found::of(Secret { metadata, data: Some(data), ..Secret::default() }, VALUE_MAX));
-    Ok(Gathered { connection, referents: Referents { secret, bundle }, notes })
+    Ok(Gathered { connection, references: ReferencedObjects { secret, bundle }, notes })
 }
 
 impl<T: Default> Default for Object<T> {
@@ -202,7 +202,7 @@ fn bundle(
     Ok(objects[position].content.get(&ca.key).cloned().ok_or(CaFlaw::KeyMissing))
 }
 
-/// The position of the one object of this name. A namespace that one of the two does not say fits.
+/// Returns the position of the only object of this name. A missing namespace on either side matches any.
 fn only<T>(
     objects: &[Object<T>],
     kind: &'static str,
@@ -249,7 +249,7 @@ impl Objects {
                 content.extend(plain(data.unwrap_or_default()));
                 self.config_maps.push(Object { name, namespace, content });
             }
-            // `List` is what kubectl prints, `SecretList` and the like what the API answers.
+            // kubectl prints `List`; the API answers with `SecretList` and the like.
             (_, list) if list.ends_with("List") => {
                 let List { items } = read(&place, text, "it is not a List of manifests with apiVersion and kind each")?;
                 for (number, item) in items.into_iter().enumerate() {
@@ -263,7 +263,7 @@ impl Objects {
 }
 
 impl Objects {
-    /// The same of an object of a List.
+    /// Adds an item of a List.
     fn add_item(&mut self, place: Place, item: Item) -> Result<(), BadInput> {
         let Item { api_version, kind, metadata, spec, data, string_data, binary_data } = item;
         match (api_version.as_str(), kind.as_str()) {
@@ -297,7 +297,7 @@ impl Objects {
     }
 }
 
-/// A connection as the API server would have it: looked through, with defaults, and without what an operator wrote.
+/// Returns a connection as the API server would store it: validated, with defaults, and without the status.
 fn connection(place: &Place, text: &str) -> Result<UkgProConnection, BadInput> {
     let mut value: serde_json::Value = read(place, text, "it is not YAML")?;
     if let Some(object) = value.as_object_mut() {

@@ -1,15 +1,15 @@
-//! One check from manifests, without a cluster: `ukgpro-operator check`.
+//! Checks one connection from manifests, without a cluster, for `ukgpro-operator check`.
 //!
 //! ```text
 //! read ─▶ gather ─▶ check ─▶ render
 //! files    pure      UKG Pro   pure
 //! ```
 //!
-//! **Role.** The controller's own steps, with files in the place of Kubernetes. What is decided here is decided by
-//! [`controller::check`] and [`decide::decide`], so a verdict of this command is the operator's.
+//! **Role.** Runs the controller's own steps on files instead of Kubernetes. All decisions come from [`controller::check`] and
+//! [`decide::decide`], so this command gives the same verdict as the operator.
 //!
-//! **Invariant.** An error names the file, the document and the place in it, and never quotes what stands there: it may be a
-//! password in the wrong place. Secret values are wiped when dropped, as far as they are copies of ours.
+//! **Invariant.** An error names the file, the document and the line, and never quotes their content, which may be a password in
+//! the wrong place. Secret values are wiped when dropped, as far as this program copied them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,31 +22,31 @@ use ukg_pro::transport::{ProxySettings, Transport};
 use crate::api::conditions::{self, READY};
 use crate::api::{UkgProConnection, Verdict, messages};
 use crate::controller::decide::{self, Observation, Observed};
-use crate::controller::resolve::{self, Referents, Transports};
+use crate::controller::resolve::{self, ReferencedObjects, Transports};
 use crate::controller::{self, Policy};
 use crate::login_guard::Ledger;
-use crate::operator::StartError;
+use crate::operator::OperatorError;
 use crate::schedule::clock::Clock;
 
-/// What manifests say about one connection.
+/// The content of the manifests about one connection.
 pub struct Gathered {
-    /// The connection, with the defaults of its definition and without a status.
+    /// The connection, with the definition's defaults and without a status.
     pub connection: UkgProConnection,
-    /// What it refers to.
-    pub referents: Referents,
-    /// What was left out of account.
+    /// The objects it refers to.
+    pub references: ReferencedObjects,
+    /// Notes on what was ignored.
     pub notes: Vec<String>,
 }
 
-/// What a check came to.
+/// The result of a check.
 pub struct Checked {
-    /// The connection, with the status the operator would give it.
+    /// The connection, with the status that the operator would write.
     pub connection: UkgProConnection,
-    /// What whoever runs the operator is told besides.
+    /// Further warnings for the operator's administrator.
     pub warnings: Vec<String>,
 }
 
-/// What a person should know before a login is spent; `None` where none will be.
+/// Returns a warning to show before the login; `None` if no login will be sent.
 pub fn warning(connection: &UkgProConnection, catalogue: &Catalogue) -> Option<String> {
     let spec = &connection.spec;
     let requirements = resolve::requirements(spec, catalogue).ok().filter(|_| !spec.suspend)?;
@@ -63,19 +63,19 @@ pub fn warning(connection: &UkgProConnection, catalogue: &Catalogue) -> Option<S
     ))
 }
 
-/// Checks a connection once, as the operator does.
+/// Checks a connection once, like the operator.
 pub async fn check(
     gathered: Gathered,
     policy: &Policy,
     proxy: ProxySettings,
     catalogue: &Catalogue,
     recorder: Option<Arc<Recorder>>,
-) -> Result<Checked, StartError> {
-    let Gathered { mut connection, referents, .. } = gathered;
+) -> Result<Checked, OperatorError> {
+    let Gathered { mut connection, references, .. } = gathered;
     let transports = Transports::new(Transport::new(policy.trust(proxy))?);
     let (ledger, clock) = (Ledger::in_memory()?, Clock::system());
     let requirements = resolve::requirements(&connection.spec, catalogue);
-    let target = |requirements| resolve::resolve(&connection, requirements, referents, policy, &transports);
+    let target = |requirements| resolve::resolve(&connection, requirements, references, policy, &transports);
     let observation = if connection.spec.suspend {
         Observation::Suspended
     } else {
@@ -90,7 +90,7 @@ pub async fn check(
     let warnings = observation.unfiltered().map(|(requirement, host)| messages::unfiltered(requirement, host)).collect();
     let observed = Observed::of(&connection, observation, None);
     let decision = decide::decide(&connection, &requirements.unwrap_or_default(), &observed, clock.now());
-    // Files have no versions.
+    // Files have no `resourceVersion`.
     connection.status = Some(crate::api::UkgProConnectionStatus { secret_resource_version: None, ..decision.status });
     Ok(Checked { connection, warnings })
 }
@@ -101,7 +101,7 @@ impl Checked {
         self.connection.status.as_ref().is_some_and(|status| status.state == Verdict::Active.as_str())
     }
 
-    /// The verdict, its message and the permissions, for people.
+    /// Returns the verdict, its message and the permissions, for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let Some(status) = &self.connection.status else { return text };
@@ -126,7 +126,7 @@ impl Checked {
         text
     }
 
-    /// The connection's status, as the operator would write it.
+    /// Returns the connection's status as the operator would write it.
     pub fn yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
         let metadata = &self.connection.metadata;
         serde_saphyr::to_string(&json!({
@@ -138,7 +138,7 @@ impl Checked {
     }
 }
 
-/// A capture as a file to look through and to send.
+/// Returns a capture as a file to review and send.
 pub fn capture_file(capture: &Capture) -> Result<String, serde_saphyr::ser::Error> {
     let yaml = serde_saphyr::to_string(capture)?;
     Ok(format!(

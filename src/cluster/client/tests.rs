@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 
-/// An authority, and a server's configuration by it for an address of loopback.
+/// A certificate authority, and the TLS configuration of a server on 127.0.0.1 that it has signed.
 fn authority() -> (Vec<u8>, Arc<ServerConfig>) {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -30,7 +30,7 @@ fn authority() -> (Vec<u8>, Arc<ServerConfig>) {
     (root, Arc::new(config))
 }
 
-/// An API server on loopback whose authority can be changed. It answers what it was given as a token.
+/// An API server on loopback whose authority can be changed. It answers with the token that it received.
 struct Server {
     url: String,
     shown: Arc<Mutex<Arc<ServerConfig>>>,
@@ -68,16 +68,16 @@ impl Server {
     }
 }
 
-/// What is answered.
-async fn ask(access: &Access) -> kube::Result<(u16, String)> {
+/// Returns the status and body of a response.
+async fn ask(access: &ApiServerClient) -> kube::Result<(u16, String)> {
     let client = Client::new(access.clone(), "default");
     let answer = client.send(Request::get("/version").body(Body::empty()).expect("good")).await?;
     let status = answer.status().as_u16();
     Ok((status, String::from_utf8(answer.into_body().collect_bytes().await?.to_vec()).expect("text")))
 }
 
-/// As if the configuration had not been looked at for long enough.
-fn wait(access: &Access) {
+/// Makes the configuration due to be read again.
+fn wait(access: &ApiServerClient) {
     let mut state = access.state();
     state.looked = state.looked.checked_sub(AGAIN).expect("not so soon after the start");
 }
@@ -88,7 +88,7 @@ async fn after_a_rotation_of_the_api_servers_authority_the_one_that_is_named_now
     let (new, rotated) = authority();
     let server = Server::start(served).await;
     let later = server.config(&new);
-    let access = Access::by(server.config(&old), false, "tests", move || {
+    let access = ApiServerClient::by(server.config(&old), false, "tests", move || {
         let later = later.clone();
         Box::pin(async move { Some(later) })
     });
@@ -112,7 +112,7 @@ async fn an_api_server_that_is_away_has_the_configuration_looked_at_once_in_a_wh
     let config = Config::new(format!("http://{nobody}").parse().expect("a URL"));
     let looked = Arc::new(AtomicUsize::new(0));
     let (counted, later) = (looked.clone(), config.clone());
-    let access = Access::by(config, false, "tests", move || {
+    let access = ApiServerClient::by(config, false, "tests", move || {
         counted.fetch_add(1, Ordering::SeqCst);
         let later = later.clone();
         Box::pin(async move { Some(later) })
@@ -139,7 +139,7 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
     let later = config.clone();
     let make = move || {
         let later = later.clone();
-        Access::by(config.clone(), false, "tests", move || {
+        ApiServerClient::by(config.clone(), false, "tests", move || {
             let later = later.clone();
             Box::pin(async move { Some(later) })
         })
@@ -155,7 +155,7 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
     wait(&access);
     assert_eq!(ask(&access).await.expect("answered").0, 401);
     assert_eq!(ask(&access).await.expect("answered"), (200, "bearer new".to_owned()));
-    // One that has gone is used for as long as it is good.
+    // A token whose file is gone is used for as long as it is valid.
     std::fs::remove_file(&file).expect("removed");
     assert_eq!(ask(&access).await.expect("answered").0, 200);
 }

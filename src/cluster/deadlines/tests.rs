@@ -13,14 +13,14 @@ use kube::{Api, Client};
 
 use super::*;
 
-/// A server that answers no request, or begins an answer and never ends it.
+/// A server that never answers, or begins a response and never ends it.
 #[derive(Clone)]
 enum Server {
-    /// Nothing at all.
+    /// Answers nothing.
     Silent,
-    /// A head, and what comes over the channel to whoever asks last; lists of no Secrets are whole.
+    /// Sends a head, then what the channel of the latest watch brings. Lists are complete and have no Secrets.
     Begins(Arc<AtomicUsize>, std::sync::mpsc::Sender<mpsc::UnboundedSender<String>>),
-    /// A head and half a list.
+    /// Sends a head and half a list.
     Torn,
 }
 
@@ -101,14 +101,14 @@ async fn a_silent_watch_is_begun_anew_and_one_with_bookmarks_is_not() {
     assert!(matches!(events.next().await, Some(Ok(Event::Init))));
     assert!(matches!(events.next().await, Some(Ok(Event::InitDone))));
     let mut first = None;
-    // Four minutes of bookmarks are no silence.
+    // Four minutes with bookmarks are not silence.
     for _ in 0..4 {
         assert!(tokio::time::timeout(Duration::from_secs(61), events.next()).await.is_err(), "nothing is yielded");
         let sender = first.get_or_insert_with(|| begun.try_recv().expect("a watch"));
         sender.unbounded_send(format!("{BOOKMARK}\n")).expect("open");
     }
     assert_eq!(watches.load(Ordering::SeqCst), 1);
-    // Then it is cut, with neither end nor error; the consumer hears nothing of it but what the next watch brings.
+    // Then the connection is cut, without an end or an error. The consumer only sees what the next watch brings.
     let silent = Deadlines::default().silence + Duration::from_secs(1);
     assert!(tokio::time::timeout(silent, events.next()).await.is_err());
     assert_eq!(watches.load(Ordering::SeqCst), 2);

@@ -1,4 +1,4 @@
-//! decide: what was heard of the Lease, and when → the next step. Touches nothing, and reads no clock.
+//! Decides the next step of an election from what was read of the Lease, and when. Pure: it touches nothing and reads no clock.
 
 use std::time::Duration;
 
@@ -9,29 +9,30 @@ use tokio::time::Instant;
 use super::lease::{Lease, Record};
 use super::timing::Timing;
 
-/// Of another's Lease no more is waited for than ten of one's own. A leader of another version may have other times, but not by an order of
-/// magnitude, and without a bound one record of 2,147,483,647 s keeps all from leading for 68 years.
+/// The longest wait for another's Lease, as a multiple of this process's lease duration. A leader of another version may have other
+/// durations, but not by an order of magnitude. Without a bound, one record of 2,147,483,647 s would keep everyone from leading for
+/// 68 years.
 const FOREIGN_LEASES: u32 = 10;
 
-/// What stays as it is during an election.
+/// The settings that stay the same during an election.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// Of this process and no other. A Lease with this holder was written by it.
+    /// The name of this process and no other. A Lease with this holder was written by it.
     pub(super) identity: String,
-    /// For how long others leave this process's Lease alone.
+    /// How long others leave this process's Lease alone.
     lease: Duration,
-    /// How long a leader leads after the renewal that it sent last.
+    /// How long a leader leads after it sent its last renewal.
     renew: Duration,
-    /// From one write to the next.
+    /// The time between two writes.
     retry: Duration,
-    /// From one look of a standby to the next.
+    /// The time between two reads of a standby.
     poll: Duration,
     /// How long one request may take.
     pub(super) request: Duration,
 }
 
 impl Rules {
-    /// `chance` is any number, drawn once.
+    /// `chance` is any number, drawn once; it sets the jitter of `poll`.
     pub(super) fn new(identity: String, timing: Timing, chance: u8) -> Self {
         Self {
             identity,
@@ -43,13 +44,14 @@ impl Rules {
         }
     }
 
-    /// For how long a record is left alone after it was seen to change. What it says itself is anybody's text who may write the Lease.
+    /// How long a record is left alone after its last seen change. Its own duration is untrusted: it comes from anyone who may
+    /// write the Lease.
     pub(super) fn leave_alone(&self, record: &Record) -> Duration {
         record.lasts.unwrap_or(self.lease).min(self.lease * FOREIGN_LEASES)
     }
 
-    /// How long the holder of a Lease that was deleted may lead on, as if it had renewed it in the last moment. By the times of this
-    /// program, which gives up before they are over; what the record said has gone with it.
+    /// How long the holder of a deleted Lease may still lead, if it renewed at the last moment. This uses this program's own
+    /// durations, within which a leader steps down; the record is gone.
     fn patience(&self) -> Duration {
         self.lease
     }
@@ -60,37 +62,37 @@ impl Rules {
 pub(super) struct Now {
     /// By the clock that decides, which nobody can set.
     pub(super) local: Instant,
-    /// By the one that people read, which may jump; written and never compared with another's.
+    /// By the clock that people read, which may jump. It is written but never compared with another's.
     pub(super) wall: Timestamp,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Heard {
-    /// Nothing: time has passed.
+pub(super) enum LeaseAnswer {
+    /// Nothing but time has passed.
     Nothing,
     /// This is the Lease.
     Found(Lease),
     /// There is no Lease.
     Absent,
-    /// It could not be read.
+    /// The Lease could not be read.
     Unread(String),
-    /// A write that was sent at this instant was carried out, and this is the Lease.
+    /// A write that was sent at this instant was carried out; this is the Lease now.
     Written { lease: Lease, sent: Instant },
-    /// A write was refused: the Lease has changed, or is there already.
+    /// A write was refused: the Lease has changed or already exists.
     Refused,
-    /// Whether a write was carried out is not known.
+    /// It is unknown whether a write was carried out.
     Unanswered(String),
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
-    /// Nothing, until this instant.
+    /// Sleep until this instant.
     Rest(Instant),
     /// Read the Lease.
     Read,
-    /// Write it, onto the version of this metadata; make it where there is none.
+    /// Write the Lease onto the version in this metadata; create it if there is none.
     Write { onto: Option<Box<ObjectMeta>>, record: Record },
 }
 
@@ -99,11 +101,11 @@ pub(super) enum Step {
 enum Sight {
     /// Nothing yet.
     Unseen,
-    /// There was none at the first look, nor since.
+    /// There was no Lease at the first read, nor since.
     NeverMade,
-    /// It has been deleted; this was its last record.
+    /// The Lease was deleted; this was its last record.
     Gone(Record),
-    /// It has been at this version since, as far as was seen from here.
+    /// The Lease is at this version, which this process first saw at this instant.
     There { since: Instant, lease: Lease },
 }
 
@@ -111,36 +113,36 @@ enum Sight {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct State {
     sight: Sight,
-    /// Until when this process leads.
+    /// When this process stops leading.
     until: Option<Instant>,
-    /// Whether a write is under way, or was and may have been carried out: what is known may not be so any more.
+    /// Whether a write is under way or may have been carried out. Then what is known may be outdated.
     unsure: bool,
-    /// No look before this.
+    /// No read before this.
     look: Instant,
     /// No write before this.
     write: Instant,
-    /// No take-over before this, whatever the Lease says: one was deleted, and its holder may not know yet.
+    /// No takeover before this, whatever the Lease says: a Lease was deleted, and its holder may not know yet.
     quiet: Instant,
 }
 
 impl State {
-    /// A candidate that has just started.
+    /// Returns the state of a candidate that has just started.
     pub(super) fn new(now: Instant) -> Self {
         Self { sight: Sight::Unseen, until: None, unsure: false, look: now, write: now, quiet: now }
     }
 
-    /// Until when this process leads, if it does.
+    /// Returns the instant until which this process leads, if it does.
     pub(super) fn leads_until(&self) -> Option<Instant> {
         self.until
     }
 
-    /// Whether the Lease may have this process as its holder.
+    /// Whether this process may be the holder of the Lease.
     pub(super) fn may_hold(&self, rules: &Rules) -> bool {
         self.unsure || matches!(&self.sight, Sight::There { lease, .. } if lease.record.holder == rules.identity)
     }
 
-    /// The next step of a candidate that wants to lead.
-    pub(super) fn next(&mut self, rules: &Rules, heard: Heard, now: Now) -> Step {
+    /// Returns the next step of a candidate that wants to lead.
+    pub(super) fn next(&mut self, rules: &Rules, heard: LeaseAnswer, now: Now) -> Step {
         self.learn(rules, heard, now.local);
         let step = self.step(rules, now);
         match step {
@@ -154,10 +156,10 @@ impl State {
         step
     }
 
-    /// The next step of one whose work has ended, towards a Lease that it does not hold; `None` when it has come to an end.
-    pub(super) fn leave(&mut self, rules: &Rules, heard: Heard, now: Now) -> Option<Step> {
+    /// Returns the next step of a candidate whose work has ended and that must not stay the holder; `None` when it is done.
+    pub(super) fn leave(&mut self, rules: &Rules, heard: LeaseAnswer, now: Now) -> Option<Step> {
         // There is no time to try again; the Lease expires by itself.
-        let failed = matches!(heard, Heard::Unread(_) | Heard::Unanswered(_));
+        let failed = matches!(heard, LeaseAnswer::Unread(_) | LeaseAnswer::Unanswered(_));
         self.learn(rules, heard, now.local);
         self.until = None;
         match &self.sight {
@@ -172,26 +174,26 @@ impl State {
         }
     }
 
-    fn learn(&mut self, rules: &Rules, heard: Heard, now: Instant) {
+    fn learn(&mut self, rules: &Rules, heard: LeaseAnswer, now: Instant) {
         match heard {
-            Heard::Nothing | Heard::Unread(_) => {}
-            Heard::Found(lease) => {
+            LeaseAnswer::Nothing | LeaseAnswer::Unread(_) => {}
+            LeaseAnswer::Found(lease) => {
                 self.unsure = false;
                 if lease.record.holder != rules.identity {
                     self.until = None;
                 }
                 self.see(rules, lease, now);
             }
-            Heard::Absent => {
+            LeaseAnswer::Absent => {
                 self.unsure = false;
                 self.miss(rules, now);
             }
-            Heard::Written { lease, sent } => {
+            LeaseAnswer::Written { lease, sent } => {
                 self.unsure = false;
                 self.until = (lease.record.holder == rules.identity).then(|| sent + rules.renew);
                 self.see(rules, lease, now);
             }
-            Heard::Refused | Heard::Unanswered(_) => self.look = now,
+            LeaseAnswer::Refused | LeaseAnswer::Unanswered(_) => self.look = now,
         }
         self.until = self.until.filter(|until| now < *until);
     }
@@ -199,7 +201,7 @@ impl State {
     fn see(&mut self, rules: &Rules, lease: Lease, now: Instant) {
         let mut since = now;
         if let Sight::There { since: before, lease: known } = &self.sight {
-            // By its version, not by its record: clocks may give two renewals one time, and no two versions are the same.
+            // Compares versions, not records: a clock may give two renewals the same time, but no two versions are the same.
             if known.metadata.resource_version == lease.metadata.resource_version {
                 since = *before;
             }
@@ -215,7 +217,7 @@ impl State {
             Sight::Unseen | Sight::NeverMade => Sight::NeverMade,
             Sight::There { lease, .. } => {
                 self.quiet = now + rules.patience();
-                // A leader makes it again at once.
+                // A leader creates it again at once.
                 self.write = now;
                 Sight::Gone(lease.record)
             }
@@ -237,7 +239,7 @@ impl State {
         }
     }
 
-    /// From when on this process may write itself into the Lease.
+    /// Returns the instant from which this process may write itself into the Lease.
     fn open(&self, rules: &Rules) -> Instant {
         if self.until.is_some() {
             return self.write;
@@ -268,7 +270,7 @@ impl State {
         }
     }
 
-    /// A record with this process as the holder.
+    /// Returns a record with this process as the holder.
     fn claim(&self, rules: &Rules, wall: Timestamp) -> Record {
         let before = self.record();
         let renewed = Some(self.stamp(wall));
@@ -283,15 +285,15 @@ impl State {
         }
     }
 
-    /// A record without a holder. Others take it at once, and older ones of them when the second is over.
+    /// Returns a record without a holder. Others take over at once, and older versions of them after its one second.
     fn release(&self, wall: Timestamp) -> Record {
         let renewed = Some(self.stamp(wall));
         let transitions = self.record().map_or(0, |record| record.transitions);
         Record { holder: String::new(), lasts: Some(Duration::from_secs(1)), acquired: renewed, renewed, transitions }
     }
 
-    /// The time to write, as exact as a Lease has it. Never the one that is there: a PUT of what is there already makes no new
-    /// version, and a renewal that nobody sees is none.
+    /// Returns the time to write, in the precision of a Lease. It always differs from the time in the Lease: a PUT without a change
+    /// makes no new version, so nobody would see the renewal.
     fn stamp(&self, wall: Timestamp) -> Timestamp {
         let exact = Timestamp::from_microsecond(wall.as_microsecond()).unwrap_or(wall);
         if self.record().and_then(|record| record.renewed) == Some(exact) {
@@ -301,7 +303,7 @@ impl State {
     }
 }
 
-/// This step, with a rest no longer than to this instant.
+/// Returns this step; a sleep ends at this instant at the latest.
 fn sooner(step: Step, instant: Option<Instant>) -> Step {
     match (step, instant) {
         (Step::Rest(until), Some(instant)) => Step::Rest(until.min(instant)),

@@ -1,4 +1,4 @@
-//! The Lease, as far as an election reads and writes it, and where it is kept.
+//! The Lease, as far as an election reads and writes it, and where it is stored.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
-use crate::cluster::client::Access;
+use crate::cluster::client::ApiServerClient;
 use crate::cluster::failure::kubernetes_failure;
 
 /// A Lease at one version.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Lease {
-    /// All of it, so that labels of others survive a write, and the version and the uid go with it.
+    /// All of it, so that a write keeps the labels of others and carries the version and the uid.
     pub(super) metadata: Box<ObjectMeta>,
-    /// What the election has written.
+    /// The part that the election writes.
     pub(super) record: Record,
 }
 
-/// What an election writes.
+/// The fields that an election writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
     /// Who leads; empty if nobody does.
     pub(super) holder: String,
-    /// For how long others leave it alone after it was seen to change; `None` where that makes no sense.
+    /// How long others leave it alone after a change; `None` if the Lease has no valid duration.
     pub(super) lasts: Option<Duration>,
-    /// Since when this holder leads, by its own clock; for people.
+    /// When this holder began to lead, by its own clock; for people.
     pub(super) acquired: Option<Timestamp>,
     /// When it was renewed, by the holder's own clock; for people.
     pub(super) renewed: Option<Timestamp>,
@@ -39,33 +39,33 @@ pub(super) struct Record {
 /// Why a write is not known to have been carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotWritten {
-    /// There is no such Lease any more.
+    /// The Lease no longer exists.
     Absent,
-    /// The Lease is not at this version any more, or is there already.
+    /// The Lease is at another version, or already exists.
     Refused,
-    /// It may have been carried out or not.
+    /// It is unknown whether the write was carried out.
     Unanswered(String),
 }
 
-/// Where a Lease is kept. Failures are told in the operator's own words.
+/// The store of a Lease. Failures are described in the operator's own words.
 pub(super) trait Store {
-    /// Reads it as it is now; `None` if there is none.
+    /// Reads the Lease; `None` if there is none.
     fn read(&self) -> impl Future<Output = Result<Option<Lease>, String>> + Send;
 
-    /// Writes it onto the version of this metadata, or makes it.
+    /// Writes the record onto the version in this metadata, or creates the Lease.
     fn write(&self, onto: Option<Box<ObjectMeta>>, record: Record) -> impl Future<Output = Result<Lease, NotWritten>> + Send;
 }
 
-/// The Lease of a cluster.
+/// The Lease in a cluster.
 pub(super) struct Cluster {
     api: Api<Object>,
     name: String,
 }
 
 impl Cluster {
-    /// With a client of its own: the common one would try each request again for minutes. Needs a runtime.
+    /// Uses its own client, because the shared one would retry each request for minutes. Needs a runtime.
     pub(super) fn new(config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
-        let client = kube::Client::new(Access::new(config, false, "leader-election")?, namespace);
+        let client = kube::Client::new(ApiServerClient::new(config, false, "leader-election")?, namespace);
         Ok(Self { api: Api::namespaced(client, namespace), name })
     }
 }
@@ -82,8 +82,8 @@ impl Store for Cluster {
         let params = PostParams::default();
         let spec = Some(record.into());
         let (written, making) = match onto {
-            // With its uid. Of a PUT onto a Lease that has been deleted the API server makes a new one, whatever version it names;
-            // the uid is what it refuses.
+            // The metadata includes the uid. A PUT onto a deleted Lease makes the API server create a new one, whatever version it
+            // names; it refuses only a wrong uid.
             Some(metadata) => (self.api.replace(&self.name, &params, &Object { metadata: *metadata, spec }).await, false),
             None => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
@@ -92,7 +92,7 @@ impl Store for Cluster {
         };
         written.map(Lease::from).map_err(|error| match &error {
             kube::Error::Api(status) if status.code == 409 => NotWritten::Refused,
-            // Of a Lease to be made it is the namespace that is not there, which nothing but a person can mend.
+            // On creation, not found means that the namespace is missing, which only a person can fix.
             kube::Error::Api(status) if status.is_not_found() && !making => NotWritten::Absent,
             error => NotWritten::Unanswered(kubernetes_failure(error)),
         })
@@ -105,7 +105,7 @@ impl From<Object> for Lease {
         let seconds =
             spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
         Self {
-            // Of no use here, and what is not sent back is kept.
+            // Not needed here; the API server keeps managed fields that are not sent back.
             metadata: Box::new(ObjectMeta { managed_fields: None, ..metadata }),
             record: Record {
                 holder: spec.holder_identity.unwrap_or_default(),
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// The Lease of a cluster whose API server says nothing but this, and how often it was asked.
+    /// Returns the Lease of a cluster whose API server always gives this answer, and the number of requests to it.
     async fn saying(code: u16, reason: &'static str) -> (Cluster, Arc<AtomicUsize>) {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = requests.clone();

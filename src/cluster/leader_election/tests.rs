@@ -1,4 +1,4 @@
-//! Elections against a server and networks that are played, in time that is played.
+//! Elections with simulated servers, networks and time.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,11 +19,11 @@ use server::{End, Fate, Link, Server};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A process that stands.
+/// A process that stands as a candidate.
 struct Rival {
     leadership: Leadership,
     link: Link,
-    /// How far its wall clock is off; `None` if it stands still.
+    /// The offset of its wall clock; `None` if the clock stands still.
     wall: Arc<Mutex<Option<SignedDuration>>>,
     naps: Naps,
     drained: Option<oneshot::Sender<()>>,
@@ -31,13 +31,13 @@ struct Rival {
 }
 
 impl Rival {
-    /// With client-go's times.
+    /// With client-go's durations.
     fn new(server: &Server, identity: &str) -> Self {
         Self::timed(server, identity, Timing::default(), 128)
     }
 
     fn timed(server: &Server, identity: &str, timing: Timing, chance: u8) -> Self {
-        let (link, office) = (Link::new(server), Office::default());
+        let (link, office) = (Link::new(server), TermSender::default());
         let leadership = office.leadership();
         let (drained, end) = oneshot::channel();
         let wall = Arc::new(Mutex::new(Some(SignedDuration::ZERO)));
@@ -61,7 +61,7 @@ impl Rival {
         Self { leadership, link, wall, naps, drained: Some(drained), election }
     }
 
-    /// Its work has ended; waits until it has left.
+    /// Says that its work has ended, and waits until the election has ended.
     async fn stop(mut self) {
         self.drained.take().expect("once").send(()).expect("it stands");
         self.election.await.expect("no panic");
@@ -73,16 +73,16 @@ impl Rival {
         assert!(self.election.await.expect_err("killed").is_cancelled());
     }
 
-    /// For how long it does not run, from now on.
+    /// Suspends its task for this long, from now on.
     fn nap(&self, length: Duration) {
         self.naps.lock().expect("naps").push_back((Instant::now(), length));
     }
 }
 
-/// From when, and for how long, a task does not run.
+/// When, and for how long, a task is suspended.
 type Naps = Arc<Mutex<VecDeque<(Instant, Duration)>>>;
 
-/// A task that is not run at times, whatever has happened to it meanwhile.
+/// A task that is suspended at times, whatever happens meanwhile.
 struct Napping {
     inner: Pin<Box<dyn Future<Output = ()> + Send>>,
     naps: Naps,
@@ -107,7 +107,7 @@ impl Future for Napping {
     }
 }
 
-/// A leader "a" and a standby "b" that has seen its Lease, and both their terms.
+/// A leader "a", its term, and a standby "b" that has seen its Lease.
 async fn leader_and_standby(server: &Server) -> (Rival, Term, Rival) {
     let leader = Rival::new(server, "a");
     let term = leader.leadership.acquired().await;
@@ -122,7 +122,7 @@ async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// How long that takes.
+/// Returns how long a future takes.
 async fn time(of: impl Future) -> Duration {
     let start = Instant::now();
     of.await;
@@ -154,7 +154,7 @@ async fn a_standby_takes_over_from_a_killed_leader_after_the_lease_and_within_tw
 
 #[tokio::test(start_paused = true)]
 async fn a_clean_stop_hands_over_in_less_than_two_seconds() {
-    // At any moment of the leader's and the standby's rounds.
+    // At any moment between the leader's renewals and the standby's reads.
     for moment in 0..40 {
         let server = Server::default();
         let (leader, term, standby) = leader_and_standby(&server).await;
@@ -170,14 +170,14 @@ async fn a_clean_stop_hands_over_in_less_than_two_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_gets_through_though_a_renewal_is_under_way() {
-    // The stop comes while a renewal has been carried out and its answer is on its way, and while it has not arrived yet.
+    // The stop comes after a renewal was carried out but before its response, or before the renewal arrives.
     for (there, back) in [(10, 1000), (1000, 10)] {
         let server = Server::default();
         let (leader, _, standby) = leader_and_standby(&server).await;
         let [there, back] = [there, back].map(Duration::from_millis);
         leader.link.expect([Fate { there, back, end: End::Answered }]);
         let before = server.record().renewed;
-        // As soon as there is a request under way.
+        // Until a request is under way.
         while leader.link.expects_any() {
             pass(SECOND / 100).await;
         }
@@ -186,7 +186,7 @@ async fn a_release_gets_through_though_a_renewal_is_under_way() {
         leader.stop().await;
         standby.leadership.acquired().await;
         assert_eq!(server.record().transitions, 1);
-        // What arrives late changes nothing.
+        // A late request changes nothing.
         pass(5 * SECOND).await;
         assert_eq!(server.holder(), "b");
         assert!(standby.leadership.is_leading());
@@ -229,7 +229,7 @@ async fn a_leader_that_reaches_nothing_gives_up_before_anyone_takes_over() {
         if end == End::Lost {
             let idle = time(standby.leadership.acquired()).await;
             assert!(idle >= 4 * SECOND, "{idle:?}");
-            // It is a standby again when it reaches the server again.
+            // It is a standby again when it can reach the server.
             leader.link.become_of_all(Fate::GOOD);
             standby.stop().await;
             leader.leadership.acquired().await;
@@ -267,7 +267,7 @@ async fn a_leader_whose_lease_was_stolen_steps_down_at_its_next_look() {
     server.edit(|lease| lease.record.holder = "thief".to_owned());
     let noticed = time(term.lost()).await;
     assert!(noticed <= 2 * SECOND + SECOND / 10, "{noticed:?}");
-    // The thief's Lease is as good as any other's.
+    // The thief's Lease counts like any other.
     pass(12 * SECOND).await;
     assert!(!leader.leadership.is_leading() && !standby.leadership.is_leading() && server.holder() == "thief");
     tokio::select! {
@@ -293,7 +293,7 @@ async fn a_deleted_lease_is_made_again_by_its_leader_and_not_by_a_standby() {
     let server = Server::default();
     let (_leader, term, standby) = leader_and_standby(&server).await;
     server.delete();
-    // Longer than the time between two looks of the standby.
+    // Longer than the time between two reads of the standby.
     pass(3 * SECOND).await;
     assert_eq!(server.holder(), "a");
     pass(60 * SECOND).await;
@@ -314,7 +314,7 @@ async fn a_standby_makes_a_deleted_lease_whose_leader_is_dead() {
 async fn a_lease_that_is_made_late_is_no_leave_to_lead() {
     let server = Server::default();
     let late = Rival::new(&server, "late");
-    // Sent when there was none, and on its way until the one of another is deleted.
+    // Sent when there was no Lease, and under way until another's Lease is deleted.
     late.link.expect([Fate::GOOD, Fate { there: 6 * SECOND, ..Fate::GOOD }]);
     pass(SECOND).await;
     let leader = Rival::new(&server, "a");
@@ -336,13 +336,13 @@ async fn a_lease_that_is_made_late_is_no_leave_to_lead() {
 async fn a_leader_whose_election_is_not_run_stops_leading_all_the_same() {
     let server = Server::default();
     let (leader, first, standby) = leader_and_standby(&server).await;
-    // Asleep with a renewal that has been carried out, and answered.
+    // Suspended after a renewal that was carried out and answered.
     leader.nap(40 * SECOND);
     let lost = time(first.lost()).await;
     assert!(lost <= 10 * SECOND, "{lost:?}");
     assert!(!leader.leadership.is_leading() && !standby.leadership.is_leading());
     let second = standby.leadership.acquired().await;
-    // Awake, it does not believe what it last knew.
+    // After it resumes, it does not trust its old state.
     for _ in 0..600 {
         pass(SECOND / 10).await;
         assert!(second.is_leading() && !leader.leadership.is_leading() && !first.is_leading());
@@ -373,13 +373,13 @@ async fn a_process_that_starts_again_waits_for_what_it_was_before() {
     let leader = Rival::new(&server, "pod_1");
     leader.leadership.acquired().await;
     leader.kill().await;
-    // The same pod, and another identity.
+    // The same pod with another identity.
     let again = Rival::new(&server, "pod_2");
     let taken = time(again.leadership.acquired()).await;
     assert!(13 * SECOND < taken && taken < 20 * SECOND, "{taken:?}");
 }
 
-/// What anybody may write who may write the Lease: 68 years.
+/// Writes a holder for 68 years, as anyone can who may write the Lease.
 fn forever(lease: &mut lease::Lease) {
     lease.record.holder = "thief".to_owned();
     lease.record.lasts = Some(Duration::from_secs(u64::from(i32::MAX.unsigned_abs())));

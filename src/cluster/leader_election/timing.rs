@@ -1,17 +1,18 @@
-//! How long the things of an election take.
+//! The durations of a leader election.
 
 use std::time::Duration;
 
-/// A standby asks no less often than this, so that it takes over in less than two seconds after a clean stop.
+/// The longest time between two reads of a standby, before jitter, so that it takes over in less than two seconds after a clean
+/// stop.
 const POLL_MAX: Duration = Duration::from_secs(1);
 /// Each retry is a request to the API server.
 const RETRY_MIN: Duration = Duration::from_millis(100);
-/// Longer than anybody would wait for a standby; the Lease has room for it in its whole seconds.
+/// Longer than anybody would wait for a standby; as whole seconds it fits into a Lease.
 const LEASE_MAX: Duration = Duration::from_secs(60 * 60);
-/// A renewal, a look at what became of it, and a second renewal fit into the renew deadline, with one share to spare.
+/// A renewal, a read of its outcome and a second renewal fit into the renew deadline, with one share to spare.
 const REQUESTS_PER_RENEW: u32 = 4;
 
-/// How long things take; what is in it fits together.
+/// The durations of an election, checked to fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     lease: Duration,
@@ -19,10 +20,10 @@ pub struct Timing {
     retry: Duration,
 }
 
-/// Times that do not fit together.
+/// Durations that do not fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimingError {
-    /// Two leaders could be.
+    /// There could be two leaders.
     #[error(
         "a leader gives up after the renew deadline ({renew:?}) and others take over after the lease ({lease:?}): write a renew \
          deadline that is shorter than the lease, such as 10s with a lease of 15s"
@@ -33,7 +34,7 @@ pub enum TimingError {
         /// The renew deadline as given.
         renew: Duration,
     },
-    /// A leader would give up before its first renewal.
+    /// A leader would step down before its first renewal.
     #[error(
         "a leader renews after each retry ({retry:?}) and gives up after the renew deadline ({renew:?}): write a retry that is \
          shorter than the renew deadline, such as 2s with a renew deadline of 10s"
@@ -44,10 +45,10 @@ pub enum TimingError {
         /// The retry as given.
         retry: Duration,
     },
-    /// Requests without end.
+    /// There would be too many requests.
     #[error("each retry ({0:?}) is a request to the API server: write one of at least 100ms, such as 2s")]
     Busy(Duration),
-    /// Nobody would take over.
+    /// Nobody would take over from a dead leader for too long.
     #[error("nobody takes over from a leader that died before the lease ({0:?}) is over: write one of at most 1h, such as 15s")]
     Long(Duration),
 }
@@ -60,8 +61,8 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// For how long others leave a silent leader's Lease alone, after how long a leader that cannot renew gives up, and how often it
-    /// tries.
+    /// Checks and returns the durations: how long others leave a silent leader's Lease alone, after how long a leader that cannot
+    /// renew steps down, and how often it tries.
     pub fn new(lease: Duration, renew: Duration, retry: Duration) -> Result<Self, TimingError> {
         if renew >= lease {
             return Err(TimingError::Renew { lease, renew });
@@ -78,18 +79,17 @@ impl Timing {
         Ok(Self { lease, renew, retry })
     }
 
-    /// For how long others leave a silent leader's Lease alone. Whole seconds, as the Lease has no others; rounded up, as a longer
-    /// one is the safe side.
+    /// How long others leave a silent leader's Lease alone. In whole seconds, as in a Lease; rounded up, because longer is safer.
     pub(super) fn lease(&self) -> Duration {
         Duration::from_secs(self.lease.as_secs() + u64::from(self.lease.subsec_nanos() > 0))
     }
 
-    /// After how long without a renewal a leader gives up.
+    /// How long after its last renewal a leader steps down.
     pub(super) fn renew(&self) -> Duration {
         self.renew
     }
 
-    /// From one renewal to the next.
+    /// The time between two renewals.
     pub(super) fn retry(&self) -> Duration {
         self.retry
     }
@@ -99,7 +99,8 @@ impl Timing {
         self.renew / REQUESTS_PER_RENEW
     }
 
-    /// From one look of a standby to the next, a fifth more or less by chance, drawn once: standbys that start together drift apart.
+    /// The time between two reads of a standby. `chance`, drawn once, adds a jitter of a fifth, so that standbys that start
+    /// together drift apart.
     pub(super) fn poll(&self, chance: u8) -> Duration {
         let poll = (self.retry / 2).min(POLL_MAX);
         poll * 4 / 5 + poll * 2 / 5 * u32::from(chance) / u32::from(u8::MAX)

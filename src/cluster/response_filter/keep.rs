@@ -2,7 +2,7 @@
 
 use crate::api::REQUESTED_AT;
 
-/// What is kept of the metadata of an object or a list. All else may be as long as its author likes.
+/// The metadata of an object or a list that is kept. Everything else may be as long as its author likes.
 pub(super) const METADATA: [&str; 9] = [
     "name",
     "namespace",
@@ -15,20 +15,21 @@ pub(super) const METADATA: [&str; 9] = [
     "remainingItemCount",
 ];
 
-/// Of the annotation in bytes of JSON; a request is its first 64 characters, each at most 12 of them.
+/// The limit of the `requestedAt` annotation, in bytes of JSON. A request is its first 64 characters, each at most 12 bytes of
+/// JSON.
 pub(super) const ANNOTATION_MAX: usize = 1 << 10;
 
-/// What is kept of an answer.
+/// What to keep of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
-    /// Whole objects, of their metadata what is needed.
+    /// Whole objects, with only the needed metadata.
     Objects,
-    /// Of a Secret or ConfigMap: its version, and the values under these keys as far as so many bytes of JSON. `null` stands for one
-    /// that is longer.
+    /// A Secret's or ConfigMap's version, and the values of these keys, each up to a limit in bytes of JSON. `null` replaces a
+    /// longer value.
     Values(Vec<(String, usize)>),
 }
 
-/// Where in an answer a value stands.
+/// The position of a value in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// An object, or a list of them.
@@ -36,7 +37,7 @@ pub(super) enum Place {
     Metadata,
     Annotations,
     Data,
-    /// Nothing in it is left out.
+    /// A value that is kept whole.
     Plain,
 }
 
@@ -44,9 +45,9 @@ pub(super) enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Kept(Place),
-    /// A text, cut when it is longer.
+    /// A text; a longer one is cut.
     Cut(usize),
-    /// A text; `null` when it is longer, or no text.
+    /// A text; `null` replaces a longer one, and any other value.
     Bounded(usize),
     Dropped,
 }

@@ -10,24 +10,24 @@ use tower_layer::Layer;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-use crate::cluster::response_filter::Sieve;
+use crate::cluster::response_filter::JsonFilter;
 use crate::cluster::response_filter::keep::Keep;
 
-/// An answer of which only some is kept.
-pub struct Sifted<B> {
+/// A response body of which only a part is kept.
+pub struct FilteredBody<B> {
     pub(super) body: B,
-    /// `None` where all is.
-    pub(super) sieve: Option<Sieve>,
+    /// `None` if everything is kept.
+    pub(super) sieve: Option<JsonFilter>,
 }
 
-impl<B> Sifted<B> {
-    /// Of this answer, what is to be kept.
+impl<B> FilteredBody<B> {
+    /// Filters the body of one response.
     pub fn new(body: B, keep: Keep) -> Self {
-        Self { body, sieve: Some(Sieve::new(keep)) }
+        Self { body, sieve: Some(JsonFilter::new(keep)) }
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Sifted<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for FilteredBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -39,12 +39,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sifted<B> {
             };
             let Some(sieve) = &mut this.sieve else { return Poll::Ready(Some(Ok(frame))) };
             match frame.into_data() {
-                Ok(data) => match sieve.sift(&data) {
+                Ok(data) => match sieve.filter(&data) {
                     kept if kept.is_empty() => {}
                     kept => {
                         return Poll::Ready(Some(Ok(Frame::data(match sieve.keep {
                             Keep::Objects => Bytes::from(kept),
-                            // It may hold a credential.
+                            // The values may hold a credential.
                             Keep::Values(_) => Bytes::from_owner(Zeroizing::new(kept)),
                         }))));
                     }
@@ -59,36 +59,36 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sifted<B> {
     }
 }
 
-/// The layer, for [`kube::client::ClientBuilder::with_layer`]: connections, in whichever answer, and lists of Secrets without what
-/// nobody reads. Of a watch's bookmarks the annotation that ends an initial list goes too, so a watch that streams its first list
-/// (`sendInitialEvents`) would never know of its end; ours list by pages.
+/// The layer, for [`kube::client::ClientBuilder::with_layer`]. It filters all responses with connections, and lists of Secrets. It
+/// also drops the bookmark annotation that ends an initial list. So a watch that streams its first list (`sendInitialEvents`) would
+/// never see the end of it; the operator's watches list by pages.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sift;
+pub struct FilterResponses;
 
-/// A client whose answers are sifted.
+/// A client whose responses are filtered.
 #[derive(Debug, Clone)]
-pub struct Sifting<S>(S);
+pub struct FilteredService<S>(S);
 
-impl<S> Layer<S> for Sift {
-    type Service = Sifting<S>;
+impl<S> Layer<S> for FilterResponses {
+    type Service = FilteredService<S>;
 
-    fn layer(&self, inner: S) -> Sifting<S> {
-        Sifting(inner)
+    fn layer(&self, inner: S) -> FilteredService<S> {
+        FilteredService(inner)
     }
 }
 
-/// Whether what answers this request may be sifted. A Secret that is made is answered with what it has become, and all of that counts.
-pub(super) fn is_sifted(method: &Method, path: &str) -> bool {
+/// Whether the response to this request may be filtered. The response to a created Secret is not, because all of it is needed.
+pub(super) fn is_filtered(method: &Method, path: &str) -> bool {
     (method == Method::GET && path.ends_with("/secrets")) || path.split('/').any(|part| part == "ukgproconnections")
 }
 
-impl<S, A, B> Service<Request<A>> for Sifting<S>
+impl<S, A, B> Service<Request<A>> for FilteredService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Unpin,
 {
-    type Response = Response<Sifted<B>>;
+    type Response = Response<FilteredBody<B>>;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
@@ -97,12 +97,12 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let is_sifted = is_sifted(request.method(), request.uri().path());
+        let is_filtered = is_filtered(request.method(), request.uri().path());
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            let sieve = (is_sifted && answer.status().is_success()).then(|| Sieve::new(Keep::Objects));
-            Ok(answer.map(|body| Sifted { body, sieve }))
+            let sieve = (is_filtered && answer.status().is_success()).then(|| JsonFilter::new(Keep::Objects));
+            Ok(answer.map(|body| FilteredBody { body, sieve }))
         })
     }
 }

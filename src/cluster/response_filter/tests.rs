@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::REQUESTED_AT;
 use crate::cluster::response_filter::keep::ANNOTATION_MAX;
-use crate::cluster::response_filter::layer::is_sifted;
+use crate::cluster::response_filter::layer::is_filtered;
 
 fn sifted(keep: &Keep, text: &str, piece: usize) -> String {
-    let mut sieve = Sieve::new(keep.clone());
-    let kept = text.as_bytes().chunks(piece).flat_map(|piece| sieve.sift(piece)).collect();
+    let mut sieve = JsonFilter::new(keep.clone());
+    let kept = text.as_bytes().chunks(piece).flat_map(|piece| sieve.filter(piece)).collect();
     String::from_utf8(kept).expect("text")
 }
 
-/// In one piece, and byte by byte.
+/// Filters in one piece and byte by byte, which must give the same.
 fn as_json(keep: &Keep, text: &str) -> Value {
     let [whole, by_bytes] = [text.len().max(1), 1].map(|piece| sifted(keep, text, piece));
     assert_eq!(whole, by_bytes);
@@ -67,7 +67,7 @@ fn a_request_is_kept_as_far_as_it_counts() {
 
 #[test]
 fn an_annotation_is_never_cut_amid_an_escape() {
-    // As Go's encoder writes `<`, a quotation mark, and what needs two escapes; at every offset.
+    // `<` as Go's encoder writes it, a quotation mark, and a character that needs two escapes; at every offset.
     for (unit, character) in
         [("\\u003c", "<"), ("\\\"", "\""), ("\\u2028", "\u{2028}"), ("\\ud83d\\ude00", "\u{1f600}"), ("\\\\", "\\")]
     {
@@ -96,14 +96,14 @@ fn of_a_secret_the_wanted_values_are_kept_and_null_stands_for_a_long_one() {
 
 #[test]
 fn nothing_is_held_of_what_is_left_out() {
-    let mut sieve = Sieve::new(Keep::Values(vec![("password".to_owned(), 4096)]));
+    let mut sieve = JsonFilter::new(Keep::Values(vec![("password".to_owned(), 4096)]));
     let mut most = 0;
     let text = format!(r#"{{"data":{{"password":"{0}","other":"{0}"}}}}"#, "A".repeat(1 << 20));
     let kept: usize = text
         .as_bytes()
         .chunks(1 << 14)
         .map(|piece| {
-            let kept = sieve.sift(piece);
+            let kept = sieve.filter(piece);
             most = most.max(sieve.text.capacity() + kept.capacity());
             kept.len()
         })
@@ -114,8 +114,8 @@ fn nothing_is_held_of_what_is_left_out() {
 #[test]
 fn what_is_deep_is_left_out() {
     let deep = format!(r#"{{"spec":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
-    let mut sieve = Sieve::new(Keep::Objects);
-    let kept = sieve.sift(deep.as_bytes());
+    let mut sieve = JsonFilter::new(Keep::Objects);
+    let kept = sieve.filter(deep.as_bytes());
     assert!(kept.len() < 200 && sieve.containers.capacity() <= 2 * DEPTH_MAX, "{}", String::from_utf8_lossy(&kept));
     serde_json::from_slice::<Value>(&kept).expect("JSON");
 }
@@ -133,14 +133,14 @@ fn only_connections_and_lists_of_secrets_are_sifted() {
     let connections = "/apis/ukgpro.dev/v1alpha1/ukgproconnections";
     let in_namespace = "/apis/ukgpro.dev/v1alpha1/namespaces/a/ukgproconnections/acme/status";
     for path in [connections, in_namespace, "/api/v1/secrets", "/api/v1/namespaces/a/secrets"] {
-        assert!(is_sifted(&Method::GET, path), "{path}");
+        assert!(is_filtered(&Method::GET, path), "{path}");
     }
     for path in ["/api/v1/namespaces/a/secrets/ledger", "/apis/coordination.k8s.io/v1/namespaces/a/leases/ukgpro-operator"] {
-        assert!(!is_sifted(&Method::GET, path), "{path}");
+        assert!(!is_filtered(&Method::GET, path), "{path}");
     }
-    // What is kept of a part of the ledger that was just made, others' labels included, is written with the next of it.
-    assert!(!is_sifted(&Method::POST, "/api/v1/namespaces/a/secrets"));
-    assert!(is_sifted(&Method::PATCH, in_namespace));
+    // The next write of a part of the ledger sends back what was kept of it when it was created, including labels of others.
+    assert!(!is_filtered(&Method::POST, "/api/v1/namespaces/a/secrets"));
+    assert!(is_filtered(&Method::PATCH, in_namespace));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -168,9 +168,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic_or_grow(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..20) {
-        let mut sieve = Sieve::new(Keep::Objects);
-        let kept: usize = bytes.chunks(piece).map(|piece| sieve.sift(piece).len()).sum();
-        // `null` for a value, and a comma between two, is the most that is added.
+        let mut sieve = JsonFilter::new(Keep::Objects);
+        let kept: usize = bytes.chunks(piece).map(|piece| sieve.filter(piece).len()).sum();
+        // At most, `null` replaces a value, and a comma comes between two.
         prop_assert!(kept <= 5 * bytes.len());
     }
 }

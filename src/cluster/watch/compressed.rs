@@ -1,13 +1,14 @@
-//! Spec and status of a connection as a few hundred bytes.
+//! Compresses spec and status of a connection to a few hundred bytes.
 //!
-//! They are JSON of which nearly all is the same for every connection: names of fields and of rows, the texts of conditions. So they are
-//! compressed (LZ4) against the text of a typical one. It is never stored outside this process, so that the typical one may change.
+//! As JSON, they are almost the same for every connection: names of fields and rows, and texts of conditions. So they are
+//! compressed (LZ4) with a typical connection as the dictionary. They are never stored outside this process, so the typical one may
+//! change.
 
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 
 use crate::api::{UkgProConnectionSpec, UkgProConnectionStatus};
 
-/// Spec and status.
+/// Spec and status, compressed.
 #[derive(Debug)]
 pub(super) struct Text(Box<[u8]>);
 
@@ -26,7 +27,8 @@ fn json(spec: &UkgProConnectionSpec, status: Option<&UkgProConnectionStatus>) ->
     serde_json::to_vec(&(spec, status)).expect("types with plain text keys can be written")
 }
 
-/// Spec and status of a connection that is Active and needs every row of the catalogue, as JSON. A test of the controller writes it.
+/// Spec and status of a connection that is Active and needs every row of the catalogue, as JSON. A test of the controller writes
+/// it.
 const TYPICAL: &[u8] = include_bytes!("typical.json");
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! The connections as they are known, and what an event of a watch makes new. Events of several watches, one a namespace, come to one.
+//! The cache of connections, and what an event of a watch changes in it. Events of all watches, one per namespace, go into one
+//! cache.
 //!
-//! **Contract.** A connection is handed on as changed only when the store holds it, after a relist too, and none before the first list of
-//! every watch is whole: the pace of hosts is that of all connections. A change of status alone, which is the operator's own write,
-//! is no news. What the operator has written is known at once ([`Connections::wrote`]), and an older event that the watch brings
-//! afterwards changes nothing: a check that decided on an older status would move times and post events twice.
+//! **Contract.** A connection is passed on as changed only when the cache holds it, also after a relist. None is passed on before
+//! the first list of every watch is complete, because the rate limit of a host depends on all its connections. A change of status
+//! alone is the operator's own write, and is no news. What the operator wrote is known at once ([`Connections::wrote`]), and an
+//! older event that the watch brings later changes nothing. A check that decided on an older status would move times and post
+//! events twice.
 //!
-//! **Bound.** One entry a connection; while a list is under way, a reference besides.
+//! **Bound.** One entry per connection; during a list, also one reference each.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,37 +18,37 @@ use kube::core::ObjectMeta;
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 
-use super::listed::{Kept, Listed};
+use super::listed::{CachedConnection, Listed};
 use super::{ConnectionRef, SecretIndex};
 use crate::api::UkgProConnection;
 
 /// How long to wait for the watch to show another's write.
 const ECHO_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The connections.
+/// The cache of connections.
 #[derive(Default)]
 pub struct Connections {
-    all: RwLock<HashMap<ConnectionRef, Arc<Kept>>>,
+    all: RwLock<HashMap<ConnectionRef, Arc<CachedConnection>>>,
     moved: Notify,
     stopped: AtomicBool,
 }
 
 impl Connections {
-    /// One, as it is now.
-    pub fn get(&self, connection: &ConnectionRef) -> Option<Arc<Kept>> {
+    /// Returns a connection as it is now.
+    pub fn get(&self, connection: &ConnectionRef) -> Option<Arc<CachedConnection>> {
         self.read().get(connection).cloned()
     }
 
-    /// All, as they are now.
-    pub fn all(&self) -> Vec<(ConnectionRef, Arc<Kept>)> {
+    /// Returns all connections as they are now.
+    pub fn all(&self) -> Vec<(ConnectionRef, Arc<CachedConnection>)> {
         self.read().iter().map(|(key, kept)| (key.clone(), kept.clone())).collect()
     }
 
-    /// Takes in what the API server has answered to a write: it is the newest there is, unless the watch was faster.
+    /// Takes in the API server's response to a write: it is the newest version, unless the watch was faster.
     pub fn wrote(&self, written: &UkgProConnection) {
-        let kept = Kept::of(written);
+        let kept = CachedConnection::of(written);
         let mut all = self.write();
-        // What is not there was deleted meanwhile.
+        // A connection that is not in the cache was deleted meanwhile.
         if let Some(known) = all.get_mut(&ConnectionRef::of(written))
             && known.edition.uid == kept.edition.uid
             && !is_at(&known.version, &kept.version)
@@ -55,7 +57,7 @@ impl Connections {
         }
     }
 
-    /// Waits until another version of this object is known than this one, or none; gives up after some seconds.
+    /// Waits until the cache has another version of this object, or none. Gives up after some seconds.
     pub async fn passes(&self, connection: &UkgProConnection) {
         let key = ConnectionRef::of(connection);
         let version = connection.metadata.resource_version.as_deref().unwrap_or_default();
@@ -63,7 +65,7 @@ impl Connections {
             loop {
                 let moved = self.moved.notified();
                 tokio::pin!(moved);
-                // Listening before looking, so that no change falls between.
+                // Registers before it checks, so that no change is missed.
                 moved.as_mut().enable();
                 let is_same = self.get(&key).is_some_and(|known| known.version.as_ref() == version);
                 if !is_same || self.stopped.load(Ordering::SeqCst) {
@@ -75,18 +77,18 @@ impl Connections {
         let _ = tokio::time::timeout(ECHO_DEADLINE, wait).await;
     }
 
-    /// The watch has ended: nothing is worth waiting for any more.
+    /// Says that the watch has ended, so nobody needs to wait for it any more.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.moved.notify_waiters();
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ConnectionRef, Arc<Kept>>> {
-        // One insertion or removal at a time, so a poisoned lock holds good data.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ConnectionRef, Arc<CachedConnection>>> {
+        // Each change is one insertion or removal, so a poisoned lock holds valid data.
         self.all.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ConnectionRef, Arc<Kept>>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ConnectionRef, Arc<CachedConnection>>> {
         self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,8 +99,8 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-impl Kept {
-    /// Whether an object that a watch shows is this one in a version that is known already. What is `listed` counts even if it is older.
+impl CachedConnection {
+    /// Whether this is the object that a watch shows, in that version or a later one. A `listed` object counts even if it is older.
     fn is_no_older_than(&self, shown: &ObjectMeta, listed: bool) -> bool {
         let version = shown.resource_version.as_deref().unwrap_or_default();
         Some(self.edition.uid.as_ref()) == shown.uid.as_deref()
@@ -106,7 +108,7 @@ impl Kept {
     }
 }
 
-/// Whether a version is this one or a later one. Kubernetes' versions of one kind are whole numbers that grow.
+/// Whether a version is `wanted` or later. Kubernetes' versions of one kind are whole numbers that grow.
 fn is_at(version: &str, wanted: &str) -> bool {
     match (version.parse::<u64>(), wanted.parse::<u64>()) {
         (Ok(version), Ok(wanted)) => version >= wanted,
@@ -114,25 +116,25 @@ fn is_at(version: &str, wanted: &str) -> bool {
     }
 }
 
-/// What an event comes to.
+/// The result of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// To check.
+    /// Connections to check.
     pub changed: Vec<ConnectionRef>,
-    /// Not there any more, or not under this uid.
+    /// Connections that no longer exist, or not with this uid.
     pub gone: Vec<(ConnectionRef, Box<str>)>,
-    /// That could not be read.
+    /// A connection that could not be read.
     pub unreadable: Option<ConnectionRef>,
 }
 
-/// Applies the events of watches to the connections.
+/// Applies the events of watches to the cache.
 pub struct Lists {
     connections: Arc<Connections>,
     secrets: Arc<SecretIndex>,
-    /// Of which class they are; those of another are left to another operator.
+    /// The controller class of this operator. Connections of another class are left to another operator.
     class: Option<String>,
     scopes: Vec<Scope>,
-    /// What was found before the first lists were whole.
+    /// Changes found before the first lists were complete.
     withheld: Vec<ConnectionRef>,
 }
 
@@ -140,16 +142,16 @@ pub struct Lists {
 struct Scope {
     /// `None` for all namespaces.
     namespace: Option<String>,
-    /// What the list under way has shown so far.
+    /// What the current list has shown so far.
     listing: Option<HashSet<ConnectionRef>>,
-    /// Whether its first list is whole, or is not waited for.
+    /// Whether its first list is complete, or is no longer waited for.
     whole: bool,
-    /// Whether it has ever been listed to the end.
+    /// Whether it has ever been listed completely.
     listed: bool,
 }
 
 impl Lists {
-    /// Watches of these namespaces, told apart by their position; one of the whole cluster if there are none.
+    /// Makes one watch per namespace, identified by its position; or one of the whole cluster if there are none.
     pub fn new(connections: Arc<Connections>, secrets: Arc<SecretIndex>, namespaces: &[String], class: Option<String>) -> Self {
         let scope = |namespace| Scope { namespace, listing: None, whole: false, listed: false };
         let scopes = match namespaces {
@@ -159,17 +161,17 @@ impl Lists {
         Self { connections, secrets, class, scopes, withheld: Vec::new() }
     }
 
-    /// Whether the first list of every watch is whole.
+    /// Whether the first list of every watch is complete or no longer waited for.
     pub fn are_whole(&self) -> bool {
         self.scopes.iter().all(|scope| scope.whole)
     }
 
-    /// Whether there is something to look after: no list is waited for, and not all of them are refused.
+    /// Whether the operator can work: no list is waited for, and at least one was complete.
     pub fn are_of_use(&self) -> bool {
         self.are_whole() && self.scopes.iter().any(|scope| scope.listed)
     }
 
-    /// The namespaces that have never been listed.
+    /// Returns the namespaces that have never been listed.
     pub fn unlisted(&self) -> Vec<String> {
         self.scopes.iter().filter(|scope| !scope.listed).filter_map(|scope| scope.namespace.clone()).collect()
     }
@@ -213,7 +215,8 @@ impl Lists {
         news
     }
 
-    /// The first list of a namespace cannot be had: it holds up the others no more. What comes of it later is told then.
+    /// Stops waiting for the first list of a namespace, so that it no longer delays the others. If it succeeds later, its
+    /// connections are passed on then.
     pub fn without(&mut self, scope: usize) -> News {
         let mut news = News::default();
         self.scopes[scope].whole = true;
@@ -228,11 +231,12 @@ impl Lists {
         }
     }
 
-    /// Enters an object; gives its name if it is known now. What is listed counts even if it is older, as after a backup was restored.
+    /// Enters an object; returns its name if it is in the cache now. A `listed` object counts even if it is older, as after a
+    /// restore.
     fn take_in(&self, object: Listed, listed: bool, news: &mut News) -> Option<ConnectionRef> {
         let metadata = kube::Resource::meta(&object);
         let key = ConnectionRef::new(metadata.namespace.as_deref(), metadata.name.as_deref());
-        // Before it is read: after each write the watch shows what is known from its answer.
+        // Before it is parsed: after each write, the watch shows what is already known from the response.
         if let Some((known, before)) = self.connections.read().get_key_value(&key)
             && before.is_no_older_than(metadata, listed)
         {
@@ -251,16 +255,16 @@ impl Lists {
             return None;
         }
         let mut all = self.connections.write();
-        // One allocation serves all who refer to it.
+        // All references share one allocation.
         let (key, before) = match all.get_key_value(&key) {
             Some((known, before)) => (known.clone(), Some(before.clone())),
             None => (key, None),
         };
-        // Again, since its write may have been answered meanwhile.
+        // Checked again, because the response to a write may have come meanwhile.
         if before.as_ref().is_some_and(|before| before.is_no_older_than(&connection.metadata, listed)) {
             return Some(key);
         }
-        let kept = Kept::of(&connection);
+        let kept = CachedConnection::of(&connection);
         let is_new = before.as_ref().is_none_or(|before| before.edition != kept.edition);
         let other = before.filter(|before| before.edition.uid != kept.edition.uid);
         all.insert(key.clone(), Arc::new(kept));

@@ -1,8 +1,8 @@
-//! A connection as it is read from the API server and as it is kept.
+//! A connection as it is read from the API server, and as it is cached.
 //!
-//! **Bound.** Of ten thousand connections all are kept, so what is kept of one is small: what is asked often (its version, verdict,
-//! request) as it is, the rest as compressed text that a check reads again. Managed fields, labels and annotations are left out while reading: the
-//! managed fields alone are as large as all the rest.
+//! **Bound.** All of ten thousand connections are cached, so the cached form is small. What is needed often (version, verdict,
+//! request) stays as it is; the rest is compressed text, which a check reads again. Managed fields, labels and all annotations but
+//! the request are dropped while reading: the managed fields alone are as large as all the rest.
 
 use std::fmt;
 
@@ -18,20 +18,20 @@ use super::compressed::Text;
 use crate::api::conditions::{self, READY};
 use crate::api::{REQUESTED_AT, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 
-/// A connection as the API server sends it. Spec and status stay text until someone asks for them: half of what a watch shows is the
-/// operator's own writes come back, and one that cannot be read must not stop the others. An event of a watch must name its type before
-/// its object, as API servers write it, or the text cannot be had.
+/// A connection as the API server sends it. Spec and status stay text until they are needed, because half of what a watch shows is
+/// the operator's own writes, and one object that cannot be read must not stop the others. A watch event must have its type before
+/// its object, as API servers write it; otherwise the text is not available.
 #[derive(Clone)]
 pub struct Listed {
-    /// Without what no step reads.
+    /// Only the fields that are needed.
     metadata: ObjectMeta,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
 }
 
 impl Listed {
-    /// The connection; its namespace and name where spec or status cannot be read: the CRD refuses such, but may have been another when
-    /// they were stored.
+    /// Parses the connection. If spec or status cannot be read, returns its namespace and name. The CRD refuses such objects, but
+    /// they may have been stored under an earlier CRD.
     pub fn read(self) -> Result<UkgProConnection, ConnectionRef> {
         let Self { metadata, spec, status } = self;
         match (serde_json::from_str(text(spec.as_deref())), serde_json::from_str(text(status.as_deref()))) {
@@ -40,13 +40,13 @@ impl Listed {
         }
     }
 
-    /// The connection that this is the metadata of.
+    /// Combines this metadata with a spec and a status.
     pub fn with(self, spec: UkgProConnectionSpec, status: UkgProConnectionStatus) -> UkgProConnection {
         UkgProConnection { metadata: self.metadata, spec, status: Some(status) }
     }
 }
 
-/// A part of an object as it was sent, or as if it had been sent empty.
+/// Returns a part of an object as it was sent; `null` if it was not sent.
 fn text(part: Option<&RawValue>) -> &str {
     part.map_or("null", RawValue::get)
 }
@@ -62,7 +62,7 @@ impl From<UkgProConnection> for Listed {
     }
 }
 
-/// What is read of an object.
+/// The fields of an object that are read.
 #[derive(Deserialize)]
 struct Wire {
     metadata: WireMetadata,
@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Listed {
     }
 }
 
-/// As any other kind, for the API's paths and for watches.
+/// The same as the full kind, for the API's paths and for watches.
 impl Resource for Listed {
     type DynamicType = ();
     type Scope = <UkgProConnection as Resource>::Scope;
@@ -139,40 +139,40 @@ impl Resource for Listed {
     }
 }
 
-/// Without the spec, which a log has no use for.
+/// Omits the spec, which a log does not need.
 impl fmt::Debug for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listed").field("name", &self.metadata.name).finish_non_exhaustive()
     }
 }
 
-/// What makes a connection new: another object, another spec, another request, or that it is being deleted.
+/// What makes a connection new: another object, spec or request, or the start of its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edition {
-    /// Which object of the name.
+    /// Identifies the object among those with this name.
     pub uid: Box<str>,
     generation: Option<i64>,
     requested_at: Option<Box<str>>,
-    /// Whether it is marked for deletion, and only a finalizer holds it.
+    /// Whether it is marked for deletion, and only a finalizer keeps it.
     pub is_deleted: bool,
 }
 
-/// A connection, small.
+/// A connection in the cache, in small form.
 #[derive(Debug)]
-pub struct Kept {
-    /// What makes it new.
+pub struct CachedConnection {
+    /// What makes the connection new.
     pub edition: Edition,
     /// Its `resourceVersion`.
     pub version: Box<str>,
-    /// The verdict, if it is one of the vocabulary.
+    /// The verdict, if it is a known one.
     pub state: Option<Verdict>,
-    /// The reason of its condition Ready, if it is one of the vocabulary.
+    /// The reason of its condition Ready, if it is a known one.
     pub reason: Option<Reason>,
     text: Text,
 }
 
-impl Kept {
-    /// What is kept of a connection.
+impl CachedConnection {
+    /// Makes the cached form of a connection.
     pub fn of(connection: &UkgProConnection) -> Self {
         let metadata = &connection.metadata;
         let status = connection.status.as_ref();
@@ -191,7 +191,7 @@ impl Kept {
         }
     }
 
-    /// The connection of this name, as a check wants it.
+    /// Returns the connection with this name, in the form that a check needs.
     pub fn connection(&self, reference: &ConnectionRef) -> UkgProConnection {
         let (spec, status) = self.text.read();
         let Edition { uid, generation, requested_at, .. } = &self.edition;

@@ -1,4 +1,4 @@
-//! Which connections use which Secret, so that a Secret's event reaches its connections by a look-up, if it is news to them.
+//! Which connections use which Secret. A lookup finds the connections to which a Secret's event is news.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use kube::runtime::watcher::Event;
 
 use super::{ConnectionRef, NamespacedName};
 use crate::api::conditions::{self, CANDIDATE_READY};
-use crate::api::verdict::{is_settled, standing_reason};
+use crate::api::verdict::{is_settled, verdict_reason};
 use crate::api::{CaKind, Reason, UkgProConnection};
 
 /// Which connections use which Secret, and which version of it each has read last.
 ///
-/// **Bound.** As many entries as connections refer to Secrets; Secrets nobody refers to are not kept.
+/// **Bound.** One entry per reference from a connection to a Secret; Secrets without references are not kept.
 #[derive(Default)]
 pub struct SecretIndex(Mutex<Index>);
 
@@ -22,14 +22,14 @@ pub struct SecretIndex(Mutex<Index>);
 struct Index {
     by_secret: HashMap<NamespacedName, InUse>,
     by_connection: HashMap<ConnectionRef, Vec<NamespacedName>>,
-    /// Of a list under way, by its namespace: the Secrets in use at its beginning that it has not shown yet.
+    /// For each list that is under way, by namespace: the Secrets in use at its start that it has not shown yet.
     unlisted: HashMap<Option<String>, HashSet<NamespacedName>>,
 }
 
 /// A Secret that connections refer to.
 #[derive(Default)]
 struct InUse {
-    /// What was seen of it last; `None` before anything was.
+    /// What was last seen of it; `None` before anything was seen.
     version: Option<Seen>,
     /// Nearly always one.
     users: Vec<(ConnectionRef, LastRead)>,
@@ -41,15 +41,15 @@ enum Seen {
     Version(Box<str>),
 }
 
-/// What a connection's last read of a Secret found.
+/// The result of a connection's last read of a Secret.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum LastRead {
-    /// It has not read it yet.
+    /// The connection has not read it yet.
     #[default]
     Never,
-    /// The connection has a verdict, and which version that is about is not written down: whatever is listed first is no news.
-    Unsaid,
-    /// There was none.
+    /// The connection has a verdict, but its status does not name the version: what is listed first is no news.
+    Unknown,
+    /// The Secret did not exist.
     Absent,
     /// This version.
     Version(Box<str>),
@@ -63,7 +63,7 @@ impl LastRead {
     fn is(&self, version: Option<&str>) -> bool {
         match (self, version) {
             (LastRead::Never, _) => false,
-            (LastRead::Unsaid, _) => true,
+            (LastRead::Unknown, _) => true,
             (LastRead::Absent, None) => true,
             (LastRead::Version(read), Some(version)) => read.as_ref() == version,
             _ => false,
@@ -81,7 +81,7 @@ impl Seen {
 }
 
 impl SecretIndex {
-    /// Enters a connection, or what has changed of it.
+    /// Enters or updates a connection.
     pub fn enter(&self, key: &ConnectionRef, connection: &UkgProConnection) {
         self.index().enter(key, connection);
     }
@@ -91,8 +91,8 @@ impl SecretIndex {
         self.index().leave(key);
     }
 
-    /// Whether a Secret of this connection is not, by what was seen of it last, what its status is about: then a new leader has to look at
-    /// it. What another operator has read counts as read.
+    /// Returns true if the last version seen of one of this connection's Secrets is not the one in its status, so that a new leader
+    /// must check it. What another operator has read counts as read, and is noted so.
     pub fn is_news(&self, key: &ConnectionRef, connection: &UkgProConnection) -> bool {
         let mut index = self.index();
         let mut news = false;
@@ -106,7 +106,7 @@ impl SecretIndex {
         news
     }
 
-    /// Whether the values that the verdict is about, or the authorities, were seen to have changed since a check has read them.
+    /// Whether the live Secret or the certificate authorities have changed since a check read them.
     pub fn is_outdated(&self, connection: &UkgProConnection) -> bool {
         let key = ConnectionRef::of(connection);
         let live = connection.spec.secret_ref.name.as_str();
@@ -119,7 +119,7 @@ impl SecretIndex {
         })
     }
 
-    /// Notes the version that a check of this connection has read; `None` if there is no such Secret.
+    /// Notes the version that a check of this connection has read; `None` if the Secret does not exist.
     pub fn read(&self, connection: &UkgProConnection, name: &str, version: Option<&str>) {
         let key = ConnectionRef::of(connection);
         let mut index = self.index();
@@ -128,7 +128,7 @@ impl SecretIndex {
         }
     }
 
-    /// Whether the last check of this connection has read each of its Secrets as it was seen last.
+    /// Whether the last check of this connection has read the last seen version of each of its Secrets.
     pub fn is_read(&self, key: &ConnectionRef) -> bool {
         let index = self.index();
         let secrets = index.by_connection.get(key).into_iter().flatten().filter_map(|secret| index.by_secret.get(secret));
@@ -138,8 +138,8 @@ impl SecretIndex {
         })
     }
 
-    /// The connections to check after this event of a Secret: those that have not read what it tells of. `scope` is the namespace that is
-    /// watched, if it is one.
+    /// Returns the connections to check after this event of a Secret: those that have not read that version. `scope` is the watched
+    /// namespace, if the watch is limited to one.
     pub fn after(&self, scope: Option<&str>, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ConnectionRef> {
         let mut index = self.index();
         let watched = scope.map(str::to_owned);
@@ -168,7 +168,7 @@ impl SecretIndex {
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
-        // A panic inside leaves at worst a stale entry, which the next event of the connection mends.
+        // After a panic there is at worst a stale entry, which the next event of the connection corrects.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,7 +182,7 @@ impl Index {
         self.leave(key);
         let secrets = secrets_of(connection).into_iter().map(|(name, read)| {
             let secret = NamespacedName::new(Some(key.namespace()), Some(name));
-            // One allocation serves all who refer to it.
+            // All references share one allocation.
             let secret = self.by_secret.get_key_value(&secret).map_or(secret, |(known, _)| known.clone());
             let users = &mut self.by_secret.entry(secret.clone()).or_default().users;
             if !users.iter().any(|(user, _)| user == key) {
@@ -211,7 +211,7 @@ impl Index {
         secret.version = Some(version.map_or(Seen::Absent, |version| Seen::Version(version.into())));
         let news = secret.users.iter_mut().filter_map(|(connection, read)| {
             let is_news = !read.is(version);
-            if *read == LastRead::Unsaid {
+            if *read == LastRead::Unknown {
                 *read = LastRead::of(version);
             }
             is_news.then(|| connection.clone())
@@ -228,26 +228,26 @@ impl InUse {
     }
 }
 
-/// The names of the Secrets a connection refers to.
+/// Returns the names of the Secrets that a connection refers to.
 fn names_of(connection: &UkgProConnection) -> impl Iterator<Item = &str> {
     let spec = &connection.spec;
     let candidate = spec.candidate_secret_ref.as_ref().map(|candidate| candidate.name.as_str());
     std::iter::once(spec.secret_ref.name.as_str()).chain(candidate).chain(authority_of(connection))
 }
 
-/// The Secret with its certificate authorities, where that is one.
+/// Returns the Secret with the connection's certificate authorities, if they are in a Secret.
 fn authority_of(connection: &UkgProConnection) -> Option<&str> {
     connection.spec.ca_ref.as_ref().filter(|ca| ca.kind == CaKind::Secret).map(|ca| ca.name.as_str())
 }
 
-/// The Secrets a connection refers to, and what its status says that it has read, so that a restart brings no news of those that have
-/// not changed.
+/// Returns the Secrets that a connection refers to, and what its status says was read of them. So after a restart, only
+/// Secrets that have changed are news.
 fn secrets_of(connection: &UkgProConnection) -> Vec<(&str, LastRead)> {
     let spec = &connection.spec;
     let status = connection.status.as_ref().filter(|_| is_settled(connection));
     let read = |version: Option<&String>| match (version, status) {
         (Some(version), Some(_)) => LastRead::of(Some(version)),
-        (None, Some(status)) if standing_reason(status) == Some(Reason::SecretNotFound) => LastRead::Absent,
+        (None, Some(status)) if verdict_reason(status) == Some(Reason::SecretNotFound) => LastRead::Absent,
         _ => LastRead::Never,
     };
     let live = read(status.and_then(|status| status.secret_resource_version.as_ref()));
@@ -261,13 +261,13 @@ fn secrets_of(connection: &UkgProConnection) -> Vec<(&str, LastRead)> {
         let read = match told.map(|status| &status.candidate) {
             None => LastRead::Never,
             Some(None) if says(&Reason::SecretNotFound) => LastRead::Absent,
-            Some(None) => LastRead::Unsaid,
+            Some(None) => LastRead::Unknown,
             Some(Some(candidate)) => LastRead::of(Some(&candidate.secret_resource_version)),
         };
         secrets.push((&candidate.name, read));
     }
     if let Some(authority) = authority_of(connection) {
-        secrets.push((authority, if status.is_some() { LastRead::Unsaid } else { LastRead::Never }));
+        secrets.push((authority, if status.is_some() { LastRead::Unknown } else { LastRead::Never }));
     }
     secrets
 }

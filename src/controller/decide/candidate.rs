@@ -1,4 +1,4 @@
-//! What condition `CandidateReady` says.
+//! The condition `CandidateReady`: whether the candidate would work as the live values.
 
 use jiff::Timestamp;
 use ukg_pro::catalogue::Requirement;
@@ -6,20 +6,21 @@ use ukg_pro::catalogue::Requirement;
 use crate::api::conditions::{self, CANDIDATE_READY, Status, Wanted};
 use crate::api::messages::{self, Facts};
 use crate::api::{CandidateStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
-use crate::controller::decide::Note;
+use crate::controller::decide::EventToPost;
 use crate::controller::decide::conclusion::{facts, ready};
 use crate::controller::decide::observation::{Observation, Observed, is_transient};
-use crate::controller::gate::{self, Hold, mark};
+use crate::controller::gate::{self, Hold, candidate_fingerprint};
 
-/// What the candidate comes to.
-pub(super) struct Rehearsal {
+/// The condition and status of the candidate.
+pub(super) struct CandidateOutcome {
     pub(super) condition: Wanted,
     pub(super) reason: Option<Reason>,
     pub(super) status: Option<CandidateStatus>,
 }
 
-impl Rehearsal {
-    /// `None` without a candidate. While it is not looked at, and through trouble on the way, it stays what it was.
+impl CandidateOutcome {
+    /// Returns `None` if there is no candidate. The condition stays as it was while the candidate is not checked, and through
+    /// transient failures.
     pub(super) fn of(
         connection: &UkgProConnection,
         requirements: &[Requirement],
@@ -28,26 +29,31 @@ impl Rehearsal {
         now: Timestamp,
     ) -> Option<Self> {
         let promoted = connection.promoted()?;
-        let mark = mark(&promoted.spec, requirements);
+        let candidate_fingerprint = candidate_fingerprint(&promoted.spec, requirements);
         let looked = observed.candidate.as_ref().map(|observation| (observation, observation.finding(&Default::default())));
         let status = looked.as_ref().and_then(|(observation, _)| {
             let resolved = observation.resolved()?;
             let version = resolved.secret_version.clone();
-            let worked = observation.worked(gate::vouched(&promoted, resolved).worked);
+            let worked = observation.worked(gate::recorded(&promoted, resolved).worked);
             let before = previous
                 .candidate
                 .as_ref()
-                .filter(|before| before.checked_spec == mark && before.secret_resource_version == version);
+                .filter(|before| before.checked_spec == candidate_fingerprint && before.secret_resource_version == version);
             let login_attempts = observation.attempts(before.and_then(|before| before.login_attempts.clone()));
-            Some(CandidateStatus { checked_spec: mark.clone(), secret_resource_version: version, worked, login_attempts })
+            Some(CandidateStatus {
+                checked_spec: candidate_fingerprint.clone(),
+                secret_resource_version: version,
+                worked,
+                login_attempts,
+            })
         });
         let before = conditions::find(&previous.conditions, CANDIDATE_READY);
         let same = previous.candidate.as_ref().is_some_and(|before| {
             let version = status.as_ref().map(|status| &status.secret_resource_version);
-            before.checked_spec == mark
+            before.checked_spec == candidate_fingerprint
                 && version.map_or(looked.is_none(), |version| *version == before.secret_resource_version)
         });
-        // A hold without an end repeats what was said.
+        // A hold that does not end by itself repeats what was reported.
         let passes = looked.as_ref().is_none_or(|(observation, (reason, _))| match observation {
             Observation::Held(_, Hold::Paused(_)) => true,
             Observation::Held(_, hold) => hold.until().is_none() && before.is_some_and(|before| before.status == "False"),
@@ -57,7 +63,7 @@ impl Rehearsal {
             return Some(Self {
                 condition: conditions::as_it_was(CANDIDATE_READY, before),
                 reason: None,
-                // But for the attempts there were.
+                // Only the login attempts are updated.
                 status: status.or_else(|| previous.candidate.clone()).map(|status| CandidateStatus {
                     worked: previous.candidate.as_ref().map(|before| before.worked).unwrap_or_default(),
                     ..status
@@ -80,11 +86,11 @@ impl Rehearsal {
         Some(Self { condition, reason: Some(reason).filter(|reason| *reason != Reason::Probing), status })
     }
 
-    /// An event where the candidate's reason changed.
-    pub(super) fn event(self, previous: &UkgProConnectionStatus) -> Option<Note> {
+    /// Returns an event if the candidate's reason changed.
+    pub(super) fn event(self, previous: &UkgProConnectionStatus) -> Option<EventToPost> {
         let before = conditions::find(&previous.conditions, CANDIDATE_READY).map(|before| before.reason.as_str());
         let reason = self.reason.filter(|reason| before != Some(reason.as_str()))?;
         let warning = reason.verdict() != Some(Verdict::Active);
-        Some(Note { of_candidate: true, warning, reason, message: self.condition.message })
+        Some(EventToPost { of_candidate: true, warning, reason, message: self.condition.message })
     }
 }

@@ -1,17 +1,17 @@
-//! From an observation to the reason and message of the verdict, given what the status said before.
+//! The reason and message of the verdict, derived from an observation and the previous status.
 
 use jiff::Timestamp;
 
 use crate::api::conditions::{READY, RECONCILING, STALLED, Status, Wanted};
 use crate::api::messages::{self, Facts};
-use crate::api::verdict::standing_reason;
+use crate::api::verdict::verdict_reason;
 use crate::api::{Disposition, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::observation::{Observation, Observed, is_transient};
-use crate::controller::gate::{self, Hold, is_of};
+use crate::controller::gate::{self, Hold, is_about_values};
 use crate::controller::lint;
 use crate::controller::resolve::Resolved;
 
-/// The one reason an observation comes down to.
+/// The reason and message that an observation comes down to.
 pub(super) struct Conclusion {
     pub(super) reason: Reason,
     pub(super) message: String,
@@ -27,19 +27,19 @@ impl Conclusion {
         let Observed { observation, failures, .. } = observed;
         let (reason, detail) = observation.finding(previous);
         let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name, now);
-        // Another connection with the same values has met it, which is as good as to have met it oneself.
+        // A pause after failures of another connection with the same values counts as this connection's own failures.
         let stays = (is_transient(reason) || matches!(observation, Observation::Held(_, Hold::Paused(_))))
             && *failures < connection.spec.failure_threshold()
-            && standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active)
-            && observation.resolved().is_some_and(|resolved| is_of(previous, connection, resolved));
+            && verdict_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active)
+            && observation.resolved().is_some_and(|resolved| is_about_values(previous, connection, resolved));
         if stays {
             let what = messages::what(reason, &facts);
             let detail = format!("check {failures} of {} in a row failed. {what}", connection.spec.failure_threshold());
             let facts = Facts { detail, hint: String::new(), ..facts };
             return Self { reason: Reason::Degraded, message: messages::message(Reason::Degraded, &facts) };
         }
-        // In this very check, or before it.
-        let has_worked = |resolved: &Resolved| observation.worked(gate::vouched(connection, resolved).worked).login;
+        // In this check or before it.
+        let has_worked = |resolved: &Resolved| observation.worked(gate::recorded(connection, resolved).worked).login;
         let message = match reason {
             Reason::NotUkgPro if observation.resolved().is_some_and(has_worked) => messages::page_of_a_known_host(&facts),
             _ => messages::message(reason, &facts),
@@ -54,10 +54,10 @@ pub(super) fn facts(observation: &Observation, reason: Reason, detail: String, s
     Facts { secret: secret.to_owned(), host, detail, hint }
 }
 
-/// What was noticed before the login and may be why it came to this.
+/// Returns what was noticed before the login and may explain the result.
 pub(super) fn hint(reason: Reason, resolved: &Resolved, now: Timestamp) -> Option<String> {
     match reason {
-        Reason::AllPermissionsGranted | Reason::OnlyLoginTested => messages::blemish(resolved.blemish, now),
+        Reason::AllPermissionsGranted | Reason::OnlyLoginTested => messages::bundle_warnings(resolved.bundle_warnings, now),
         Reason::CredentialsRejected
         | Reason::CustomerApiKeyRejected
         | Reason::UserApiKeyRejected
@@ -67,10 +67,10 @@ pub(super) fn hint(reason: Reason, resolved: &Resolved, now: Timestamp) -> Optio
         | Reason::LoginUndetermined => {
             (!resolved.suspicious.is_empty()).then(|| messages::suspicious(&lint::text(&resolved.suspicious)))
         }
-        Reason::HostNotFound | Reason::NotUkgPro | Reason::TlsUntrusted if resolved.looks_like_login_site => {
+        Reason::HostNotFound | Reason::NotUkgPro | Reason::TlsUntrusted if resolved.has_unknown_subdomain => {
             Some(messages::LOGIN_SITE.to_owned())
         }
-        Reason::TlsUntrusted => messages::blemish(resolved.blemish, now),
+        Reason::TlsUntrusted => messages::bundle_warnings(resolved.bundle_warnings, now),
         _ => None,
     }
 }
@@ -86,9 +86,9 @@ pub(super) fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
     let verdict = reason.verdict();
     let mut list = vec![wanted(READY, ready(*reason), message)];
     list.extend(Verdict::ALL.iter().map(|each| match verdict {
-        None => wanted(each.as_str(), Status::Unknown, &messages::otherwise(READY)),
+        None => wanted(each.as_str(), Status::Unknown, &messages::see_condition(READY)),
         Some(verdict) if verdict == *each => wanted(each.as_str(), Status::True, message),
-        Some(verdict) => wanted(each.as_str(), Status::False, &messages::otherwise(verdict.as_str())),
+        Some(verdict) => wanted(each.as_str(), Status::False, &messages::see_condition(verdict.as_str())),
     }));
     match reason.disposition() {
         Disposition::Settled => {}
@@ -98,7 +98,7 @@ pub(super) fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
     list
 }
 
-/// False where it is certain that the connection cannot be used as it is, Unknown where that cannot be told.
+/// Returns False if the connection certainly cannot be used as it is, and Unknown if that is not known.
 pub(super) fn ready(reason: Reason) -> Status {
     match (reason.verdict(), reason) {
         (Some(Verdict::Active), _) => Status::True,

@@ -1,4 +1,4 @@
-//! What was observed, and the one reason that it comes down to.
+//! What a check observed, and the one reason that it comes down to.
 
 use std::time::Duration;
 
@@ -8,62 +8,65 @@ use ukg_pro::outcome::Outcome;
 use ukg_pro::transport::Unanswered;
 
 use crate::api::messages::{self, Facts};
-use crate::api::verdict::standing_reason;
+use crate::api::verdict::verdict_reason;
 use crate::api::{
     CaReference, LoginAttempts, PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict, Worked, conditions,
 };
-use crate::controller::gate::{Hold, Paused, is_of, is_refusal};
+use crate::controller::gate::{Hold, Paused, is_about_values, is_refusal};
 use crate::controller::lint::{self, Finding};
 use crate::controller::probe::{self, Probed};
 use crate::controller::resolve::{CaFlaw, Resolved, Unresolved, VALUE_MAX};
 use crate::login_guard::RestEnd;
 
-/// When something was left out, and the longest wait for what another is to put there: no more than the least interval.
+/// The wait for what was left out of a check, and the longest wait for a missing right or CA bundle: no more than the least
+/// interval.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// How far the check got. A ladder: each rung has what is known there and nothing else.
+/// How far the check got. Each variant holds what is known at that point and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
-    /// Nothing was looked at.
+    /// Nothing was read or sent.
     Suspended,
     /// The connection refers to nothing that can be checked.
     Unresolved(Unresolved),
     /// Values that cannot be right.
     Malformed(Resolved, Vec<Finding>),
-    /// A login that is not tried.
+    /// A login that was not sent.
     Held(Resolved, Hold),
-    /// A login that gave no session; and where its answer was no refusal either, how many there were of these in a row.
+    /// A login that gave no session, and, if its answer was no refusal either, the consecutive logins of that kind.
     LoginFailed(Resolved, LoginFailure, Option<Paused>),
-    /// A login that worked, and what each probe found.
+    /// A login that worked, and the result of each probe.
     Probed(Resolved, Vec<Probed>),
-    /// These very values were found to work, with these permissions, while they were the candidate.
+    /// These values were found to work, with these permissions, while they were the candidate.
     Promoted(Resolved, Vec<Requirement>),
 }
 
-/// What was observed, and what that makes together with what was before.
+/// An observation, together with what it means after the previous status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     pub(super) observation: Observation,
-    /// What was observed of the candidate, where there is one and it was looked at.
+    /// What was observed of the candidate, if there is one and it was checked.
     pub(super) candidate: Option<Observation>,
-    /// Which check in a row without a usable answer this is, as far as the status counts them; 0 if it got one. Counted when it is
-    /// made, so that deciding on it again does not count again.
+    /// How many consecutive checks, with this one, got no usable answer, up to the failure threshold; 0 if this one got an
+    /// answer. Counted when the check is made, so that deciding again does not count again.
     pub(super) failures: i32,
-    /// Whether it tells nothing of the values that was not known, so that what is told of them stands.
-    pub(super) stands: bool,
-    /// After how long what was left out should be looked at, where something was.
+    /// Whether it adds nothing to what is known about the values, so that their verdict stands.
+    pub(super) adds_nothing: bool,
+    /// The wait until what was left out is checked, if something was.
     pub(super) again_in: Option<Duration>,
 }
 
 impl Observed {
-    /// An observation of this connection as it is.
+    /// Creates an observation of this connection as it is.
     pub fn of(connection: &UkgProConnection, observation: Observation, candidate: Option<Observation>) -> Self {
         let threshold = connection.spec.failure_threshold();
         let before = match (&connection.status, observation.resolved()) {
-            (Some(status), Some(resolved)) if is_of(status, connection, resolved) => status.failures.clamp(0, threshold),
+            (Some(status), Some(resolved)) if is_about_values(status, connection, resolved) => {
+                status.failures.clamp(0, threshold)
+            }
             _ => 0,
         };
-        let stands = match &observation {
+        let adds_nothing = match &observation {
             Observation::Held(_, Hold::Delayed(..)) => true,
             // Unless another connection has tried the same values since.
             Observation::Held(_, Hold::Paused(paused)) => {
@@ -71,28 +74,28 @@ impl Observed {
             }
             _ => false,
         };
-        let is_failure = is_transient(observation.reason()) || (observation.paused().is_some() && !stands);
+        let is_failure = is_transient(observation.reason()) || (observation.paused().is_some() && !adds_nothing);
         let failures = if is_failure { (before + 1).min(threshold) } else { 0 };
-        Self { observation, candidate, failures, stands, again_in: None }
+        Self { observation, candidate, failures, adds_nothing, again_in: None }
     }
 
-    /// The same, to be looked at again soon.
+    /// The same, to be checked again soon.
     pub fn again_soon(self) -> Self {
         self.again_in(SOON)
     }
 
-    /// The same, to be looked at again after so long: each look is a check of the live values too, so not before that can be made which
-    /// was left out.
+    /// The same, to be checked again after this time. Every check covers the live values too, so none is made before the part
+    /// that was left out can be checked.
     pub fn again_in(self, wait: Duration) -> Self {
         Self { again_in: Some(wait.max(SOON)), ..self }
     }
 
-    /// The reason it comes down to by itself.
+    /// Returns the reason it comes down to by itself.
     pub fn reason(&self) -> Reason {
         self.observation.reason()
     }
 
-    /// Whether nothing was looked at yet, since the host is not to be asked.
+    /// Whether nothing was sent, because the host must not be asked yet.
     pub fn is_delayed(&self) -> bool {
         matches!(self.observation, Observation::Held(_, Hold::Delayed(..)))
     }
@@ -102,20 +105,19 @@ impl Observed {
         self.observation.cost_a_login() || self.candidate.as_ref().is_some_and(Observation::cost_a_login)
     }
 
-    /// What was resolved, where it got so far.
+    /// Returns what was resolved, if the check got that far.
     pub fn resolved(&self) -> Option<&Resolved> {
         self.observation.resolved()
     }
 }
 
-/// Whether a reason may pass by itself, and so is not taken for the truth at once where another was before. An answer from which
-/// nothing can be told is an answer.
+/// Whether a reason may pass by itself, and so does not replace another at once. An answer that shows nothing is still an answer.
 pub(super) fn is_transient(reason: Reason) -> bool {
     reason.verdict() == Some(Verdict::Unreachable)
 }
 
 impl Observation {
-    /// The reads that were answered with people though they match nobody, and by which host.
+    /// Returns the reads that returned people although they match nobody, and their host.
     pub fn unfiltered(&self) -> impl Iterator<Item = (&Requirement, &str)> {
         let (host, probed) = match self {
             Self::Probed(resolved, probed) => (resolved.endpoint.as_str(), probed.as_slice()),
@@ -130,7 +132,7 @@ impl Observation {
         matches!(self, Self::LoginFailed(..) | Self::Probed(..))
     }
 
-    /// What was resolved, where it got so far.
+    /// Returns what was resolved, if the check got that far.
     pub fn resolved(&self) -> Option<&Resolved> {
         match self {
             Self::Suspended | Self::Unresolved(_) => None,
@@ -142,7 +144,7 @@ impl Observation {
         }
     }
 
-    /// What has worked with these values, given what had.
+    /// Returns what has worked with these values, given what had worked before.
     pub(super) fn worked(&self, before: Worked) -> Worked {
         match self {
             Self::Probed(_, probed) => {
@@ -156,13 +158,14 @@ impl Observation {
             Self::Promoted(_, granted) => {
                 Worked { login: true, rest: before.rest || granted.iter().any(|required| required.api == Api::Rest) }
             }
-            Self::LoginFailed(_, failure, _) if failure.spends_the_credentials() => Worked::default(),
+            Self::LoginFailed(_, failure, _) if failure.forbids_automatic_retry() => Worked::default(),
             Self::Held(_, hold) if hold.until().is_none() => Worked::default(),
             _ => before,
         }
     }
 
-    /// The logins in a row that were answered neither with a session nor with a refusal, where the last is one of them.
+    /// Returns the consecutive logins that were answered neither with a session nor with a refusal, if the last login is one of
+    /// them.
     pub fn paused(&self) -> Option<Paused> {
         match self {
             Self::LoginFailed(_, _, paused) => *paused,
@@ -171,17 +174,17 @@ impl Observation {
         }
     }
 
-    /// What a status says of them.
+    /// Returns what the status records of these logins.
     pub(super) fn attempts(&self, before: Option<LoginAttempts>) -> Option<LoginAttempts> {
         match self {
             Self::Probed(..) | Self::Promoted(..) => None,
-            Self::LoginFailed(_, failure, _) if failure.spends_the_credentials() => None,
+            Self::LoginFailed(_, failure, _) if failure.forbids_automatic_retry() => None,
             Self::Held(_, Hold::Refused(_) | Hold::StatusStands) => None,
             _ => self.paused().map(|paused| paused.tried.into()).or(before),
         }
     }
 
-    /// Whether the host gave no usable answer; `None` where it was not asked.
+    /// Whether the host gave no usable answer; `None` if it was not asked.
     pub fn is_unanswered(&self) -> Option<bool> {
         match self {
             Self::LoginFailed(_, failure, _) => Some(matches!(failure, LoginFailure::Unanswered(_))),
@@ -195,7 +198,7 @@ impl Observation {
         matches!(self.reason(), Reason::TlsUntrusted | Reason::TlsFailed)
     }
 
-    /// Why no usable answers came, at the login or at reads.
+    /// Returns why no usable answers came, at the login or at reads.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = Unanswered> {
         let (login, probed) = match self {
             Self::LoginFailed(_, LoginFailure::Unanswered(unanswered), _) => (Some(*unanswered), &[][..]),
@@ -208,7 +211,7 @@ impl Observation {
         }))
     }
 
-    /// How long the host asked to be left alone, if it did.
+    /// Returns how long the host asked to wait, if it did.
     pub(super) fn asked_to_wait(&self) -> Option<Duration> {
         let of = |unanswered| match unanswered {
             Unanswered::RateLimited { retry_after } | Unanswered::Unavailable { retry_after } => retry_after,
@@ -217,7 +220,7 @@ impl Observation {
         self.unanswered().filter_map(of).max()
     }
 
-    /// Whether the host limits requests, and the longest wait that it asked for, if any.
+    /// Returns `Some` if the host limits requests, with the longest wait that it asked for, if any.
     pub fn rate_limited(&self) -> Option<Option<Duration>> {
         let of = |unanswered| match unanswered {
             Unanswered::RateLimited { retry_after } => Some(retry_after),
@@ -230,21 +233,21 @@ impl Observation {
         self.finding(&UkgProConnectionStatus::default()).0
     }
 
-    /// The one reason it comes down to, and what that is about in particular.
+    /// Returns the one reason it comes down to, and its detail.
     pub(super) fn finding(&self, previous: &UkgProConnectionStatus) -> (Reason, String) {
         match self {
             Self::Suspended => (Reason::Suspended, String::new()),
-            Self::Unresolved(unresolved) => of_unresolved(unresolved),
+            Self::Unresolved(unresolved) => reason_of_unresolved(unresolved),
             Self::Malformed(_, findings) => (lint::reason(findings), lint::text(findings)),
-            Self::Held(_, hold) => of_hold(*hold, previous),
-            Self::LoginFailed(_, failure, paused) => of_login(*failure, *paused),
-            Self::Probed(_, probed) => of_probes(probed),
-            Self::Promoted(_, granted) => (of_success(granted.len()), String::new()),
+            Self::Held(_, hold) => reason_of_hold(*hold, previous),
+            Self::LoginFailed(_, failure, paused) => reason_of_login(*failure, *paused),
+            Self::Probed(_, probed) => reason_of_probes(probed),
+            Self::Promoted(_, granted) => (reason_of_success(granted.len()), String::new()),
         }
     }
 }
 
-pub(super) fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
+pub(super) fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
     match unresolved {
         Unresolved::PermissionsUnknown(unknown) => {
             let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
@@ -268,11 +271,11 @@ pub(super) fn of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
             (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", ")))
         }
-        Unresolved::Ca(ca, flaw) => of_authorities(ca, *flaw),
+        Unresolved::Ca(ca, flaw) => reason_of_authorities(ca, *flaw),
     }
 }
 
-pub(super) fn of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
+pub(super) fn reason_of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
     let CaReference { kind, name, key } = ca;
     let object = format!("{} {name}", kind.as_str());
     let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} cannot be used: {flaw}"));
@@ -284,10 +287,10 @@ pub(super) fn of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String)
     }
 }
 
-/// A hold repeats what this connection was told of these values; one that has been told nothing yet learns that they were refused
-/// before.
-pub(super) fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
-    let told = standing_reason(previous).filter(|reason| is_refusal(*reason));
+/// Returns the reason of a hold. It repeats what the status said about these values; if it said nothing, it says that they were
+/// refused before.
+pub(super) fn reason_of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
+    let told = verdict_reason(previous).filter(|reason| is_refusal(*reason));
     let reason = match (hold, told) {
         (Hold::Uncertain(until), _) => return (Reason::LoginUncertain, conditions::whole_seconds(until).0.to_string()),
         (Hold::Limit(until), _) => return (Reason::LoginLimitReached, conditions::whole_seconds(until).0.to_string()),
@@ -301,17 +304,17 @@ pub(super) fn of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason,
         (Hold::PasswordRefused, _) => return (Reason::PasswordHeld, String::new()),
         (Hold::StatusStands, Some(told)) => told,
         (Hold::Refused(_), Some(Reason::LoginHeld)) => Reason::LoginHeld,
-        // The values may have changed to others that were refused otherwise.
-        (Hold::Refused(failure), Some(_)) => return (of_failure(failure), of_detail(failure)),
+        // The values may have changed to others that were refused for another reason.
+        (Hold::Refused(failure), Some(_)) => return (reason_of_failure(failure), of_detail(failure)),
         (Hold::Refused(LoginFailure::Undetermined(_)), None) => Reason::LoginFailedUnexplained,
         (Hold::Refused(_) | Hold::StatusStands, None) => Reason::LoginHeld,
     };
     (reason, String::new())
 }
 
-/// A login that gave no session: what its answer says, or, when there were too many of these, that.
-pub(super) fn of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
-    let (reason, detail) = (of_failure(failure), of_detail(failure));
+/// Returns the reason of a login that gave no session: its answer, or, if the tries of a day are used up, that they are.
+pub(super) fn reason_of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
+    let (reason, detail) = (reason_of_failure(failure), of_detail(failure));
     match paused.filter(|paused| paused.is_spent()) {
         Some(paused) => {
             let last = messages::what(reason, &Facts { detail, ..Facts::default() });
@@ -340,7 +343,7 @@ pub(super) fn detail_of(unanswered: Unanswered) -> String {
     }
 }
 
-pub(super) fn of_failure(failure: LoginFailure) -> Reason {
+pub(super) fn reason_of_failure(failure: LoginFailure) -> Reason {
     match failure {
         LoginFailure::Refused(Refusal::Credentials) => Reason::CredentialsRejected,
         LoginFailure::Refused(Refusal::CustomerApiKey) => Reason::CustomerApiKeyRejected,
@@ -348,11 +351,11 @@ pub(super) fn of_failure(failure: LoginFailure) -> Reason {
         LoginFailure::Refused(Refusal::Account(_)) => Reason::AccountUnusable,
         LoginFailure::Undetermined(Unclear::Failed) => Reason::LoginFailedUnexplained,
         LoginFailure::Undetermined(_) => Reason::LoginUndetermined,
-        LoginFailure::Unanswered(unanswered) => of_unanswered(unanswered),
+        LoginFailure::Unanswered(unanswered) => reason_of_unanswered(unanswered),
     }
 }
 
-pub(super) fn of_unanswered(unanswered: Unanswered) -> Reason {
+pub(super) fn reason_of_unanswered(unanswered: Unanswered) -> Reason {
     match unanswered {
         Unanswered::HostNotFound => Reason::HostNotFound,
         Unanswered::AddressNotAllowed => Reason::AddressNotAllowed,
@@ -370,20 +373,20 @@ pub(super) fn of_unanswered(unanswered: Unanswered) -> Reason {
     }
 }
 
-/// The worst certain thing first: a denial is certain, an error may pass, an unclear answer proves nothing.
-pub(super) fn of_probes(probed: &[Probed]) -> (Reason, String) {
+/// Returns the worst certain result: a denial is certain, an error may pass, an unclear answer proves nothing.
+pub(super) fn reason_of_probes(probed: &[Probed]) -> (Reason, String) {
     let titles_of = |is: &dyn Fn(Outcome) -> bool| {
         let found: Vec<_> = probed.iter().filter(|p| is(p.outcome)).map(|p| p.requirement.row.title.as_str()).collect();
         (!found.is_empty()).then(|| found.join(", "))
     };
-    let titles = |state: PermissionState| titles_of(&|outcome| state_of(outcome) == state);
+    let titles = |state: PermissionState| titles_of(&|outcome| permission_state(outcome) == state);
     let works = probed.iter().any(|found| found.outcome.is_granted());
     let error = probed.iter().find_map(|found| match found.outcome {
-        // Where others work it is not the host as a whole.
+        // If other reads work, the host as a whole is not at fault.
         Outcome::Error(Unanswered::ServerError) if works => {
             Some((Reason::ServerError, titles_of(&|other| other == found.outcome).unwrap_or_default()))
         }
-        Outcome::Error(unanswered) => Some((of_unanswered(unanswered), detail_of(unanswered))),
+        Outcome::Error(unanswered) => Some((reason_of_unanswered(unanswered), detail_of(unanswered))),
         _ => None,
     });
     if let Some(denied) = titles(PermissionState::Denied) {
@@ -393,20 +396,20 @@ pub(super) fn of_probes(probed: &[Probed]) -> (Reason, String) {
     } else if let Some(error) = error {
         error
     } else if probed.iter().any(|found| found.outcome == Outcome::Held) {
-        (Reason::LoginUncertain, messages::WITHIN_A_DAY.to_owned())
+        (Reason::LoginUncertain, messages::UNCERTAIN_START_DETAIL.to_owned())
     } else if let Some(unclear) = titles(PermissionState::Undetermined) {
         (Reason::PermissionsUndetermined, unclear)
     } else {
-        (of_success(probed.len()), String::new())
+        (reason_of_success(probed.len()), String::new())
     }
 }
 
-/// A success with so many permissions, all of them granted.
-pub(super) fn of_success(permissions: usize) -> Reason {
+/// Returns the reason of a success with this number of permissions, all granted.
+pub(super) fn reason_of_success(permissions: usize) -> Reason {
     if permissions == 0 { Reason::OnlyLoginTested } else { Reason::AllPermissionsGranted }
 }
 
-pub(super) fn state_of(outcome: Outcome) -> PermissionState {
+pub(super) fn permission_state(outcome: Outcome) -> PermissionState {
     match outcome {
         Outcome::Granted | Outcome::GrantedUnfiltered => PermissionState::Granted,
         Outcome::Denied | Outcome::LoginRefused | Outcome::TokenRefused { denies: true } => PermissionState::Denied,

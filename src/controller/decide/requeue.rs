@@ -1,4 +1,4 @@
-//! When to look again.
+//! When a connection is checked next: its interval, backoff and jitter.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::conditions::{self, READY};
-use crate::api::verdict::{is_settled, standing_reason};
+use crate::api::verdict::{is_settled, verdict_reason};
 use crate::api::{Disposition, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::conclusion::Conclusion;
 use crate::controller::decide::observation::{Observation, Observed, SOON};
@@ -15,25 +15,25 @@ use crate::schedule::hosts::PAUSE_MAX;
 /// The first wait after a transient failure.
 pub(super) const RETRY_MIN: Duration = Duration::from_secs(15);
 
-/// The first wait for what another is to put there.
+/// The first wait for a missing right or CA bundle.
 pub(super) const LOOK_MIN: Duration = Duration::from_secs(5);
 
-/// The longest: an outage of hours must not mean hours more until it is seen to have ended.
+/// The longest wait after a transient failure: the end of an outage of hours must not go unnoticed for hours.
 pub(super) const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// When a connection that this process has not looked at is to be checked; `None` for at once. Settled ones come somewhere within
-/// their wait, by their identity and the moment, so that a restart is no rush.
+/// Returns when a connection that this process has not checked is due; `None` for at once. Settled ones are spread over their
+/// wait by a jitter from their identity and the time, so that a restart causes no burst.
 pub fn first_due(connection: &UkgProConnection, now: Timestamp) -> Option<Duration> {
     let status = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
-    let reason = standing_reason(status)?;
-    // By the moment as well: the same ones must not come last after each of many restarts.
-    let share = share(&(connection.metadata.uid.as_deref(), now.as_millisecond()));
-    let wait = wait(connection, status, reason, now).mul_f64(share);
+    let reason = verdict_reason(status)?;
+    // The time is part of the jitter: repeated restarts must not always put the same connections last.
+    let jitter = jitter(&(connection.metadata.uid.as_deref(), now.as_millisecond()));
+    let wait = wait(connection, status, reason, now).mul_f64(jitter);
     let held = status.next_check_time.as_ref().map(|until| Duration::try_from(until.0.duration_since(now)).unwrap_or_default());
     Some(held.map_or(wait, |held| wait.min(held)))
 }
 
-/// When to look again. Nobody is asked again before the time it gave, and what is held until a time is looked at then.
+/// Returns when to check again. A host is not asked again before the time it gave. What is held until a time is checked then.
 pub(super) fn requeue(
     connection: &UkgProConnection,
     previous: &UkgProConnectionStatus,
@@ -43,14 +43,15 @@ pub(super) fn requeue(
     now: Timestamp,
 ) -> Duration {
     let mut wait = wait(connection, status, finding.reason, now);
-    let first = standing_reason(previous).is_none_or(|reason| reason == Reason::Probing);
+    let first = verdict_reason(previous).is_none_or(|reason| reason == Reason::Probing);
     if first && finding.reason.disposition() == Disposition::Settled {
-        // Connections that were made together do not stay together.
-        wait = wait.mul_f64(0.5 + share(&(connection.metadata.uid.as_deref(), "second")) / 2.0);
+        // Spread connections that were created together.
+        wait = wait.mul_f64(0.5 + jitter(&(connection.metadata.uid.as_deref(), "second")) / 2.0);
     }
     if let Some(paused) = observed.observation.paused() {
-        // Before that nothing can be learned.
-        wait = Duration::try_from(paused.until().duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+        // Changed values are tried at once, but no event reports a change where Secrets are not watched.
+        let paused = Duration::try_from(paused.until().duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+        wait = connection.spec.interval().min(paused);
     } else if let Some(until) = &status.next_check_time {
         wait = wait.min(Duration::try_from(until.0.duration_since(now)).unwrap_or_default() + Duration::from_secs(1));
     }
@@ -60,12 +61,13 @@ pub(super) fn requeue(
     let both = [Some(&observed.observation), observed.candidate.as_ref()];
     let asked = both.into_iter().flatten().filter_map(Observation::asked_to_wait).max();
     let asked = asked.unwrap_or_default().min(PAUSE_MAX);
-    spread(connection, wait.max(asked), now)
+    add_jitter(connection, wait.max(asked), now)
 }
 
-/// How long a status stands before it is looked at again. Transient failures are retried after 15 s, doubling: by their count
-/// while the connection is Degraded, then by how long it has been Unreachable, up to ten minutes or the interval; what a reference
-/// names and is not there is looked for likewise. All is read off the status, so a restart does not begin anew.
+/// Returns how long a status stands before the next check. Transient failures are retried with a backoff: after 15 s, doubling,
+/// up to ten minutes or the interval. The backoff follows the count of failures while the connection is Degraded, then the time
+/// it has been Unreachable. A missing object is looked for likewise. All is read from the status, so a restart does not start
+/// anew.
 pub(super) fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatus, reason: Reason, now: Timestamp) -> Duration {
     let interval = connection.spec.interval();
     let longest = interval.clamp(RETRY_MIN, RETRY_MAX);
@@ -78,22 +80,23 @@ pub(super) fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatu
         since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
     };
     match reason {
-        // A right that is given is not told of, nor is what is in a ConfigMap; it is looked for without a login.
+        // No watch reports a right that is granted or a ConfigMap that changes. Looking for them costs no login.
         Reason::ReferenceForbidden | Reason::CaNotFound | Reason::CaInvalid => lasted(READY).clamp(LOOK_MIN, SOON),
-        // It is told of unless `--watch-secrets` leaves it out.
+        // The watch reports it, unless `--watch-secrets` leaves it out.
         Reason::SecretNotFound => lasted(READY).clamp(RETRY_MIN, longest),
         _ if reason.verdict() == Some(Verdict::Unreachable) => lasted(Verdict::Unreachable.as_str()).clamp(RETRY_MIN, longest),
         _ => interval,
     }
 }
 
-/// Adds up to a tenth, by the object's identity and the moment, so that connections made together do not stay together.
-pub(super) fn spread(connection: &UkgProConnection, wait: Duration, now: Timestamp) -> Duration {
-    wait + wait.mul_f64(share(&(connection.metadata.uid.as_deref(), now.as_millisecond())) / 10.0)
+/// Adds up to a tenth, by the object's identity and the time, so that connections that were created together do not stay
+/// together.
+pub(super) fn add_jitter(connection: &UkgProConnection, wait: Duration, now: Timestamp) -> Duration {
+    wait + wait.mul_f64(jitter(&(connection.metadata.uid.as_deref(), now.as_millisecond())) / 10.0)
 }
 
-/// From 0 to 1, by what it is of.
-pub(super) fn share(of: &impl Hash) -> f64 {
+/// Returns a number from 0 to 1 that depends on the hash of `of`.
+pub(super) fn jitter(of: &impl Hash) -> f64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(0)) / f64::from(u32::MAX)

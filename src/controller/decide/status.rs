@@ -1,4 +1,4 @@
-//! The whole status of a check that was made.
+//! The whole status after a check.
 
 use jiff::Timestamp;
 use ukg_pro::catalogue::{Api, Requirement};
@@ -8,10 +8,10 @@ use crate::api::{
     Access, ApiKind, Binding, PermissionState, PermissionStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict,
     conditions, messages,
 };
-use crate::controller::decide::candidate::Rehearsal;
+use crate::controller::decide::candidate::CandidateOutcome;
 use crate::controller::decide::conclusion::{Conclusion, conditions_of};
-use crate::controller::decide::observation::{Observation, Observed, of_unanswered, state_of};
-use crate::controller::gate::{self, Paused, is_of};
+use crate::controller::decide::observation::{Observation, Observed, permission_state, reason_of_unanswered};
+use crate::controller::gate::{self, Paused, is_about_values};
 use crate::controller::resolve::Unresolved;
 
 pub(super) fn status(
@@ -20,13 +20,13 @@ pub(super) fn status(
     previous: &UkgProConnectionStatus,
     observed: &Observed,
     finding: &Conclusion,
-    candidate: Option<&Rehearsal>,
+    candidate: Option<&CandidateOutcome>,
     now: Timestamp,
 ) -> UkgProConnectionStatus {
     let Observed { observation, failures, .. } = observed;
     let generation = connection.metadata.generation;
     let permissions = match finding.reason {
-        // They are what they were, as far as is known.
+        // As far as is known, they have not changed.
         Reason::Degraded => previous.permissions.clone(),
         reason => permissions(requirements, previous, observation, reason, now),
     };
@@ -36,7 +36,7 @@ pub(super) fn status(
         Observation::Held(_, hold) => hold.until(),
         _ => observation.paused().map(Paused::until),
     };
-    let is_same = resolved.is_some_and(|resolved| is_of(previous, connection, resolved));
+    let is_same = resolved.is_some_and(|resolved| is_about_values(previous, connection, resolved));
     let attempts = observation.attempts(previous.login_attempts.clone().filter(|_| is_same));
     let mut wanted = conditions_of(finding);
     wanted.extend(candidate.map(|candidate| candidate.condition.clone()));
@@ -54,7 +54,7 @@ pub(super) fn status(
         missing: (!missing.is_empty()).then(|| missing.join(", ")),
         secret_resource_version: resolved.map(|resolved| resolved.secret_version.clone()),
         failures: if finding.reason == Reason::Degraded { *failures } else { 0 },
-        worked: resolved.map(|resolved| observation.worked(gate::vouched(connection, resolved).worked)).unwrap_or_default(),
+        worked: resolved.map(|resolved| observation.worked(gate::recorded(connection, resolved).worked)).unwrap_or_default(),
         last_checked_time: previous.last_checked_time.clone(),
         next_check_time: held_until.map(conditions::whole_seconds),
         login_attempts: attempts,
@@ -64,8 +64,9 @@ pub(super) fn status(
     }
 }
 
-/// What a workload can bind to. Whoever consumes it looks for a Secret, not for a verdict: an outage at UKG Pro must not unbind what
-/// runs, and `Ready` is there to be waited for. So it goes with the Secret and its name alone.
+/// Returns what a workload can bind to. Consumers of a binding look for a Secret, not for a verdict: an outage at UKG Pro must
+/// not unbind running workloads, and consumers that need a verdict can wait for `Ready`. So the binding depends only on the
+/// Secret and its name.
 pub(super) fn binding(
     connection: &UkgProConnection,
     previous: &UkgProConnectionStatus,
@@ -80,7 +81,7 @@ pub(super) fn binding(
             | Unresolved::SecretValueTooLong(_)
             | Unresolved::KeyShared(_),
         ) => false,
-        // Something else is wrong, and the Secret was not looked at or not to the end.
+        // Something else is wrong, and the Secret was not read, or not completely.
         Observation::Unresolved(_) | Observation::Suspended => previous.binding.as_ref() == Some(&binding),
         _ => true,
     };
@@ -121,15 +122,15 @@ pub(super) fn permissions(
                     Outcome::LoginRefused => Some(Reason::RestLoginRefused),
                     Outcome::Undetermined | Outcome::TokenRefused { denies: false } => Some(Reason::PermissionsUndetermined),
                     Outcome::Held => Some(Reason::LoginUncertain),
-                    Outcome::Error(unanswered) => Some(of_unanswered(unanswered)),
+                    Outcome::Error(unanswered) => Some(reason_of_unanswered(unanswered)),
                 };
-                describe(&found.requirement, state_of(found.outcome), reason)
+                describe(&found.requirement, permission_state(found.outcome), reason)
             })
             .collect(),
         Observation::Promoted(_, granted) => {
             granted.iter().map(|requirement| describe(requirement, PermissionState::Granted, None)).collect()
         }
-        // Not tested this time, so nothing is claimed.
+        // Not tested by this check, so nothing is claimed.
         _ => requirements.iter().map(|requirement| describe(requirement, PermissionState::Unknown, Some(overall))).collect(),
     }
 }

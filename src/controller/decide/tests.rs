@@ -2,12 +2,12 @@ use ukg_pro::catalogue::{Api, Catalogue, Unknown};
 use ukg_pro::endpoint::{EndpointFlaw, Flaw, Part};
 use ukg_pro::login::{LoginFailure, Refusal, Unclear};
 use ukg_pro::outcome::Outcome;
-use ukg_pro::transport::{Blemish, BundleFlaw, HandshakeFlaw, Oddity, TrustFlaw, Unanswered};
+use ukg_pro::transport::{BundleFlaw, BundleWarnings, HandshakeFlaw, Oddity, TrustFlaw, Unanswered};
 use ukg_pro::words::AccountState;
 
 use super::*;
 use crate::api::conditions::{READY, RECONCILING, STALLED};
-use crate::api::reason::{Disposition, Stall};
+use crate::api::reason::{Disposition, OverdueCause};
 use crate::api::spec::CaReference;
 use crate::api::status::{ApiKind, PermissionState, Worked};
 use crate::api::verdict::is_settled;
@@ -18,7 +18,7 @@ use crate::controller::gate::{self, Hold, Paused};
 use crate::controller::lint::{Finding, ValueFlaw};
 use crate::controller::probe::Probed;
 use crate::controller::resolve::{CaFlaw, Resolved, Unresolved};
-use crate::login_guard::Tried;
+use crate::login_guard::Attempts;
 
 pub(crate) fn connection() -> UkgProConnection {
     let spec = UkgProConnectionSpec {
@@ -48,9 +48,9 @@ pub(crate) fn resolved() -> Resolved {
     Resolved {
         endpoint: "https://service4.ultipro.com".to_owned(),
         secret_version: "7".to_owned(),
-        looks_like_login_site: false,
+        has_unknown_subdomain: false,
         suspicious: Vec::new(),
-        blemish: Default::default(),
+        bundle_warnings: Default::default(),
     }
 }
 
@@ -62,7 +62,7 @@ fn requirements() -> Vec<Requirement> {
     super::super::resolve::requirements(&connection().spec, &Catalogue::built_in()).expect("known")
 }
 
-/// As the operator decides, with the rows that [`connection`] wants.
+/// Decides as the operator does, with the rows that [`connection`] wants.
 fn decide(connection: &UkgProConnection, observation: &Observation, now: Timestamp) -> Decision {
     super::decide(connection, &requirements(), &Observed::of(connection, observation.clone(), None), now)
 }
@@ -73,14 +73,14 @@ fn probed(outcomes: [Outcome; 2]) -> Observation {
 }
 
 fn paused(times: u16, at: Timestamp, worked: bool) -> Paused {
-    Paused { tried: Tried { times, at }, worked }
+    Paused { tried: Attempts { times, at }, worked }
 }
 
 fn authorities() -> CaReference {
     CaReference { kind: CaKind::ConfigMap, name: "acme-ca".to_owned(), key: "ca.crt".to_owned() }
 }
 
-/// An observation that comes down to this reason.
+/// Returns an observation that comes down to this reason.
 fn observation_of(reason: Reason) -> Observation {
     let failed = |failure| Observation::LoginFailed(resolved(), failure, None);
     let unanswered = |unanswered| failed(LoginFailure::Unanswered(unanswered));
@@ -156,7 +156,7 @@ pub(crate) fn connection_with(reason: Option<Reason>) -> UkgProConnection {
     connection
 }
 
-/// As the API server fills it in.
+/// The default status, as the API server fills it in.
 fn default_status() -> UkgProConnectionStatus {
     let default = crate::api::crd().spec.versions.remove(0).schema.and_then(|s| s.open_api_v3_schema);
     let default = default.and_then(|s| s.properties).and_then(|mut p| p.remove("status")).and_then(|s| s.default);
@@ -190,11 +190,11 @@ fn every_observation_gives_its_reason_and_conditions_that_fit() {
         assert_eq!(status.state, reason.verdict().map_or("Unknown", Verdict::as_str), "{reason:?}");
         assert_eq!(status_of(&status, "Stalled") == "True", reason.disposition() == Disposition::Stalled, "{reason:?}");
         assert_eq!(status_of(&status, "Reconciling") == "True", reason.disposition() == Disposition::Retried, "{reason:?}");
-        assert_eq!(standing_reason(&status), Some(reason));
+        assert_eq!(verdict_reason(&status), Some(reason));
     }
 }
 
-/// Every login outcome, by every pair of probe outcomes where the login worked.
+/// Every login outcome, and every pair of probe outcomes after a login that worked.
 #[test]
 fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
     let transient = [
@@ -297,12 +297,13 @@ fn from_every_state_to_every_other_the_invariants_hold_and_one_event_tells() {
                 let changed = earlier.is_none_or(|earlier| earlier.status != condition.status);
                 assert_eq!(moved, changed, "{what}: {}", condition.type_);
             }
-            // A hold repeats what was said before; a suspension is the user's own doing; the first success is no news, nor a delay.
-            let told = standing_reason(&decision.status);
+            // No event: a hold repeats an earlier result, a suspension is the user's own doing, and a first success or a delay is
+            // no news.
+            let told = verdict_reason(&decision.status);
             let works = |reason: Reason| reason.verdict() == Some(Verdict::Active);
             let good = before.is_none_or(|before| works(before) || matches!(before, Reason::Suspended | Reason::CheckDelayed));
             let quiet = matches!(after, Reason::Suspended | Reason::CheckDelayed);
-            let news = told != standing_reason(previous) && !quiet && !(good && decision.status.state == "Active");
+            let news = told != verdict_reason(previous) && !quiet && !(good && decision.status.state == "Active");
             assert_eq!(!decision.events.is_empty(), news, "{what}");
             assert!(decision.events.iter().all(|note| note.warning != works(after)));
         }
@@ -325,7 +326,7 @@ fn a_held_login_repeats_what_was_said_and_a_newcomer_learns_of_it() {
         (Some(Reason::CredentialsRejected), Hold::Limit(at(86_400)), Reason::LoginLimitReached),
     ] {
         let decision = decide(&connection_with(before), &Observation::Held(resolved(), hold), at(60));
-        assert_eq!(standing_reason(&decision.status), Some(after), "{before:?} {hold:?}");
+        assert_eq!(verdict_reason(&decision.status), Some(after), "{before:?} {hold:?}");
     }
 }
 
@@ -336,9 +337,9 @@ fn suspending_keeps_the_verdict_and_resuming_forgets_nothing() {
     assert_eq!((status.state.as_str(), status.missing.as_deref()), ("Forbidden", Some("PtoPlanIntegration")));
     let ready = conditions::find(&status.conditions, "Ready").expect("always there");
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Suspended"));
-    assert_eq!(standing_reason(&status), Some(Reason::PermissionsMissing));
+    assert_eq!(verdict_reason(&status), Some(Reason::PermissionsMissing));
 
-    // What was never checked is not vouched for.
+    // Nothing is said about a spec that was never checked.
     let mut other = connection.clone();
     other.spec.subdomain = Some("service5".to_owned());
     let unchecked = decide(&other, &Observation::Suspended, at(60)).status;
@@ -403,7 +404,7 @@ fn a_request_made_while_suspended_is_answered_afterwards() {
     assert_eq!(connection.open_request(), None);
 }
 
-/// What has worked is known until a refusal, another Secret or another spec; trouble on the way does not touch it.
+/// What has worked is remembered until a refusal, another Secret or another spec; transient failures do not change it.
 #[test]
 fn what_has_worked_outlasts_trouble_on_the_way() {
     use Reason::{
@@ -425,9 +426,9 @@ fn what_has_worked_outlasts_trouble_on_the_way() {
         let last = course(connection.clone(), &checks).pop().expect("some");
         assert_eq!(last.worked, Worked { login, rest }, "{course_of:?}");
         let mut after = UkgProConnection { status: Some(last), ..connection };
-        assert_eq!(gate::vouched(&after, &resolved()).worked, Worked { login, rest }, "{course_of:?}");
+        assert_eq!(gate::recorded(&after, &resolved()).worked, Worked { login, rest }, "{course_of:?}");
         after.spec.subdomain = Some("service5".to_owned());
-        assert_eq!(gate::vouched(&after, &resolved()).worked, Worked::default(), "another host");
+        assert_eq!(gate::recorded(&after, &resolved()).worked, Worked::default(), "another host");
     }
 }
 
@@ -446,7 +447,7 @@ fn the_longest_status_fits_the_crd() {
         title: "t".repeat(128),
         enables: "e".repeat(256),
         soap: None,
-        rest: Some(ukg_pro::catalogue::RestProbe { path: "/x".to_owned(), people: false }),
+        rest: Some(ukg_pro::catalogue::RestProbe { path: "/x".to_owned(), people: false, page_size: "per_Page".to_owned() }),
     };
     let requirement = Requirement { row: std::sync::Arc::new(row), api: Api::Rest };
     let found = vec![Probed { requirement, outcome: Outcome::Denied }; 128];
@@ -460,7 +461,7 @@ fn the_longest_status_fits_the_crd() {
     assert!(status.permissions.len() <= bound("/properties/permissions/maxItems"));
     let remedy = status.permissions[0].remedy.as_ref().expect("denied");
     assert!(remedy.len() <= bound("/properties/permissions/items/properties/remedy/maxLength"), "{}", remedy.len());
-    // Kubernetes' own bound for a condition's message.
+    // The API server's limit for a condition's message.
     assert!(status.conditions.iter().all(|condition| condition.message.len() <= 32_768));
 }
 
@@ -480,7 +481,7 @@ fn a_transient_failure_is_retried_ever_later_up_to_the_interval() {
     assert!((120..=132).contains(&told), "as told: {told}");
     let active = decide(&connection, &observation_of(Reason::AllPermissionsGranted), at(1)).requeue.as_secs();
     assert!((600..=660).contains(&active));
-    // Whatever the verdict, nobody is asked again too soon; and an outage of hours is seen to end within minutes.
+    // Whatever the verdict, a host is not asked again too soon; and the end of an outage of hours is noticed within minutes.
     let limited = Outcome::Error(Unanswered::RateLimited { retry_after: Some(Duration::from_secs(3000)) });
     let told = decide(&connection, &probed([Outcome::Denied, limited]), at(1)).requeue.as_secs();
     assert!((3000..=3300).contains(&told), "as told: {told}");
@@ -490,7 +491,7 @@ fn a_transient_failure_is_retried_ever_later_up_to_the_interval() {
     assert!((600..=660).contains(&waited), "{waited} s");
 }
 
-/// Nobody tells of a ConfigMap that comes, nor of a Secret that is not watched.
+/// No watch reports a new ConfigMap, nor a Secret that is not watched.
 #[test]
 fn what_is_not_there_is_looked_for_soon_and_then_ever_later() {
     for (reason, looks) in [
@@ -524,7 +525,7 @@ fn what_is_wrong_with_the_authorities_is_told_by_kind_name_and_key() {
     }
 }
 
-/// Whoever has misspelt `permissions` must see it.
+/// A user who has misspelt `permissions` must notice.
 #[test]
 fn where_nothing_is_required_it_is_said_that_only_the_login_was_tested() {
     let resolved = resolved();
@@ -556,8 +557,8 @@ fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
 #[test]
 fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     let odd = Resolved {
-        looks_like_login_site: true,
-        blemish: Default::default(),
+        has_unknown_subdomain: true,
+        bundle_warnings: Default::default(),
         suspicious: vec![Finding { key: "userApiKey".to_owned(), flaw: ValueFlaw::SwappedWith("customerApiKey".to_owned()) }],
         ..resolved()
     };
@@ -591,7 +592,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
     let said = failed(&odd, refused);
     assert!(said.find(swapped) < said.find(messages::PAGE), "before the remedy, or an event might lose it: {said}");
 
-    // A hold says word for word what the refusal said, or the status would move while nothing changes.
+    // A hold repeats the refusal's message word for word; otherwise the status would change although nothing has.
     let mut connection = connection_with(None);
     connection.status = Some(decide(&connection, &Observation::LoginFailed(odd.clone(), refused, None), at(0)).status);
     let again = decide(&connection, &Observation::Held(odd, Hold::StatusStands), at(60));
@@ -601,7 +602,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
 #[test]
 fn while_changed_values_are_checked_the_verdict_stays_and_nobody_takes_it_for_theirs() {
     assert_eq!(rechecking(&connection_with(None), at(60)), None, "there is no verdict to be taken for another");
-    // These are of no check.
+    // These reasons do not come from a check.
     let none = [Reason::Probing, Reason::CheckDelayed, Reason::CheckOverdue, Reason::Suspended, Reason::Degraded];
     for reason in Reason::ALL.iter().copied().filter(|reason| !none.contains(reason)) {
         let connection = connection_with(Some(reason));
@@ -615,7 +616,7 @@ fn while_changed_values_are_checked_the_verdict_stays_and_nobody_takes_it_for_th
             assert_eq!(conditions::find(&status.conditions, type_), conditions::find(&before.conditions, type_), "{reason:?}");
         }
         assert_eq!((status.state, decision.events), (before.state, Vec::new()));
-        // What is found then is decided as if nothing had been said.
+        // The result is then decided as if the status had not changed meanwhile.
         let told =
             UkgProConnection { status: Some(rechecking(&connection, at(60)).expect("as above").status), ..connection.clone() };
         let found = probed([Outcome::Granted; 2]);
@@ -629,8 +630,8 @@ fn while_changed_values_are_checked_the_verdict_stays_and_nobody_takes_it_for_th
 
 #[test]
 fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
-    let message = |reason_of: &dyn Fn(Resolved) -> Observation, blemish, now| {
-        let status = decide(&connection_with(None), &reason_of(Resolved { blemish, ..resolved() }), now).status;
+    let message = |reason_of: &dyn Fn(Resolved) -> Observation, bundle_warnings, now| {
+        let status = decide(&connection_with(None), &reason_of(Resolved { bundle_warnings, ..resolved() }), now).status;
         conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
     };
     let works = |resolved| match probed([Outcome::Granted; 2]) {
@@ -638,12 +639,12 @@ fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
         other => other,
     };
     let untrusted = |resolved| Observation::LoginFailed(resolved, Unanswered::TlsUntrusted(TrustFlaw::Alone).into(), None);
-    let expiring = Blemish { private_key: false, first_expiry: Some(at(100)) };
+    let expiring = BundleWarnings { private_key: false, first_expiry: Some(at(100)) };
     for of in [&works as &dyn Fn(Resolved) -> Observation, &untrusted] {
-        assert_eq!(message(of, expiring, at(0)), message(of, Blemish::default(), at(0)));
+        assert_eq!(message(of, expiring, at(0)), message(of, BundleWarnings::default(), at(0)));
         let said = message(of, expiring, at(200));
         assert!(said.contains("has expired on 2027-01-15"), "{said}");
-        let said = message(of, Blemish { private_key: true, first_expiry: None }, at(0));
+        let said = message(of, BundleWarnings { private_key: true, first_expiry: None }, at(0));
         assert!(said.contains("holds a private key"), "{said}");
     }
 }
@@ -681,18 +682,18 @@ fn a_web_page_of_a_host_that_has_worked_is_trouble_on_the_way() {
     let mut worked = connection_with(Some(Reason::AllPermissionsGranted));
     worked.spec.failure_threshold = 1;
     assert!(message(&worked).contains("maintenance") && !message(&worked).contains("login page"), "{}", message(&worked));
-    // Nor is it where this very check has logged in there.
+    // Nor if this check itself has logged in there.
     let read = probed([Outcome::Granted, Outcome::Error(Unanswered::NotUkgPro)]);
     let status = decide(&connection, &read, at(0)).status;
     let said = conditions::find(&status.conditions, "Ready").expect("always there").message.clone();
     assert!(said.contains("maintenance"), "{said}");
-    // It says the same while it lasts.
+    // The message stays the same while this lasts.
     let first = message(&worked);
     worked.status = Some(decide(&worked, &page, at(0)).status);
     assert_eq!(message(&worked), first);
 }
 
-/// What each of these checks in a row makes of a connection.
+/// Returns the statuses after each of these consecutive checks.
 fn course(mut connection: UkgProConnection, checks: &[Observation]) -> Vec<UkgProConnectionStatus> {
     let mut course = Vec::new();
     for (n, observation) in checks.iter().enumerate() {
@@ -705,7 +706,7 @@ fn course(mut connection: UkgProConnection, checks: &[Observation]) -> Vec<UkgPr
 }
 
 fn states(course: &[UkgProConnectionStatus]) -> Vec<(&str, Reason)> {
-    course.iter().map(|status| (status.state.as_str(), standing_reason(status).expect("a reason"))).collect()
+    course.iter().map(|status| (status.state.as_str(), verdict_reason(status).expect("a reason"))).collect()
 }
 
 #[test]
@@ -732,7 +733,7 @@ fn an_active_connection_stays_so_until_failures_in_a_row_reach_the_threshold() {
         assert_eq!(found, expected, "{what}");
         for (status, (state, reason)) in course.iter().zip(states(&course)) {
             assert_eq!(reason == Degraded, state == "Active" && status.failures > 0, "{what}");
-            // While nothing else is known, the permissions are what they were.
+            // While Degraded, the permissions stay as they were.
             assert!(state != "Active" || status.permissions.iter().all(|p| p.state == PermissionState::Granted), "{what}");
         }
     }
@@ -880,7 +881,7 @@ mod candidate {
         assert_eq!((ready(&hiccup.status), hiccup.events.len()), (("True", "AllPermissionsGranted"), 0));
         let refused = check(&connection, Reason::AllPermissionsGranted, Some(Reason::CredentialsRejected), 60).status;
         assert_eq!(ready(&refused), ("False", "CredentialsRejected"));
-        // Held after that, it says the same, and nothing moves.
+        // A hold after that reports the same, and nothing changes.
         connection.status = Some(refused.clone());
         let held = check(&connection, Reason::AllPermissionsGranted, Some(Reason::LoginHeld), 120);
         assert_eq!((held.status, held.events), (refused, Vec::new()));
@@ -892,15 +893,15 @@ mod candidate {
         connection.status =
             Some(check(&connection, Reason::CredentialsRejected, Some(Reason::AllPermissionsGranted), 0).status);
         let promoted = connection.promoted().expect("a candidate");
-        assert_eq!(gate::vouched(&promoted, &resolved()).worked, Worked { login: true, rest: true });
+        assert_eq!(gate::recorded(&promoted, &resolved()).worked, Worked { login: true, rest: true });
         connection.status = Some(check(&connection, Reason::CredentialsRejected, Some(Reason::ConnectTimeout), 60).status);
         let promoted = connection.promoted().expect("a candidate");
         assert_eq!(
-            gate::vouched(&promoted, &resolved()).worked,
+            gate::recorded(&promoted, &resolved()).worked,
             Worked { login: true, rest: true },
             "after trouble on the way"
         );
-        assert_eq!(gate::vouched(&connection, &resolved()).worked, Worked::default(), "the live one was refused");
+        assert_eq!(gate::recorded(&connection, &resolved()).worked, Worked::default(), "the live one was refused");
     }
 
     #[test]
@@ -962,7 +963,7 @@ fn that_a_connection_is_checked_is_written_down_once_in_a_heartbeat() {
     assert_eq!(checked(&connection, observation_of(Reason::LoginHeld), hour, 9999), Some(at(10)), "nothing was asked");
     assert_eq!(checked(&connection, good(), hour, -9999), Some(at(-9999)), "the clock was set back");
     assert_eq!(checked(&connection, good(), None, 9999), Some(at(10)), "it is off");
-    // With whatever else is written it moves, or it would stand before the verdict.
+    // It is updated with any other change, or it would be older than the verdict.
     let mut other = connection.status.clone().expect("a status");
     other.state = "Forbidden".to_owned();
     let observed = Observed::of(&connection, good(), None);
@@ -974,13 +975,13 @@ fn that_a_connection_is_checked_is_written_down_once_in_a_heartbeat() {
 
 #[test]
 fn a_check_that_waits_for_its_host_says_for_what_and_until_when() {
-    let delayed = |resolved| Observation::Held(resolved, Hold::Delayed(Delay::AccountLimited, at(3_600)));
-    // A new connection, and one whose Secret was changed after its verdict: nothing is known of these values.
+    let check_without_host = |resolved| Observation::Held(resolved, Hold::Delayed(Delay::AccountLimited, at(3_600)));
+    // A new connection, and one whose Secret changed after its verdict: nothing is known about these values.
     for before in [None, Some(Reason::AllPermissionsGranted), Some(Reason::CredentialsRejected)] {
         let mut connection = connection_with(before);
         connection.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
         let changed = Resolved { secret_version: "8".to_owned(), ..resolved() };
-        let decision = decide(&connection, &delayed(changed), at(60));
+        let decision = decide(&connection, &check_without_host(changed), at(60));
         let status = &decision.status;
         assert_eq!((status.state.as_str(), status_of(status, "Ready")), ("Unknown", "Unknown"), "{before:?}");
         assert_eq!(status_of(status, "Reconciling"), "True");
@@ -993,16 +994,17 @@ fn a_check_that_waits_for_its_host_says_for_what_and_until_when() {
         assert!(decision.requeue >= Duration::from_secs(600), "{:?}", decision.requeue);
         assert!(!is_settled(&UkgProConnection { status: Some(status.clone()), ..connection.clone() }), "somebody waits");
 
-        // Nothing moves while it waits.
+        // Nothing changes while it waits.
         connection.status = Some(status.clone());
-        let again = decide(&connection, &delayed(Resolved { secret_version: "8".to_owned(), ..resolved() }), at(120));
+        let again =
+            decide(&connection, &check_without_host(Resolved { secret_version: "8".to_owned(), ..resolved() }), at(120));
         assert_eq!(again.status, *status, "{before:?}");
     }
 
-    // A verdict about these very values stands while a request waits.
+    // A verdict about these values stands while a request waits.
     let mut active = connection_with(Some(Reason::AllPermissionsGranted));
     active.metadata.annotations = Some([(crate::api::REQUESTED_AT.to_owned(), "now".to_owned())].into());
-    let decision = decide(&active, &delayed(resolved()), at(60));
+    let decision = decide(&active, &check_without_host(resolved()), at(60));
     let status = &decision.status;
     assert_eq!((status.state.as_str(), status_of(status, "Ready")), ("Active", "True"));
     let reconciling = conditions::find(&status.conditions, RECONCILING).expect("it waits");
@@ -1019,7 +1021,7 @@ fn a_check_that_waits_for_its_host_says_for_what_and_until_when() {
 fn ready_is_taken_back_where_nothing_was_checked_for_several_intervals() {
     for reason in observable() {
         let mut connection = connection_with(Some(reason));
-        let decision = overdue(&connection, Stall::Ledger, at(2_000));
+        let decision = overdue(&connection, OverdueCause::Ledger, at(2_000));
         if reason.verdict() != Some(Verdict::Active) {
             assert_eq!(decision, None, "{reason:?} claims nothing that works");
             continue;
@@ -1037,17 +1039,17 @@ fn ready_is_taken_back_where_nothing_was_checked_for_several_intervals() {
         assert_eq!((status.worked, &status.secret_resource_version), (before.worked, &before.secret_resource_version));
         assert_eq!(decision.events.len(), 1);
         connection.status = Some(status.clone());
-        assert_eq!(overdue(&connection, Stall::Ledger, at(4_000)), None, "it is said once");
+        assert_eq!(overdue(&connection, OverdueCause::Ledger, at(4_000)), None, "it is said once");
         assert!(!is_settled(&connection));
         let again = decide(&connection, &probed([Outcome::Granted; 2]), at(5_000));
         assert_eq!((again.status.state.as_str(), again.events.len()), ("Active", 1), "that it works again is news");
     }
     let mut suspended = connection_with(Some(Reason::AllPermissionsGranted));
     suspended.spec.suspend = true;
-    assert_eq!(overdue(&suspended, Stall::NoWorker, at(2_000)), None);
+    assert_eq!(overdue(&suspended, OverdueCause::NoWorker, at(2_000)), None);
 }
 
-/// What the cache compresses connections against. `WRITE_TYPICAL=1` writes it.
+/// The text that the cache compresses connections against. `WRITE_TYPICAL=1` writes it.
 #[test]
 fn the_typical_connection_of_the_cache_is_one_that_is_active_with_every_row() {
     let catalogue = Catalogue::built_in();
@@ -1061,9 +1063,9 @@ fn the_typical_connection_of_the_cache_is_one_that_is_active_with_every_row() {
     let resolved = Resolved {
         endpoint: "https://service4.ultipro.com".to_owned(),
         secret_version: "1".to_owned(),
-        looks_like_login_site: false,
+        has_unknown_subdomain: false,
         suspicious: Vec::new(),
-        blemish: Default::default(),
+        bundle_warnings: Default::default(),
     };
     let granted = |requirement| Probed { requirement, outcome: Outcome::Granted };
     let probed = Observation::Probed(resolved, requirements.iter().cloned().map(granted).collect());

@@ -11,7 +11,7 @@ fn lint_of(values: [&str; 4]) -> Lint {
     lint(&Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }, &SecretKeys::default(), false)
 }
 
-/// The good values but for one.
+/// Good values except for this one.
 fn with(role: Role, value: &str) -> Lint {
     let mut values = GOOD;
     values[ROLES.iter().position(|each| *each == role).expect("a role")] = value;
@@ -61,7 +61,7 @@ fn what_cannot_be_right_is_fatal_wherever_it_stands() {
         ("XXXXXXXXXXXX", vec![Placeholder]),
         ("********", vec![Placeholder]),
         ("${UKG_PASSWORD}\n", vec![LineEnd, Placeholder]),
-        // printf 'ACME1\n' | base64, and of longer ones.
+        // `printf 'ACME1\n' | base64`, and of longer values.
         ("QUNNRTEK", vec![Base64LineEnd]),
         ("QUs0VFEwWkw4MVhBCg==", vec![Base64LineEnd]),
         ("QUs0VFEwWkw4MVhBDQo=", vec![Base64LineEnd]),
@@ -134,11 +134,11 @@ fn odd_values_that_may_well_be_right_are_left_alone() {
         (Role::Password, "xxxxy"),
         (Role::Password, "a@b.c"),
         (Role::Password, "Tr0ub4dor"),
-        // Base64 by its characters, but of bytes that nobody types.
+        // Valid base64, but of bytes that nobody types.
         (Role::Password, "Abcd1234Abcd1234"),
         (Role::Password, "Abcdefg="),
         (Role::Username, "integrations"),
-        // Base64 of nine letters, but twelve letters are base64 too easily.
+        // Base64 of nine letters, but any twelve letters may be base64 by accident.
         (Role::Username, "c3ZjLWFjbWUx"),
         (Role::Username, "service@acme"),
         (Role::Username, "nullable"),
@@ -176,7 +176,7 @@ fn values_in_each_others_place_are_told_by_both_keys() {
             Some(Reason::SecretValueMalformed),
         ),
         (["u", "u", "ACME1", "AK4TQ0ZL81XA"], "", "", None),
-        // Once a value is known to be wrong, comparing it says nothing.
+        // If a value is known to be wrong, comparing it shows nothing.
         (
             ["u", "p", "changeme", "changeme"],
             "customerApiKey is a placeholder that was not replaced; userApiKey is a placeholder that was not replaced",
@@ -219,7 +219,7 @@ fn values_are_named_by_the_keys_that_the_secret_has() {
     assert_eq!(text(&found.fatal), "UKG_PASSWORD ends in a line end");
 }
 
-/// Something wrong around a value, inside or instead of it.
+/// Returns a value with flaws around it, inside it or instead of it.
 fn spoilt(core: &str) -> Vec<String> {
     vec![
         core.to_owned(),

@@ -1,4 +1,4 @@
-//! Reads what a connection refers to from Kubernetes. Touches the API server.
+//! Reads the Secret and the CA bundle that a connection refers to. Reads Kubernetes.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -10,20 +10,20 @@ use crate::api::{CaKind, CaReference, SecretKeys, UkgProConnection};
 use crate::cluster::failure::KUBERNETES_DEADLINE;
 use crate::cluster::watch::ConnectionRef;
 use crate::controller::Context;
-use crate::controller::resolve::{BUNDLE_MAX, CaFlaw, Error, Referents, Unresolved, VALUE_MAX, read};
+use crate::controller::resolve::{BUNDLE_MAX, CaFlaw, Error, ReferencedObjects, Unresolved, VALUE_MAX, read};
 
-/// How many refusals in a row a verdict outlasts: with the pauses between them some 15 s, in which a Role is put in place of another, and
-/// an API server that has just begun comes to know of the Roles there are.
+/// Refusals in a row that a verdict outlasts. With the pauses between them they take some 15 s, enough for a Role to be replaced
+/// by another, or for an API server that has just started to load the Roles.
 pub(super) const REFUSALS_OUTLASTED: u32 = 5;
 
-/// Reads what a connection refers to. What the operator has no right to is a finding about the connection, not trouble with Kubernetes;
-/// unless it has a verdict and may lack the right for a moment only.
-pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Result<Referents, Unresolved>, Error> {
+/// Reads what a connection refers to. A missing right is a finding about the connection, not an error of Kubernetes, unless the
+/// connection has a verdict and the right may be missing only for a moment.
+pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<Result<ReferencedObjects, Unresolved>, Error> {
     let reference = ConnectionRef::of(connection);
     let of = |error: Error, kind: &str, name: &str| match &error {
         Error::Secret(kube::Error::Api(status)) | Error::Ca(kube::Error::Api(status)) if status.code == 403 => {
             let what = format!("{kind} {name}");
-            match has_verdict(connection) && context.agenda.refused(&reference) < REFUSALS_OUTLASTED {
+            match has_verdict(connection) && context.wakeups.refused(&reference) < REFUSALS_OUTLASTED {
                 true => Err(Error::Forbidden(what)),
                 false => Ok(Err(Unresolved::Forbidden(what))),
             }
@@ -31,9 +31,9 @@ pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<R
         _ => Err(error),
     };
     match read(connection, context).await {
-        Ok(referents) => {
-            context.agenda.admitted(&reference);
-            Ok(Ok(referents))
+        Ok(references) => {
+            context.wakeups.admitted(&reference);
+            Ok(Ok(references))
         }
         Err(error @ Error::Ca(_)) => {
             let ca = connection.spec.ca_ref.as_ref();
@@ -43,7 +43,7 @@ pub async fn fetch(connection: &UkgProConnection, context: &Context) -> Result<R
     }
 }
 
-pub(super) async fn read(connection: &UkgProConnection, context: &Context) -> Result<Referents, Error> {
+pub(super) async fn read(connection: &UkgProConnection, context: &Context) -> Result<ReferencedObjects, Error> {
     let namespace = connection.namespace().unwrap_or_default();
     let secret_ref = &connection.spec.secret_ref;
     let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = &secret_ref.keys;
@@ -56,7 +56,7 @@ pub(super) async fn read(connection: &UkgProConnection, context: &Context) -> Re
         None => None,
         Some(ca) => Some(bundle(connection, context, ca).await?),
     };
-    Ok(Referents { secret, bundle })
+    Ok(ReferencedObjects { secret, bundle })
 }
 
 pub(super) async fn bundle(

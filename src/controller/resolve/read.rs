@@ -1,7 +1,7 @@
-//! Reading a Secret or a ConfigMap for the sake of a few of its values. Reads Kubernetes.
+//! Reads single values of a Secret or a ConfigMap. Reads Kubernetes.
 //!
-//! **Bound.** Of an object of 1 MiB nothing is held but the values that are wanted, and of these only what is not too long: the rest is
-//! left out while the answer is read ([`crate::cluster::response_filter`]). What is held is wiped.
+//! **Bound.** Only the wanted values of an object of up to 1 MiB are held, and only if they are not too long: the rest is dropped
+//! while the answer is read ([`crate::cluster::response_filter`]). What is held is wiped.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::cluster::response_filter::{Keep, Sifted};
+use crate::cluster::response_filter::{FilteredBody, Keep};
 
-/// Of an answer that says why there is none, and of what stands between the values.
+/// The size limit of an error answer, and of what surrounds the values.
 const FRAME_MAX: usize = 16 << 10;
 
-/// What was read of an object.
+/// The values read from an object.
 #[derive(Default)]
 pub struct Found {
     /// Its `resourceVersion`.
     pub version: Option<String>,
-    /// The wanted values that it has; `None` for one that is too long.
+    /// The wanted values that exist; `None` for one that is too long.
     pub values: BTreeMap<String, Option<Zeroizing<Vec<u8>>>>,
 }
 
 impl Found {
-    /// What would be read of a Secret, with values of so many bytes at the most.
+    /// Returns what would be read from a Secret, with values of at most `most` bytes.
     pub fn of(secret: Secret, most: usize) -> Self {
         let bounded = |(key, ByteString(bytes)): (String, ByteString)| {
             let bytes = Zeroizing::new(bytes);
@@ -61,7 +61,7 @@ struct WireMetadata {
     resource_version: Option<String>,
 }
 
-/// Reads the values under these keys, each as far as so many bytes; `None` if there is no such object.
+/// Reads the values of these keys, each up to a number of bytes; `None` if the object does not exist.
 pub(super) async fn values<K>(
     client: &Client,
     namespace: &str,
@@ -72,7 +72,7 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
     if !api::is_object_name(name) {
-        // It would change the request's path; nothing can have such a name.
+        // No object can have such a name, and it would change the path of the request.
         return Ok(None);
     }
     let request = Request::new(K::url_path(&(), Some(namespace))).get(name, &GetParams::default());
@@ -87,8 +87,8 @@ where
         return Err(kube::Error::Api(status.boxed()));
     }
     let keep = wanted.iter().map(|(key, max)| ((*key).to_owned(), as_json(*max))).collect();
-    let mut answer = Sifted::new(answer.into_body(), Keep::Values(keep));
-    // All the room at once, so that the buffer does not move and leave copies behind.
+    let mut answer = FilteredBody::new(answer.into_body(), Keep::Values(keep));
+    // The buffer grows by copying into a larger one and wiping the old one: a reallocation would leave copies behind.
     let most = FRAME_MAX + wanted.iter().map(|(key, max)| key.len() + as_json(*max)).sum::<usize>();
     let mut text = Zeroizing::new(Vec::new());
     while let Some(frame) = answer.frame().await {
@@ -117,8 +117,8 @@ where
     Ok(Some(found))
 }
 
-/// How much JSON may hold a value of so many bytes: base64, or text with an escape for each third character. The value is measured
-/// afterwards.
+/// Returns how much JSON a value of up to `max` bytes may take: base64, or text with an escape for every third character. The
+/// value is measured afterwards.
 fn as_json(max: usize) -> usize {
     (max + 1).div_ceil(3) * 4
 }

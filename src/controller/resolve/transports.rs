@@ -3,27 +3,27 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use ukg_pro::transport::{self, Blemish, Bundle, BundleFlaw, Transport};
+use ukg_pro::transport::{self, Bundle, BundleFlaw, BundleWarnings, Transport};
 
 use crate::controller::resolve::CaFlaw;
 
-/// Clients that are kept for bundles that were used last; each holds the parsed authorities and a pool.
+/// Clients kept for the bundles that were used last; each holds the parsed authorities and a connection pool.
 pub const TRANSPORTS_KEPT: usize = 16;
 
-/// The HTTPS clients: one for all that trust the platform's authorities, and one for each bundle of others that was used last, so that a
-/// bundle is parsed once for all the connections that have it. Those with different ones share no pool.
+/// The HTTPS clients: one for all connections that trust only the platform's authorities, and one for each recently used CA
+/// bundle, so that a bundle is parsed once for all connections that use it. Different bundles share no pool.
 pub struct Transports {
-    /// For connections without authorities of their own.
+    /// For connections without a CA bundle.
     pub shared: Transport,
-    /// By the digest of their bundle, the one used last in front. **Bound.** [`TRANSPORTS_KEPT`].
+    /// By the digest of the bundle, most recently used first. **Bound.** [`TRANSPORTS_KEPT`].
     pub(super) recent: Mutex<VecDeque<([u8; 32], Trusting)>>,
 }
 
-/// A client with authorities of its own, and what should be corrected in their bundle.
-pub(super) type Trusting = (Transport, Blemish);
+/// A client with its own authorities, and what should be corrected in their bundle.
+pub(super) type Trusting = (Transport, BundleWarnings);
 
 impl Transports {
-    /// No bundle was used yet.
+    /// Creates the clients; no bundle was used yet.
     pub fn new(shared: Transport) -> Self {
         Self { shared, recent: Mutex::default() }
     }
@@ -39,11 +39,11 @@ impl Transports {
                 return Ok(found.1);
             }
         }
-        let Bundle { authorities, blemish } = transport::authorities(pem).map_err(CaFlaw::Bundle)?;
+        let Bundle { authorities, bundle_warnings } = transport::authorities(pem).map_err(CaFlaw::Bundle)?;
         let transport = self.shared.trusting(authorities).map_err(|_| CaFlaw::Bundle(BundleFlaw::NoCertificate))?;
-        let found = (transport, blemish);
+        let found = (transport, bundle_warnings);
         let mut recent = recent();
-        // Another may have come first: those with one bundle have one pool.
+        // Another check may have added it first: connections with one bundle share one pool.
         if let Some((_, first)) = recent.iter().find(|(of, _)| *of == digest) {
             return Ok(first.clone());
         }

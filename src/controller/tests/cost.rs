@@ -1,7 +1,7 @@
-//! What logins cost: each time a password is shown that UKG Pro has refused, something must have paid for it.
+//! The rules for the number of logins: a password that UKG Pro has refused is sent again only for a reason that allows it.
 //!
-//! The rules are those of the docs of [`gate`](crate::controller::gate) and [`ledger`](crate::login_guard), told by what UKG Pro and the
-//! processes have seen, and not by what the ledger says.
+//! The rules are those of the docs of [`gate`](crate::controller::gate) and [`ledger`](crate::login_guard). They are checked
+//! against what UKG Pro and the processes have seen, not against what the ledger says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,41 +12,41 @@ use super::world::{Place, Process};
 use crate::login_guard::attempts::{NEVER_WORKED_MAX, UNWRITTEN_MAX, WORKED_MAX};
 use crate::login_guard::{Entry, Limits, Login, Rest};
 
-/// Values at an interface.
+/// Values, and the interface they are sent to.
 pub(super) type What = (Values, Interface);
 
-/// A refusal, and what may come after it.
+/// A refusal, and what may follow it.
 #[derive(Debug, Default)]
 struct Refused {
-    /// Tries that are paid for by one whose end the operator could not see.
+    /// Further tries that are allowed, because the operator could not see how an earlier one ended.
     paid: u32,
-    /// The process was killed before it wrote the refusal down, or could not: the next may not know of it.
+    /// The process was killed before it recorded the refusal, or could not record it; the next process may not know of it.
     unwritten: bool,
 }
 
-/// A login that was judged, whose end the operator does not know, and which it wrote down beforehand.
+/// A login that was judged, whose result the operator does not know, and whose intent it stored before.
 #[derive(Debug, Clone, Copy)]
 struct Unknown {
     at: Timestamp,
-    /// How many there were without a day between them.
+    /// How many there were with less than a day from one to the next.
     times: u32,
-    /// It worked, or had worked before, and the process was killed: the check may have ended and written before what is known then.
+    /// It worked, or had worked before, and the process was killed: the check may have removed the intent before that.
     may_be_struck_out: bool,
 }
 
-/// A password that was shown by a check that has not ended.
+/// A password that was sent by a check that has not ended.
 #[derive(Debug)]
 struct Pending {
     presented: Presented,
     works: bool,
-    vouched: bool,
+    recorded: bool,
 }
 
-/// Logins whose answers were no success and no refusal.
+/// Logins that were answered neither with a success nor with a refusal.
 #[derive(Debug, Default)]
 struct Unclear {
     logins: Vec<Timestamp>,
-    /// How often a process ended that may not have written down the last of them.
+    /// How many processes have ended that may not have recorded the last of them.
     forgotten: usize,
 }
 
@@ -55,40 +55,42 @@ pub(super) struct Costs {
     refused: BTreeMap<What, Refused>,
     unknown: BTreeMap<What, Unknown>,
     pending: Vec<Pending>,
-    /// Refusals of what the process knew to work when the check began.
+    /// Refusals of values that the process knew to work when the check began.
     surprised: Vec<(u32, What)>,
-    /// What the checks that go on have seen to be taken.
+    /// What the running checks have seen accepted.
     seen: Vec<(u32, What)>,
-    /// What the operator was told last, as far as it can know.
+    /// The last result that the operator received, as far as it can know.
     told: BTreeMap<What, bool>,
     /// The same before the last checks, which may have ended in any order.
     told_before: BTreeMap<What, bool>,
-    /// When values were refused that were not known to work and not asked for.
+    /// When values were refused that were neither known to work nor requested.
     first_refusals: Vec<Timestamp>,
-    /// What was ever refused: only a person or other values can release it.
+    /// Values that were ever refused: only a user or other values can release them.
     ever_refused: BTreeSet<Values>,
-    /// Logins of a day whose answers were no success and no refusal, by their values: not asked for, and without one that worked since.
+    /// A day's logins that were answered neither with a success nor with a refusal, by their values: not requested, and since the
+    /// last that worked.
     unclear: BTreeMap<Values, Unclear>,
-    /// How many such logins there were, in all.
+    /// The number of such logins in all.
     pub(super) unclear_logins: u32,
-    /// How often UKG Pro has refused a password, in all.
+    /// The number of refusals in all.
     pub(super) refusals: u32,
-    /// How often it has taken one.
+    /// The number of logins and reads that were accepted.
     pub(super) taken: u32,
 }
 
-/// What a day is to a ledger that keeps whole seconds.
+/// A day, as a ledger that stores whole seconds counts it.
 const A_DAY: SignedDuration = SignedDuration::from_secs(24 * 3600 - 1);
 
 impl Costs {
-    /// A password was shown, by a check of this connection in this process, which knew when it began that these work.
+    /// A check of this connection in this process has sent a password. `knew` is what the process knew to work when the check
+    /// began.
     pub(super) fn presented(&mut self, presented: &Presented, place: &mut Place, process: &Process, knew: &[What]) {
         let what = (presented.values, presented.to);
         let asked_for = place.connection.open_request().is_some() && !place.granted.contains(&what);
         let works = process.has_seen_work(what.0, what.1);
-        let vouched = place.told.vouches(place, presented.to);
+        let recorded = place.told.vouches(place, presented.to);
         if !(asked_for || works || self.seen.contains(&(presented.check, what))) {
-            self.an_end_that_is_not_known_is_waited_for(presented, vouched);
+            self.an_end_that_is_not_known_is_waited_for(presented, recorded);
         }
         match presented.taken {
             Some(true) => {
@@ -99,28 +101,28 @@ impl Costs {
             Some(false) => {
                 self.refusals += 1;
                 self.ever_refused.insert(presented.values);
-                // A process that has seen it work, and was not the one to be refused, learns of it by a login of its own. Logins
-                // by LoginService go one after the other, REST reads of connections that are checked at once do not, nor do those of
-                // one check once one of them was taken.
+                // A process that has seen the values work and was not the one to be refused learns of the refusal by a login of
+                // its own. Logins by LoginService are serialized. REST reads of concurrent checks are not, nor are those of one
+                // check once one of them was accepted.
                 let check = (presented.check, what);
                 let by_rest = presented.to == Interface::Rest;
                 let knew = knew.contains(&what) || self.seen.iter().any(|(_, seen)| *seen == what);
                 let surprise = (works || (by_rest && knew)) && !self.surprised.contains(&check);
                 let surprise = surprise || (by_rest && self.seen.contains(&check));
                 self.surprised.push(check);
-                if !(asked_for || surprise || knew || vouched) {
+                if !(asked_for || surprise || knew || recorded) {
                     self.an_account_sees_so_many_refusals_a_day(presented.at);
                 }
                 self.a_refused_password_costs_one_login(presented, asked_for || surprise);
-                // A try of what is known to work that has no known end leaves the request as it was.
-                let is_granted = asked_for && (presented.answered || !(works || vouched));
+                // A try of values that are known to work leaves the request open if its result is not known.
+                let is_granted = asked_for && (presented.answered || !(works || recorded));
                 place.granted.extend(is_granted.then_some(what));
             }
             None => {
                 if presented.is_login && presented.is_unclear {
                     self.unclear_logins += 1;
                     if !asked_for {
-                        self.an_unclear_answer_is_an_attempt(presented, works || vouched);
+                        self.an_unclear_answer_is_an_attempt(presented, works || recorded);
                     }
                 }
                 return;
@@ -129,7 +131,7 @@ impl Costs {
         if presented.is_login && presented.answered {
             self.unclear.remove(&presented.values);
         }
-        self.pending.push(Pending { presented: *presented, works, vouched });
+        self.pending.push(Pending { presented: *presented, works, recorded });
     }
 
     fn a_refused_password_costs_one_login(&mut self, presented: &Presented, is_paid: bool) {
@@ -149,10 +151,10 @@ impl Costs {
         }
     }
 
-    fn an_end_that_is_not_known_is_waited_for(&self, presented: &Presented, vouched: bool) {
+    fn an_end_that_is_not_known_is_waited_for(&self, presented: &Presented, recorded: bool) {
         let Some(unknown) = self.unknown.get(&(presented.values, presented.to)) else { return };
-        // What a killed process left of values that work: once more.
-        let once_more = vouched && unknown.times < 2;
+        // A killed process left this intent of values that have worked: they are sent once more.
+        let once_more = recorded && unknown.times < 2;
         let waited = presented.at >= unknown.at + A_DAY;
         assert!(
             waited || once_more,
@@ -166,7 +168,7 @@ impl Costs {
         unclear.logins.push(presented.at);
         let (most, forgotten): (usize, usize) = match worked {
             true => (WORKED_MAX.into(), unclear.forgotten * usize::from(UNWRITTEN_MAX + 1)),
-            // An intent stands before each.
+            // An intent is stored before each.
             false => (NEVER_WORKED_MAX.into(), 0),
         };
         let sent = unclear.logins.len();
@@ -182,33 +184,33 @@ impl Costs {
         assert!(of_the_day <= Limits::default().refused_per_day as usize, "{of_the_day} refusals in a day");
     }
 
-    /// The wall clock was set: what was later happened now, as far as a day is concerned that begins anew with each try.
+    /// The wall clock was set. Later times become the present, since a day starts anew with each try.
     pub(super) fn clock_is_set(&mut self, now: Timestamp) {
         let times = self.unknown.values_mut().map(|unknown| &mut unknown.at);
         let times = times.chain(self.unclear.values_mut().flat_map(|unclear| &mut unclear.logins));
         times.chain(&mut self.first_refusals).for_each(|at| *at = now.min(*at));
     }
 
-    /// Checks have ended, by themselves or with their process; whether the ledger's Secret could not be written meanwhile.
+    /// Checks have ended, by themselves or with their process. `unwritten` says that the ledger's Secret could not be written
+    /// meanwhile.
     pub(super) fn ended(&mut self, process: &Process, is_killed: bool, unwritten: bool) {
         self.surprised.clear();
         self.seen.clear();
         self.told_before = self.told.clone();
-        for Pending { presented, works, vouched } in std::mem::take(&mut self.pending) {
+        for Pending { presented, works, recorded } in std::mem::take(&mut self.pending) {
             let what = (presented.values, presented.to);
             let is_known = presented.answered && !is_killed;
-            // A killed process may have written it down.
-            // One that is behind does not know that there is something to strike out.
+            // A killed process may have recorded it. A process that is behind does not know that there is an intent to remove.
             let is_written = is_known && !unwritten && !process.is_behind;
             if presented.answered && (is_written || presented.is_refused()) {
                 self.told.insert(what, !presented.is_refused());
             }
             if is_known {
                 self.unknown.remove(&what);
-            } else if !works && (is_killed || !vouched) {
+            } else if !works && (is_killed || !recorded) {
                 let before = self.unknown.get(&what).filter(|before| presented.at < before.at + A_DAY);
                 let times = before.map_or(1, |before| before.times + 1);
-                let may_be_struck_out = is_killed && (vouched || (presented.answered && !presented.is_refused()));
+                let may_be_struck_out = is_killed && (recorded || (presented.answered && !presented.is_refused()));
                 self.unknown.insert(what, Unknown { at: presented.at, times, may_be_struck_out });
             }
             if let Some(refused) = self.refused.get_mut(&what) {
@@ -220,12 +222,12 @@ impl Costs {
         }
     }
 
-    /// A process has ended that may not have written down the last of what it knew.
+    /// A process has ended that may not have recorded the last of what it knew.
     pub(super) fn is_forgotten(&mut self) {
         self.unclear.values_mut().for_each(|unclear| unclear.forgotten += 1);
     }
 
-    /// The values of which the ledger's Secret may say something else than the process knew.
+    /// Returns the values about which the ledger's Secret may differ from what the process knew.
     pub(super) fn unwritten(&self) -> BTreeSet<Values> {
         let refused = self.refused.iter().filter(|(_, refused)| refused.unwritten).map(|((values, _), _)| *values);
         refused
@@ -233,7 +235,7 @@ impl Costs {
             .collect()
     }
 
-    /// Another process has taken over, which knows of these values what the ledger's Secret says.
+    /// Another process has taken over, which knows about these values what the ledger's Secret says.
     pub(super) fn is_replaced(&mut self, values: Values, stored: Option<&Entry>) {
         for ((_, to), refused) in self.refused.iter_mut().filter(|((of, _), refused)| *of == values && refused.unwritten) {
             let is_stored = match to {
@@ -258,7 +260,7 @@ impl Costs {
         self.ever_refused.contains(&values)
     }
 
-    /// Whether the last that the operator was told of these values is a refusal.
+    /// Whether the last result that the operator received for these values is a refusal.
     pub(super) fn is_told_refused(&self, values: Values) -> bool {
         let to = if values.user_api_key { Interface::LoginService } else { Interface::Rest };
         [&self.told, &self.told_before].iter().any(|told| told.get(&(values, to)) == Some(&false))

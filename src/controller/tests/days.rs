@@ -1,4 +1,4 @@
-//! Whole days at the pace that `decide` gives.
+//! Whole days of checks, with the waits that `decide` returns.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use tokio::time::Instant;
 use super::in_paused_time;
 use super::upstream::{Fault, Faults};
 use super::world::{Kind, World, catalogue};
-use crate::api::verdict::standing_reason;
+use crate::api::verdict::verdict_reason;
 use crate::api::{ApiChoice, Reason, RequiredPermission, Verdict};
 use crate::controller::decide::first_due;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// When each connection is to be looked at.
+/// When each connection is checked next.
 struct Schedule(Vec<Instant>);
 
 impl Schedule {
-    /// As a process has it that begins.
+    /// Creates the schedule of a process that starts.
     fn of(world: &World) -> Self {
         let wait = |connection| first_due(connection, world.clock.now()).unwrap_or_default();
         Self(world.places.iter().map(|place| Instant::now() + wait(&place.connection)).collect())
     }
 
-    /// Checks what is due, when it is, until this much time has passed; tells `seen` of each.
+    /// Makes each check when it is due, until this much time has passed, and calls `seen` after each.
     async fn run(&mut self, world: &mut World, time: Duration, mut seen: impl FnMut(&World, usize)) {
         let end = Instant::now() + time;
         loop {
@@ -47,7 +47,7 @@ fn ten_copies_of_a_wrong_password_cost_one_login_in_a_day() {
         Schedule::of(&world).run(&mut world, 24 * HOUR, |_, _| checks += 1).await;
         assert_eq!((world.costs.refusals, world.costs.taken), (1, 0));
         assert!(checks > 10 * 24, "{checks} checks");
-        let told = |reason| world.places.iter().filter(|place| standing_reason(place.status()) == Some(reason)).count();
+        let told = |reason| world.places.iter().filter(|place| verdict_reason(place.status()) == Some(reason)).count();
         assert_eq!((told(Reason::CredentialsRejected), told(Reason::LoginHeld)), (1, 9));
     });
 }
@@ -63,7 +63,7 @@ fn nor_do_twenty_restarts_and_five_fail_overs_cost_another() {
                     4 => world.fail_over(distrust).await,
                     _ => world.restart().await,
                 }
-                // Somebody touches a Secret, and somebody copies a connection.
+                // One Secret is written again unchanged, and one connection is deleted and created again.
                 let place = replaced % world.places.len();
                 world.edit(place, 1);
                 world.recreate((place + 1) % world.places.len());
@@ -89,7 +89,7 @@ fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_
         for hourly in [Hourly::Nothing, Hourly::Restart, Hourly::FailOver, Hourly::LedgerIsLost] {
             for worked in [false, true] {
                 in_paused_time(async {
-                    // Without the ledger each connection knows of its own logins.
+                    // Without the ledger each connection knows only of its own logins.
                     let count = if hourly == Hourly::LedgerIsLost { 1 } else { 2 };
                     let mut world = World::with(&[Kind::Soap, Kind::Both][..count], u8::from(!worked));
                     for place in &mut world.places {
@@ -113,14 +113,14 @@ fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_
                     }
                     let (sent, most) = (world.costs.unclear_logins, if worked { 24 } else { 4 });
                     assert!((most / 2..=most).contains(&sent), "{sent} for {fault:?}, worked {worked}, each hour {hourly:?}");
-                    let reasons: Vec<_> = world.places.iter().map(|place| standing_reason(place.status())).collect();
-                    let is_told = |reason: &Option<Reason>| match (worked, fault) {
+                    let reasons: Vec<_> = world.places.iter().map(|place| verdict_reason(place.status())).collect();
+                    let is_reported = |reason: &Option<Reason>| match (worked, fault) {
                         (true, Fault::ServerError) => matches!(reason, Some(Reason::ServerError | Reason::LoginPaused)),
                         (true, _) => matches!(reason, Some(Reason::LoginUndetermined | Reason::LoginPaused)),
                         (false, _) => *reason == Some(Reason::LoginPaused),
                     };
-                    assert!(reasons.iter().all(is_told), "{reasons:?}, worked {worked}, {fault:?}, each hour {hourly:?}");
-                    // And it is seen to end.
+                    assert!(reasons.iter().all(is_reported), "{reasons:?}, worked {worked}, {fault:?}, each hour {hourly:?}");
+                    // The end of the trouble is noticed.
                     world.upstream.state().faults = None;
                     Schedule::of(&world).run(&mut world, 25 * HOUR, |_, _| {}).await;
                     let expected = if worked { Verdict::Active } else { Verdict::Unauthorized };
@@ -132,7 +132,7 @@ fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_
     }
 }
 
-/// So many rows by SOAP and by REST.
+/// Returns this number of rows by SOAP and by REST.
 fn rows(soap: usize, rest: usize) -> Vec<RequiredPermission> {
     let by_soap = catalogue().rows().filter(|row| row.soap.is_some()).take(soap).map(|row| (row, ApiChoice::Soap));
     let by_rest = catalogue().rows().filter(|row| row.rest.is_some() && row.soap.is_none());
@@ -142,7 +142,7 @@ fn rows(soap: usize, rest: usize) -> Vec<RequiredPermission> {
     rows
 }
 
-/// A connection that requires these rows, was found to be Active, and is looked at each hour.
+/// Returns a world with one connection that requires these rows, was found Active, and is checked every hour.
 async fn active(soap: usize, rest: usize) -> World {
     let mut world = World::with(&[if soap == 0 && rest > 0 { Kind::Rest } else { Kind::Both }], 0);
     let spec = &mut world.places[0].connection.spec;
@@ -163,7 +163,7 @@ fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anythin
             (Fault::Lost, 1, false),
             (Fault::Lost, 0, true),
             (Fault::Lost, 1, true),
-            (Fault::Late, 0, true),
+            (Fault::DeadlineExceeded, 0, true),
         ] {
             in_paused_time(async {
                 let mut world = active(soap, rest).await;
@@ -175,7 +175,7 @@ fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anythin
                     .run(&mut world, 24 * HOUR, |world, place| {
                         let status = world.places[place].status();
                         let what = format!("{soap} by SOAP, {rest} by REST, {fault:?} from {first}, restart {restart}");
-                        assert_eq!(status.state, Verdict::Active.as_str(), "{what}: {:?}", standing_reason(status));
+                        assert_eq!(status.state, Verdict::Active.as_str(), "{what}: {:?}", verdict_reason(status));
                     })
                     .await;
             });
@@ -185,7 +185,7 @@ fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anythin
 
 #[test]
 fn a_dead_host_is_unreachable_after_as_many_checks_as_the_threshold_says_and_soon() {
-    for fault in [Fault::NotSent, Fault::Lost, Fault::Late, Fault::Unavailable] {
+    for fault in [Fault::NotSent, Fault::Lost, Fault::DeadlineExceeded, Fault::Unavailable] {
         for threshold in [1, 3, 10] {
             in_paused_time(async {
                 let mut world = active(3, 2).await;
@@ -201,12 +201,12 @@ fn a_dead_host_is_unreachable_after_as_many_checks_as_the_threshold_says_and_soo
                 let last = seen.iter().position(|(state, _)| state == "Unreachable").expect("dead");
                 assert!(seen[last..].iter().all(|(state, _)| state == "Unreachable"));
                 assert_eq!(last + 1, usize::try_from(threshold).expect("small"), "{fault:?}");
-                // 15 s, doubling, up to ten minutes, and a tenth; and as long as each of the checks may take.
+                // 15 s, doubling, up to ten minutes, plus a tenth; and as long as each check may take.
                 let waits: u64 = (0..threshold - 1).map(|n| (15 << n).min(600)).sum();
                 let longest = (waits * 11).div_ceil(10) + u64::try_from(threshold).expect("small") * 30;
                 let took = (seen[last].1 - seen[0].1).as_secs();
                 assert!(took <= longest, "{fault:?}: {took} s of at most {longest} s");
-                // It is noticed at the next check, and still looked at every ten minutes hours later.
+                // The failure is noticed at the next check, and hours later the host is still checked every ten minutes.
                 assert!(seen[0].1 <= HOUR * 11 / 10 + Duration::from_secs(30));
                 let (next_to_last, last) = (seen[seen.len() - 2].1, seen[seen.len() - 1].1);
                 assert!(last - next_to_last <= Duration::from_secs(660 + 30), "{fault:?}");

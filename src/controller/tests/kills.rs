@@ -1,20 +1,20 @@
-//! The end of the process at each await of a check, one after the other, until the check ends by itself; then a new process, and some
-//! days.
+//! Kills of the process at each await of a check, one after the other, until the check ends by itself; then a new process runs
+//! for some days.
 
 use std::time::Duration;
 
 use super::in_paused_time;
 use super::upstream::Interface;
 use super::world::{Ended, Kind, World};
-use crate::api::verdict::standing_reason;
+use crate::api::verdict::verdict_reason;
 use crate::api::{Reason, Verdict};
 use crate::login_guard::{Login, Rest};
 
-/// What came of one kill.
+/// The result of one kill.
 struct Outcome {
-    /// Whether the check that was killed had a password refused and could not write that down.
+    /// Whether a password was refused in the killed check, and the refusal was not recorded.
     forgotten: bool,
-    /// Whether it was killed before it ended.
+    /// Whether the check was killed before it ended.
     killed: bool,
     world: World,
 }
@@ -25,11 +25,11 @@ impl Outcome {
     }
 }
 
-/// A world before the check that is killed.
+/// Builds the world before the check that is killed.
 type Before = fn() -> std::pin::Pin<Box<dyn Future<Output = World>>>;
 
-/// Kills a check of all connections at each await, has the next process check at once, an hour later, and for days after, and gives what
-/// came of each kill. `soon` looks on after the first check of the new process.
+/// Kills a check of all connections at each await. The next process checks at once, an hour later and for days after. Returns the
+/// result of each kill. `soon` is called after the first checks of the new process.
 fn kill_everywhere(before: Before, soon: fn(&World)) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     loop {
@@ -66,16 +66,16 @@ fn kill_everywhere(before: Before, soon: fn(&World)) -> Vec<Outcome> {
     }
 }
 
-/// How often UKG Pro refused a password, for each kill.
+/// Returns how often UKG Pro refused a password, for each kill.
 fn refusals(outcomes: &[Outcome]) -> Vec<u32> {
     outcomes.iter().map(|outcome| outcome.world.costs.refusals).collect()
 }
 
-/// One login; and one a day later where the process was killed between UKG Pro's answer and the write.
+/// One login, and one more a day later if the process was killed between UKG Pro's answer and the write.
 fn a_refusal_costs_one_login_and_one_more_where_it_was_forgotten(outcomes: &[Outcome]) {
     let expected: Vec<_> = outcomes.iter().map(|outcome| 1 + u32::from(outcome.forgotten)).collect();
     assert_eq!(refusals(outcomes), expected);
-    // Else some await was not reached.
+    // Otherwise some await was not reached.
     assert!(outcomes.iter().any(|outcome| outcome.forgotten), "no kill fell between the answer and the write");
     assert!(outcomes.iter().filter(|outcome| outcome.killed && !outcome.forgotten).count() > 2, "none fell elsewhere");
 }
@@ -116,7 +116,7 @@ fn a_login_that_rest_refuses_is_shown_to_it_once_wherever_the_process_ends() {
     }
 }
 
-/// What the doc of the ledger says is its limit.
+/// The limit that the docs of the ledger describe.
 #[test]
 fn what_worked_in_the_process_and_is_refused_costs_one_more_where_that_was_forgotten() {
     let outcomes = kill_everywhere(
@@ -142,7 +142,7 @@ fn a_request_is_granted_at_most_once_wherever_the_process_ends() {
                 let mut world = World::with(&[Kind::Soap, Kind::Both], 1);
                 world.check_and_tell(0).await;
                 world.check_and_tell(1).await;
-                // A copy that has not been told anything yet.
+                // A copy that has no result yet.
                 world.add(Kind::Soap, 1);
                 world.pass(Duration::from_secs(660)).await;
                 world.request(0, "now");
@@ -153,7 +153,7 @@ fn a_request_is_granted_at_most_once_wherever_the_process_ends() {
     );
     for outcome in &outcomes {
         let sent = outcome.world.costs.refusals;
-        // An intent that was stored may not have been sent.
+        // A stored intent may not have been sent.
         assert!(sent == 2 || (sent == 1 && outcome.killed), "{sent} logins");
         assert!(outcome.states().iter().all(|state| *state == Verdict::Unauthorized.as_str()), "{:?}", outcome.states());
     }
@@ -171,7 +171,7 @@ fn a_right_password_is_found_to_work_within_a_day_wherever_the_process_ends() {
     for before in stories {
         let outcomes = kill_everywhere(before, |world| {
             for place in &world.places {
-                let reason = standing_reason(place.status());
+                let reason = verdict_reason(place.status());
                 let works = reason.and_then(Reason::verdict) == Some(Verdict::Active);
                 let expected = works || reason == Some(Reason::LoginUncertain);
                 assert!(expected, "{reason:?}");
@@ -185,7 +185,7 @@ fn a_right_password_is_found_to_work_within_a_day_wherever_the_process_ends() {
     }
 }
 
-/// What is told to be Active is vouched for: one kill does not make it doubtful.
+/// An Active verdict is evidence: one kill does not make it doubtful.
 #[test]
 fn an_active_connection_stays_active_wherever_the_process_ends_once() {
     let outcomes = kill_everywhere(
@@ -196,7 +196,7 @@ fn an_active_connection_stays_active_wherever_the_process_ends_once() {
                     world.check_and_tell(place).await;
                 }
                 world.pass(Duration::from_secs(660)).await;
-                // The next process knows it by the status alone.
+                // The next process knows only what the status says.
                 world.restart().await;
                 world
             })
@@ -208,7 +208,7 @@ fn an_active_connection_stays_active_wherever_the_process_ends_once() {
                     Verdict::Active.as_str(),
                     "{:?}: {:?}",
                     place.kind,
-                    standing_reason(place.status())
+                    verdict_reason(place.status())
                 );
             }
             assert!(world.is_seen_to_work((world.places[0].values(), Interface::LoginService)));

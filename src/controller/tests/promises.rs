@@ -1,4 +1,4 @@
-//! What every status keeps, each in a function whose name says it. The evidence is what UKG Pro answered.
+//! Invariants of every status, each in a function whose name states it. The evidence is what UKG Pro answered.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use ukg_pro::outcome::Outcome;
 use super::upstream::Interface;
 use super::world::{Place, World};
 use crate::api::conditions::{self, READY};
-use crate::api::verdict::standing_reason;
+use crate::api::verdict::verdict_reason;
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::{Decision, Observation};
 use crate::controller::gate::{self, Hold};
@@ -15,31 +15,31 @@ use crate::controller::probe::rest_end;
 use crate::controller::resolve::Resolved;
 use crate::login_guard::RestEnd;
 
-/// What was seen of a connection and told in its status.
+/// What was observed of a connection and reported in its status.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
-    /// With which values of the Secret and which spec.
+    /// The version of the Secret and the spec that this is about.
     of: Option<(u64, String)>,
     login_works: bool,
     rest_works: bool,
     granted: BTreeSet<String>,
-    /// How many checks in a row have not shown everything to be granted.
+    /// How many consecutive checks have not shown all permissions to be granted.
     failing: i32,
 }
 
 impl Told {
-    /// Whether this connection was seen to work with what it has now, and no refusal was told since.
+    /// Whether this connection was seen to work with its present values and spec, and no refusal was reported since.
     pub(super) fn vouches(&self, place: &Place, by: Interface) -> bool {
         let login_by_rest = !place.values().user_api_key;
         let works = if by == Interface::Rest && !login_by_rest { self.rest_works } else { self.login_works };
-        works && self.is_of(place)
+        works && self.is_about_values(place)
     }
 
-    fn is_of(&self, place: &Place) -> bool {
+    fn is_about_values(&self, place: &Place) -> bool {
         self.of.as_ref() == Some(&of(place))
     }
 
-    /// What is told once this was observed.
+    /// Returns what is reported after this observation.
     pub(super) fn after(
         &self,
         world: &World,
@@ -51,7 +51,7 @@ impl Told {
             return self.clone();
         }
         let place = &world.places[place];
-        let before = if self.is_of(place) { self.clone() } else { Self::default() };
+        let before = if self.is_about_values(place) { self.clone() } else { Self::default() };
         let failing = before.failing + 1;
         let (login_works, rest_works) = match observation {
             Observation::Probed(_, probed) => match rest_end(probed) {
@@ -59,7 +59,7 @@ impl Told {
                 Some(RestEnd::Refused) => (true, false),
                 Some(RestEnd::Unanswered) | None => (true, before.rest_works),
             },
-            Observation::LoginFailed(_, failure, _) if failure.spends_the_credentials() => (false, false),
+            Observation::LoginFailed(_, failure, _) if failure.forbids_automatic_retry() => (false, false),
             Observation::Held(_, hold) if hold.until().is_none() => (false, false),
             _ => (before.login_works, before.rest_works),
         };
@@ -95,7 +95,7 @@ fn is_active(status: &UkgProConnectionStatus) -> bool {
     conditions::is_true(&status.conditions, Verdict::Active.as_str())
 }
 
-/// All of them, after a check of this connection.
+/// Asserts all invariants after a check of this connection.
 pub(super) fn hold(
     world: &World,
     place: usize,
@@ -112,7 +112,7 @@ pub(super) fn hold(
     deciding_again_changes_nothing(after, again);
     it_is_looked_at_again_within_a_day(decision);
     if stands(place, observation) {
-        assert_eq!((standing_reason(before), &before.permissions), (standing_reason(after), &after.permissions));
+        assert_eq!((verdict_reason(before), &before.permissions), (verdict_reason(after), &after.permissions));
     } else if *observation != Observation::Suspended {
         active_was_seen_with_these_very_values_and_this_spec(world, place, after);
         what_is_granted_was_granted_by_ukg_pro(world, place, after);
@@ -120,11 +120,11 @@ pub(super) fn hold(
     }
 }
 
-/// Whether the next login has to wait, and nothing was sent with these values since what the status tells of.
+/// Whether the next login must wait, and nothing was sent with these values since the logins that the status records.
 fn stands(place: &Place, observation: &Observation) -> bool {
     let before = place.status();
-    let is_of = |resolved: &Resolved| gate::is_of(before, &place.connection, resolved);
-    observation.resolved().is_some_and(is_of)
+    let is_about_values = |resolved: &Resolved| gate::is_about_values(before, &place.connection, resolved);
+    observation.resolved().is_some_and(is_about_values)
         && matches!(observation, Observation::Held(_, Hold::Paused(paused)) if before.tried() >= Some(paused.tried))
 }
 
@@ -144,7 +144,7 @@ fn a_time_moves_with_its_status_alone(before: &UkgProConnectionStatus, after: &U
     for now in &after.conditions {
         let Some(then) = conditions::find(&before.conditions, &now.type_) else { continue };
         let (moved, changed) = (then.last_transition_time != now.last_transition_time, then.status != now.status);
-        // Within a second a status may change and come back.
+        // Within a second, a status may change and change back.
         assert!(moved == changed || !moved, "{}: {then:?}, then {now:?}", now.type_);
     }
 }
@@ -163,7 +163,7 @@ fn active_was_seen_with_these_very_values_and_this_spec(world: &World, place: &P
     if !is_active(status) {
         return;
     }
-    if standing_reason(status) == Some(Reason::Degraded) {
+    if verdict_reason(status) == Some(Reason::Degraded) {
         active_is_kept_through_fewer_failures_than_the_threshold(place);
         return;
     }
@@ -178,19 +178,22 @@ fn active_was_seen_with_these_very_values_and_this_spec(world: &World, place: &P
 
 fn active_is_kept_through_fewer_failures_than_the_threshold(place: &Place) {
     let Told { failing, .. } = place.told;
-    assert!(place.told.is_of(place) && place.told.login_works, "Degraded without having been Active with these values");
+    assert!(
+        place.told.is_about_values(place) && place.told.login_works,
+        "Degraded without having been Active with these values"
+    );
     assert!(failing + 1 < place.connection.spec.failure_threshold(), "Active after {failing} failures and this one");
 }
 
 fn what_is_granted_was_granted_by_ukg_pro(world: &World, place: &Place, status: &UkgProConnectionStatus) {
     let shown = world.shown(place);
     for permission in status.permissions.iter().filter(|permission| permission.state == PermissionState::Granted) {
-        let kept = is_active(status) && place.told.is_of(place) && place.told.granted.contains(&permission.name);
+        let kept = is_active(status) && place.told.is_about_values(place) && place.told.granted.contains(&permission.name);
         assert!(kept || shown.contains(&permission.name), "{} is told to be granted", permission.name);
     }
 }
 
-/// Of the values, or, where they were found to work for another since, of this connection.
+/// UKG Pro refused the values, or, if they worked for another connection since, refused this connection.
 fn unauthorized_was_said_by_ukg_pro(world: &World, place: &Place, status: &UkgProConnectionStatus) {
     let is_unauthorized = |status: &UkgProConnectionStatus| status.state == Verdict::Unauthorized.as_str();
     if !is_unauthorized(status) {

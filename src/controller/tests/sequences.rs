@@ -1,5 +1,5 @@
-//! Whatever can happen to a connection, in whatever order: after each step every promise holds, and once things are left alone they
-//! come to rest, at the truth.
+//! Random events in random order: every invariant holds after each step, and once the trouble ends, every status becomes stable
+//! and true.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::in_paused_time;
 use super::upstream::{Fault, Faults, Interface, Values};
 use super::world::{Kind, REST, SOAP, World};
 
-/// Something that happens.
+/// An event.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Check(usize),
@@ -24,7 +24,7 @@ enum Step {
         distrust: bool,
     },
     RotatePassword(u8),
-    /// After so many requests.
+    /// The password changes after so many requests.
     RotateMeanwhile(u64, u8),
     Lock(bool),
     RefuseRest(bool),
@@ -45,7 +45,7 @@ enum Step {
     Recover,
 }
 
-/// More would make a sequence slow and show nothing else.
+/// More would make a sequence slow without showing anything else.
 const PLACES_MAX: usize = 6;
 
 async fn take(world: &mut World, step: Step) {
@@ -113,7 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
         Fault::NotSent,
         Fault::Lost,
         Fault::Lost,
-        Fault::Late,
+        Fault::DeadlineExceeded,
         Fault::Unavailable,
         Fault::ServerError,
         Fault::ServerError,
@@ -156,7 +156,7 @@ fn story() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..40)
 }
 
-/// All trouble ends, and the clock is right.
+/// Ends all trouble and corrects the clock.
 async fn leave_alone(world: &mut World, latest: Timestamp) {
     world.upstream.state().faults = None;
     world.upstream.state().rotation = None;
@@ -171,7 +171,7 @@ async fn leave_alone(world: &mut World, latest: Timestamp) {
         world.restart().await;
     }
     for _ in 0..3 {
-        // Nothing is held for longer than a day but what only a person can release.
+        // Every hold ends within a day, except those that only a user can release.
         world.pass(Duration::from_secs(90_000)).await;
         for place in 0..world.places.len() {
             world.check_and_tell(place).await;
@@ -191,7 +191,7 @@ fn the_truth_is_told(world: &World) {
         };
         let expected: &[&str] = match place.kind {
             _ if !login_works => &["Unauthorized", "Unknown"],
-            // It may be held, for itself or for the same password with or without a User API key.
+            // The values may be held: their own refusal, or one of the same password with or without a User API key.
             _ if world.costs.is_ever_refused(values) => continue,
             _ if world.costs.is_ever_refused(Values { user_api_key: !values.user_api_key, ..values }) => continue,
             Kind::Both if denied || !rest_works => &["Forbidden"],

@@ -1,5 +1,5 @@
-//! UKG Pro as these tests need it: it judges what it is sent, writes down every password it is shown, and can lose an answer, give
-//! none or give another. It gives way before and after it judges, so that a check can be killed at either moment.
+//! A simulated UKG Pro: it judges requests, records every password it receives, and can lose an answer, give none or give
+//! another. It yields before and after it judges, so that a check can be killed at either moment.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,36 +17,36 @@ use ukg_pro::transport::Unanswered;
 use crate::controller::authenticate::WebServices;
 use crate::schedule::clock::Clock;
 
-/// What a Secret holds, as far as a login depends on it.
+/// The part of a Secret that a login depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Values {
     pub(super) password: u8,
     pub(super) user_api_key: bool,
 }
 
-/// What a password is shown to.
+/// The interface that a password is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Interface {
     LoginService,
     Rest,
 }
 
-/// A password that was shown.
+/// A password that was sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Presented {
-    /// By which check.
+    /// The check that sent it.
     pub(super) check: u32,
     pub(super) values: Values,
     pub(super) to: Interface,
     /// When, by the operator's wall clock.
     pub(super) at: Timestamp,
-    /// Whether it was taken; `None` where UKG Pro had trouble of its own and judged nothing.
+    /// Whether it was accepted; `None` if UKG Pro had trouble of its own and judged nothing.
     pub(super) taken: Option<bool>,
-    /// Whether the answer got back.
+    /// Whether the answer arrived.
     pub(super) answered: bool,
-    /// Whether it was to log in, rather than to read.
+    /// Whether it was sent to log in rather than to read.
     pub(super) is_login: bool,
-    /// Whether the answer is no success and may be a refusal, for all that the operator can know.
+    /// Whether the answer is no success, and may be a refusal as far as the operator can know.
     pub(super) is_unclear: bool,
 }
 
@@ -56,7 +56,7 @@ impl Presented {
     }
 }
 
-/// A permission that was shown to be granted, by an answer that got back.
+/// A permission that an answer showed to be granted; the answer arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) check: u32,
@@ -71,8 +71,8 @@ pub(super) enum Fault {
     /// It is judged, and the answer is lost.
     Lost,
     /// It is judged, and the answer does not come before the deadline.
-    Late,
-    /// What stands before the service answers.
+    DeadlineExceeded,
+    /// A gateway in front of the service answers.
     Unavailable,
     /// It is answered without being judged.
     ServerError,
@@ -88,22 +88,22 @@ pub(super) struct Faults {
     pub(super) first: u8,
 }
 
-/// The tenant.
+/// The state of the tenant.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The password that is right.
+    /// The password that is accepted.
     pub(super) password: u8,
-    /// After so many requests this one will be.
+    /// After so many requests, this password is accepted instead.
     pub(super) rotation: Option<(u64, u8)>,
     pub(super) locked: bool,
-    /// REST takes no login at all.
+    /// REST accepts no login.
     pub(super) refuses_rest: bool,
-    /// A refusal is told in words that nobody knows.
+    /// A refusal is worded in a way that the operator does not know.
     pub(super) unexplained: bool,
-    /// The rows that are not ticked.
+    /// The rows that are not ticked in UKG Pro.
     pub(super) denied: BTreeSet<String>,
     pub(super) faults: Option<Faults>,
-    /// Of all requests, to find those that meet a fault.
+    /// The number of requests, which selects those that meet a fault.
     requests: u64,
     pub(super) presented: Vec<Presented>,
     pub(super) shown: Vec<Shown>,
@@ -114,7 +114,7 @@ impl State {
         !self.locked && values.password == self.password && !(by == Interface::Rest && self.refuses_rest)
     }
 
-    /// What happens to the next request.
+    /// Returns the fault of the next request.
     fn next(&mut self) -> Option<Fault> {
         if let Some((left, password)) = self.rotation.take() {
             match left.checked_sub(1) {
@@ -154,7 +154,7 @@ enum Trouble {
 }
 
 impl Tenant<'_> {
-    /// One request: whether UKG Pro takes the login, and what it then finds.
+    /// Makes one request: decides whether UKG Pro accepts the login, and what it finds then.
     async fn exchange<T>(
         &self,
         is_login: bool,
@@ -166,8 +166,8 @@ impl Tenant<'_> {
         let (fault, answer) = {
             let mut state = self.upstream.state();
             let fault = state.next();
-            let is_judged = matches!(fault, None | Some(Fault::Lost | Fault::Late));
-            let answered = !matches!(fault, Some(Fault::Lost | Fault::Late));
+            let is_judged = matches!(fault, None | Some(Fault::Lost | Fault::DeadlineExceeded));
+            let answered = !matches!(fault, Some(Fault::Lost | Fault::DeadlineExceeded));
             let taken = shown_to.is_none_or(|to| state.takes(self.values, to));
             if let Some(to) = shown_to.filter(|_| fault != Some(Fault::NotSent)) {
                 let taken = is_judged.then_some(taken);
@@ -178,13 +178,13 @@ impl Tenant<'_> {
             (fault, is_judged.then(|| judge(&mut state, taken, answered)))
         };
         match fault {
-            Some(Fault::Late) => sleep_until(deadline).await,
+            Some(Fault::DeadlineExceeded) => sleep_until(deadline).await,
             _ => yield_now().await,
         }
         let unanswered = |unanswered| Err(Trouble::Unanswered(unanswered));
         match (fault, answer) {
             (Some(Fault::Lost), _) => unanswered(Unanswered::ConnectionLost),
-            (Some(Fault::Late), _) => unanswered(Unanswered::AnswerTimeout),
+            (Some(Fault::DeadlineExceeded), _) => unanswered(Unanswered::AnswerTimeout),
             (Some(Fault::NotSent), _) => unanswered(Unanswered::ConnectRefused),
             (Some(Fault::Unavailable), _) => unanswered(Unanswered::Unavailable { retry_after: None }),
             (Some(Fault::ServerError), _) => unanswered(Unanswered::ServerError),
@@ -201,7 +201,7 @@ impl WebServices for Tenant<'_> {
         let taken = self.exchange(true, Some(to), deadline, |state, taken, _| (taken, state.unexplained)).await;
         match taken {
             Ok((true, _)) if to == Interface::Rest => Ok(Session::Basic),
-            // It names its values, so that nobody can use that of another.
+            // The token names its values, so that a session of other values cannot be used.
             Ok((true, _)) => Ok(Session::Token(Sensitive::new(format!("{:?}", self.values)))),
             Ok((false, true)) => Err(LoginFailure::Undetermined(Unclear::Failed)),
             Ok((false, false)) => Err(LoginFailure::Refused(Refusal::Credentials)),

@@ -1,5 +1,5 @@
-//! Connections with their Secrets and statuses, as an API server keeps them; the ledger's Secret; and two processes of the operator
-//! that take turns, each with its own memory.
+//! A simulated cluster: connections with their Secrets and statuses, the ledger's Secret, and two processes of the operator that
+//! alternate, each with its own memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -18,22 +18,22 @@ use super::{after_polls, promises};
 use crate::api::{ApiChoice, REQUESTED_AT, RequiredPermission, UkgProConnection, UkgProConnectionStatus};
 use crate::controller::decide::tests::connection_with;
 use crate::controller::decide::{Decision, Observation, Observed, decide};
-use crate::controller::resolve::{Found, Referents, Target, Transports, VALUE_MAX, requirements, resolve};
+use crate::controller::resolve::{Found, ReferencedObjects, Target, Transports, VALUE_MAX, requirements, resolve};
 use crate::controller::{self, Policy};
-use crate::login_guard::tests::Shelf;
+use crate::login_guard::tests::FakeStore;
 use crate::login_guard::{Entry, Ledger};
 use crate::schedule::clock::Clock;
 
 /// What a connection requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The login alone.
+    /// Only a login.
     Login,
-    /// By SOAP alone.
+    /// Permissions by SOAP only.
     Soap,
-    /// By SOAP and REST.
+    /// Permissions by SOAP and REST.
     Both,
-    /// By REST alone, without a user API key.
+    /// Permissions by REST only, without a User API key.
     Rest,
 }
 
@@ -60,11 +60,11 @@ pub(super) struct Place {
     pub(super) kind: Kind,
     pub(super) password: u8,
     pub(super) version: u64,
-    /// The last check of it.
+    /// Its last check.
     check: u32,
-    /// What its request for one more try was granted to: each of these once.
+    /// What its open request for one more try was granted for, each once.
     pub(super) granted: Vec<What>,
-    /// What was last seen and told of it.
+    /// What was last observed and reported.
     pub(super) told: promises::Told,
 }
 
@@ -107,8 +107,8 @@ impl Place {
             heartbeat: None,
             words: catalogue().words(),
         };
-        let referents = Referents { secret: Some(Found::of(self.secret(), VALUE_MAX)), bundle: None };
-        resolve(&self.connection, self.requirements(), referents, &policy, transports).expect("whole")
+        let references = ReferencedObjects { secret: Some(Found::of(self.secret(), VALUE_MAX)), bundle: None };
+        resolve(&self.connection, self.requirements(), references, &policy, transports).expect("whole")
     }
 }
 
@@ -121,14 +121,14 @@ pub(super) fn catalogue() -> &'static Catalogue {
 pub(super) struct Process {
     ledger: std::sync::Arc<Ledger>,
     _tidying: AbortOnDropHandle<()>,
-    /// What it has seen to work, and not to be refused since.
+    /// What it has seen to work and not refused since.
     pub(super) works: Vec<What>,
-    /// Whether another has worked since it last read the ledger.
+    /// Whether another process has been active since it last read the ledger.
     pub(super) is_behind: bool,
 }
 
 impl Process {
-    fn new(shelf: &Shelf) -> Self {
+    fn new(shelf: &FakeStore) -> Self {
         let ledger = std::sync::Arc::new(shelf.ledger());
         let tidied = ledger.clone();
         let tidying = AbortOnDropHandle::new(tokio::spawn(async move { tidied.tidy().await }));
@@ -148,22 +148,22 @@ impl Process {
     }
 }
 
-/// What became of a check.
+/// The result of a check.
 pub(super) enum Ended {
     /// The process was killed.
     Killed,
-    /// The ledger could not be written or read, so nothing can be said.
+    /// The ledger could not be written or read, so there is no result.
     Unsaid,
     Found(Observation),
 }
 
 pub(super) struct World {
     pub(super) upstream: Upstream,
-    pub(super) shelf: Shelf,
+    pub(super) shelf: FakeStore,
     pub(super) clock: Clock,
     pub(super) places: Vec<Place>,
     pub(super) costs: Costs,
-    /// What the process knew to work when the last check began, or saw to during it.
+    /// What the process knew to work when the last check began, or has seen to work during it.
     knew: Vec<What>,
     processes: [Process; 2],
     active: usize,
@@ -172,9 +172,9 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A tenant where password 0 is right, and nobody who wants to know.
+    /// A tenant that accepts password 0, without connections.
     pub(super) fn new() -> Self {
-        let shelf = Shelf::default();
+        let shelf = FakeStore::default();
         Self {
             processes: [Process::new(&shelf), Process::new(&shelf)],
             shelf,
@@ -189,14 +189,14 @@ impl World {
         }
     }
 
-    /// With connections of these kinds that have this password.
+    /// A world with connections of these kinds that have this password.
     pub(super) fn with(kinds: &[Kind], password: u8) -> Self {
         let mut world = Self::new();
         kinds.iter().for_each(|kind| world.add(*kind, password));
         world
     }
 
-    /// Makes a connection with a Secret of its own.
+    /// Creates a connection with a Secret of its own.
     pub(super) fn add(&mut self, kind: Kind, password: u8) {
         let mut connection = connection_with(None);
         connection.spec.permissions = kind.permissions();
@@ -207,7 +207,7 @@ impl World {
         self.places.push(Place { connection, kind, password, version, check: 0, granted: Vec::new(), told });
     }
 
-    /// Deletes a connection and makes it again as it was, with what people wrote on it.
+    /// Deletes a connection and creates it again with the same spec and annotations.
     pub(super) fn recreate(&mut self, place: usize) {
         let uid = self.version();
         let place = &mut self.places[place];
@@ -216,7 +216,7 @@ impl World {
         (place.granted, place.told) = (Vec::new(), promises::Told::default());
     }
 
-    /// Writes its Secret; what was there may be written again.
+    /// Writes its Secret, possibly with the same values.
     pub(super) fn edit(&mut self, place: usize, password: u8) {
         let version = self.version();
         let place = &mut self.places[place];
@@ -230,7 +230,7 @@ impl World {
         place.connection.metadata.generation = place.connection.metadata.generation.map(|generation| generation + 1);
     }
 
-    /// Asks for a check; another value is another request.
+    /// Requests a check; another value is another request.
     pub(super) fn request(&mut self, place: usize, value: &str) {
         let place = &mut self.places[place];
         if place.connection.requested_at() != Some(value) {
@@ -244,30 +244,30 @@ impl World {
         self.versions
     }
 
-    /// Time passes, for everybody.
+    /// Lets time pass for all.
     pub(super) async fn pass(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 
-    /// The wall clock is set, and no time passes.
+    /// Sets the wall clock; no time passes.
     pub(super) fn set_clock(&mut self, by: SignedDuration) {
         let time = self.clock.now().checked_add(by).expect("some days");
         self.clock = Clock::set_to(time);
         self.costs.clock_is_set(time);
     }
 
-    /// The process that checks.
+    /// The active process.
     pub(super) fn process(&self) -> &Process {
         &self.processes[self.active]
     }
 
-    /// The process that checks is killed, and another takes its place.
+    /// Kills the active process and starts another in its place.
     pub(super) async fn restart(&mut self) {
         self.processes[self.active] = Process::new(&self.shelf);
         self.forgive().await;
     }
 
-    /// The other process takes over, which takes as long as a lease; whether it believes what it knew.
+    /// Fails over to the other process, which takes as long as a lease. `distrust` makes it drop what it knew.
     pub(super) async fn fail_over(&mut self, distrust: bool) {
         self.pass(Duration::from_secs(15)).await;
         self.processes[self.active].is_behind = true;
@@ -281,7 +281,7 @@ impl World {
         self.forgive().await;
     }
 
-    /// What a process could not write down before it was replaced is known to nobody.
+    /// Allows for what a process could not record before it was replaced, which is lost.
     async fn forgive(&mut self) {
         self.costs.is_forgotten();
         for values in self.costs.unwritten() {
@@ -290,7 +290,7 @@ impl World {
         }
     }
 
-    /// What the ledger's Secret says of these values.
+    /// Returns what the ledger's Secret says about these values.
     pub(super) async fn stored(&self, values: Values) -> Option<Entry> {
         let place = self.places.iter().find(|place| place.values().user_api_key == values.user_api_key)?;
         let place = Place {
@@ -305,8 +305,8 @@ impl World {
         ledger.known(subject, self.clock.now()).entry
     }
 
-    /// One check as the operator makes it, up to what it found.
-    async fn look(&self, place: &Place) -> Ended {
+    /// Makes one check as the operator does, up to the observation.
+    async fn check_connection(&self, place: &Place) -> Ended {
         if place.connection.spec.suspend {
             return Ended::Found(Observation::Suspended);
         }
@@ -319,14 +319,14 @@ impl World {
         }
     }
 
-    /// Checks these connections at the same time. A process that is to be killed is, after so many polls or else at the end.
+    /// Checks these connections concurrently. With `kill`, the process is killed after so many polls, or else at the end.
     pub(super) async fn check(&mut self, places: &[usize], kill: Option<usize>) -> Vec<(usize, Ended)> {
         let failures = self.shelf.failures();
         let first = self.checks;
         self.checks += u32::try_from(places.len()).expect("few");
         self.upstream.state().shown.clear();
         places.iter().zip(first..).for_each(|(place, check)| self.places[*place].check = check);
-        let looks = places.iter().map(|place| self.look(&self.places[*place]));
+        let looks = places.iter().map(|place| self.check_connection(&self.places[*place]));
         let found = after_polls(futures::future::join_all(looks), kill).await;
         let is_killed = found.is_none();
         let found = found.unwrap_or_else(|| places.iter().map(|_| Ended::Killed).collect());
@@ -344,31 +344,31 @@ impl World {
         places.iter().copied().zip(found).collect()
     }
 
-    /// Whether these values were seen to work, in the last checks or by whoever lent them a session.
+    /// Whether these values were seen to work, in the last checks or by the check that shared its session.
     pub(super) fn is_seen_to_work(&self, what: What) -> bool {
         self.knew.contains(&what) || self.process().has_seen_work(what.0, what.1)
     }
 
-    /// The permissions that the last check of a connection was shown to be granted.
+    /// Returns the permissions that UKG Pro showed the last check of a connection to be granted.
     pub(super) fn shown(&self, place: &Place) -> BTreeSet<String> {
         let state = self.upstream.state();
         state.shown.iter().filter(|shown| shown.check == place.check).map(|shown| shown.permission.clone()).collect()
     }
 
-    /// Checks one connection and writes down what was found, as the operator does.
+    /// Checks one connection and writes its status, as the operator does.
     pub(super) async fn check_and_tell(&mut self, place: usize) -> Option<Decision> {
         let found = self.check(&[place], None).await.pop()?;
         self.tell(found)
     }
 
-    /// Writes down what a check of a connection found, where it found something.
+    /// Writes the status after a check of a connection, if there was an observation.
     pub(super) fn tell(&mut self, (place, ended): (usize, Ended)) -> Option<Decision> {
         let Ended::Found(observation) = ended else { return None };
         let requirements = self.places[place].requirements();
         let before = &self.places[place].connection;
         let observed = Observed::of(before, observation.clone(), None);
         let decision = decide(before, &requirements, &observed, self.clock.now());
-        // As it is read back.
+        // The status as it is read back.
         let status: UkgProConnectionStatus =
             serde_json::to_value(&decision.status).and_then(serde_json::from_value).expect("JSON");
         let after = UkgProConnection { status: Some(status), ..before.clone() };

@@ -1,4 +1,4 @@
-//! An entry as a line of text.
+//! The text format of the ledger: one entry on each line.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use ukg_pro::login::{LoginFailure, Refusal, Unclear};
 
 use crate::login_guard::entries::{
-    ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Keyless, Life, Login, ORIGIN, Owner, Request, Rest,
+    ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Keyless, Login, ORIGIN, Owner, ProcessTag, Request, Rest,
 };
 
 pub(super) fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
@@ -28,14 +28,15 @@ pub(super) fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> Stri
         Some(Rest::Refused) => "refused",
     };
     let granted = entry.granted.iter().map(|Request(request)| encode(request));
-    // Among the requests, where an operator that does not know it reads it as none.
+    // Stored among the requests, where an operator that does not know of origins ignores it.
     let origin = format!("{ORIGIN}{}.{}", encode(&entry.owner.0), encode(&entry.without_key.0));
     let granted = granted.chain([origin]).collect::<Vec<_>>().join(",");
     let mut line = String::new();
     let (at, used, times) = (entry.at.as_second(), entry.used.as_second(), entry.times);
-    let (account, life) = (encode(&entry.account.0), encode(&entry.life.0));
+    let (account, process_tag) = (encode(&entry.account.0), encode(&entry.process_tag.0));
     // Writing to a String does not fail.
-    let _ = writeln!(line, "{} {account} {login}{how} {rest} {times} {at} {used} {granted} {life}", encode(&fingerprint));
+    let _ =
+        writeln!(line, "{} {account} {login}{how} {rest} {times} {at} {used} {granted} {process_tag}", encode(&fingerprint));
     line
 }
 
@@ -63,8 +64,8 @@ pub(super) fn failure(word: &str) -> LoginFailure {
     }
 }
 
-/// Lines that cannot be read are left out, and counted; a word that is not known stands for a refusal, as a newer operator may have told
-/// one.
+/// Parses entries, skips unreadable lines and counts them. An unknown word stands for a refusal, which a newer operator may have
+/// written.
 pub(super) fn parse(text: &str) -> (HashMap<Fingerprint, Entry>, usize) {
     let mut unreadable = 0;
     let lines = text.lines().filter(|line| *line != HEADER && !line.is_empty());
@@ -79,7 +80,7 @@ pub(super) fn parse(text: &str) -> (HashMap<Fingerprint, Entry>, usize) {
 
 pub(super) fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
     let fields: Vec<_> = line.split(' ').collect();
-    let [fingerprint, account, login, rest, times, at, used, granted, life] = fields.as_slice() else { return None };
+    let [fingerprint, account, login, rest, times, at, used, granted, process_tag] = fields.as_slice() else { return None };
     let second = |text: &str| text.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
     let login = match (*login, login.strip_prefix(BEGUN_AGAIN)) {
         ("-", _) => None,
@@ -103,7 +104,7 @@ pub(super) fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         times: times.parse().ok()?,
         at: second(at)?,
         granted: granted.split(',').filter_map(bytes).map(Request).collect(),
-        life: Life(bytes(life)?),
+        process_tag: ProcessTag(bytes(process_tag)?),
         used: second(used)?,
         owner: Owner(owner),
         without_key: Keyless(without_key),

@@ -1,4 +1,4 @@
-//! Parts of the book as text: what is stored, and what others have stored meanwhile.
+//! Converts parts of the entry table to text, and merges the text that another process has stored.
 
 use std::collections::HashMap;
 
@@ -6,24 +6,25 @@ use jiff::Timestamp;
 
 use super::lines::line;
 use crate::login_guard::entries::lines::parse;
-use crate::login_guard::entries::{Book, Entry, Fingerprint, HEADER, Owner, Premise};
+use crate::login_guard::entries::{Entry, EntryTable, Fingerprint, HEADER, Owner, Premise};
 
-impl Book {
-    /// How many bytes a part is when it is stored.
+impl EntryTable {
+    /// Returns the size of a stored part in bytes.
     pub fn bytes_of(&self, part: u8, parts: u8) -> usize {
         HEADER.len() + 1 + self.of(part, parts).map(|(fingerprint, entry)| line(*fingerprint, entry).len()).sum::<usize>()
     }
 
-    /// Drops of a part what is too much: of the namespace that has most of it, the longest unused.
+    /// Drops entries until a part has at most `most` bytes: those of the namespace that takes up most of the part, the longest
+    /// unused first.
     pub fn shrink(&mut self, part: u8, parts: u8, most: usize) {
-        // The bytes of each, and when its entries were used, with their lengths.
+        // The bytes of a namespace, and the last use, fingerprint and length of each of its entries.
         type Share = (usize, Vec<(Timestamp, Fingerprint, usize)>);
         let mut owners: HashMap<Owner, Share> = HashMap::new();
         let mut bytes = HEADER.len() + 1;
         for (fingerprint, entry) in self.of(part, parts) {
             let length = line(*fingerprint, entry).len();
             let used = match entry.has_worked() {
-                // Statuses tell of it too, and in an outage there may be one of each account.
+                // Dropped first: statuses record it too, and an outage may produce one for each account.
                 true => Timestamp::MIN,
                 false => self.asked.get(fingerprint).map_or(entry.used, |asked| entry.used.max(*asked)),
             };
@@ -46,7 +47,7 @@ impl Book {
         self.entries.iter().filter(move |(fingerprint, _)| fingerprint.part(parts) == part)
     }
 
-    /// All entries of a part as they are stored, and the version that this is.
+    /// Returns all entries of a part as text, and the version of the table that the text is from.
     pub fn snapshot(&self, part: u8, parts: u8) -> (u64, String) {
         let mut lines: Vec<_> = self.of(part, parts).map(|(fingerprint, entry)| line(*fingerprint, entry)).collect();
         lines.sort_unstable();
@@ -56,7 +57,7 @@ impl Book {
         (self.version, text)
     }
 
-    /// The entries of this snapshot of a part are stored.
+    /// Records that this snapshot of a part is stored.
     pub fn saved(&mut self, part: u8, parts: u8, snapshot: &str) {
         let stored = parse(snapshot).0;
         self.unsaved.retain(|fingerprint, premise| {
@@ -69,18 +70,18 @@ impl Book {
         });
     }
 
-    /// The entries of this snapshot of a part may be stored, or what was stored before.
+    /// Records that the store holds either this snapshot of a part, or what it held before.
     pub fn maybe_saved(&mut self, part: u8, parts: u8, snapshot: &str) {
         let stored = parse(snapshot).0;
         let of_part = self.unsaved.iter_mut().filter(|(fingerprint, _)| fingerprint.part(parts) == part);
         of_part.for_each(|(fingerprint, premise)| premise.or(stored.get(fingerprint)));
     }
 
-    /// Takes over what is stored of a part, which may be another's; what is not stored yet is kept where it still holds. Gives how many
-    /// lines cannot be read.
+    /// Takes over the stored text of a part, which another process may have written. Unsaved changes are kept where they still
+    /// apply. Returns the number of unreadable lines.
     pub fn rebase(&mut self, part: u8, parts: u8, stored: &str) -> usize {
         let (mut theirs, unreadable) = parse(stored);
-        // Of entries that were moved to another part since, a copy may have stayed.
+        // An entry that has moved to another part may have left a copy here.
         theirs.retain(|fingerprint, _| fingerprint.part(parts) == part);
         let mut entries = theirs.clone();
         let mut unsaved = HashMap::new();
@@ -111,7 +112,7 @@ impl Book {
         unreadable
     }
 
-    /// What is stored may be older than it was: everything that is known is to be stored again, where nothing newer stands.
+    /// Marks all entries to be stored again where nothing newer is stored, because the stored state may be older than it was.
     pub fn reassert(&mut self) {
         for fingerprint in self.entries.keys() {
             self.unsaved.entry(*fingerprint).or_insert_with(|| Premise(vec![None]));
@@ -119,7 +120,7 @@ impl Book {
         self.version += 1;
     }
 
-    /// Takes in lines of which nothing is known yet, wherever they stood.
+    /// Adds the entries that are not known yet, whichever part their lines come from.
     pub fn adopt(&mut self, stored: &str) {
         for (fingerprint, entry) in parse(stored).0 {
             if !self.entries.contains_key(&fingerprint) && !self.unsaved.contains_key(&fingerprint) {

@@ -33,25 +33,26 @@ fn every_entry_is_read_as_it_was_written() {
     ];
     let logins = failures.into_iter().flat_map(|failure| [Some(Login::Refused(failure)), Some(Login::BegunAgain(failure))]);
     let logins = logins.chain([None, Some(Login::Begun)]);
-    let mut book = Book::default();
+    let mut table = EntryTable::default();
     for (n, login) in logins.enumerate() {
         for (m, rest) in [None, Some(Rest::Begun), Some(Rest::Refused)].into_iter().enumerate() {
             let granted = (0..m).map(|m| request(u8::try_from(m).expect("small"))).collect();
-            let entry = Entry { rest, granted, life: Life([1, 2, 3, 4]), times: 9, used: at(5), ..entry(login, 0) };
-            book.set(fingerprint(10 * n + m), Some(entry));
+            let entry =
+                Entry { rest, granted, process_tag: ProcessTag([1, 2, 3, 4]), times: 9, used: at(5), ..entry(login, 0) };
+            table.set(fingerprint(10 * n + m), Some(entry));
         }
     }
-    let mut read = Book::default();
-    read.rebase(0, 1, &book.snapshot(0, 1).1);
-    assert_eq!(read.entries, book.entries);
+    let mut read = EntryTable::default();
+    read.rebase(0, 1, &table.snapshot(0, 1).1);
+    assert_eq!(read.entries, table.entries);
     assert_eq!(read.entries.len(), 30);
 }
 
 #[test]
 fn what_cannot_be_read_is_left_out_and_an_unknown_word_is_a_refusal() {
-    let mut book = Book::default();
-    book.set(fingerprint(1), Some(entry(REFUSED, 0)));
-    let text = book.snapshot(0, 1).1;
+    let mut table = EntryTable::default();
+    table.set(fingerprint(1), Some(entry(REFUSED, 0)));
+    let text = table.snapshot(0, 1).1;
     for (what, text, entries, refused) in [
         ("a word of a newer operator", text.replace(" credentials ", " new-word "), 1, true),
         ("a field too few", text.replace(" credentials ", " "), 0, false),
@@ -59,7 +60,7 @@ fn what_cannot_be_read_is_left_out_and_an_unknown_word_is_a_refusal() {
         ("another line", format!("{text}nonsense\n\n"), 1, true),
         ("nothing", String::new(), 0, false),
     ] {
-        let mut read = Book::default();
+        let mut read = EntryTable::default();
         read.rebase(0, 1, &text);
         assert_eq!(read.len(), entries, "{what}");
         assert_eq!(
@@ -82,29 +83,29 @@ fn the_last_request_of_each_connection_is_remembered() {
 
 #[test]
 fn only_what_differs_from_what_is_stored_is_unsaved() {
-    let mut book = Book::default();
-    book.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
-    assert!(book.has_unsaved());
-    book.set(fingerprint(1), None);
-    assert!(!book.has_unsaved(), "an intent that is settled before it was stored");
-    book.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
-    let (_, snapshot) = book.snapshot(0, 1);
-    book.set(fingerprint(1), Some(entry(REFUSED, 1)));
-    book.saved(0, 1, &snapshot);
-    assert!(book.has_unsaved(), "it was changed while it was stored");
-    let (_, snapshot) = book.snapshot(0, 1);
-    book.saved(0, 1, &snapshot);
-    assert!(!book.has_unsaved());
-    let version = book.version();
-    book.set(fingerprint(1), Some(entry(REFUSED, 1)));
-    assert_eq!(book.version(), version, "the same is no change");
+    let mut table = EntryTable::default();
+    table.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
+    assert!(table.has_unsaved());
+    table.set(fingerprint(1), None);
+    assert!(!table.has_unsaved(), "an intent that is settled before it was stored");
+    table.set(fingerprint(1), Some(entry(Some(Login::Begun), 0)));
+    let (_, snapshot) = table.snapshot(0, 1);
+    table.set(fingerprint(1), Some(entry(REFUSED, 1)));
+    table.saved(0, 1, &snapshot);
+    assert!(table.has_unsaved(), "it was changed while it was stored");
+    let (_, snapshot) = table.snapshot(0, 1);
+    table.saved(0, 1, &snapshot);
+    assert!(!table.has_unsaved());
+    let version = table.version();
+    table.set(fingerprint(1), Some(entry(REFUSED, 1)));
+    assert_eq!(table.version(), version, "the same is no change");
 }
 
-/// Mine was made on a premise; theirs is what another has stored meanwhile.
+/// `mine` was made when `premise` was stored; `theirs` is what another process has stored meanwhile.
 #[test]
 fn what_was_seen_wins_and_an_intent_gives_way() {
-    let begun = |life| Some(Entry { life: Life([life; 4]), ..entry(Some(Login::Begun), 0) });
-    let refused = |life| Some(Entry { life: Life([life; 4]), ..entry(REFUSED, 0) });
+    let begun = |process_tag| Some(Entry { process_tag: ProcessTag([process_tag; 4]), ..entry(Some(Login::Begun), 0) });
+    let refused = |process_tag| Some(Entry { process_tag: ProcessTag([process_tag; 4]), ..entry(REFUSED, 0) });
     for (what, premise, mine, theirs, expected) in [
         ("nobody else", None, begun(1), None, begun(1)),
         ("both began", None, begun(1), begun(2), begun(2)),
@@ -115,29 +116,29 @@ fn what_was_seen_wins_and_an_intent_gives_way() {
         ("another struck out what I am refused with", begun(1), refused(1), None, refused(1)),
         ("it was stored though no answer came", None, begun(1), begun(1), begun(1)),
     ] {
-        let mut book = Book::default();
-        book.set(fingerprint(1), premise);
-        let (_, snapshot) = book.snapshot(0, 1);
-        book.saved(0, 1, &snapshot);
-        book.set(fingerprint(1), mine);
-        let mut other = Book::default();
+        let mut table = EntryTable::default();
+        table.set(fingerprint(1), premise);
+        let (_, snapshot) = table.snapshot(0, 1);
+        table.saved(0, 1, &snapshot);
+        table.set(fingerprint(1), mine);
+        let mut other = EntryTable::default();
         other.set(fingerprint(1), theirs.clone());
         other.set(fingerprint(2), refused(2));
-        book.rebase(0, 1, &other.snapshot(0, 1).1);
-        assert_eq!(book.get(fingerprint(1)), expected.as_ref(), "{what}");
-        assert_eq!(book.get(fingerprint(2)), refused(2).as_ref(), "{what}: what only the other knows");
-        assert_eq!(book.has_unsaved(), expected != theirs, "{what}");
+        table.rebase(0, 1, &other.snapshot(0, 1).1);
+        assert_eq!(table.get(fingerprint(1)), expected.as_ref(), "{what}");
+        assert_eq!(table.get(fingerprint(2)), refused(2).as_ref(), "{what}: what only the other knows");
+        assert_eq!(table.has_unsaved(), expected != theirs, "{what}");
     }
 }
 
 #[test]
 fn failures_of_an_account_are_counted_for_a_day() {
-    let mut book = Book::default();
+    let mut table = EntryTable::default();
     for (n, second, times) in [(1, 0, 1), (2, 100, 3), (3, 200, 1)] {
-        book.set(fingerprint(n), Some(Entry { times, ..entry(REFUSED, second) }));
+        table.set(fingerprint(n), Some(Entry { times, ..entry(REFUSED, second) }));
     }
-    book.set(fingerprint(4), Some(Entry { account: Account([8; 8]), ..entry(REFUSED, 300) }));
-    let until = |limit, now| book.failed_often_until(Account([7; 8]), limit, false, at(now));
+    table.set(fingerprint(4), Some(Entry { account: Account([8; 8]), ..entry(REFUSED, 300) }));
+    let until = |limit, now| table.failed_often_until(Account([7; 8]), limit, false, at(now));
     assert_eq!(until(6, 300), None);
     assert_eq!(until(5, 300), Some(at(DAY)), "four are left when the first is a day old");
     assert_eq!(until(4, 300), Some(at(DAY + 100)));
@@ -149,31 +150,31 @@ fn failures_of_an_account_are_counted_for_a_day() {
 
 #[test]
 fn the_book_is_bounded_and_what_nothing_asks_for_is_pruned() {
-    let mut book = Book::default();
+    let mut table = EntryTable::default();
     for n in 0..=1_000 {
-        book.set(fingerprint(n), Some(entry(REFUSED, i64::try_from(n).expect("small"))));
+        table.set(fingerprint(n), Some(entry(REFUSED, i64::try_from(n).expect("small"))));
     }
-    book.shrink(0, 1, 10_000);
-    assert!(book.bytes_of(0, 1) <= 10_000 && book.bytes_of(0, 1) > 9_800, "{}", book.bytes_of(0, 1));
-    assert_eq!(book.bytes_of(0, 1), book.snapshot(0, 1).1.len());
-    assert!(book.get(fingerprint(0)).is_none() && book.get(fingerprint(1_000)).is_some());
-    book.set(fingerprint(7), Some(entry(REFUSED, 7)));
+    table.shrink(0, 1, 10_000);
+    assert!(table.bytes_of(0, 1) <= 10_000 && table.bytes_of(0, 1) > 9_800, "{}", table.bytes_of(0, 1));
+    assert_eq!(table.bytes_of(0, 1), table.snapshot(0, 1).1.len());
+    assert!(table.get(fingerprint(0)).is_none() && table.get(fingerprint(1_000)).is_some());
+    table.set(fingerprint(7), Some(entry(REFUSED, 7)));
 
-    book.note_use(fingerprint(7), at(80 * DAY));
-    let version = book.version();
-    book.note_use(fingerprint(7), at(81 * DAY));
-    assert_eq!(book.version(), version, "nothing moves at rest");
-    book.prune(at(100 * DAY));
-    assert_eq!(book.len(), 1);
-    assert!(book.get(fingerprint(7)).is_some(), "it is still asked for");
+    table.note_use(fingerprint(7), at(80 * DAY));
+    let version = table.version();
+    table.note_use(fingerprint(7), at(81 * DAY));
+    assert_eq!(table.version(), version, "nothing moves at rest");
+    table.prune(at(100 * DAY));
+    assert_eq!(table.len(), 1);
+    assert!(table.get(fingerprint(7)).is_some(), "it is still asked for");
 }
 
-/// Of a namespace; another for each number.
+/// Returns an entry of a namespace, a different one for each number.
 fn owned(owner: u8, used: i64) -> Entry {
     Entry { owner: Owner([owner; 4]), ..entry(REFUSED, used) }
 }
 
-/// Fingerprints are digests, so their first bits are anybody's.
+/// Returns a digest, because real fingerprints are digests, whose bits are evenly distributed.
 fn digest(n: u32) -> Fingerprint {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &n.to_be_bytes());
     Fingerprint(hash.as_ref()[..16].try_into().expect("sixteen"))
@@ -181,79 +182,79 @@ fn digest(n: u32) -> Fingerprint {
 
 #[test]
 fn a_hundred_thousand_refusals_of_one_namespace_push_out_none_of_the_others() {
-    let (mut book, most) = (Book::default(), super::super::PART_BYTES_MAX);
-    // Of forty other namespaces, ten each, refused long ago and asked for by nothing since.
+    let (mut table, most) = (EntryTable::default(), super::super::PART_BYTES_MAX);
+    // Forty other namespaces have ten entries each, refused long ago and asked for by nothing since.
     for n in 0..400 {
-        book.set(digest(n), Some(owned(u8::try_from(n % 40).expect("small"), 0)));
+        table.set(digest(n), Some(owned(u8::try_from(n % 40).expect("small"), 0)));
     }
     for round in 0..100_u32 {
         for n in 0..1_000 {
-            book.set(digest(1_000 + round * 1_000 + n), Some(owned(200, 1_000 + i64::from(round))));
+            table.set(digest(1_000 + round * 1_000 + n), Some(owned(200, 1_000 + i64::from(round))));
         }
-        (0..PARTS_MAX).for_each(|part| book.shrink(part, PARTS_MAX, most));
+        (0..PARTS_MAX).for_each(|part| table.shrink(part, PARTS_MAX, most));
     }
-    assert!((0..400).all(|n| book.get(digest(n)).is_some()), "one of another namespace is lost");
+    assert!((0..400).all(|n| table.get(digest(n)).is_some()), "one of another namespace is lost");
     for part in 0..PARTS_MAX {
-        let bytes = book.snapshot(part, PARTS_MAX).1.len();
+        let bytes = table.snapshot(part, PARTS_MAX).1.len();
         assert!(bytes <= most, "{bytes}");
-        // As it is sent: in base64, with the rest of the object.
+        // The size as it is sent: in base64, with the rest of the object.
         assert!(bytes * 4 / 3 + 1_024 <= 16_000, "{bytes}");
     }
-    assert!(book.len() > 3_500, "{}", book.len());
+    assert!(table.len() > 3_500, "{}", table.len());
 }
 
 #[test]
 fn of_one_namespace_what_is_asked_for_stays_longest() {
-    let mut book = Book::default();
-    (0..100).for_each(|n| book.set(digest(n), Some(owned(1, i64::from(n)))));
-    // It was refused first, and a connection still has these values; that is not written down for weeks.
-    let version = book.version();
-    book.note_use(digest(0), at(1_000));
-    assert_eq!(book.version(), version);
-    book.shrink(0, 1, 2_000);
-    assert!(book.get(digest(0)).is_some() && book.get(digest(1)).is_none() && book.get(digest(99)).is_some());
+    let mut table = EntryTable::default();
+    (0..100).for_each(|n| table.set(digest(n), Some(owned(1, i64::from(n)))));
+    // The first refusal is the oldest, but a connection still has these values. That is not written down for weeks.
+    let version = table.version();
+    table.note_use(digest(0), at(1_000));
+    assert_eq!(table.version(), version);
+    table.shrink(0, 1, 2_000);
+    assert!(table.get(digest(0)).is_some() && table.get(digest(1)).is_none() && table.get(digest(99)).is_some());
 }
 
 #[test]
 fn what_is_divided_is_found_in_its_part_and_nowhere_else() {
-    let mut book = Book::default();
-    (0..100).for_each(|n| book.set(digest(n), Some(owned(1, 0))));
-    let mut read = Book::default();
+    let mut table = EntryTable::default();
+    (0..100).for_each(|n| table.set(digest(n), Some(owned(1, 0))));
+    let mut read = EntryTable::default();
     for part in 0..4 {
-        read.rebase(part, 4, &book.snapshot(part, 4).1);
+        read.rebase(part, 4, &table.snapshot(part, 4).1);
     }
     assert_eq!(read.len(), 100);
-    assert!((0..100).all(|n| read.get(digest(n)) == book.get(digest(n))));
-    // A copy that stayed behind when there was one part only does not count.
-    let whole = book.snapshot(0, 1).1;
-    book.set(digest(7), None);
+    assert!((0..100).all(|n| read.get(digest(n)) == table.get(digest(n))));
+    // A copy from when there was only one part does not count.
+    let whole = table.snapshot(0, 1).1;
+    table.set(digest(7), None);
     read.rebase(0, 4, &whole);
     assert_eq!(read.len(), 100);
-    read.rebase(digest(7).part(4), 4, &book.snapshot(digest(7).part(4), 4).1);
+    read.rebase(digest(7).part(4), 4, &table.snapshot(digest(7).part(4), 4).1);
     assert_eq!((read.len(), read.get(digest(7))), (99, None));
 }
 
 #[test]
 fn lines_that_cannot_be_read_are_counted_and_the_others_count() {
-    let mut book = Book::default();
-    (0..3).for_each(|n| book.set(digest(n), Some(owned(1, 0))));
-    let text = book.snapshot(0, 1).1;
+    let mut table = EntryTable::default();
+    (0..3).for_each(|n| table.set(digest(n), Some(owned(1, 0))));
+    let text = table.snapshot(0, 1).1;
     let broken = format!("{text}not a line\n{}", text.lines().nth(1).expect("a line").replace(' ', "\u{fffd} "));
-    let mut read = Book::default();
+    let mut read = EntryTable::default();
     assert_eq!(read.rebase(0, 1, &broken), 2);
     assert_eq!(read.len(), 3);
-    // As an operator wrote it that knew no owners.
+    // The format of an operator that knew no owners.
     let old = "AAAAAAAAAAAAAAAAAAAAAA BwcHBwcHBwc credentials - 1 1800000000 1800000000 - AQEBAQ\n";
-    assert_eq!(Book::default().rebase(0, 1, old), 0);
+    assert_eq!(EntryTable::default().rebase(0, 1, old), 0);
 }
 
 #[test]
 fn a_time_that_has_not_come_counts_from_now() {
-    let mut book = Book::default();
+    let mut table = EntryTable::default();
     let years = 10 * 365 * DAY;
-    book.set(fingerprint(1), Some(Entry { times: 1, used: at(years), ..entry(REFUSED, years) }));
-    let mut read = Book::default();
-    read.rebase(0, 1, &book.snapshot(0, 1).1);
+    table.set(fingerprint(1), Some(Entry { times: 1, used: at(years), ..entry(REFUSED, years) }));
+    let mut read = EntryTable::default();
+    read.rebase(0, 1, &table.snapshot(0, 1).1);
     read.count_from(at(0));
     let entry = read.get(fingerprint(1)).expect("kept");
     assert_eq!((entry.uncertain_until(), entry.times_within_a_day(at(DAY))), (at(DAY), 0));

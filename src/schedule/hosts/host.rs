@@ -1,4 +1,4 @@
-//! One host: its rate, who has a place at it, its pauses and its outage.
+//! The state of one host: its rate, the slots at it, its pauses and its outage.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,63 +6,65 @@ use std::time::Duration;
 
 use crate::api::HostChange;
 use crate::login_guard::Account;
-use crate::schedule::hosts::{End, Lane, Pace};
+use crate::schedule::hosts::{End, HostLimits, Priority};
 
-/// The routine goes so much faster than the intervals demand, or it would never catch up.
+/// The factor by which routine checks are faster than the intervals demand. Without it, they would never catch up.
 pub(super) const HEADROOM: f64 = 1.5;
 
-/// Checks a second that are smoothed out no further: few connections are no load.
+/// The minimum rate of routine checks, in checks per second. A few connections are no load, so they are not spread further.
 pub(super) const ROUTINE_MIN: f64 = 0.2;
 
-/// The longest pause of a whole host: its accounts have limits of their own, and those who have met none must not wait for theirs.
+/// The longest pause of a whole host. Its accounts have limits of their own, and connections that met no limit must not wait for
+/// those.
 pub(super) const HOST_PAUSE_MAX: Duration = Duration::from_secs(300);
 
-/// Accounts whose limits are remembered of one host; beyond, those of the namespace that has most are forgotten.
+/// The maximum number of accounts whose limits are remembered per host. Beyond it, limits of the namespace that has most are
+/// forgotten.
 pub(super) const LIMITED_MAX: usize = 1024;
 
-/// After a full host, one asks again.
+/// How long a check waits if its host is full.
 pub(super) const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// Fewer accounts than these do not make an outage of the host, nor fewer connections where the account is not known.
+/// The minimum number of failing accounts for an outage of the host. A failing connection whose account is unknown counts as one.
 pub(super) const OUTAGE_OF: usize = 3;
 
-/// While a host has an outage, each of its connections is tried once in so long.
+/// During an outage, each connection of the host is tried once in this time.
 pub(super) const OUTAGE_ROUND: Duration = Duration::from_secs(600);
 
-/// A reserved slot that nobody came for is given up after so long.
+/// How long a reserved slot is kept if its check does not come.
 pub(super) const SLOT_KEPT: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) connections: usize,
-    /// Checks a second that the intervals demand.
+    /// Checks per second that the intervals demand.
     pub(super) demand: f64,
     pub(super) running: usize,
-    pub(super) urgent: Line,
-    pub(super) routine: Line,
+    pub(super) urgent: SlotQueue,
+    pub(super) routine: SlotQueue,
     pub(super) shares: HashMap<Arc<str>, Share>,
-    /// Namespaces whose connections' ends are known, and those of which most fail.
+    /// The number of namespaces with a known result, and of failing namespaces.
     pub(super) known: usize,
     pub(super) failing: usize,
-    /// The accounts that fail, and how many connections of each.
+    /// The accounts that fail, and the number of failing connections of each.
     pub(super) failing_accounts: HashMap<Account, usize>,
-    /// Connections that fail with an account that is not known.
+    /// Failing connections whose account is unknown.
     pub(super) failing_unnamed: usize,
-    /// The accounts whose requests the host limits, each with the namespace that met it, and until when.
+    /// The accounts whose requests the host limits, each with the namespace that met the limit, and the end of the limit.
     pub(super) limited: HashMap<Account, (Arc<str>, Duration)>,
-    /// The present pause, or the last.
+    /// Start and end of the current pause, or of the last one.
     pub(super) paused_from: Duration,
     pub(super) paused_until: Duration,
-    /// How long the pauses before it were.
+    /// The total length of the pauses before it.
     pub(super) paused_before: Duration,
-    pub(super) voice: Voice,
+    pub(super) voice: Reachability,
     pub(super) outage: bool,
 }
 
-/// What was heard of a host.
+/// Whether a host has answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Voice {
-    /// It was not asked yet.
+pub(super) enum Reachability {
+    /// It has not been asked yet.
     #[default]
     Unknown,
     /// It was asked and has never answered.
@@ -71,17 +73,18 @@ pub(super) enum Voice {
     Heard,
 }
 
-/// A lane of a host.
+/// The slots of one priority at a host.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct SlotQueue {
     /// When the next check may begin, in the host's own time.
     pub(super) free_at: Duration,
-    /// How many have a slot, by namespace.
+    /// The number of checks with a reserved slot, by namespace.
     pub(super) waiting: HashMap<Arc<str>, usize>,
 }
 
-impl Line {
-    /// The slot of a further one of this namespace: behind those of its own, and as many of each other.
+impl SlotQueue {
+    /// Returns the slot of one more check of this namespace: after its own waiting checks, and after one more than that of each
+    /// other namespace.
     pub(super) fn slot(&mut self, namespace: &Arc<str>, spacing: Duration, now: Duration) -> Duration {
         let own = self.waiting.get(namespace).copied().unwrap_or(0);
         let others = self.waiting.iter().filter(|(other, _)| *other != namespace);
@@ -103,35 +106,35 @@ impl Line {
     }
 }
 
-/// What a namespace has of a host.
+/// The state of a namespace at a host.
 #[derive(Default)]
 pub(super) struct Share {
     pub(super) connections: usize,
     pub(super) running: usize,
-    /// When the next of its own that has found its slot taken may come.
+    /// The earliest slot for the namespace's next check that finds its own slot taken.
     pub(super) again_at: Duration,
-    /// Its connections whose last end is known, and those that fail.
+    /// Its connections whose last result is known, and those of them that fail.
     pub(super) known: usize,
     pub(super) failing: usize,
-    /// Whether most fail.
+    /// Whether the namespace fails: from when more than half of these connections fail until less than a quarter do.
     pub(super) fails: bool,
 }
 
 impl Host {
-    pub(super) fn line(&mut self, lane: Lane) -> &mut Line {
-        match lane {
-            Lane::Urgent => &mut self.urgent,
-            Lane::Routine => &mut self.routine,
+    pub(super) fn line(&mut self, priority: Priority) -> &mut SlotQueue {
+        match priority {
+            Priority::Urgent => &mut self.urgent,
+            Priority::Routine => &mut self.routine,
         }
     }
 
-    pub(super) fn spacing(&self, lane: Lane, pace: Pace) -> Duration {
-        match lane {
-            Lane::Urgent => Duration::from_secs(1) / pace.rate.max(1),
-            Lane::Routine => {
-                // The end of an outage is to be seen soon, however long the intervals.
+    pub(super) fn spacing(&self, priority: Priority, host_limits: HostLimits) -> Duration {
+        match priority {
+            Priority::Urgent => Duration::from_secs(1) / host_limits.rate.max(1),
+            Priority::Routine => {
+                // The end of an outage must be noticed soon, however long the intervals are.
                 let retries = if self.outage { self.connections as f64 / OUTAGE_ROUND.as_secs_f64() } else { 0.0 };
-                let rate = (self.demand.max(retries) * HEADROOM).clamp(ROUTINE_MIN, f64::from(pace.rate.max(1)));
+                let rate = (self.demand.max(retries) * HEADROOM).clamp(ROUTINE_MIN, f64::from(host_limits.rate.max(1)));
                 Duration::from_secs_f64(1.0 / rate)
             }
         }
@@ -145,13 +148,14 @@ impl Host {
         self.paused_until = self.paused_until.max(until);
     }
 
-    /// The time without pauses.
+    /// Returns the host's own time, which is the time without pauses.
     pub(super) fn time(&self, now: Duration) -> Duration {
         let paused = self.paused_before + self.paused_until.min(now).saturating_sub(self.paused_from);
         now.saturating_sub(paused)
     }
 
-    /// The slot of one of a namespace that has found its own taken: those of the namespace come one after another from this time on.
+    /// Returns a slot for a check of a namespace that found its slot taken. Such checks of a namespace follow one another from
+    /// this time on.
     pub(super) fn again(&mut self, namespace: &Arc<str>, from: Duration, spacing: Duration) -> Duration {
         let share = self.shares.entry(namespace.clone()).or_default();
         let slot = share.again_at.max(from);
@@ -176,7 +180,7 @@ impl Host {
         self.paused_until > now || self.limited.values().any(|(_, until)| *until > now)
     }
 
-    /// Forgets a namespace that has nothing here any more.
+    /// Forgets a namespace that has no connections and no running checks here.
     pub(super) fn tidy(&mut self, namespace: &str) {
         if self.shares.get(namespace).is_some_and(|share| share.connections == 0 && share.running == 0) {
             self.shares.remove(namespace);
@@ -211,8 +215,9 @@ impl Host {
         self.failing = self.failing + usize::from(share.fails) - was.1;
     }
 
-    /// Begins when of more than half of the namespaces most fail, and ends when it is less than a quarter, so that it does not flicker
-    /// in between; one namespace alone makes none beside another that is known to be well.
+    /// Begins or ends an outage, and returns that change. An outage begins when more than half of the namespaces are failing, and
+    /// ends when less than a quarter are; this hysteresis keeps it from flapping. One failing namespace makes no outage while
+    /// another is known to be well.
     pub(super) fn change(&mut self) -> Option<HostChange> {
         let several = self.failing_accounts.len() + self.failing_unnamed >= OUTAGE_OF;
         let is_everybodys = self.failing > 1 || self.known < 2;
@@ -223,7 +228,7 @@ impl Host {
         }
         if self.outage && (!is_everybodys || self.failing * 4 < self.known.max(1)) {
             self.outage = false;
-            // That nobody is known to fail is not that anybody is well.
+            // If no result is known, the host is not known to have recovered.
             return (self.known > 0).then_some(HostChange::Recovery);
         }
         None

@@ -1,10 +1,10 @@
-//! A small HTTP/1 server that cannot be used up.
+//! A small HTTP/1 server whose resources cannot be exhausted.
 //!
-//! **Bounds.** One request a connection, so none is ever idle. So many connections at once, and the oldest gives way to one more: who
-//! holds connections open loses them to who asks something, where a queue would let the holders win. So long for a connection
-//! from its first byte to its last, read or written. 8 KiB for a request's head; bodies are not read. GET and HEAD only.
+//! **Bounds.** One request per connection, so none is ever idle. A maximum of connections; one more closes the oldest. So a client
+//! that holds connections open loses them to new requests; with a queue, it would win. A deadline for each connection, from its
+//! first byte to its last, read or written. 8 KiB for a request's head; bodies are not read. GET and HEAD only.
 //!
-//! axum's `serve` has none of these: neither a deadline nor a count, and HTTP/2 wherever the feature is on.
+//! axum's `serve` has no deadline, no maximum of connections, and accepts HTTP/2 wherever the feature is on.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,23 +22,23 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// A whole answer.
+/// A complete response.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// What one address may cost.
+/// The limits of one address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Connections at once.
+    /// The most connections at once.
     pub(super) connections: usize,
-    /// How long one lives.
+    /// The longest life of a connection.
     pub(super) deadline: Duration,
 }
 
-/// The least hyper can do with; Prometheus' and the kubelet's heads have some hundred bytes.
+/// The least that hyper accepts; heads from Prometheus and the kubelet have a few hundred bytes.
 const HEAD_MAX: usize = 8 * 1024;
-/// After a failure to accept, most likely for want of file descriptors, which others must give back first.
+/// The pause after a failed accept. The likely cause is a lack of file descriptors, which others must release first.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long answers under way may take at the end.
+/// How long responses under way may take after the stop.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Answers requests by their path until `stop`.
@@ -68,7 +68,7 @@ where
         oldest_first.push_back(running.spawn(connection(stream, limits.deadline, answer.clone())));
     }
     drop(listener);
-    // Those that take longer are cut off with the set.
+    // Dropping the set cuts off the connections that take longer.
     let _ = timeout(GRACE, async { while running.join_next().await.is_some() {} }).await;
 }
 
@@ -89,11 +89,11 @@ where
     });
     let connection =
         http1::Builder::new().keep_alive(false).max_buf_size(HEAD_MAX).serve_connection(TokioIo::new(stream), service);
-    // How the other side ends it is its own business.
+    // An error here only says how the other side ended the connection.
     let _ = timeout(deadline, connection).await;
 }
 
-/// An answer of this media type.
+/// Makes a response of this media type.
 pub(super) fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;

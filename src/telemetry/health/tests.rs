@@ -8,11 +8,11 @@ use super::*;
 use crate::telemetry::metrics::tests::{metrics, read};
 use crate::telemetry::watchdog::tests::by_hand;
 
-/// Whatever is waited for comes by then or not at all.
+/// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 const ROOMY: Limits = Limits { connections: 64, deadline: PATIENCE };
 
-/// A server on loopback, and what it asks.
+/// A server on loopback, and the state behind it.
 struct Served {
     server: Server,
     health: SocketAddr,
@@ -50,11 +50,11 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What comes until the other side closes.
+/// Reads until the other side closes.
 fn rest(mut stream: &TcpStream) -> String {
     let mut text = String::new();
     match stream.read_to_string(&mut text) {
-        // Closed with something of ours unread.
+        // The server closed before it read all of the request.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         result => drop(result.expect("closed in time")),
     }
@@ -67,7 +67,7 @@ fn send(address: SocketAddr, request: &str) -> String {
     rest(&stream)
 }
 
-/// Status and body.
+/// Returns status and body.
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
     parse(&send(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")))
 }
@@ -174,7 +174,7 @@ fn a_main_runtime_that_is_blocked_is_answered_for_and_then_found_out() {
     let (end, ended) = mpsc::channel::<()>();
     let watchdog = served.watchdog.clone();
     let main = thread::spawn(move || {
-        // Time passes by itself wherever the runtime is idle.
+        // Paused time advances by itself while the runtime is idle.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("built").block_on(async move {
             tokio::spawn(watchdog.heartbeat());
@@ -245,12 +245,12 @@ fn one_request_a_connection_of_http_1_and_of_a_size() {
     assert_eq!(send(served.health, &twice).matches("HTTP/1.1 200").count(), 1);
     let announced = send(served.health, "GET /livez HTTP/1.1\r\nHost: x\r\ncontent-length: 1000000\r\n\r\n");
     assert!(announced.starts_with("HTTP/1.1 200"), "a body is not waited for: {announced}");
-    // Of HTTP/2 nothing is understood.
+    // HTTP/2 is not understood.
     let http2 = send(served.health, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     assert!(!http2.contains("200") && !http2.starts_with("\0"), "{http2:?}");
     let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nx: {}\r\n\r\n", "y".repeat(9000));
     let mut stream = connect(served.health);
-    // It may be closed before all is written.
+    // The server may close before all is written.
     let _ = stream.write_all(long.as_bytes());
     let refused = rest(&stream);
     assert!(!refused.contains("200"), "{refused}");
@@ -272,7 +272,7 @@ fn who_holds_connections_loses_them_to_who_asks() {
         held.write_all(b"x\r\n\r\n").expect("open");
         assert_eq!(parse(&rest(held)), ok(), "the others did not");
     }
-    // However many there are.
+    // The same with any number of them.
     let held: Vec<_> = (0..100).map(|_| hold()).collect();
     assert_eq!(get(served.health, "/livez"), ok());
     held[..97].iter().for_each(|held| assert_eq!(rest(held), ""));
@@ -304,7 +304,7 @@ async fn a_connection_is_cut_at_its_deadline_however_slowly_it_reads() {
     assert!(rest(&client).len() < 64 << 20);
 }
 
-/// Scrapes that hang until the sender is dropped, and how many have begun.
+/// Returns a server whose scrapes hang until the sender is dropped, and the number of scrapes that have begun.
 fn hanging(metrics_limits: Limits) -> (Served, Arc<AtomicUsize>, mpsc::Sender<()>) {
     let begun = Arc::new(AtomicUsize::new(0));
     let counted = begun.clone();
@@ -377,7 +377,7 @@ async fn an_answer_under_way_is_finished_at_the_end() {
     let stop = CancellationToken::new();
     let stops = stop.clone();
     let slow = move |_: &str, _: &http::HeaderMap| {
-        // Stopped while it is asked.
+        // Stopped during the request.
         stops.cancel();
         async {
             tokio::task::yield_now().await;
@@ -388,7 +388,7 @@ async fn an_answer_under_way_is_finished_at_the_end() {
     assert_eq!(client.join().expect("no panic"), (200, "whole\n".to_owned()));
 }
 
-/// What is logged.
+/// Collects the log.
 #[derive(Clone, Default)]
 struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
 

@@ -1,15 +1,17 @@
-//! The series of each connection, from the watch's store.
+//! The series of each connection, from the cache of the watches.
 //!
-//! `ukgpro_connection_state` is 1 for the state a connection is in. Of the five states only `Active` is there as 0 as well. All five
-//! as 0 and 1, as kube-state-metrics has phases, would be 50,000 series for 10,000 connections, where most are Active for ever and
-//! this is one each; only the one that is so would make `avg_over_time(…{state="Active"}[30d])`, how long a connection worked of a
-//! month, 1 whatever happened, since the average goes over the times at which a series was there. `== 1` selects the state a
-//! connection is in either way.
+//! `ukgpro_connection_state` is 1 for the current state of a connection. Of the five states, only `Active` also has a series at 0.
+//! - All five as 0 and 1, like the phases of kube-state-metrics, would be 50,000 series for 10,000 connections. Most connections
+//!   are always Active, and need one series here.
+//! - With the current state alone, `avg_over_time(…{state="Active"}[30d])`, the share of a month in which a connection worked,
+//!   would always be 1, because the average covers only the times when a series exists.
 //!
-//! `ukgpro_connection_reason` is 1 for the reason of its condition Ready, by itself: in one metric with the state, each change of
-//! reason would break the series that alerts and averages go over.
+//! Either way, `== 1` selects the current state.
 //!
-//! `namespace` is the connection's. A scrape that sets a label of that name itself, as Prometheus' operator does, needs
+//! `ukgpro_connection_reason` is 1 for the reason of the condition Ready. It is a metric of its own, because as a label of the
+//! state, each change of reason would break the series that alerts and averages use.
+//!
+//! `namespace` is the connection's. A scrape that itself sets a label of that name, as the Prometheus operator does, needs
 //! `honorLabels: true`.
 
 use std::fmt;
@@ -22,15 +24,15 @@ use prometheus_client::metrics::MetricType;
 use crate::api::{Reason, Verdict};
 use crate::cluster::watch::{self, ConnectionRef};
 
-/// What stands where there is no verdict, and for a text of a status that is not of the vocabulary.
+/// The label value without a verdict, and for a status text that is not a known state or reason.
 const UNKNOWN: &str = "Unknown";
 
-/// Reads the store.
+/// Collects the series from the cache.
 pub(super) struct Connections(pub(super) Arc<watch::Connections>);
 
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        // One look at the store, so that both metrics speak of the same connections.
+        // One read of the cache, so that both metrics show the same connections.
         let all = self.0.all();
         let help = "1 for the state a connection is in; Active is 0 where it is in another.";
         let mut family = encoder.encode_descriptor("connection_state", help, None, MetricType::Gauge)?;

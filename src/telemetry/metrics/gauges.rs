@@ -1,4 +1,4 @@
-//! How high things stand, read at each scrape from those who know.
+//! The gauges of the watches, queue, ledger and hosts, read at each scrape.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 use super::Reading;
 use crate::telemetry::watchdog::Watchdog;
 
-/// Reads the watchdog, the ledger and the outages.
+/// Collects the gauges from the watchdog and the other sources.
 pub(super) struct Levels {
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) ledger_entries: Reading,
@@ -50,7 +50,7 @@ impl Collector for Levels {
             let (age, watched) = (age.as_secs_f64(), ("watch", watched.as_str()));
             match &namespace {
                 None => family.encode_family(&[watched])?.encode_gauge(&age)?,
-                // Of those that --namespace names.
+                // A namespace from --namespace.
                 Some(namespace) => family.encode_family(&[watched, ("namespace", namespace)])?.encode_gauge(&age)?,
             }
         }

@@ -14,7 +14,7 @@ use crate::controller::decide::tests::connection;
 use crate::telemetry::watchdog::tests::by_hand;
 use crate::telemetry::watchdog::{Bounds, Watched};
 
-/// Metrics over a store that the test writes.
+/// Returns metrics over a cache that the test writes.
 pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, Lists) {
     let connections = Arc::<Connections>::default();
     let sources = Sources {
@@ -37,7 +37,7 @@ fn fresh() -> (Metrics, Lists) {
 fn named(name: &str, state: &str, reason: &str) -> UkgProConnection {
     let mut connection = connection();
     connection.metadata.name = Some(name.to_owned());
-    // Each is newer than those before.
+    // Each version is newer than those before.
     static VERSION: AtomicUsize = AtomicUsize::new(1);
     connection.metadata.resource_version = Some(VERSION.fetch_add(1, Ordering::Relaxed).to_string());
     let ready = Condition {
@@ -56,8 +56,8 @@ fn named(name: &str, state: &str, reason: &str) -> UkgProConnection {
 /// A series' name and labels.
 type Series = (String, BTreeMap<String, String>);
 
-/// Reads a scrape, as strictly as OpenMetrics is: each family once with its help, type and unit before its samples, names and
-/// suffixes as its type has them, no series twice, histograms that add up, and the mark of the end.
+/// Parses a scrape as strictly as OpenMetrics: each family once, with its help, type and unit before its samples; names and
+/// suffixes that fit the type; no series twice; histograms that add up; and the end mark.
 pub(crate) fn read(text: &str) -> BTreeMap<Series, f64> {
     let body = text.strip_suffix("# EOF\n").expect("the mark of the end");
     let mut families: BTreeSet<&str> = BTreeSet::new();
@@ -150,7 +150,7 @@ fn series<const N: usize>(name: &str, labels: [(&str, &str); N]) -> Series {
     (name.to_owned(), labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }
 
-/// The samples whose name begins so, without the namespace, which is the same throughout.
+/// Returns the samples with this name, without the namespace, which is always the same.
 fn of<'a>(samples: &'a BTreeMap<Series, f64>, name: &str) -> Vec<(Vec<&'a str>, f64)> {
     let found = samples.iter().filter(|((found, _), _)| found == name);
     let values = |labels: &'a BTreeMap<String, String>| {
@@ -242,7 +242,7 @@ fn what_is_counted_comes_out_where_it_belongs() {
     let of_stage = |stage| value("ukgpro_check_duration_seconds_count", ("stage", stage));
     assert_eq!(["whole", "login", "probe", "resolve"].map(of_stage), [3.0, 1.0, 0.0, 0.0], "a timer that is dropped is none");
     let within = |bound| samples[&series("ukgpro_check_duration_seconds_bucket", [("stage", "whole"), ("le", bound)])];
-    // What ran into a timeout stands just above it.
+    // What hit a timeout is just above its bucket.
     assert_eq!(["0.5", "1.0", "30.0", "60.0", "300.0", "+Inf"].map(within), [0.0, 1.0, 1.0, 2.0, 2.0, 3.0]);
 }
 
@@ -341,7 +341,7 @@ fn the_series_of_a_deleted_connection_go_at_once_and_a_change_leaves_none_behind
 
 #[test]
 fn odd_names_are_escaped() {
-    // Kubernetes has none of these; what was stored before a rule was made may be anything.
+    // Kubernetes allows no such name, but an object stored before a rule existed may have any.
     let (metrics, mut store) = fresh();
     let odd = "a\"} 1\n# EOF\n\\n,=é";
     store.after(0, Event::Apply(named(odd, "Active", "AllPermissionsGranted").into()));
@@ -379,7 +379,7 @@ fn the_queue_and_the_watches_are_read_when_they_are_asked_for() {
     }
 }
 
-/// The book's page. `WRITE_REFERENCE=1` writes it (`make reference`).
+/// The page of the book. `WRITE_REFERENCE=1` writes it (`make reference`).
 #[test]
 fn the_reference_names_every_metric() {
     let (metrics, _) = fresh();

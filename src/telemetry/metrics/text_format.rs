@@ -1,17 +1,18 @@
-//! Prometheus' own text format (0.0.4), for who does not ask for OpenMetrics: `promtool check metrics` and older scrapers. Pure.
+//! Prometheus' own text format (0.0.4), for clients that do not ask for OpenMetrics: `promtool check metrics` and older scrapers.
+//! Pure.
 //!
-//! It is made of the OpenMetrics text, since the library writes no other: a counter's family has its samples' name there, what is of type
-//! `info` is a gauge, what is of no type is `untyped`, and there are neither units nor a mark of the end.
+//! It is converted from the OpenMetrics text, the only one that the library writes. Here, a counter's family is named like its
+//! samples, type `info` becomes a gauge and an unknown type `untyped`, and there are no units and no end mark.
 
 use std::fmt::Write as _;
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The same metrics in that format.
+/// Converts OpenMetrics text to that format.
 pub fn of(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len() + open_metrics.len() / 64);
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let mut family = None;
     for line in open_metrics.lines() {
         let mut words = line.splitn(4, ' ');
@@ -21,7 +22,7 @@ pub fn of(open_metrics: &str) -> String {
         };
         let (name, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match kind {
-            // Its type, which its name depends on, comes after it.
+            // Kept until the type follows, because the name depends on it.
             "HELP" => family = Some((name, rest)),
             "TYPE" => {
                 let (suffix, of_type) = match rest {
@@ -41,10 +42,10 @@ pub fn of(open_metrics: &str) -> String {
     text
 }
 
-/// Whether who sends this `Accept` would rather have OpenMetrics than text (RFC 9110, 12.5.1).
+/// Whether a client with this `Accept` header prefers OpenMetrics to text (RFC 9110, 12.5.1).
 pub fn prefers_open_metrics(accept: Option<&str>) -> bool {
     let mut open_metrics: f32 = 0.0;
-    // By how closely the range fits: by itself, `text/*`, `*/*`.
+    // By how specific the range is: `text/plain`, `text/*`, `*/*`.
     let mut text = [None::<f32>; 3];
     for range in accept.unwrap_or("*/*").split(',') {
         let mut parts = range.split(';').map(str::trim);

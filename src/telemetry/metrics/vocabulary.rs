@@ -1,6 +1,6 @@
-//! A family of metrics over a closed vocabulary.
+//! A family of metrics whose label has a closed set of values.
 //!
-//! In place of the library's `Family`, which makes a series of whatever label it is given, in no order and behind a lock.
+//! It replaces the library's `Family`, which makes a series of any label value, unordered and behind a lock.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// One metric for each word.
+/// One metric for each label value.
 #[derive(Debug)]
 pub(super) struct Closed<M> {
     label: &'static str,
@@ -20,7 +20,7 @@ impl<M> Closed<M> {
         Self { label, all: words.into_iter().map(|word| (word, new())).collect() }
     }
 
-    /// Does something to the metric of a word; nothing if it is not one of the vocabulary.
+    /// Applies `act` to the metric of a label value; does nothing if the value is not in the set.
     pub(super) fn of<T>(&self, word: &str, act: impl Fn(&M) -> T) {
         if let Some((_, metric)) = self.all.iter().find(|(known, _)| *known == word) {
             act(metric);

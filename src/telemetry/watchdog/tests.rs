@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 
-/// A watchdog whose time is moved by hand, in seconds.
+/// Returns a watchdog, and a function that advances its time by seconds.
 pub(crate) fn by_hand() -> (Arc<Watchdog>, impl Fn(u64) + Clone) {
     let seconds = Arc::new(AtomicU64::new(0));
     let read = seconds.clone();
@@ -80,7 +80,7 @@ fn a_watch_that_asks_moves_and_only_one_that_is_answered_is_fresh() {
     watchdog.asked(&secrets);
     pass(400);
     assert_eq!(silence(), Some(seconds(400)), "since it was first asked for");
-    // An API server that is away is asked again and again: a new process could not do better.
+    // An unreachable API server is asked again and again: a new process could do no better.
     watchdog.asked(&secrets);
     pass(400);
     assert_eq!(silence(), Some(seconds(800)));
@@ -117,7 +117,7 @@ fn a_check_that_runs_too_long_is_stuck_and_one_that_waits_for_others_is_not() {
     let mut slow = watchdog.queued();
     let mut behind = watchdog.queued();
     assert_eq!(slow.runs(), seconds(0));
-    // One slow check after another, all within the bound: the last in the queue waits for an hour.
+    // One slow check after another, each within the bound: the last in the queue waits for an hour.
     for _ in 0..6 {
         pass(600);
         assert_eq!(watchdog.check(), Ok(()));

@@ -1,10 +1,10 @@
-//! What is heard of Kubernetes' watches, noted in the [`Watchdog`]. A layer of the Kubernetes client.
+//! Observes the traffic of Kubernetes watches for the [`Watchdog`]. A layer of the Kubernetes client.
 //!
-//! **Contract.** It changes nothing of a request or an answer, and looks at requests only where they list or watch what is
-//! [`Watched`]. Bytes are noted when the watch takes them, so a watch that is not driven any more falls silent as well.
+//! **Contract.** It changes no request and no response, and observes only requests that list or watch what is [`Watched`]. Bytes
+//! count when the watch takes them, so a watch that is no longer polled falls silent too.
 //!
-//! kube's `watcher` cannot be asked instead: it yields events of objects and failures, but no bookmark (about one a minute from an
-//! API server), not the end of a watch after 290 s of its own or 295 s of silence, nor that the next one was answered.
+//! kube's `watcher` does not show enough: it yields object events and failures, but no bookmarks (about one a minute from an API
+//! server), no end of a watch after its own 290 s or 95 s of silence, and no response to the next one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,26 +25,26 @@ use crate::api::UkgProConnection;
 
 /// The layer, for [`kube::client::ClientBuilder::with_layer`].
 #[derive(Debug, Clone)]
-pub struct Listen {
+pub struct WatchTraffic {
     watchdog: Arc<Watchdog>,
     collections: Arc<[(Watched, String)]>,
 }
 
-/// A client that is listened to.
+/// A client whose watch traffic is observed.
 #[derive(Debug, Clone)]
-pub struct Listened<S> {
+pub struct ObservedClient<S> {
     inner: S,
-    listen: Listen,
+    listen: WatchTraffic,
 }
 
-impl Listen {
-    /// A layer that tells this watchdog.
+impl WatchTraffic {
+    /// Makes a layer that reports to this watchdog.
     pub fn new(watchdog: Arc<Watchdog>) -> Self {
         let collections = Watched::ALL.map(|watched| (watched, watched.collection()));
         Self { watchdog, collections: Arc::new(collections) }
     }
 
-    /// What a request lists or watches.
+    /// Returns what a request lists or watches, and in which namespace.
     fn watched<'r, B>(&self, request: &'r Request<B>) -> Option<(Watched, Option<&'r str>)> {
         if request.method() != Method::GET {
             return None;
@@ -58,7 +58,7 @@ impl Listen {
 }
 
 impl Watched {
-    /// The path of all objects of its kind.
+    /// Returns the path of all objects of its kind.
     fn collection(self) -> String {
         match self {
             Watched::Connections => UkgProConnection::url_path(&(), None),
@@ -67,25 +67,25 @@ impl Watched {
     }
 }
 
-/// The namespace a path is about, and the path without it.
+/// Returns the namespace in a path, and the path without it.
 fn of_all_namespaces(path: &str) -> Option<(&str, String)> {
     let (version, rest) = path.split_once("/namespaces/")?;
     let (namespace, rest) = rest.split_once('/')?;
     Some((namespace, format!("{version}/{rest}")))
 }
 
-impl<S> Layer<S> for Listen {
-    type Service = Listened<S>;
+impl<S> Layer<S> for WatchTraffic {
+    type Service = ObservedClient<S>;
 
-    fn layer(&self, inner: S) -> Listened<S> {
-        Listened { inner, listen: self.clone() }
+    fn layer(&self, inner: S) -> ObservedClient<S> {
+        ObservedClient { inner, listen: self.clone() }
     }
 }
 
-/// Notes a frame of an answer's body.
+/// Notes a frame of a response body.
 type Note = Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>;
 
-impl<S, A, B> Service<Request<A>> for Listened<S>
+impl<S, A, B> Service<Request<A>> for ObservedClient<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     S::Future: Send + 'static,

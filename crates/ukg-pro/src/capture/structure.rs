@@ -1,7 +1,7 @@
-//! A body's structure: names and how often, and texts only where a service speaks about a request. Pure.
+//! Redacts a body to its structure: names and counts, with texts only if they are about a request. Pure.
 //!
-//! Siblings of one name become one node with a count, so the size of an answer does not show in the size of its capture. Below
-//! `Results`, and in every success of REST, there are persons' records: nothing is kept of them but names and counts.
+//! Siblings of one name become one node with a count, so the size of an answer does not affect the size of its capture.
+//! `Results`, and every success of REST, contain records of persons. Only names, JSON types and counts are kept of them.
 
 use std::fmt;
 
@@ -12,19 +12,19 @@ use super::vocabulary::{Name, PIECES_MAX, Said};
 use crate::soap::read::Element;
 use crate::soap::{ADDRESSING, CONTRACTS, ENVELOPE, SERVICES, write};
 
-/// An error has some twenty elements, a success with one record about a hundred.
+/// Nodes kept. An error has about twenty, a success with one record about a hundred.
 pub const NODES_MAX: usize = 256;
-/// Answers are about ten deep.
+/// The depth kept. Answers are about ten deep.
 const DEPTH_MAX: usize = 20;
-/// Different texts of elements of one name.
+/// Different texts kept for one node.
 const TEXTS_MAX: usize = 4;
-/// Words in all the texts of one body.
+/// Words and marks in all texts of one body.
 const WORDS_MAX: usize = 8 * PIECES_MAX;
 
-/// How a text is read: as a text or as a code.
+/// How a text is redacted: as a text or as a code.
 type Reading = fn(&str) -> Said;
 
-/// Elements whose text is about the request and not about a person.
+/// Elements whose text is about the request, not about a person.
 const TELLING_ELEMENTS: [(&str, Reading); 14] = [
     ("Code", Said::code),
     ("HasErrors", Said::code),
@@ -56,7 +56,7 @@ const TELLING_KEYS: [(&str, Reading); 12] = [
     ("title", Said::of),
     ("type", Said::code),
 ];
-/// Where the records of a SOAP answer begin.
+/// The element that contains the records of a SOAP answer.
 pub(super) const RECORDS: &str = "Results";
 
 const KNOWN_NAMESPACES: [(&str, &str); 11] = [
@@ -80,23 +80,23 @@ const NAMESPACE_FAMILIES: [(&str, &str); 5] = [
     ("http://schemas.microsoft.com/", "other-microsoft"),
 ];
 
-/// A thing of a structure, and how often it was there.
+/// A part of a structure, with a count.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
-    /// An element, or a key of JSON; none for items and roots.
+    /// The name of an element or JSON key; `None` for JSON items and roots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Label>,
-    /// The type of a value of JSON.
+    /// The type of a JSON value.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
-    /// How often, where more than once.
+    /// How often it occurs; omitted if once.
     #[serde(skip_serializing_if = "once")]
     pub times: usize,
-    /// What it says, each text once.
+    /// Its texts, each once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub says: Vec<Said>,
-    /// What is in it.
+    /// Its children.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Node>,
 }
@@ -106,10 +106,10 @@ fn once(times: &usize) -> bool {
     *times == 1
 }
 
-/// A name with the known namespace it is in.
+/// A name with its known namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// The project's word for the namespace; empty where it is in none.
+    /// The project's word for the namespace; empty if there is none.
     space: &'static str,
     name: Name,
 }
@@ -127,16 +127,16 @@ impl Serialize for Label {
     }
 }
 
-/// A structure, and whether all of it is there.
+/// A structure, and whether it is complete.
 #[derive(Debug, Default, PartialEq)]
 pub struct Shape {
     /// The root.
     pub nodes: Vec<Node>,
-    /// Whether there was more.
+    /// Whether something was left out.
     pub cut: bool,
 }
 
-/// What may still be kept.
+/// The remaining budget.
 struct Room {
     nodes: usize,
     words: usize,
@@ -148,7 +148,7 @@ impl Room {
         Self { nodes: NODES_MAX, words: WORDS_MAX, cut: false }
     }
 
-    /// The node of this name and type among siblings, counted once more or made; `None` where there is no room.
+    /// Finds the sibling of this name and type and counts it, or adds it. `None` if the budget is used up.
     fn node<'n>(
         &mut self,
         siblings: &'n mut Vec<Node>,
@@ -182,7 +182,7 @@ impl Room {
     }
 }
 
-/// The structure of XML, of an answer to this operation.
+/// Returns the structure of an XML answer to this operation.
 pub fn of_xml(root: &Element, operation: &str) -> Shape {
     let service = operation.split('/').next().map(write::namespace).unwrap_or_default();
     let mut shape = Shape::default();
@@ -212,7 +212,7 @@ fn element(found: &Element, siblings: &mut Vec<Node>, service: &str, depth: usiz
     }
 }
 
-/// Codes of faults are qualified names, whose prefixes say nothing.
+/// Strips the prefix of a fault's code, which is a qualified name.
 fn unqualified<'a>(found: &Element, text: &'a str) -> &'a str {
     match found.name.as_str() {
         "Value" | "faultcode" => text.rsplit(':').next().unwrap_or(text),
@@ -232,12 +232,12 @@ fn space(namespace: &str, service: &str) -> &'static str {
     known.or_else(family).map_or("<namespace>", |(_, word)| word)
 }
 
-/// The structure of JSON, with texts where it speaks of a failure; `None` where it is no JSON.
+/// Returns the structure of JSON, with texts if it reports a failure. `None` if it is not JSON.
 pub fn of_json(bytes: &[u8], failed: bool) -> Option<Shape> {
     let mut shape = Shape::default();
     let mut room = Room::new();
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    // A failure that is one text is about the request.
+    // A failure that is a single text is about the request.
     let telling = (bytes.first() == Some(&b'"')).then_some(Said::of as Reading);
     let root = Json { siblings: &mut shape.nodes, name: None, telling, failed, depth: DEPTH_MAX, room: &mut room };
     root.deserialize(&mut json).ok()?;
@@ -246,11 +246,11 @@ pub fn of_json(bytes: &[u8], failed: bool) -> Option<Shape> {
     Some(shape)
 }
 
-/// A value to be read into its place, without a copy of it.
+/// A JSON value to redact in place, without a copy of it.
 struct Json<'a> {
     siblings: &'a mut Vec<Node>,
     name: Option<Label>,
-    /// How its text is read, if it is about the request.
+    /// How its text is redacted, if it is about the request.
     telling: Option<Reading>,
     failed: bool,
     depth: usize,
@@ -354,7 +354,7 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 }
 
-/// A key, read as what may be kept of it.
+/// A JSON key, reduced to what may be kept.
 struct Key;
 
 struct KnownKey {

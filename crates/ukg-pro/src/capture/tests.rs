@@ -17,7 +17,7 @@ fn envelope(body: &str) -> String {
     format!(r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>{body}</s:Body></s:Envelope>"#)
 }
 
-/// All that the elements or values of this name say, anywhere.
+/// Returns all texts of the elements or values of this name, anywhere.
 fn says(structure: &Value, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     for node in structure.as_array().into_iter().flatten() {
@@ -36,7 +36,7 @@ fn the_lists_an_answer_speaks_of_are_told_and_nothing_of_a_record() {
     assert_eq!(of(200, &envelope(failed)), ["elsewhere", "locked"]);
     let denied = "<OperationMessage><Message>You do not have permission</Message></OperationMessage>";
     assert_eq!(of(200, &envelope(denied)), ["rights", "negations", "elsewhere"]);
-    // The account is an employee's here.
+    // This account is an employee's.
     let records = "<Results><Person><Code>Suspended</Code><Text>The account is locked.</Text></Person></Results>";
     assert!(of(200, &envelope(records)).is_empty());
     assert_eq!(of(403, "Access is denied."), ["denied", "negations"]);
@@ -93,7 +93,7 @@ fn texts_keep_known_words_and_the_kinds_of_the_others() {
         ("Access is denied for svc-acme", "Access is denied for <word>"),
         ("denied: p4ssword, Pa$$word and passWORDx", "denied <word> and <word>"),
         ("denied: access-zq", "denied <word>"),
-        // What service accounts are called.
+        // Names of service accounts.
         ("IntegrationUser or service.account or api_user is locked", "<word> or <word> or <word> is locked"),
         ("due to a ContractFilter mismatch", "due to a ContractFilter mismatch"),
         ("user=svc", "<word>"),
@@ -314,7 +314,7 @@ fn a_recorder_is_bounded_and_says_what_it_dropped() {
     assert_eq!((capture.exchanges.len(), capture.dropped), (EXCHANGES_MAX, 3));
 }
 
-/// More than an exchange takes, whatever is sent.
+/// More than any exchange takes, whatever the server sends.
 const OUTPUT_MAX: usize = 96 << 10;
 
 fn rendered(exchange: &Exchange) -> String {
@@ -327,7 +327,7 @@ fn rendered(exchange: &Exchange) -> String {
 #[test]
 fn the_largest_answers_make_bounded_captures_that_say_so() {
     let known = ["User", "Token", "Access", "Employee", "Person", "Request", "Service", "Account", "Status", "Result"];
-    // Names of three known words each, so that all are kept and no two are one.
+    // Names of three known words each, so that all are kept and all differ.
     let names: Vec<_> = known.iter().flat_map(|a| known.iter().map(move |b| format!("{a}{b}"))).collect();
     let names: Vec<_> = names.iter().flat_map(|ab| known.iter().map(move |c| format!("{ab}{c}"))).collect();
     let text = |n: usize| format!("{} access denied {}", names[n], "permission ".repeat(n % 60));
@@ -355,7 +355,7 @@ fn the_largest_answers_make_bounded_captures_that_say_so() {
     assert_eq!((body.structure[0].holds[0].times, body.cut), (500_000, false));
 }
 
-/// Stands in a template for what must not get out.
+/// A placeholder in a template for what must not leak.
 const HOLE: &str = "HOLE";
 
 fn piece() -> impl Strategy<Value = String> {
@@ -469,7 +469,7 @@ proptest! {
         let one = exchange(status, content_type, &body, &canary);
         let said = rendered(&one).to_ascii_lowercase();
         prop_assert!(!said.contains(&canary.to_ascii_lowercase()), "{canary} is in {said}");
-        // Stronger: it makes no difference at all.
+        // Stronger: the value makes no difference at all.
         prop_assert_eq!(one, exchange(status, content_type, &body, &other));
     }
 

@@ -1,10 +1,10 @@
-//! The words that may stand in a capture. Pure.
+//! The words that may appear in a capture. Pure.
 //!
-//! Texts and names become sequences of words compiled in here; all else becomes a placeholder that says of what kind it was. No type
-//! here holds a `String`, so there is no way for a server's bytes to be copied.
+//! Texts and names become sequences of words that are compiled in here. Everything else becomes a placeholder for its kind. No
+//! type here contains a `String`, so a server's bytes cannot be copied.
 //!
-//! A piece of text is all words or a placeholder as a whole: `p4ss-word` does not become `<word>` and `word`. Words that are likely in
-//! a password phrase or a person's name only (first names above all) have no place here.
+//! A piece of text becomes either words or one placeholder: `p4ss-word` does not become `<word>` and `word`. Words that are
+//! likely only in a passphrase or a person's name (above all first names) do not belong here.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,9 +12,9 @@ use std::sync::LazyLock;
 
 use serde::{Serialize, Serializer};
 
-/// The longest text UKG Pro is known to send has 26 words.
+/// Words kept of a text. UKG Pro's longest known text has 26.
 pub const PIECES_MAX: usize = 40;
-/// Longer names are not UKG Pro's.
+/// The maximum length of a name. UKG Pro's are shorter.
 const NAME_MAX: usize = 64;
 
 const WORDS: &str = "
@@ -76,8 +76,8 @@ const WORDS: &str = "
     faultcode faultstring faultactor detail
 ";
 
-/// Compounds that may stand in a text: what UKG Pro and WCF call things. Not any compound of known words, as in a name: service
-/// accounts are called `IntegrationUser` and `api.service`, and a refusal may repeat that.
+/// Compounds that may appear in a text: terms of UKG Pro and WCF. In a name every compound of known words may appear, but not in
+/// a text: service accounts are called `IntegrationUser` and `api.service`, and a refusal may repeat that.
 const COMPOUNDS: [&str; 17] = [
     "AddressFilter",
     "ClientAccessKey",
@@ -100,13 +100,13 @@ const COMPOUNDS: [&str; 17] = [
 
 static KNOWN: LazyLock<HashSet<&'static str>> = LazyLock::new(|| WORDS.split_whitespace().collect());
 
-/// Whether a word, in lower case, may stand in a capture.
+/// Whether a lower-case word may appear in a capture.
 #[cfg(test)]
 pub(super) fn is_known(word: &str) -> bool {
     KNOWN.contains(word)
 }
 
-/// How a word was written.
+/// The letter case of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     Lower,
@@ -114,13 +114,13 @@ enum Case {
     Upper,
 }
 
-/// A word of the vocabulary as it was written, or a mark.
+/// A word of the vocabulary with its case, or a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
     Word(&'static str, Case),
-    /// A placeholder, or a mark between the words of a name.
+    /// A placeholder, a compound, or a separator.
     Mark(&'static str),
-    /// A number in the range of HTTP's statuses, which is what codes of errors are often made of.
+    /// A number in the range of HTTP statuses, which often form error codes.
     Status(u16),
 }
 
@@ -138,9 +138,9 @@ impl fmt::Display for Piece {
     }
 }
 
-/// The known word that this is, in one of the three ways of writing.
+/// Returns the known word, if the text is one in one of the three cases.
 fn word(text: &str) -> Option<Piece> {
-    // No word is longer, so longer texts are not even lowered.
+    // No word is longer, so longer texts are not even converted.
     if text.is_empty() || text.len() > 24 || !text.is_ascii() {
         return None;
     }
@@ -156,12 +156,12 @@ fn word(text: &str) -> Option<Piece> {
     Some(Piece::Word(known, case))
 }
 
-/// A name of an element or key: known words in camel case or with `_`, `-` or `.` between, or nothing of it.
+/// The name of an element or key: known words in camel case or joined by `_`, `-` or `.`, or else a placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(Vec<Piece>);
 
 impl Name {
-    /// The name that this is.
+    /// Redacts a name.
     pub fn of(text: &str) -> Self {
         Self(identifier(text).unwrap_or_else(|| vec![Piece::Mark("<name>")]))
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// All the words of a compound, or `None` where one is not known.
+/// Returns all words of a compound, or `None` if one is unknown.
 fn identifier(text: &str) -> Option<Vec<Piece>> {
     if text.is_empty() || text.len() > NAME_MAX || !text.is_ascii() {
         return None;
@@ -195,7 +195,7 @@ fn identifier(text: &str) -> Option<Vec<Piece>> {
     Some(pieces)
 }
 
-/// `UserAPIKey` in `User`, `API`, `Key`.
+/// Splits `UserAPIKey` into `User`, `API`, `Key`.
 fn humps(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let starts = |at: usize| {
@@ -215,17 +215,17 @@ fn humps(text: &str) -> Vec<&str> {
     humps
 }
 
-/// What a text says, in known words.
+/// A text, in known words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said(Vec<Piece>);
 
 impl Said {
-    /// What this text says.
+    /// Redacts a text.
     pub fn of(text: &str) -> Self {
         let mut pieces: Vec<Piece> = Vec::new();
         for chunk in text.split_whitespace() {
             let found = reduced(chunk);
-            // What is not known is one thing, however many parts it has.
+            // Adjacent unknown parts become one placeholder.
             if matches!(found, Piece::Mark(_)) && pieces.last() == Some(&found) {
                 continue;
             }
@@ -241,12 +241,12 @@ impl Said {
         Self(pieces)
     }
 
-    /// What a code says: a name, if it is one.
+    /// Redacts a code: as a name if possible, or else as a text.
     pub fn code(text: &str) -> Self {
         identifier(text.trim()).map_or_else(|| Self::of(text), Self)
     }
 
-    /// Of what kind a text is, without any of its words.
+    /// Returns the kind of a text, without any of its words.
     pub fn kind_of(text: &str) -> Self {
         Self(vec![match kind(text.trim()) {
             "<word>" => Piece::Mark("<text>"),
@@ -254,17 +254,17 @@ impl Said {
         }])
     }
 
-    /// What a number says: itself, where it can be an HTTP status.
+    /// Redacts a number, unless it can be an HTTP status.
     pub fn number(number: Option<u64>) -> Self {
         Self(vec![number.and_then(status).unwrap_or(Piece::Mark("<number>"))])
     }
 
-    /// How many pieces it has.
+    /// Returns the number of pieces.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it says nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -286,7 +286,7 @@ fn status(number: u64) -> Option<Piece> {
     u16::try_from(number).ok().filter(|number| (100..600).contains(number)).map(Piece::Status)
 }
 
-/// What stands between two blanks, without the punctuation around it.
+/// Redacts what is between two blanks, without the punctuation around it.
 fn reduced(chunk: &str) -> Piece {
     let bare = chunk.trim_matches(['.', ',', ';', ':', '!', '?', '(', ')', '[', ']', '"', '\'']);
     let compound = || COMPOUNDS.iter().find(|compound| **compound == bare).map(|compound| Piece::Mark(compound));
@@ -294,7 +294,7 @@ fn reduced(chunk: &str) -> Piece {
     word(bare).or_else(compound).or_else(number).unwrap_or_else(|| Piece::Mark(kind(bare)))
 }
 
-/// The placeholder for a text.
+/// Returns the placeholder for a text.
 fn kind(text: &str) -> &'static str {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || b"-.,:/".contains(&byte));
     if text.contains("://") {

@@ -1,28 +1,28 @@
-//! The machine's own list of names, `/etc/hosts`. In a Pod it is the kubelet's, with the `hostAliases` of whoever runs the operator.
+//! Looks up names in `/etc/hosts`. In a Pod the kubelet writes it, with the `hostAliases` of whoever runs the operator.
 //!
-//! The system's resolver compares its lines with a name as it is given, so a name that ends in a dot is never found there. What looks
-//! names up absolute therefore looks here first, as `nsswitch.conf` has it nearly everywhere.
+//! The system's resolver compares its lines with a name as given, so it never finds a name that ends in a dot. An absolute
+//! look-up therefore looks here first, as `nsswitch.conf` orders nearly everywhere.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 
-/// A kubelet writes some hundred bytes; lists of names to block, which people put there, have some megabytes.
+/// Bytes read. A kubelet writes some hundred; block lists, which people put there, have some megabytes.
 const FILE_MAX: u64 = 8 << 20;
-/// What is of one name beyond these is not looked at, as no more are dialled.
+/// Addresses read for one name, since no more are dialled.
 const ADDRESSES_MAX: usize = 8;
 
-/// The addresses of a name there; none where it is not there, or there is no such file.
+/// Returns the addresses of a name there; none if the name or the file is absent.
 pub(super) fn look_up(name: &str) -> Vec<IpAddr> {
-    // Without the file there is nothing in it.
+    // A missing file counts as empty.
     File::open("/etc/hosts").map(|file| of(BufReader::new(file.take(FILE_MAX)), name)).unwrap_or_default()
 }
 
-/// The addresses of a name in a list of this form, in its order.
+/// Returns the addresses of a name in such a list, in its order.
 fn of(list: impl BufRead, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in list.split(b'\n').map_while(Result::ok) {
-        // One that is no text names no host; those after it may.
+        // A line that is not text names no host, but later lines may.
         let line = String::from_utf8_lossy(&line);
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();

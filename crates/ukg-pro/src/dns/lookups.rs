@@ -1,11 +1,11 @@
-//! Look-ups that are under way, so that a name whose servers are silent keeps no other from being looked up.
+//! Single flight for DNS look-ups, so that a name with silent servers does not block the look-ups of other names.
 //!
-//! The system's resolver blocks a thread for as long as it pleases, which no deadline cuts short, and there are only so many threads.
+//! The system's resolver blocks a thread for as long as it likes. No deadline stops it, and the number of threads is limited.
 //!
-//! **Contract.** Who asks for a name that is being looked up waits for the same answer. Where that takes longer than anybody waits,
-//! another look-up is begun, in case the servers answer again, but of one name no more than [`OF_A_NAME_MAX`].
+//! **Contract.** Callers that ask for a name under look-up wait for the same answer. If it takes longer than a caller would wait,
+//! another look-up starts, in case the servers answer again, but never more than [`LOOKUPS_PER_NAME_MAX`] for one name.
 //!
-//! **Bound.** An entry for each thread that looks up a name.
+//! **Bound.** One entry for each thread that looks up a name.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -17,28 +17,28 @@ use tokio::time::Instant;
 
 use super::hosts_file;
 
-/// A sixteenth of the threads there are.
-const OF_A_NAME_MAX: usize = 4;
+/// Look-ups per name: a sixteenth of all threads.
+const LOOKUPS_PER_NAME_MAX: usize = 4;
 
-/// What a name resolves to; `None` where it does not.
+/// The addresses of a name; `None` if it does not resolve.
 type Found = Option<Arc<[IpAddr]>>;
-/// Asks the resolver, on a thread that may block.
+/// Calls the resolver, on a thread that may block.
 type Resolver = dyn Fn(&str) -> Found + Send + Sync;
 
-/// Of the whole process, as its resolver and its threads are.
+/// Shared by the whole process, like its resolver and threads.
 pub(super) static SYSTEM: LazyLock<Lookups> = LazyLock::new(|| {
     Lookups::by(|name| {
         let aliases = name.strip_suffix('.').map(hosts_file::look_up).unwrap_or_default();
         if !aliases.is_empty() {
             return Some(aliases.into());
         }
-        // Only the addresses are of interest; a port has to be given.
+        // Only the addresses matter, but a port is required.
         let found = (name, 0).to_socket_addrs().ok()?;
         Some(found.map(|address| address.ip()).collect())
     })
 });
 
-/// The look-ups under way by one resolver.
+/// The running look-ups of one resolver.
 pub(super) struct Lookups {
     resolver: Arc<Resolver>,
     running: Arc<Mutex<Running>>,
@@ -53,7 +53,7 @@ struct Running {
 struct Lookup {
     number: u64,
     since: Instant,
-    /// `None` until it has ended.
+    /// `None` until the look-up ends.
     end: watch::Receiver<Option<Found>>,
 }
 
@@ -62,23 +62,24 @@ impl Lookups {
         Self { resolver: Arc::new(resolver), running: Arc::default() }
     }
 
-    /// The addresses of a name, within this time.
+    /// Returns the addresses of a name, within this time.
     pub(super) async fn addresses(&self, name: &str, deadline: Duration) -> Found {
         let mut end = self.join(name, deadline);
         let ended = tokio::time::timeout(deadline, end.wait_for(Option::is_some)).await;
         ended.ok()?.ok()?.clone().flatten()
     }
 
-    /// A look-up of this name that is young enough to be waited for, or that cannot be joined by another.
+    /// Joins the latest look-up of this name if it is young enough or no other may start; otherwise starts one.
     fn join(&self, name: &str, patience: Duration) -> watch::Receiver<Option<Found>> {
         let mut running = lock(&self.running);
         let others = running.by_name.get_mut(name).map(|others| {
-            // One that will never end, since it panicked or its runtime has gone.
+            // Drops those that never end, because they panicked or their runtime is gone.
             others.retain(|lookup| lookup.end.has_changed().is_ok());
             &others[..]
         });
         let others = others.unwrap_or_default();
-        if let Some(last) = others.last().filter(|last| last.since.elapsed() < patience || others.len() >= OF_A_NAME_MAX) {
+        if let Some(last) = others.last().filter(|last| last.since.elapsed() < patience || others.len() >= LOOKUPS_PER_NAME_MAX)
+        {
             return last.end.clone();
         }
         let (ends, end) = watch::channel(None);
@@ -91,7 +92,7 @@ impl Lookups {
         tokio::task::spawn_blocking(move || {
             let found = resolver(&name);
             lock(&running).end(&name, number);
-            // Nobody may wait any more.
+            // Possibly no caller waits any more.
             let _ = ends.send(Some(found));
         });
         end
@@ -110,7 +111,7 @@ impl Running {
 }
 
 fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
-    // One insertion or removal at a time, so a poisoned lock holds good data.
+    // Each change is one insertion or removal, so a poisoned lock holds valid data.
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -124,7 +125,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(6);
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// A resolver that hangs on `hangs` until it is let go, and how often it was asked.
+    /// Returns a resolver that hangs on `hangs` until released, and a count of its calls.
     fn resolver() -> (Lookups, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (go, gone) = mpsc::channel::<()>();
         let (gone, asked) = (Mutex::new(gone), Arc::new(AtomicUsize::new(0)));
@@ -168,13 +169,13 @@ mod tests {
     async fn a_name_that_hangs_is_tried_again_but_takes_few_threads() {
         let (lookups, go, asked) = resolver();
         let patience = Duration::from_millis(1);
-        for _ in 0..3 * OF_A_NAME_MAX {
+        for _ in 0..3 * LOOKUPS_PER_NAME_MAX {
             assert_eq!(lookups.addresses("hangs", patience).await, None);
         }
-        assert_eq!(lock(&lookups.running).by_name["hangs"].len(), OF_A_NAME_MAX);
+        assert_eq!(lock(&lookups.running).by_name["hangs"].len(), LOOKUPS_PER_NAME_MAX);
         assert!(lookups.addresses("other", DEADLINE).await.is_some());
         drop(go);
         assert!(lookups.addresses("hangs", DEADLINE).await.is_some(), "it answers again");
-        assert!(asked.load(Ordering::SeqCst) <= OF_A_NAME_MAX + 2);
+        assert!(asked.load(Ordering::SeqCst) <= LOOKUPS_PER_NAME_MAX + 2);
     }
 }

@@ -1,14 +1,14 @@
-//! Which domains, and which ports of them, connections may speak to. Pure.
+//! The domains, and their ports, that connections may use. Pure.
 //!
-//! A port is part of what is allowed: who may choose any port of an allowed domain learns from the verdicts which of them are open,
-//! filtered and closed, and can hold checks at each as at a host of its own.
+//! The port is part of the permission. Whoever may choose any port of an allowed domain learns from the verdicts which are open,
+//! filtered and closed, and can hold up checks at each as at a separate host.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{Endpoint, HTTPS, Part, check_common, check_name, parse_port};
 
-/// A domain that connections may speak to, as `ultipro.com`, `ultipro.com:8443` or `ultipro.com:*`.
+/// A domain that connections may use, such as `ultipro.com`, `ultipro.com:8443` or `ultipro.com:*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedDomain {
     name: String,
@@ -22,7 +22,7 @@ enum Port {
 }
 
 impl AllowedDomain {
-    /// Whether this host may be spoken to.
+    /// Whether this host is allowed.
     pub fn permits(&self, endpoint: &Endpoint) -> bool {
         let port = match self.port {
             Port::Only(port) => port == endpoint.port(),
@@ -33,7 +33,7 @@ impl AllowedDomain {
 }
 
 impl AllowedDomain {
-    /// Whether a text is this domain, with a port that is allowed where it has one.
+    /// Whether a text is this domain, with an allowed port if it has one.
     pub fn is_written_as(&self, text: &str) -> bool {
         let (name, port) = text.split_once(':').map_or((text, Some(HTTPS)), |(name, port)| (name, parse_port(port)));
         let is_allowed = |port| self.port == Port::Any || self.port == Port::Only(port);

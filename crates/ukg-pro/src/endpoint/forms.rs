@@ -1,16 +1,16 @@
-//! The subdomains that are taken from a Secret. Pure.
+//! Which subdomains may come from a Secret. Pure.
 //!
-//! What a Secret gives for a host's name is shown: in the status, in DNS, in the logs. Whoever may write a connection chooses the key, so
-//! without a bound any value of the form of a DNS label could be read so. Only what is known to be a web-service host is taken from a
-//! Secret, and nothing of any other value is told, not even what is wrong with it; it has to stand in the spec.
+//! A host name is visible in the status, in DNS and in the logs. Whoever may write a connection chooses the Secret's key, so
+//! without a bound they could read any value that has the form of a DNS label. Only subdomains known for web services may come
+//! from a Secret. Nothing is reported about any other value, not even its flaw; it must be in the spec.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The digits that may follow: UKG's data centres have one, and one was seen with three.
+/// Digits at most: UKG's data centres have one, and one was seen with three.
 const DIGITS_MAX: usize = 4;
 
-/// A subdomain, as `acme`, or a beginning that digits follow, as `acme#`.
+/// A subdomain, such as `acme`, or a prefix that digits follow, such as `acme#`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubdomainForm {
     name: String,
@@ -46,7 +46,7 @@ impl fmt::Display for SubdomainForm {
     }
 }
 
-/// Whether a subdomain may come from a Secret: `servicet`, or `service` or `rental` with digits, as UKG's own; or one of these forms.
+/// Whether a subdomain may come from a Secret: UKG's own `servicet`, or `service` or `rental` with digits; or one of these forms.
 pub fn may_come_from_a_secret(subdomain: &str, more: &[SubdomainForm]) -> bool {
     let known = ["service", "rental"].iter().any(|name| subdomain.strip_prefix(name).is_some_and(is_number));
     known || subdomain == "servicet" || more.iter().any(|form| form.fits(subdomain))

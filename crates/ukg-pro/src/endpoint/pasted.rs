@@ -1,30 +1,30 @@
-//! What a wrongly written host was meant to be, so that a message can hold the value to paste. Pure.
+//! Guesses what a wrongly written host was meant to be, so that a message can suggest a value to paste. Pure.
 //!
-//! **Invariant.** A [`Suggestion`], when followed, makes an [`Endpoint`]. It quotes what it was made from, so it is made from what
-//! stands in a spec and never from what stands in a Secret, where a password may stand under any key.
+//! **Invariant.** A [`Suggestion`], when followed, makes an [`Endpoint`]. It quotes its source, so it is made only from values of
+//! a spec, never from a Secret, where any key may contain a password.
 
 use std::fmt;
 
 use super::Endpoint;
 
-/// Domains that have login pages and recruiting sites only.
+/// Domains with only login pages and recruiting sites.
 const LOGIN_DOMAINS: [&str; 2] = ["ultiproworkplace.com", "rec.pro.ukg.net"];
-/// Where `connect` is the employees' entrance. Elsewhere it may be anybody's host.
+/// Domains where `connect` is the employees' login page. Elsewhere it may be any host.
 const CONNECT_DOMAINS: [&str; 3] = ["ultipro.com", "ultipro.ca", "ukgpro.com"];
 
-/// Parts to write, where they differ from what was written or are taken from the other part.
+/// The parts to write, if they differ from what was written or come from the other part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suggestion {
-    /// `service4`
+    /// Such as `service4`.
     pub subdomain: Option<String>,
-    /// `ultipro.com`
+    /// Such as `ultipro.com`.
     pub domain: Option<String>,
 }
 
 impl Suggestion {
-    /// What was meant by two parts that make no host, if that can be told. A part that is secret is given as `None`.
+    /// Guesses what was meant by two parts that make no host. A secret part is passed as `None`.
     pub fn of(subdomain: Option<&str>, domain: Option<&str>) -> Option<Self> {
-        // What is not known is taken for right; these are.
+        // A secret part is assumed to be right; these are.
         let (given_subdomain, given_domain) = (subdomain.unwrap_or("service4"), domain.unwrap_or("ultipro.com"));
         let (first, second) = (Pasted::of(given_subdomain), Pasted::of(given_domain));
         if is_login_site(&first.host) || is_login_site(&second.host) {
@@ -41,7 +41,7 @@ impl Suggestion {
                 return Some(Self { subdomain: Some(label), domain: Some(rest) });
             }
         }
-        // A port behind the subdomain alone has no place to go, and leaving it out would be another host.
+        // A port after the subdomain alone has no valid place, and without it the host would be another.
         if first.port.is_some() {
             return None;
         }
@@ -64,13 +64,13 @@ impl fmt::Display for Suggestion {
     }
 }
 
-/// What a text holds of a host.
+/// What a text contains of a host.
 pub(super) struct Pasted {
     /// In lower case; empty if there is none.
     pub(super) host: String,
-    /// Other than 443, which goes without saying.
+    /// `None` for the default, 443.
     port: Option<String>,
-    /// Whether a scheme was in front.
+    /// Whether it began with a scheme.
     url: bool,
 }
 
@@ -79,7 +79,7 @@ impl Pasted {
         let text = text.trim().trim_matches(['"', '\'']);
         let (url, rest) = text.split_once("://").map_or((false, text), |(_, rest)| (true, rest));
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        // A user name and password in front of an @ are not for repeating.
+        // Never repeats a user name and password before an @.
         let authority = authority.rsplit('@').next().unwrap_or_default();
         let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
         let port = (!matches!(port, "" | "443")).then(|| port.to_owned());
@@ -100,7 +100,7 @@ pub(super) fn is_login_site(host: &str) -> bool {
     connect || LOGIN_DOMAINS.iter().any(|domain| within(domain))
 }
 
-/// Whether a domain begins with a subdomain: with the one beside it, or with one that only web services have.
+/// Whether a domain begins with a subdomain: the given one, or one that only web services have.
 pub(super) fn is_whole_host(domain: &str, subdomain: &str) -> bool {
     let numbered = |label: &str| {
         let number = label.strip_prefix("service").or_else(|| label.strip_prefix("rental"));
@@ -111,7 +111,7 @@ pub(super) fn is_whole_host(domain: &str, subdomain: &str) -> bool {
         .is_some_and(|(label, rest)| rest.contains('.') && (label == subdomain || label == "servicet" || numbered(label)))
 }
 
-/// Whether a host's name is like those that web services are known under.
+/// Whether a host's name looks like those of known web services.
 pub(super) fn may_have_web_services(host: &str) -> bool {
     host.starts_with("service") || host.starts_with("rental")
 }

@@ -1,7 +1,7 @@
-//! Answers: a bounded reader that turns a SOAP envelope into a small tree, and finds faults in it.
+//! Parses a SOAP answer, within bounds, into a small tree and finds faults in it.
 //!
-//! The tree is looked into by local name, so prefixes and order do not matter; the envelope itself must be SOAP's. Entities other
-//! than XML's five are never expanded, and a document type declaration is refused, so an answer cannot grow while it is read.
+//! Elements are found by local name, so prefixes and order do not matter; only the envelope must be in a SOAP namespace. Only
+//! XML's five entities are expanded, and a document type declaration is an error, so an answer cannot grow while it is parsed.
 
 use quick_xml::events::Event;
 use quick_xml::name::ResolveResult;
@@ -11,24 +11,24 @@ use zeroize::Zeroizing;
 
 use super::ENVELOPE;
 
-/// Deeper than any answer of UKG Pro (about ten) by far.
+/// The maximum depth. UKG Pro's answers are about ten deep.
 pub const DEPTH_MAX: usize = 64;
-/// A page of one, or an error list, has well under a hundred.
+/// Elements at most. A page of one, or an error list, has well under a hundred.
 pub const ELEMENTS_MAX: usize = 2048;
 
-/// Each element keeps its namespace, so a long one would cost its length times the elements. UKG Pro's are under 80 bytes.
+/// Bytes of a namespace at most. Each element stores its own, so the cost is length times elements. UKG Pro's are under 80 bytes.
 pub const NAMESPACE_MAX: usize = 256;
 
-/// SOAP 1.1, which a WCF endpoint may answer a fault in.
+/// SOAP 1.1. A WCF endpoint may send a fault in it.
 const ENVELOPE_1_1: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
-/// An element with what it holds. Attributes are not kept: no decision needs one.
+/// An element with its content. Attributes are dropped: no decision needs one.
 ///
 /// It has no `Debug` outside tests, and its text is wiped on drop: LoginService's answer holds a token.
 #[derive(Default)]
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub struct Element {
-    /// The namespace its name resolves to; empty if it has none.
+    /// The namespace of its name. Empty if there is none.
     pub namespace: String,
     /// Its local name.
     pub name: String,
@@ -44,10 +44,10 @@ pub enum ReadError {
     /// Not UTF-8.
     #[error("the answer is not UTF-8")]
     NotUtf8,
-    /// Not well-formed, or cut short.
+    /// Not well-formed, or truncated.
     #[error("the answer is not well-formed XML")]
     NotXml,
-    /// Well-formed, but not an envelope; HTML ends here too.
+    /// Well-formed, but not an envelope; such HTML counts too.
     #[error("the answer is XML but no SOAP envelope")]
     NotSoap,
     /// A document type declaration or an entity beyond XML's five.
@@ -58,17 +58,17 @@ pub enum ReadError {
     TooLarge,
 }
 
-/// What a fault says, for judging it; its text goes no further than the judgement.
+/// The codes and reason of a fault. They are only interpreted, never passed on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// Local names of all codes, outermost first: `Sender`, `FailedAuthentication`.
+    /// The local names of all codes, outermost first: `Sender`, `FailedAuthentication`.
     pub codes: Vec<String>,
-    /// The reason's texts, of all languages.
+    /// The texts of the reason, in all languages.
     pub reason: String,
 }
 
 impl Element {
-    /// The first element with this local name, this one included, in document order.
+    /// Returns the first element with this local name, in document order. The search includes `self`.
     pub fn find(&self, name: &str) -> Option<&Element> {
         if self.name == name {
             return Some(self);
@@ -76,50 +76,50 @@ impl Element {
         self.children.iter().find_map(|child| child.find(name))
     }
 
-    /// The direct child with this local name.
+    /// Returns the first direct child with this local name.
     pub fn child(&self, name: &str) -> Option<&Element> {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// The trimmed text of the direct child with this local name; `None` where it is absent or blank.
+    /// Returns the trimmed text of the first direct child with this local name. `None` if it is absent or blank.
     pub fn child_text(&self, name: &str) -> Option<&str> {
         self.child(name).map(|child| child.text.trim()).filter(|text| !text.is_empty())
     }
 
-    /// Whether its namespace is UKG's own, whichever of the family.
+    /// Whether its namespace is one of UKG's.
     pub fn is_ukg(&self) -> bool {
         self.namespace.starts_with("http://www.ultipro.com/") || self.namespace.starts_with("http://www.ultimatesoftware.com/")
     }
 }
 
-/// Reads an envelope.
+/// Parses an envelope.
 pub fn envelope(bytes: &[u8]) -> Result<Element, ReadError> {
     document(bytes).and_then(|root| if is_envelope(&root) { Ok(root) } else { Err(ReadError::NotSoap) })
 }
 
-/// Reads XML within the bounds, whatever it is about.
+/// Parses any XML document within the bounds.
 pub fn document(bytes: &[u8]) -> Result<Element, ReadError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)?;
     tree(text.trim_start_matches('\u{feff}'))
 }
 
-/// Whether a document is SOAP's.
+/// Whether a document is a SOAP envelope.
 pub fn is_envelope(root: &Element) -> bool {
     root.name == "Envelope" && (root.namespace == ENVELOPE || root.namespace == ENVELOPE_1_1)
 }
 
-/// The body's first element, the message proper.
+/// Returns the first element of the body, which is the message.
 pub fn body(envelope: &Element) -> Option<&Element> {
     envelope.children.iter().find(|e| e.name == "Body" && e.namespace == envelope.namespace)?.children.first()
 }
 
-/// Whether the body holds more than one message: they may contradict each other.
+/// Whether the body holds more than one message. They may contradict each other.
 pub fn is_ambiguous(envelope: &Element) -> bool {
     let bodies = envelope.children.iter().filter(|e| e.name == "Body" && e.namespace == envelope.namespace);
     bodies.map(|body| body.children.len()).sum::<usize>() > 1
 }
 
-/// The fault of an envelope, if its body is one.
+/// Returns the fault of an envelope, if its body is one.
 pub fn fault(envelope: &Element) -> Option<Fault> {
     let fault = body(envelope).filter(|e| e.name == "Fault" && e.namespace == envelope.namespace)?;
     let mut found = Fault::default();
@@ -129,7 +129,7 @@ pub fn fault(envelope: &Element) -> Option<Fault> {
         found.codes.extend(element.child_text("Value").map(local));
         code = element.child("Subcode");
     }
-    // SOAP 1.1: faultcode, where WCF puts the subcode itself.
+    // SOAP 1.1: faultcode. WCF puts the subcode itself there.
     found.codes.extend(fault.child_text("faultcode").map(local));
     // One text for each language.
     let texts =
@@ -139,7 +139,7 @@ pub fn fault(envelope: &Element) -> Option<Fault> {
     Some(found)
 }
 
-/// The local part of a qualified name in text.
+/// Returns the local part of a qualified name.
 fn local(name: &str) -> String {
     name.rsplit(':').next().unwrap_or(name).to_owned()
 }
@@ -286,13 +286,13 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Any bytes are an envelope or an error, and what is read is within the bounds.
+        /// Any bytes give an envelope or an error.
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..512)) {
             let _ = envelope(&bytes);
         }
 
-        /// An answer with any part of it replaced by anything is read or refused, never a panic.
+        /// An answer with any part replaced by anything gives a result or an error, never a panic.
         #[test]
         fn a_broken_answer_is_read_or_refused(at in 0..ANSWER.len(), length in 0..40_usize, with in "[<>&;/a-z:!\\[\\]\"= \u{0}-\u{ff}]{0,20}") {
             let mut bytes = ANSWER.as_bytes().to_vec();
@@ -302,7 +302,7 @@ mod tests {
             }
         }
 
-        /// Any text that XML can hold comes back as it was written, whichever way it is written.
+        /// Any text that XML can hold is read back unchanged, however it is escaped.
         #[test]
         fn text_is_read_as_it_was_written(text in "[^\u{0}-\u{8}\u{b}\u{c}\u{e}-\u{1f}\u{7f}-\u{9f}\r\u{2028}\u{fffe}\u{ffff}]{0,60}") {
             let escaped = quick_xml::escape::escape(text.as_str());

@@ -1,4 +1,4 @@
-//! Requests: the login, and the read-only query of a data service.
+//! Writes SOAP requests: the login, and the read-only query of a data service.
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
@@ -11,36 +11,37 @@ use crate::sensitive::Sensitive;
 const TOKEN: &str = "http://www.ultimatesoftware.com/foundation/authentication/ultiprotoken";
 const CLIENT_ACCESS_KEY: &str = "http://www.ultimatesoftware.com/foundation/authentication/clientaccesskey";
 
-/// Matches no employee, so no person's data crosses the wire: an equality with a number nobody has.
+/// A filter that matches no employee, so no personal data is sent: it requires a number that nobody has.
 const NOBODY: &str = "= (__none__)";
 
-/// Room for any message with credentials of ordinary length, so that the buffer does not move and leave copies behind.
+/// Initial buffer size: fits any message with credentials of ordinary length, so the buffer does not move and leave copies
+/// behind.
 const ROOM: usize = 4096;
 
-/// A service's namespace: its name in lower case.
+/// Returns a service's namespace, with its name in lower case.
 pub fn namespace(service: &str) -> String {
     format!("{SERVICES}{}", service.to_ascii_lowercase())
 }
 
-/// The `Action` of a service's operation.
+/// Returns the `Action` of a service's operation.
 pub fn action(service: &str, operation: &str) -> String {
     format!("{}/I{service}/{operation}", namespace(service))
 }
 
-/// What tells a message from all others, in WS-Addressing. UKG Pro takes requests with and without one; a server that is strict about
-/// WS-Addressing (Apache CXF 4.2) refuses them without.
+/// The unique ID of a message in WS-Addressing. UKG Pro accepts requests with and without one. A server that is strict about
+/// WS-Addressing (Apache CXF 4.2) refuses requests without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageId(String);
 
 impl MessageId {
-    /// A new one. Where the system has no random numbers it is made of zeros, which a server that compares them may refuse.
+    /// Returns a new ID. Without a system random number generator it is all zeros, which a server that compares IDs may refuse.
     pub fn random() -> Self {
         let mut bytes = [0; 16];
         let _ = aws_lc_rs::rand::fill(&mut bytes);
         Self::of(bytes)
     }
 
-    /// A UUID of version 4 (RFC 9562) with these bits.
+    /// Returns a version 4 UUID (RFC 9562) with these bits.
     fn of(bytes: [u8; 16]) -> Self {
         let bits = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0b11 << 62) | (0x4 << 76) | (0b10 << 62);
         let digits = format!("{bits:032x}");
@@ -49,7 +50,7 @@ impl MessageId {
     }
 }
 
-/// The login request of LoginService.
+/// Writes the login request of LoginService.
 pub fn authenticate(credentials: &Credentials, user_api_key: &Sensitive, id: &MessageId) -> Zeroizing<String> {
     let ns = namespace("LoginService");
     let header = |message: &mut Message, name: &str, value: &Sensitive| {
@@ -65,7 +66,7 @@ pub fn authenticate(credentials: &Credentials, user_api_key: &Sensitive, id: &Me
     message.end()
 }
 
-/// A query of a data service that matches nobody.
+/// Writes a query of a data service that matches nobody.
 pub fn find_nobody(
     service: &str,
     operation: &str,
@@ -79,7 +80,7 @@ pub fn find_nobody(
     message.body();
     message.open(operation, &[("xmlns", &namespace(service))]);
     message.open("query", &[("xmlns:b", CONTRACTS)]);
-    // In alphabetical order: WCF's DataContractSerializer drops what comes out of order without a word, filter included.
+    // In alphabetical order: WCF's DataContractSerializer silently drops elements that are out of order, the filter included.
     message.leaf("b:EmployeeNumber", &[], NOBODY);
     message.leaf("b:PageNumber", &[], "1");
     message.leaf("b:PageSize", &[], "1");
@@ -90,11 +91,11 @@ pub fn find_nobody(
 
 struct Message(Writer<Vec<u8>>);
 
-/// Why writing cannot fail: the sink is a vector.
+/// Why writing cannot fail: the target is a vector.
 const IN_MEMORY: &str = "writing to a vector does not fail";
 
 impl Message {
-    /// Without `To`: behind a proxy that ends TLS, a strict filter of WCF would compare it with an address of another scheme.
+    /// Omits `To`: behind a proxy that ends TLS, a strict WCF filter would compare it with an address of another scheme.
     fn begin(action: &str, id: &MessageId) -> Self {
         let mut message = Self(Writer::new(Vec::with_capacity(ROOM)));
         message.open("s:Envelope", &[("xmlns:s", ENVELOPE), ("xmlns:a", ADDRESSING)]);

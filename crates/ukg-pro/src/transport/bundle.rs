@@ -1,4 +1,4 @@
-//! A bundle of certificate authorities, and what is wrong with one that cannot be used. Pure.
+//! Parses a bundle of certificate authorities, and says what is wrong with one that cannot be used. Pure.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-/// What is wrong with a bundle.
+/// Why a bundle cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BundleFlaw {
-    /// Nothing is in it.
+    /// It is empty.
     #[error("it is empty")]
     Empty,
     /// One of its certificates cannot be read.
     #[error("certificate {at} of {of} cannot be read; copy it again, with its first and last line")]
     Entry {
-        /// Which, from 1 on.
+        /// Its position, from 1.
         at: usize,
-        /// Of how many.
+        /// The number of certificates.
         of: usize,
     },
-    /// A certificate as OpenSSL writes it for itself, with what it is trusted for.
+    /// OpenSSL's own form of a certificate, which includes what it is trusted for.
     #[error("it holds BEGIN TRUSTED CERTIFICATE, a form of OpenSSL's own; write it anew by 'openssl x509'")]
     Trusted,
     /// PKCS#7.
@@ -32,13 +32,13 @@ pub enum BundleFlaw {
     /// DER.
     #[error("it holds a certificate in DER; write it as PEM by 'openssl x509 -inform der'")]
     Der,
-    /// PEM in base64, as where an encoded value was encoded once more.
+    /// PEM in base64: an encoded value was encoded again.
     #[error("it holds PEM in base64; encode it once, or write it under stringData")]
     EncodedTwice,
-    /// UTF-16, as an editor of Windows writes.
+    /// UTF-16, as some Windows editors write.
     #[error("it holds text in UTF-16; save it as UTF-8")]
     Utf16,
-    /// A private key and nothing else.
+    /// Only a private key.
     #[error("it holds a private key and no certificate; take the key out, and treat it as known to others")]
     PrivateKey,
     /// A certificate request.
@@ -49,25 +49,26 @@ pub enum BundleFlaw {
     NoCertificate,
 }
 
-/// What can be used and should not be so.
+/// What should be corrected in a usable bundle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Blemish {
-    /// A private key is among the certificates.
+pub struct BundleWarnings {
+    /// Whether it contains a private key.
     pub private_key: bool,
-    /// When the first of the authorities expires, or has expired. Nothing here minds: an authority is trusted by its key. OpenSSL does.
+    /// When the first authority expires or expired. It is still trusted here, by its key; OpenSSL refuses it.
     pub first_expiry: Option<Timestamp>,
 }
 
-/// A bundle that can be used.
+/// A usable bundle.
 #[derive(Debug)]
 pub struct Bundle {
     /// Its authorities.
     pub authorities: Vec<CertificateDer<'static>>,
     /// What should be corrected.
-    pub blemish: Blemish,
+    pub bundle_warnings: BundleWarnings,
 }
 
-/// The certificates of a bundle in PEM, each of which can be read. A byte-order mark before them, and text around them, are no harm.
+/// Parses a PEM bundle, all of whose certificates must be readable. A byte-order mark before them and text around them do no
+/// harm.
 pub fn authorities(bundle: &[u8]) -> Result<Bundle, BundleFlaw> {
     if bundle.starts_with(&[0xff, 0xfe]) || bundle.starts_with(&[0xfe, 0xff]) {
         return Err(BundleFlaw::Utf16);
@@ -89,7 +90,7 @@ pub fn authorities(bundle: &[u8]) -> Result<Bundle, BundleFlaw> {
         false => {
             let private_key = has_key();
             let first_expiry = found.iter().filter_map(expiry).min();
-            Ok(Bundle { authorities: found, blemish: Blemish { private_key, first_expiry } })
+            Ok(Bundle { authorities: found, bundle_warnings: BundleWarnings { private_key, first_expiry } })
         }
         true if of > 0 => Err(BundleFlaw::Entry { at: 1, of }),
         true if bundle.trim_ascii().is_empty() => Err(BundleFlaw::Empty),
@@ -102,7 +103,8 @@ pub fn authorities(bundle: &[u8]) -> Result<Bundle, BundleFlaw> {
     }
 }
 
-/// The end of a certificate's time: what webpki says of it at a time when every one has expired. `None` where it says something else first.
+/// Returns when a certificate expires, as webpki reports it for a time after all expiries. `None` if webpki reports something
+/// else first.
 fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let end_of_times = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(Timestamp::MAX.as_second()).ok()?));
@@ -115,7 +117,7 @@ fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     }
 }
 
-/// A sequence with a length of two bytes, as every certificate is.
+/// Whether this is a sequence with a two-byte length, as every certificate is.
 fn is_der(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x30, 0x82])
 }
@@ -162,7 +164,7 @@ mod tests {
             ("text", b"no certificate".to_vec(), Err(BundleFlaw::NoCertificate)),
         ] {
             let found = authorities(&bundle);
-            let with_key = found.as_ref().is_ok_and(|found| found.blemish.private_key);
+            let with_key = found.as_ref().is_ok_and(|found| found.bundle_warnings.private_key);
             assert_eq!(with_key, what == "with its private key", "{what}");
             assert_eq!(found.map(|found| found.authorities.len()), expected, "{what}");
         }
@@ -180,8 +182,8 @@ mod tests {
             parameters.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
         };
         for (bundle, first) in [(until(2031) + &until(2020), "2020-01-02T00:00:00Z"), (until(2090), "2090-01-02T00:00:00Z")] {
-            let found = authorities(bundle.as_bytes()).expect("a bundle").blemish;
-            assert_eq!(found, Blemish { private_key: false, first_expiry: Some(first.parse().expect("a time")) });
+            let found = authorities(bundle.as_bytes()).expect("a bundle").bundle_warnings;
+            assert_eq!(found, BundleWarnings { private_key: false, first_expiry: Some(first.parse().expect("a time")) });
         }
     }
 }

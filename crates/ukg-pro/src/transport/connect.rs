@@ -1,11 +1,11 @@
-//! One connection: name, address, TCP, tunnel, TLS, each stage with an outcome of its own.
+//! Makes one connection: name, address, TCP, tunnel, TLS. Each stage has its own outcome.
 //!
-//! What is found here is the error's type all the way up, so no stage is guessed from a text or from an error's place in a chain.
+//! The error type stays the same all the way up, so no stage is guessed from a text or from an error's place in a chain.
 //!
-//! **Invariants.** No address is dialled for a connection's host that the policy has not passed: literals too, since every one
-//! comes out of [`PolicyResolver`]. The proxy is the administrator's choice and is exempt; it, not we, resolves the names of the
-//! hosts behind it, so with a proxy the policy holds for hosts written as addresses only, and the proxy's own rules for the rest.
-//! TLS with a verified certificate is spoken whatever the URL's scheme.
+//! **Invariants.** No address of a connection's host is dialled unless the policy allows it, literals included: every address
+//! comes from [`PolicyResolver`]. `localhost` names are left to the allowed domains. The proxy is the administrator's choice and
+//! exempt. It resolves the names of the hosts behind it itself, so with a proxy the policy covers only hosts written as
+//! addresses; the proxy's own rules cover the rest. TLS with a verified certificate is used whatever the URL's scheme.
 
 use std::future::Future;
 use std::io;
@@ -35,17 +35,17 @@ use super::tls::handshake_failure;
 use super::{AGENT, ProxySettings, Unanswered};
 use crate::dns::{NameError, PolicyResolver};
 
-/// DNS, TCP, proxy and TLS together. Below the shortest `spec.timeout` (10 s), so that a login's deadline never comes before the
-/// slow stage is known.
+/// The time for DNS, TCP, proxy and TLS together. Below the shortest `spec.timeout` (10 s), so that the slow stage is known
+/// before a login's deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long one address may keep the next waiting, so that a broken IPv6 route costs no more than this (RFC 8305 says 250 ms).
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-/// Of a name with very many addresses; eight can be tried well within the deadline.
+/// How long an address may delay the next, so that a broken IPv6 route costs no more than this (RFC 8305 says 250 ms).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Addresses tried for a name. Eight can be tried well within the deadline.
 const ADDRESSES_MAX: usize = 8;
 
-/// To the first machine on the way: the host itself, or a proxy (which may be spoken to by TLS).
+/// A connection to the first hop: the host itself, or a proxy (possibly over TLS).
 type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
-/// To the host, by TLS.
+/// A TLS connection to the host.
 pub(super) type Stream = MaybeHttpsStream<Hop>;
 
 /// Makes connections.
@@ -59,7 +59,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// A connector; `tls` offers no protocols yet.
+    /// Makes a connector. `tls` offers no ALPN protocols yet.
     pub(super) fn new(resolver: PolicyResolver, proxy: ProxySettings, tls: ClientConfig) -> Self {
         let tls_to_proxy = TlsConnector::from(Arc::new(tls.clone()));
         let mut tls = tls;
@@ -70,7 +70,7 @@ impl Connector {
     async fn connect(self, target: Uri) -> Result<Stream, Unanswered> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let host = target.host().ok_or(Unanswered::HostNotFound)?;
-        self.resolver.judge_literal(host)?;
+        self.resolver.check_literal(host)?;
         let name = server_name(host).ok_or(Unanswered::HostNotFound)?;
         let hop = match self.proxy.of(&target) {
             None => timeout_at(deadline, self.dial(host, target.port_u16().unwrap_or(443)))
@@ -84,7 +84,7 @@ impl Connector {
         match timeout_at(deadline, self.tls.connect(name, TokioIo::new(hop))).await {
             Ok(Ok(stream)) => Ok(MaybeHttpsStream::Https(TokioIo::new(stream))),
             Ok(Err(error)) => Err(handshake_failure(&error)),
-            // What swallows a handshake is mostly a firewall, and its remedy is that of a connection that is not made.
+            // Mostly a firewall swallows the handshake, and the remedy is the same as for no connection.
             Err(_) => Err(Unanswered::ConnectTimeout),
         }
     }
@@ -93,18 +93,18 @@ impl Connector {
         let addresses = self.resolver.addresses(host, port).await?;
         match dial(addresses).await {
             Ok(tcp) => Ok(MaybeHttpsStream::Http(TokioIo::new(tcp))),
-            // The system's own patience, where it is shorter than ours.
+            // The system's own timeout, if it is shorter than ours.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Unanswered::ConnectTimeout),
             Err(_) => Err(Unanswered::ConnectRefused),
         }
     }
 
-    /// A tunnel to the target; whatever goes wrong up to its end is the proxy's.
+    /// Opens a tunnel to the target. Every failure up to its end is the proxy's.
     async fn tunnel(&self, proxy: &Intercept, target: &Uri) -> Option<Hop> {
         let host = proxy.uri().host()?;
         let by_tls = proxy.uri().scheme() == Some(&Scheme::HTTPS);
         let port = proxy.uri().port_u16().unwrap_or(if by_tls { 443 } else { 80 });
-        let addresses = PolicyResolver { allow_private: true }.addresses_by_search(host, port).await.ok()?;
+        let addresses = PolicyResolver { allow_private: true }.addresses_with_search_domains(host, port).await.ok()?;
         let tcp = TokioIo::new(dial(addresses).await.ok()?);
         let hop = if by_tls {
             let stream = self.tls_to_proxy.connect(server_name(host)?, TokioIo::new(tcp)).await.ok()?;
@@ -135,7 +135,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The connection that is there already, as a [`Tunnel`] wants it.
+/// An open connection, in the form that [`Tunnel`] takes.
 struct Ready(Option<Hop>);
 
 impl Service<Uri> for Ready {
@@ -161,14 +161,14 @@ impl From<NameError> for Unanswered {
     }
 }
 
-/// What a certificate has to be for; an IPv6 address stands in brackets in a URL.
+/// Returns the name that a certificate must be for. In a URL an IPv6 address is in brackets.
 fn server_name(host: &str) -> Option<ServerName<'static>> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(bare.to_owned()).ok()
 }
 
-/// The families in turns, each in the resolver's order, which is the system's (RFC 8305, 4): many dead ones of one family hide none of
-/// the other.
+/// Alternates the address families, each in the system resolver's order (RFC 8305, 4), so that many dead addresses of one family
+/// do not hide the other.
 fn interleaved(addresses: Vec<SocketAddr>) -> impl ExactSizeIterator<Item = SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
@@ -181,17 +181,17 @@ fn interleaved(addresses: Vec<SocketAddr>) -> impl ExactSizeIterator<Item = Sock
     turns.into_iter().take(ADDRESSES_MAX)
 }
 
-/// The first address that accepts; each is given a head start over the next.
+/// Connects to the first address that accepts. Each has a head start over the next.
 async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = interleaved(addresses);
     let mut attempts = FuturesUnordered::new();
     let mut failure = io::ErrorKind::AddrNotAvailable.into();
     loop {
         attempts.extend(waiting.next().map(TcpStream::connect));
-        let next = if waiting.len() == 0 { Ok(attempts.next().await) } else { timeout(NEXT_ADDRESS, attempts.next()).await };
+        let next = if waiting.len() == 0 { Ok(attempts.next().await) } else { timeout(ATTEMPT_DELAY, attempts.next()).await };
         match next {
             Ok(Some(Ok(stream))) => {
-                // A request is written in two parts, and the second must not wait for the first to be acknowledged.
+                // A request is written in two parts. The second must not wait until the first is acknowledged.
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }

@@ -1,4 +1,4 @@
-//! Headers of an answer in words of closed lists, so that nothing a server wrote is kept. Pure.
+//! Redacts the headers of an answer to words of closed lists, so that nothing a server sent is kept. Pure.
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::http_date;
 
-/// Stands for a value that is in no list.
+/// The placeholder for a value that is in no list.
 pub const OTHER: &str = "<other>";
 
 const ENCODINGS: [&str; 7] = ["br", "compress", "deflate", "gzip", "identity", "x-gzip", "zstd"];
@@ -41,7 +41,7 @@ const WAITS: [(u64, &str); 11] = [
     (3600, "up to 1 h"),
 ];
 
-/// What is kept of an answer's head beside its status; every value is compiled in.
+/// What is kept of an answer's headers. Every value is compiled in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
@@ -60,9 +60,9 @@ pub struct Head {
 }
 
 impl Head {
-    /// What is kept of these headers.
+    /// Returns what is kept of these headers.
     pub fn of(version: http::Version, headers: &HeaderMap) -> Self {
-        // A value that is no ASCII text is still a value.
+        // A value that is not ASCII text still counts as one.
         let of = |name, read: fn(&str) -> &'static str| headers.get(name).map(|value| value.to_str().map_or(OTHER, read));
         let version = match version {
             http::Version::HTTP_10 => Some("HTTP/1.0"),
@@ -87,13 +87,13 @@ impl Head {
 fn wait(value: &str) -> &'static str {
     match value.trim().parse::<u64>() {
         Ok(seconds) => WAITS.iter().find(|(limit, _)| seconds <= *limit).map_or("more than 1 h", |(_, said)| said),
-        // The other form there is.
+        // The only other form.
         Err(_) if http_date(value).is_some() => "a date",
         Err(_) => OTHER,
     }
 }
 
-/// The known one that this is, or else the placeholder.
+/// Returns the entry of the list that equals the value, or else the placeholder.
 pub fn known(list: &[&'static str], value: &str) -> &'static str {
     list.iter().find(|known| known.eq_ignore_ascii_case(value.trim())).unwrap_or(&OTHER)
 }

@@ -1,8 +1,8 @@
-//! The proxy, as the administrator names it.
+//! The proxy settings, from the environment.
 //!
-//! Read once at start-up, by the variables other programs read, and handed on as a value: nothing here looks at the environment
-//! later. A user and password in the URL become a header that does not show itself; the URL itself is not kept, so that no error
-//! and no log can hold them.
+//! They are read once at start-up from the variables that other programs use, and passed on as a value: nothing here reads the
+//! environment later. A user and password in the URL become a header marked as sensitive. The URL itself is not kept, so no error
+//! and no log can contain them.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,17 +12,16 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use url::Url;
 
-/// In the order in which they count; the first that is set and not empty does. Every URL of UKG Pro is https, so `HTTP_PROXY` has
-/// no say.
+/// In order of precedence: the first that is set and not empty counts. Every URL of UKG Pro is https, so `HTTP_PROXY` is ignored.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 /// Likewise.
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// Which hosts are reached by a proxy, and by which.
+/// Which hosts are reached through a proxy, and which proxy.
 #[derive(Clone, Default)]
 pub struct ProxySettings(Option<Arc<Matcher>>);
 
-/// What is wrong with a proxy's URL. The URL is not held: it may carry a password.
+/// What is wrong with a proxy's URL. The URL is not stored: it may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyFlaw {
     /// Not text.
@@ -34,15 +33,15 @@ pub enum ProxyFlaw {
          password percent-encoded"
     )]
     NotUrl,
-    /// A SOCKS proxy, say.
+    /// An unsupported scheme, such as SOCKS.
     #[error("names a kind of proxy that is not supported; the URL begins with http:// or https://")]
     Scheme,
-    /// Something follows the port; mostly a password with a slash, question mark or hash that is not percent-encoded.
+    /// Something follows the port: usually a password with a slash, question mark or hash that is not percent-encoded.
     #[error("goes on after host and port; percent-encode / (%2F), ? (%3F) and # (%23) in user and password")]
     Trailing,
 }
 
-/// A variable of the environment and what is wrong with its value.
+/// An environment variable and what is wrong with its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("environment variable {variable} {flaw}")]
 pub struct ProxyVariableError {
@@ -51,7 +50,7 @@ pub struct ProxyVariableError {
 }
 
 impl ProxySettings {
-    /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    /// Reads `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     pub fn from_env() -> Result<Self, ProxyVariableError> {
         Self::from_variables(|name| std::env::var_os(name))
     }
@@ -72,7 +71,7 @@ impl ProxySettings {
         Self::new(&url, &no_proxy).map_err(|flaw| ProxyVariableError { variable, flaw })
     }
 
-    /// A proxy for all hosts but those of `no_proxy`: a list, with commas, of domains (with all below them), addresses, networks,
+    /// Proxies all hosts but those of `no_proxy`: a comma-separated list of domains (with their subdomains), addresses, networks,
     /// or `*`.
     pub fn new(url: &str, no_proxy: &str) -> Result<Self, ProxyFlaw> {
         let url = url.trim();
@@ -85,14 +84,14 @@ impl ProxySettings {
             return Err(ProxyFlaw::Trailing);
         }
         let matcher = |no_proxy: &str| Matcher::builder().https(url.as_str()).no(no_proxy).build();
-        // The matcher takes a URL it cannot read for no proxy at all.
+        // The matcher treats an invalid URL as no proxy.
         if matcher("").intercept(&Uri::from_static("https://service4.ultipro.com")).is_none() {
             return Err(ProxyFlaw::NotUrl);
         }
         Ok(Self(Some(Arc::new(matcher(no_proxy)))))
     }
 
-    /// The proxy that an https URL is reached by.
+    /// Returns the proxy for an https URL.
     pub(super) fn of(&self, target: &Uri) -> Option<Intercept> {
         self.0.as_ref()?.intercept(target)
     }
@@ -101,7 +100,7 @@ impl ProxySettings {
 /// Scheme, host and port only.
 impl fmt::Display for ProxySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No list of exceptions but "*" holds a host in .invalid (RFC 6761), so this asks for the proxy itself.
+        // Only the exception "*" covers a host in .invalid (RFC 6761), so this returns the proxy itself.
         match self.of(&Uri::from_static("https://any.invalid")) {
             Some(proxy) => write!(f, "{}", proxy.uri()),
             None => f.write_str("none"),

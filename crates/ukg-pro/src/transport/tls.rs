@@ -1,4 +1,5 @@
-//! Why a host's certificate is not trusted, and why a handshake fails: from a closed vocabulary, with no text of the other side.
+//! Classifies why a host's certificate is not trusted or a handshake fails, in a closed vocabulary without text of the other
+//! side.
 
 use std::error::Error;
 use std::fmt;
@@ -17,46 +18,47 @@ use super::Unanswered;
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrustFlaw {
-    /// It is of an authority that is not trusted.
+    /// Its authority is not trusted.
     UnknownAuthority,
-    /// The same, and it came alone: mostly a host that leaves out the intermediate certificate, the commonest real fault.
+    /// Its authority is not trusted, and it came alone: usually the host omits the intermediate certificate, the commonest real
+    /// fault.
     Alone,
-    /// It is its own authority.
+    /// It is self-signed.
     SelfSigned,
-    /// It is of an authority named like a product that inspects TLS.
+    /// Its authority is named like a product that inspects TLS.
     Inspected,
-    /// Its time is over, since then where that is known.
+    /// It has expired; the time, if known.
     Expired(Option<Timestamp>),
-    /// Its time has not come, until then where that is known.
+    /// It is not yet valid; the start, if known.
     NotYetValid(Option<Timestamp>),
     /// It is for another name.
     OtherName,
-    /// It has no subjectAltName, so it is for no name at all.
+    /// It has no subjectAltName, so it is for no name.
     NoName,
-    /// Its key or signature is of a kind that is not accepted.
+    /// The kind of its key or signature is not accepted.
     Weak,
-    /// Its signature is not its authority's.
+    /// Its signature was not made by its authority.
     BadSignature,
     /// It is not for servers.
     Purpose,
-    /// It cannot be read, or something in it is not understood.
+    /// It cannot be parsed, or holds something unknown.
     Unreadable,
     /// Something else, such as an authority that may not issue for this name.
     Other,
 }
 
-/// Why a handshake fails that has not come to a certificate, or not to an end.
+/// Why a handshake fails before or after the check of the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HandshakeFlaw {
-    /// The host speaks TLS older than 1.2 only.
+    /// The host only supports TLS older than 1.2.
     OldVersion,
-    /// There is no cipher suite or key exchange that both have.
+    /// Host and client have no cipher suite or key exchange in common.
     NoCommonCipher,
-    /// What came is not TLS.
+    /// The answer is not TLS.
     NotTls,
-    /// The host wants a certificate of its client.
+    /// The host demands a client certificate.
     ClientCertificate,
-    /// The host refused by an alert.
+    /// The host refused with an alert.
     Refused,
     /// The connection was closed.
     Closed,
@@ -65,7 +67,7 @@ pub enum HandshakeFlaw {
 }
 
 impl TrustFlaw {
-    /// As in metrics.
+    /// Returns the name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownAuthority => "unknown_authority",
@@ -86,7 +88,7 @@ impl TrustFlaw {
 }
 
 impl HandshakeFlaw {
-    /// As in metrics.
+    /// Returns the name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OldVersion => "old_version",
@@ -100,7 +102,7 @@ impl HandshakeFlaw {
     }
 }
 
-/// Every cause of a failure of TLS, as in metrics.
+/// Every cause of a TLS failure, as named in metrics.
 pub const CAUSES: [&str; 20] = [
     "unknown_authority",
     "intermediate_missing",
@@ -124,7 +126,7 @@ pub const CAUSES: [&str; 20] = [
     "handshake_other",
 ];
 
-/// The names of products that inspect TLS, as their authorities have them.
+/// The names of products that inspect TLS, as in their authorities.
 const INSPECTORS: [&str; 26] = [
     "Zscaler",
     "Netskope",
@@ -154,13 +156,13 @@ const INSPECTORS: [&str; 26] = [
     "PortSwigger",
 ];
 
-/// Judges certificates as rustls does, and says more of those whose authority is unknown.
+/// A verifier that judges like rustls, and says more about an unknown authority.
 ///
-/// **Invariant.** What rustls does not trust is not trusted: only its refusals are put in other words.
+/// **Invariant.** What rustls does not trust is not trusted: only its refusals are reworded.
 #[derive(Debug)]
-pub(super) struct Explaining(pub(super) Arc<WebPkiServerVerifier>);
+pub(super) struct ExplainingVerifier(pub(super) Arc<WebPkiServerVerifier>);
 
-/// What is said of an unknown authority, as an error of rustls' own.
+/// The flaw, in the form of an error that rustls carries.
 #[derive(Debug)]
 struct Explained(TrustFlaw);
 
@@ -172,7 +174,7 @@ impl fmt::Display for Explained {
 
 impl Error for Explained {}
 
-impl ServerCertVerifier for Explaining {
+impl ServerCertVerifier for ExplainingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -214,8 +216,8 @@ impl ServerCertVerifier for Explaining {
     }
 }
 
-/// The host signs the handshake by the key of its certificate, which is trusted by then: no authority has to do with it. A key that is
-/// too short makes a signature that is not accepted.
+/// Rewords the refusal of the host's own signature, made with the key of its certificate. That is trusted by then, so no
+/// authority is involved. A key that is too short makes such a signature.
 fn of_own_signature(error: rustls::Error) -> rustls::Error {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
@@ -240,20 +242,20 @@ fn of_unknown_authority(end_entity: &CertificateDer<'_>, intermediates: &[Certif
     }
 }
 
-/// Whether a distinguished name, as it is encoded, has the name of such a product in it.
+/// Whether an encoded distinguished name contains the name of such a product.
 fn is_inspectors(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     INSPECTORS.iter().any(|product| memchr::memmem::find(&name, product.to_ascii_lowercase().as_bytes()).is_some())
 }
 
-/// Whether an error, or the one inside it, is the alert of a host that wants a certificate of its client.
+/// Whether an error, or the one inside it, is the alert of a host that demands a client certificate.
 pub(super) fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|inner| inner as &(dyn Error + 'static));
     let alert = [Some(error), inner].into_iter().flatten().find_map(|error| error.downcast_ref::<rustls::Error>());
     matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
-/// What a failed handshake means: rustls says so by type, inside the io::Error.
+/// Classifies a failed handshake by the type of the rustls error inside the io::Error.
 pub(super) fn handshake_failure(error: &io::Error) -> Unanswered {
     let cause = error.get_ref().and_then(|inner| (inner as &(dyn Error + 'static)).downcast_ref::<rustls::Error>());
     match cause {

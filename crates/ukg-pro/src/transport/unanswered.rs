@@ -1,17 +1,17 @@
-//! Why no usable answer came, by the stage at which it went wrong.
+//! Why no usable answer came, by the stage that failed.
 
 use std::time::Duration;
 
 use super::Answer;
 use super::tls::{HandshakeFlaw, TrustFlaw};
 
-/// The stage at which no usable answer came.
+/// The stage at which a request failed to give a usable answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unanswered {
     /// DNS has no such host, or did not answer.
     #[error("the host name does not resolve")]
     HostNotFound,
-    /// DNS led to an address the operator may not speak to.
+    /// The host has an address that the operator may not contact.
     #[error("the host's address is not allowed")]
     AddressNotAllowed,
     /// No connection in time.
@@ -35,25 +35,26 @@ pub enum Unanswered {
     /// The connection broke before the whole answer.
     #[error("the connection broke off")]
     ConnectionLost,
-    /// What no UKG Pro web service gives: a web page or a redirect. What stands before the service has answered, or another host.
+    /// A web page or a redirect, which no UKG Pro web service sends. It comes from another host, or from something in front of
+    /// the service.
     #[error("the answer is not one of a UKG Pro web service")]
     NotUkgPro,
-    /// An answer that cannot be read; whether the service has judged the request cannot be told.
+    /// An unreadable answer. Whether the service processed the request is unknown.
     #[error("the answer cannot be read: {0}")]
     Unreadable(Oddity),
     /// 429.
     #[error("the host limits requests")]
     RateLimited {
-        /// How long to wait, if it said.
+        /// The requested delay, if any.
         retry_after: Option<Duration>,
     },
-    /// 502, 503 and 504: what stands before the service does not reach it, or it takes no requests.
+    /// 502, 503 and 504: the service takes no requests, or cannot be reached by what is in front of it.
     #[error("the host takes no requests at the moment")]
     Unavailable {
-        /// How long to wait, if it said.
+        /// The requested delay, if any.
         retry_after: Option<Duration>,
     },
-    /// Another 5xx, 405 and 408: trouble on their side.
+    /// Another 5xx, 405 or 408, a fault of the receiver, or a large answer without a free slot.
     #[error("the host has trouble of its own")]
     ServerError,
 }
@@ -61,46 +62,46 @@ pub enum Unanswered {
 /// Why an answer cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Oddity {
-    /// It is compressed, which was not offered.
+    /// It is compressed, though no compression was offered.
     #[error("it is compressed, though no compression was offered")]
     Compressed,
-    /// It is text in another encoding than UTF-8.
+    /// Its text is not UTF-8.
     #[error("its text is not in UTF-8")]
     Encoding,
-    /// It is a multipart message, as MTOM's.
+    /// It is a multipart message, such as MTOM's.
     #[error("it is a multipart message (MTOM), which the host itself may be set to")]
     Multipart,
     /// It declares a document type or an entity.
     #[error("it declares a document type, which SOAP forbids")]
     DocumentType,
-    /// It begins as XML and is not well-formed, or is cut off.
+    /// It begins as XML and is malformed or truncated.
     #[error("its XML is not well-formed or is cut off")]
     Malformed,
-    /// It is longer than any answer to what was asked, or deeper.
+    /// It is longer, or nested deeper, than any answer to the request.
     #[error("it is larger than any answer to what was asked")]
     TooLarge,
     /// It is not HTTP.
     #[error("it is not HTTP")]
     NotHttp,
-    /// There is nothing in it.
+    /// It is empty.
     #[error("there is nothing in it")]
     Empty,
     /// There is no such service at this host (404, 410).
     #[error("it says that there is no LoginService at this address (404)")]
     NotFound,
-    /// It is something else than SOAP.
+    /// It is not SOAP.
     #[error("it is no SOAP message")]
     NotSoap,
 }
 
 impl Unanswered {
-    /// What a status alone says about there being no usable answer.
+    /// Returns why a status alone means that there is no usable answer, if it does.
     pub fn from_status(answer: &Answer) -> Option<Self> {
         match answer.status {
             300..=399 => Some(Self::NotUkgPro),
             429 => Some(Self::RateLimited { retry_after: answer.retry_after }),
             502..=504 => Some(Self::Unavailable { retry_after: answer.retry_after }),
-            // UKG Pro answers 405 now and then to a request that is right.
+            // UKG Pro sometimes answers a correct request with 405.
             405 | 408 | 500..=599 => Some(Self::ServerError),
             _ => None,
         }

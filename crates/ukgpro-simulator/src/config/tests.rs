@@ -1,4 +1,4 @@
-//! Files that read, and files that are refused with the right words.
+//! Tests of the tenants file: files that are valid, and files that are refused with the right message.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Queries and what is dropped of them, requests refused, shapes of a denial.
+//! Tests of queries and their dropped members, refused requests, and the forms of a denial.
 
 use super::*;
 use crate::call::tests::{soap_call, text};

@@ -1,4 +1,4 @@
-//! A service as data: its one operation, its messages with their headers, and its schemas.
+//! The contract of a service as data: its one operation, its messages with their headers, and its schemas.
 
 use crate::catalogue::{
     CLIENT_ACCESS_KEY, CONTRACTS, EMPLOYEE_MEMBERS, LOGIN, LOGIN_ACTION, LOGIN_HEADERS, PERSON_TEXTS, QUERY_MEMBERS,
@@ -6,9 +6,9 @@ use crate::catalogue::{
 };
 use crate::description::schema::{Field, Schema};
 
-/// Everything that a description says.
+/// Everything that a description contains.
 pub(crate) struct Contract {
-    /// Name of the service and last part of its path.
+    /// Name of the service, and last part of its path.
     pub(crate) name: &'static str,
     /// Namespace of the port type.
     pub(crate) namespace: String,
@@ -16,11 +16,11 @@ pub(crate) struct Contract {
     pub(crate) operation: &'static str,
     /// Its WS-Addressing action.
     pub(crate) action: String,
-    /// What a client sends.
+    /// The request.
     pub(crate) input: Message,
-    /// What it gets.
+    /// The response.
     pub(crate) output: Message,
-    /// One for each namespace.
+    /// One schema for each namespace.
     pub(crate) schemas: Vec<Schema>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Contract {
 pub(crate) struct Message {
     /// Its name.
     pub(crate) name: String,
-    /// Whether the operation names it too, as WCF has it for a message contract.
+    /// Whether the operation names the message too, as WCF does for a message contract.
     pub(crate) named: bool,
     /// Namespace and name of the element in the Body.
     pub(crate) body: (String, String),
@@ -37,7 +37,7 @@ pub(crate) struct Message {
 }
 
 impl Contract {
-    /// LoginService: credentials in headers, and a wrapper of one namespace around children of another.
+    /// Returns the contract of LoginService: credentials in headers, and a wrapper whose children are in another namespace.
     pub(crate) fn login() -> Self {
         let message = |name: &str, headers| Message {
             name: name.to_owned(),
@@ -68,7 +68,7 @@ impl Contract {
         }
     }
 
-    /// A data service: a query, and a result that holds records.
+    /// Returns the contract of a data service: a query, and a result that holds records.
     pub(crate) fn data(service: &SoapService, headers: bool) -> Self {
         let namespace = service.namespace();
         let (operation, response) = (service.operation, service.find_response());
@@ -101,7 +101,7 @@ impl Contract {
     }
 }
 
-/// The data contracts, in the order in which a base type's members come before those of the type itself.
+/// Returns the data contracts. A base type's members come before the members of the type itself.
 fn contracts(service: &SoapService, response: &str) -> Schema {
     let own = |name, of| Field::of_type(name, CONTRACTS, of);
     let records = format!("ArrayOf{}", service.record);
@@ -142,7 +142,7 @@ fn contracts(service: &SoapService, response: &str) -> Schema {
     schema
 }
 
-/// What EmployeePerson has beside the others.
+/// Adds the types that only EmployeePerson has.
 fn person(schema: &mut Schema) {
     let own = |name, of| Field::of_type(name, CONTRACTS, of);
     let mut members = PERSON_TEXTS.map(|name| (name, Field::string(name))).into_iter().collect::<Vec<_>>();

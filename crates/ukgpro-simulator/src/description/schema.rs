@@ -1,8 +1,8 @@
-//! XML Schema in the form in which WCF writes the types of a data contract.
+//! XML Schema as WCF writes it for the types of a data contract.
 
 use std::fmt::Write as _;
 
-/// Where WCF keeps elements of the simple types.
+/// Namespace in which WCF declares elements of the simple types.
 pub(crate) const SERIALIZATION: &str = "http://schemas.microsoft.com/2003/10/Serialization/";
 
 /// The schema of one namespace.
@@ -22,47 +22,47 @@ pub(crate) struct Field {
 }
 
 enum Of {
-    /// A type of XML Schema.
+    /// A built-in type of XML Schema.
     BuiltIn(&'static str),
-    /// A type of a namespace.
+    /// A type: namespace and name.
     Type(String, String),
-    /// An element of a namespace.
+    /// An element of this namespace.
     Reference(String),
 }
 
 impl Field {
-    /// A text, which may be null.
+    /// Creates a nullable text.
     pub(crate) fn string(name: &str) -> Self {
         Self { nillable: true, ..Self::built_in(name, "string") }
     }
 
-    /// A value that cannot be null.
+    /// Creates a value that cannot be null.
     pub(crate) fn built_in(name: &str, of: &'static str) -> Self {
         Self { name: name.to_owned(), of: Of::BuiltIn(of), nillable: false, unbounded: false }
     }
 
-    /// An object, which may be null.
+    /// Creates a nullable object.
     pub(crate) fn of_type(name: &str, namespace: &str, of: &str) -> Self {
         let of = Of::Type(namespace.to_owned(), of.to_owned());
         Self { name: name.to_owned(), of, nillable: true, unbounded: false }
     }
 
-    /// The element of another namespace.
+    /// Creates a reference to an element of another namespace.
     pub(crate) fn reference(namespace: &str, name: &str) -> Self {
         Self { name: name.to_owned(), of: Of::Reference(namespace.to_owned()), nillable: false, unbounded: false }
     }
 
-    /// One that cannot be null: a value of an enumeration.
+    /// Makes the field non-nullable, as a value of an enumeration is.
     pub(crate) fn required(self) -> Self {
         Self { nillable: false, ..self }
     }
 
-    /// Any number of them.
+    /// Allows any number of occurrences.
     pub(crate) fn unbounded(self) -> Self {
         Self { unbounded: true, ..self }
     }
 
-    /// As a member, with `more` attributes, or as a global element without.
+    /// Writes a member, with `more` as its attributes, or a global element if `more` is empty.
     fn write(&self, more: &str) -> String {
         let nillable = if self.nillable { r#" nillable="true""# } else { "" };
         let name = &self.name;
@@ -77,25 +77,25 @@ impl Field {
 }
 
 impl Schema {
-    /// A schema without types.
+    /// Creates a schema without types.
     pub(crate) fn new(namespace: &str, imports: &[&str]) -> Self {
         let imports = imports.iter().map(|import| (*import).to_owned()).collect();
         Self { namespace: namespace.to_owned(), imports, body: String::new() }
     }
 
-    /// A global element.
+    /// Adds a global element.
     pub(crate) fn element(&mut self, name: &str, field: &Field) {
         debug_assert_eq!(name, field.name);
         self.body += &field.write("");
     }
 
-    /// A global element of a type without name: what stands in a Body.
+    /// Adds a global element of an anonymous type, as used in a Body.
     pub(crate) fn wrapper(&mut self, name: &str, fields: &[Field]) {
         let sequence = sequence(fields);
         let _ = write!(self.body, r#"<xs:element name="{name}"><xs:complexType>{sequence}</xs:complexType></xs:element>"#);
     }
 
-    /// A type of a data contract, and the element that WCF declares for each.
+    /// Adds a type of a data contract, and the element that WCF declares for it.
     pub(crate) fn data_contract(&mut self, name: &str, base: Option<&str>, fields: &[Field]) {
         let sequence = sequence(fields);
         let content = match base {
@@ -111,7 +111,7 @@ impl Schema {
         );
     }
 
-    /// An enumeration, and its element.
+    /// Adds an enumeration, and its element.
     pub(crate) fn enumeration(&mut self, name: &str, values: &[&str]) {
         let values: String = values.iter().map(|value| format!(r#"<xs:enumeration value="{value}"/>"#)).collect();
         let _ = write!(
@@ -120,7 +120,7 @@ impl Schema {
         );
     }
 
-    /// The schema that each WCF host serves beside its own.
+    /// Returns the schema that every WCF host serves beside its own.
     pub(crate) fn serialization() -> Self {
         const SIMPLE: [&str; 18] = [
             "anyType",
@@ -169,7 +169,7 @@ impl Schema {
         schema
     }
 
-    /// As a document or within one; `location` tells where the schema of an imported namespace is, unless it is beside this.
+    /// Writes the schema. `location` returns the URL of an imported namespace's schema, or `None` if it is in the same document.
     pub(crate) fn document(&self, location: &dyn Fn(&str) -> Option<String>) -> String {
         let namespace = &self.namespace;
         let imports: String = self

@@ -1,4 +1,4 @@
-//! The documents of a description, as a client puts them together.
+//! Tests of the documents of a description, assembled as a client does.
 
 use std::collections::HashSet;
 

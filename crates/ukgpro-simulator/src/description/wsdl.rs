@@ -1,15 +1,15 @@
-//! WSDL 1.1 in the form in which WCF writes it: SOAP 1.2, transport security, and the actions of WS-Addressing.
+//! WSDL 1.1 as WCF writes it: SOAP 1.2, transport security, and the actions of WS-Addressing.
 
 use crate::catalogue::ADDRESSING;
 use crate::description::contract::{Contract, Message};
 use crate::description::{Document, location};
 
-/// Namespace of a service and its bindings where no one has named one.
+/// Default namespace of a service and its bindings.
 const TEMPURI: &str = "http://tempuri.org/";
 const TRANSPORT: &str = "http://schemas.xmlsoap.org/soap/http";
 const SECURITY_POLICY: &str = "http://schemas.xmlsoap.org/ws/2005/07/securitypolicy";
 
-/// The document with the binding and the address; the contract is imported.
+/// Writes the document with the binding and the address. It imports the contract.
 pub(crate) fn service(contract: &Contract, address: &str) -> String {
     let import = format!(
         r#"<wsdl:import namespace="{}" location="{address}?{}"/><wsdl:types/>"#,
@@ -20,7 +20,7 @@ pub(crate) fn service(contract: &Contract, address: &str) -> String {
     definitions(Some(contract.name), TEMPURI, Some(&contract.namespace), &format!("{policy}{import}{rest}"))
 }
 
-/// The document with messages and port type; the schemas are imported.
+/// Writes the document with the messages and the port type. It imports the schemas.
 pub(crate) fn contract(contract: &Contract, address: &str) -> String {
     let imports: String = contract
         .schemas
@@ -37,7 +37,7 @@ pub(crate) fn contract(contract: &Contract, address: &str) -> String {
     definitions(None, &contract.namespace, None, &format!("{types}{}", messages_and_port_type(contract)))
 }
 
-/// Everything in one document, and so in one namespace.
+/// Writes everything into one document, and so into one namespace.
 pub(crate) fn single(contract: &Contract, address: &str) -> String {
     let schemas: String = contract.schemas.iter().map(|schema| schema.document(&|_| None)).collect();
     let types = format!("<wsdl:types>{schemas}</wsdl:types>");
@@ -96,7 +96,7 @@ fn message(message: &Message) -> String {
     format!(r#"{body}<wsdl:message name="{}_Headers">{headers}</wsdl:message>"#, message.name)
 }
 
-/// The policy, and after it binding and service: WCF has the policy first and what is imported between.
+/// Returns the policy, and the binding with the service. WCF writes the policy first, and the imports between the two.
 fn binding_and_service(contract: &Contract, address: &str, prefix: &str) -> (String, String) {
     let Contract { name, operation, action, input, output, .. } = contract;
     let binding = format!("WSHttpBinding_I{name}");

@@ -1,4 +1,4 @@
-//! Lists of faults, and the plans they make.
+//! Tests of lists of faults, and of the plans they make.
 
 use super::*;
 use crate::call::tests::text;

@@ -1,4 +1,4 @@
-//! Tables of envelopes an endpoint takes, and of those it does not.
+//! Tables of envelopes that an endpoint accepts, and of those it refuses.
 
 use super::*;
 use crate::call::tests::{soap_call, text};

@@ -1,4 +1,4 @@
-//! Logins, locks and tokens.
+//! Tests of logins, locks and tokens.
 
 use super::*;
 use crate::config::tests::EXAMPLE;

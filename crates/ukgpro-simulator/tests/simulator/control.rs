@@ -1,4 +1,4 @@
-//! Connections, faults laid in, the control API, and the process: its start, its stop and its flags.
+//! Connections, injected faults, the control API, and the process: its start, its stop and its flags.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -155,7 +155,7 @@ async fn the_authority_outlives_a_restart() {
 async fn it_stops_by_itself_when_told_or_when_its_parent_is_gone() {
     for signal in [None, Some("-TERM"), Some("-INT")] {
         let mut simulator = Simulator::start();
-        simulator.token().await; // a connection left open does not hold it up
+        simulator.token().await; // an open connection does not delay the stop
         match signal {
             Some(signal) => {
                 let id = simulator.child.id().to_string();
@@ -163,7 +163,7 @@ async fn it_stops_by_itself_when_told_or_when_its_parent_is_gone() {
             }
             None => drop(simulator.child.stdin.take()),
         }
-        // Not on this thread: the client has to see that the server goes.
+        // On another thread, because the client has to notice that the server stops.
         let stopped = tokio::task::spawn_blocking(move || simulator.child.wait());
         assert!(stopped.await.unwrap().unwrap().success(), "{signal:?}");
     }

@@ -1,4 +1,4 @@
-//! A running simulator, its answers, and requests to it written out by hand.
+//! A running simulator, its answers, and handwritten requests to it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{CONFIG, HOST, OTHER_HOST, SITE};
 
-/// A running simulator, gone when dropped.
+/// A running simulator, killed when dropped.
 pub(crate) struct Simulator {
     pub(crate) child: Child,
     pub(crate) https: SocketAddr,
@@ -118,7 +118,7 @@ pub(crate) fn client(
     more(builder).build().unwrap()
 }
 
-/// A response taken in whole.
+/// A response, read whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -132,7 +132,7 @@ impl Answer {
         Self { status: response.status().as_u16(), content_type, text: response.text().await.unwrap() }
     }
 
-    /// The text of the first element of that local name; empty if it is empty or absent.
+    /// Returns the text of the first element with that local name, or an empty string if there is none.
     pub(crate) fn element(&self, name: &str) -> String {
         let mut reader = quick_xml::Reader::from_str(&self.text);
         let mut inside = false;

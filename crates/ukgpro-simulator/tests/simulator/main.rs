@@ -1,7 +1,6 @@
-//! The simulator as its users meet it: the program itself, over HTTPS and its control API.
+//! Tests of the `ukgpro-simulator` program over HTTPS and its control API.
 //!
-//! Requests are written out here by hand, so that neither the simulator's reader nor the operator's writer is taken on
-//! trust.
+//! Requests are written by hand here, so that the tests trust neither the simulator's reader nor the operator's writer.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -190,7 +189,7 @@ async fn a_missing_permission_shows_in_each_of_the_shapes() {
         assert!(answer.text.contains(says), "{shape}: {}", answer.text);
         assert_eq!(answer.text.contains("FailedAuthentication"), shape == "faultAccessDenied");
         assert_eq!(answer.text.contains(":HasErrors>true<"), shape == "operationError");
-        // Granted by REST only.
+        // Granted for REST only.
         let answer = simulator.find("EmployeeCompensation", "FindCompensations", &token, NONE).await;
         assert_eq!(answer.status, status, "{shape}");
     }
@@ -254,7 +253,7 @@ async fn rest_reads_check_password_key_and_permission() {
         }
     }
     let counters = simulator.admin("/counters").await;
-    assert_eq!(counters["personRecords"], 2);
+    assert_eq!(counters["personRecords"], 3);
     assert_eq!(counters["requests"]["GET /personnel/v1/pto-plans"], 4);
     assert_eq!(counters["logins"]["svc-acme"], json!({"attempts": 11, "accepted": 7, "refused": 2, "rest": 11}));
     assert_eq!(counters["strictness"].as_array().unwrap().len(), 1, "{counters}");

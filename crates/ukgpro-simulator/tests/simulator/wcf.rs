@@ -1,4 +1,4 @@
-//! What was measured of WCF's serializer and dispatcher, one test for each row of the table in docs/simulator.md.
+//! The measured behaviour of WCF's serializer and dispatcher, one test for each row of the table in docs/simulator.md.
 
 use reqwest::Response;
 use serde_json::json;
@@ -12,7 +12,7 @@ const SIZE: &str = "<b:PageSize>2</b:PageSize>";
 const NUMBER: &str = "<b:PageNumber>2</b:PageNumber>";
 const FILTER: &str = "<b:EmployeeNumber>= (000007)</b:EmployeeNumber>";
 
-/// Employee numbers that a query finds, first and how many, and the number of notes it leaves.
+/// Returns the first employee number that a query finds, how many it finds, and the number of notes.
 async fn people(simulator: &Simulator, query: &str) -> (String, usize, usize) {
     let token = simulator.token().await;
     simulator.delete("/counters").await;
@@ -43,7 +43,7 @@ async fn members_are_read_in_one_pass_forward() {
     let one = |text: &str| text.to_owned();
     assert_eq!(people(&simulator, &format!("{FILTER}{NUMBER}{SIZE}")).await, (String::new(), 0, 0), "page 2 of one person");
     assert_eq!(people(&simulator, &format!("{FILTER}{SIZE}")).await, (one("000007"), 1, 0));
-    // What would be right later is lost too.
+    // A member that would be correct later is lost too.
     assert_eq!(people(&simulator, &format!("{SIZE}{NUMBER}{FILTER}")).await, (one("000001"), 2, 2));
     assert_eq!(people(&simulator, &format!("{NUMBER}{FILTER}{SIZE}")).await, (one("000003"), 2, 1));
 }

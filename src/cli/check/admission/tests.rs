@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-/// All rules of the definition, each with the field it is about.
+/// Collects all rules of the definition, each with its field.
 fn rules(path: &str, schema: &JSONSchemaProps, found: &mut Vec<(String, String)>) {
     found.extend(schema.x_kubernetes_validations.iter().flatten().map(|rule| (path.to_owned(), rule.rule.clone())));
     for (name, property) in schema.properties.iter().flatten() {

@@ -1,4 +1,4 @@
-//! The parts of a manifest that are read, without quoting what stands there.
+//! Parses the parts of a manifest that are needed. Errors do not quote its content.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::api::SecretKeys;
 use crate::cli::check::manifests::{BadInput, Place, Values};
 
-/// What every manifest has.
+/// The fields that every manifest has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Head {
@@ -30,7 +30,7 @@ pub(super) struct Metadata {
     pub(super) namespace: Option<String>,
 }
 
-/// What is in a Secret or ConfigMap.
+/// The values of a Secret or ConfigMap.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Contents {
@@ -42,7 +42,7 @@ pub(super) struct Contents {
     pub(super) binary_data: Option<BTreeMap<String, Text>>,
 }
 
-/// A text that is wiped when dropped, and that must be written as one.
+/// A string that is wiped when dropped. Null is empty; other YAML types are errors.
 #[derive(Default)]
 pub(super) struct Text(Zeroizing<String>);
 
@@ -74,14 +74,14 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// What `kubectl get -o yaml` prints for several objects.
+/// The object that `kubectl get -o yaml` prints for several objects.
 #[derive(Deserialize)]
 pub(super) struct List {
     #[serde(default)]
     pub(super) items: Vec<Item>,
 }
 
-/// An object of a List, of whatever kind: what none of ours has is passed over.
+/// An object of a List, of any kind. Unknown fields are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Item {
@@ -99,7 +99,7 @@ pub(super) struct Item {
     pub(super) binary_data: Maybe<BTreeMap<String, Text>>,
 }
 
-/// What is read if it has the form it should have.
+/// A value that is parsed only if it has the expected form.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Maybe<T> {
@@ -123,7 +123,7 @@ impl<T: Default> Maybe<T> {
 }
 
 impl Metadata {
-    /// Name and namespace, which may be repeated in messages once they are what Kubernetes takes for names.
+    /// Returns name and namespace. Messages may quote them only after they have been validated here.
     pub(super) fn checked(self, place: &Place) -> Result<(String, Option<String>), BadInput> {
         let Some(name) = self.name.filter(|name| crate::api::is_object_name(name)) else {
             return Err(wrong(place, "metadata.name is not a name as Kubernetes takes it"));
@@ -139,7 +139,7 @@ pub(super) fn wrong(place: &Place, what: &str) -> BadInput {
     BadInput::Document(place.clone(), what.to_owned())
 }
 
-/// Reads a document. The reader's own message may quote the document, so only the place of the mistake is taken from it.
+/// Parses a document. The parser's own message may quote the document, so only the line of the error is used.
 pub(super) fn read<T: DeserializeOwned>(place: &Place, text: &str, what: &str) -> Result<T, BadInput> {
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -164,7 +164,7 @@ pub(super) fn decoded(place: &Place, texts: BTreeMap<String, Text>) -> Result<Va
     texts.into_iter().map(decode).collect()
 }
 
-/// A key by its name where it is one of ours; another could be a value in the wrong place.
+/// Names a key if it is a default key. An unknown key could be a value in the wrong place.
 pub(super) fn of_key(key: &str) -> String {
     let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = SecretKeys::default();
     let known = [username, password, customer_api_key, user_api_key, domain, subdomain];

@@ -31,7 +31,7 @@ fn refused(texts: &[&str]) -> String {
 }
 
 fn value(gathered: &Gathered, key: &str) -> String {
-    let values = &gathered.referents.secret.as_ref().expect("a Secret").values;
+    let values = &gathered.references.secret.as_ref().expect("a Secret").values;
     String::from_utf8(values[key].as_ref().expect("not too long").to_vec()).expect("text")
 }
 
@@ -70,12 +70,12 @@ fn a_bundle_comes_from_a_config_map_or_a_secret() {
     let map =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: ca, namespace: hr}, data: {ca.crt: PEM}, binaryData: {b: UEVN}}";
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: ca}, stringData: {ca.crt: SECRET}}";
-    let bundle = |ca: &str| gathered(&[&with(ca), SECRET, map, secret]).expect("taken").referents.bundle.expect("asked for");
+    let bundle = |ca: &str| gathered(&[&with(ca), SECRET, map, secret]).expect("taken").references.bundle.expect("asked for");
     assert_eq!(bundle("{name: ca}").as_deref(), Ok(&b"PEM".to_vec()));
     assert_eq!(bundle("{name: ca, key: b}").as_deref(), Ok(&b"PEM".to_vec()));
     assert_eq!(bundle("{name: ca, kind: Secret}").as_deref(), Ok(&b"SECRET".to_vec()));
     assert_eq!(bundle("{name: ca, key: other}"), Err(CaFlaw::KeyMissing));
-    // The same Secret may hold both.
+    // One Secret may hold both.
     assert_eq!(bundle("{name: acme-ukg-pro, kind: Secret, key: username}").as_deref(), Ok(&b"svc-acme".to_vec()));
     let missing = refused(&[&with("{name: ca}"), SECRET]);
     assert_eq!(missing, "the files hold no ConfigMap ca, to which spec.caRef of the connection refers");

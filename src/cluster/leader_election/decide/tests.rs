@@ -1,11 +1,11 @@
-//! Tables: at which moment what is heard, and what is done then.
+//! Tables of moments, outcomes and the steps that follow.
 
 use super::*;
 
-/// Milliseconds since the start, what is heard, and what is done.
-type Row = (u64, Heard, &'static str);
+/// Milliseconds since the start, the outcome of the last step, and the next step.
+type Row = (u64, LeaseAnswer, &'static str);
 
-/// A candidate "a" with client-go's times, which looks once in 800 ms.
+/// A candidate "a" with client-go's durations, which reads every 800 ms.
 #[derive(Clone)]
 struct Play {
     rules: Rules,
@@ -25,10 +25,12 @@ impl Play {
         Now { local: self.start + Duration::from_millis(at), wall: self.wall }
     }
 
-    fn hear(&mut self, at: u64, heard: Heard) -> Step {
+    fn hear(&mut self, at: u64, heard: LeaseAnswer) -> Step {
         let heard = match heard {
-            // Sent a moment before it is answered.
-            Heard::Written { lease, .. } => Heard::Written { lease, sent: self.now(at).local - Duration::from_millis(5) },
+            // Sent a moment before its response.
+            LeaseAnswer::Written { lease, .. } => {
+                LeaseAnswer::Written { lease, sent: self.now(at).local - Duration::from_millis(5) }
+            }
             heard => heard,
         };
         self.state.next(&self.rules, heard, self.now(at))
@@ -84,26 +86,30 @@ fn lease(version: u64, holder: &str, transitions: i32) -> Lease {
     }
 }
 
-fn found(version: u64, holder: &str, transitions: i32) -> Heard {
-    Heard::Found(lease(version, holder, transitions))
+fn found(version: u64, holder: &str, transitions: i32) -> LeaseAnswer {
+    LeaseAnswer::Found(lease(version, holder, transitions))
 }
 
-fn written(version: u64, holder: &str, transitions: i32) -> Heard {
-    Heard::Written { lease: lease(version, holder, transitions), sent: Instant::now() }
+fn written(version: u64, holder: &str, transitions: i32) -> LeaseAnswer {
+    LeaseAnswer::Written { lease: lease(version, holder, transitions), sent: Instant::now() }
 }
 
-fn unread() -> Heard {
-    Heard::Unread("no".to_owned())
+fn unread() -> LeaseAnswer {
+    LeaseAnswer::Unread("no".to_owned())
 }
 
-fn unanswered() -> Heard {
-    Heard::Unanswered("no".to_owned())
+fn unanswered() -> LeaseAnswer {
+    LeaseAnswer::Unanswered("no".to_owned())
 }
 
-/// A play in which "a" leads by version 1 since 5.
+/// A candidate "a" that leads by version 1 since 5 ms.
 fn led() -> Play {
     let mut play = Play::new();
-    play.plays([(0, Heard::Nothing, "read"), (5, Heard::Absent, "make \"a\" 0"), (10, written(1, "a", 0), "rest until 2005")]);
+    play.plays([
+        (0, LeaseAnswer::Nothing, "read"),
+        (5, LeaseAnswer::Absent, "make \"a\" 0"),
+        (10, written(1, "a", 0), "rest until 2005"),
+    ]);
     assert_eq!(play.leads_until(), Some(10_005));
     play
 }
@@ -112,9 +118,9 @@ fn led() -> Play {
 fn the_first_makes_the_lease_and_renews_it_from_then_on() {
     let mut play = led();
     play.plays([
-        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"),
         (2010, written(2, "a", 0), "rest until 4005"),
-        (4005, Heard::Nothing, "write \"a\" 0 onto 2"),
+        (4005, LeaseAnswer::Nothing, "write \"a\" 0 onto 2"),
     ]);
     assert_eq!(play.leads_until(), Some(12_005), "counted from before the renewal was sent");
 }
@@ -123,14 +129,14 @@ fn the_first_makes_the_lease_and_renews_it_from_then_on() {
 fn a_standby_takes_over_when_it_has_seen_no_change_for_as_long_as_the_lease_says() {
     let mut play = Play::new();
     play.plays([
-        (0, Heard::Nothing, "read"),
+        (0, LeaseAnswer::Nothing, "read"),
         (5, found(1, "b", 3), "rest until 800"),
-        (800, Heard::Nothing, "read"),
+        (800, LeaseAnswer::Nothing, "read"),
         (810, found(2, "b", 3), "rest until 1600"),
-        (15_700, Heard::Nothing, "read"),
+        (15_700, LeaseAnswer::Nothing, "read"),
         (15_705, found(2, "b", 3), "rest until 15810"),
-        (15_809, Heard::Nothing, "rest until 15810"),
-        (15_810, Heard::Nothing, "write \"a\" 4 onto 2"),
+        (15_809, LeaseAnswer::Nothing, "rest until 15810"),
+        (15_810, LeaseAnswer::Nothing, "write \"a\" 4 onto 2"),
     ]);
     assert_eq!(play.leads_until(), None, "not before it is written");
     play.plays([(15_815, written(3, "a", 4), "rest until 17810")]);
@@ -143,12 +149,12 @@ fn what_others_clocks_say_decides_nothing() {
         let mut theirs = lease(1, "b", 0);
         theirs.record.renewed = renewed;
         let mut play = Play::new();
-        play.plays([(0, Heard::Nothing, "read"), (0, Heard::Found(theirs), "rest until 800")]);
+        play.plays([(0, LeaseAnswer::Nothing, "read"), (0, LeaseAnswer::Found(theirs), "rest until 800")]);
         for second in [-3600, 0, 3600] {
             play.wall = wall(second);
-            play.plays([(799, Heard::Nothing, "rest until 800")]);
+            play.plays([(799, LeaseAnswer::Nothing, "rest until 800")]);
         }
-        play.plays([(15_000, Heard::Nothing, "write \"a\" 1 onto 1")]);
+        play.plays([(15_000, LeaseAnswer::Nothing, "write \"a\" 1 onto 1")]);
     }
 }
 
@@ -158,8 +164,8 @@ fn another_holders_own_times_count_and_ones_own_where_it_has_none() {
         let mut theirs = lease(1, "b", 0);
         theirs.record.lasts = lasts.map(Duration::from_secs);
         let mut play = Play::new();
-        play.plays([(0, Heard::Nothing, "read"), (0, Heard::Found(theirs), "rest until 800")]);
-        play.plays([(from - 1, Heard::Nothing, "read"), (from, unread(), "write \"a\" 1 onto 1")]);
+        play.plays([(0, LeaseAnswer::Nothing, "read"), (0, LeaseAnswer::Found(theirs), "rest until 800")]);
+        play.plays([(from - 1, LeaseAnswer::Nothing, "read"), (from, unread(), "write \"a\" 1 onto 1")]);
     }
 }
 
@@ -167,9 +173,9 @@ fn another_holders_own_times_count_and_ones_own_where_it_has_none() {
 fn a_released_lease_is_taken_at_once() {
     let mut play = Play::new();
     play.plays([
-        (0, Heard::Nothing, "read"),
+        (0, LeaseAnswer::Nothing, "read"),
         (5, found(1, "b", 3), "rest until 800"),
-        (800, Heard::Nothing, "read"),
+        (800, LeaseAnswer::Nothing, "read"),
         (805, found(2, "", 3), "write \"a\" 4 onto 2"),
     ]);
 }
@@ -178,55 +184,55 @@ fn a_released_lease_is_taken_at_once() {
 fn a_leader_that_cannot_renew_gives_up_by_the_deadline() {
     let mut play = led();
     play.plays([
-        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"),
         (4505, unanswered(), "read"),
         (7005, unread(), "read"),
         (7010, unread(), "rest until 7805"),
-        (7805, Heard::Nothing, "read"),
+        (7805, LeaseAnswer::Nothing, "read"),
         (7805, unread(), "rest until 8605"),
-        (9800, Heard::Nothing, "read"),
+        (9800, LeaseAnswer::Nothing, "read"),
         (9801, unread(), "rest until 10005"),
     ]);
     assert_eq!(play.leads_until(), Some(10_005));
-    play.plays([(10_005, Heard::Nothing, "rest until 10600")]);
+    play.plays([(10_005, LeaseAnswer::Nothing, "rest until 10600")]);
     assert_eq!(play.leads_until(), None);
 }
 
 #[test]
 fn an_answer_that_comes_after_the_deadline_makes_no_leader() {
     let mut play = led();
-    play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1")]);
+    play.plays([(2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1")]);
     let sent = play.now(2005).local;
-    let late = Heard::Written { lease: lease(2, "a", 0), sent };
-    // This process did not run for a minute, and others may have taken over since.
+    let late = LeaseAnswer::Written { lease: lease(2, "a", 0), sent };
+    // This process was suspended for a minute, and others may have taken over since.
     let now = play.now(62_005);
     let step = play.state.next(&play.rules, late, now);
     assert_eq!((play.said(&step).as_str(), play.leads_until()), ("write \"a\" 0 onto 2", None));
-    play.plays([(62_010, Heard::Refused, "read"), (62_015, found(9, "b", 1), "rest until 62810")]);
+    play.plays([(62_010, LeaseAnswer::Refused, "read"), (62_015, found(9, "b", 1), "rest until 62810")]);
     assert_eq!(play.leads_until(), None);
 }
 
 #[test]
 fn a_write_without_an_answer_is_looked_for_before_anything_is_assumed() {
-    // It was carried out.
+    // The write was carried out.
     let mut play = led();
     play.plays([
-        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"),
         (4505, unanswered(), "read"),
         (4510, found(2, "a", 0), "write \"a\" 0 onto 2"),
     ]);
     assert_eq!(play.leads_until(), Some(10_005), "a look prolongs nothing");
-    // It was not.
+    // The write was not carried out.
     let mut play = led();
     play.plays([
-        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
+        (2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"),
         (4505, unanswered(), "read"),
         (4510, found(1, "a", 0), "write \"a\" 0 onto 1"),
     ]);
-    // A take-over was.
+    // A takeover was carried out.
     let mut play = Play::new();
     play.plays([
-        (0, Heard::Nothing, "read"),
+        (0, LeaseAnswer::Nothing, "read"),
         (5, found(1, "", 3), "write \"a\" 4 onto 1"),
         (2505, unanswered(), "read"),
         (2510, found(2, "a", 4), "write \"a\" 4 onto 2"),
@@ -237,7 +243,7 @@ fn a_write_without_an_answer_is_looked_for_before_anything_is_assumed() {
 fn a_leader_that_sees_another_holder_or_none_steps_down_at_once() {
     for holder in ["b", ""] {
         let mut play = led();
-        play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1"), (2010, Heard::Refused, "read")]);
+        play.plays([(2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"), (2010, LeaseAnswer::Refused, "read")]);
         assert!(play.leads_until().is_some());
         play.plays([(2015, found(3, holder, 1), "rest until 2810")]);
         assert_eq!(play.leads_until(), None, "holder {holder:?}");
@@ -248,11 +254,11 @@ fn a_leader_that_sees_another_holder_or_none_steps_down_at_once() {
 fn a_leader_whose_lease_others_have_only_touched_goes_on() {
     let mut play = led();
     play.plays([
-        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
-        (2010, Heard::Refused, "read"),
-        // Not at once: who touches it all the time would have it written all the time.
+        (2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"),
+        (2010, LeaseAnswer::Refused, "read"),
+        // Not at once: otherwise a client that changes it all the time would cause writes all the time.
         (2015, found(3, "a", 0), "rest until 4005"),
-        (4005, Heard::Nothing, "write \"a\" 0 onto 3"),
+        (4005, LeaseAnswer::Nothing, "write \"a\" 0 onto 3"),
     ]);
     assert_eq!(play.leads_until(), Some(10_005));
 }
@@ -261,9 +267,9 @@ fn a_leader_whose_lease_others_have_only_touched_goes_on() {
 fn a_leader_makes_a_deleted_lease_again() {
     let mut play = led();
     play.plays([
-        (2005, Heard::Nothing, "write \"a\" 0 onto 1"),
-        (2010, Heard::Refused, "read"),
-        (2015, Heard::Absent, "make \"a\" 0"),
+        (2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"),
+        (2010, LeaseAnswer::Refused, "read"),
+        (2015, LeaseAnswer::Absent, "make \"a\" 0"),
         (2020, written(7, "a", 0), "rest until 4015"),
     ]);
     assert_eq!(play.leads_until(), Some(12_015));
@@ -274,51 +280,51 @@ fn a_standby_leaves_a_deleted_lease_to_its_leader_for_as_long_as_if_it_was_just_
     for holder in ["b", ""] {
         let mut play = Play::new();
         play.plays([
-            (0, Heard::Nothing, "read"),
+            (0, LeaseAnswer::Nothing, "read"),
             (5, found(1, "b", 3), "rest until 800"),
-            (800, Heard::Nothing, "read"),
+            (800, LeaseAnswer::Nothing, "read"),
             (805, found(2, holder, 3), if holder.is_empty() { "write \"a\" 4 onto 2" } else { "rest until 1600" }),
-            (1605, if holder.is_empty() { Heard::Refused } else { Heard::Nothing }, "read"),
-            (1610, Heard::Absent, "rest until 2405"),
-            (2410, Heard::Nothing, "read"),
-            (2415, Heard::Absent, "rest until 3210"),
-            (16_609, Heard::Nothing, "read"),
-            (16_610, Heard::Absent, "make \"a\" 4"),
+            (1605, if holder.is_empty() { LeaseAnswer::Refused } else { LeaseAnswer::Nothing }, "read"),
+            (1610, LeaseAnswer::Absent, "rest until 2405"),
+            (2410, LeaseAnswer::Nothing, "read"),
+            (2415, LeaseAnswer::Absent, "rest until 3210"),
+            (16_609, LeaseAnswer::Nothing, "read"),
+            (16_610, LeaseAnswer::Absent, "make \"a\" 4"),
         ]);
     }
 }
 
-/// A Lease made again after one without a uid.
-fn remade(version: u64, holder: &str) -> Heard {
+/// A Lease with another uid, created after the first was deleted.
+fn remade(version: u64, holder: &str) -> LeaseAnswer {
     let mut remade = lease(version, holder, 0);
     remade.metadata.uid = Some("another".to_owned());
-    Heard::Found(remade)
+    LeaseAnswer::Found(remade)
 }
 
 #[test]
 fn a_lease_made_again_says_nothing_of_who_led_by_the_one_before() {
-    // "b" may still lead, and not know that its Lease was deleted. That of "a" is a request of before, which came late.
+    // "b" may still lead without knowing that its Lease was deleted. The Lease of "a" stems from an earlier request that came late.
     for holder in ["a", ""] {
         let mut play = Play::new();
         play.plays([
-            (0, Heard::Nothing, "read"),
+            (0, LeaseAnswer::Nothing, "read"),
             (5, found(1, "b", 3), "rest until 800"),
-            (800, Heard::Nothing, "read"),
+            (800, LeaseAnswer::Nothing, "read"),
             (805, remade(2, holder), "rest until 1600"),
-            (15_804, Heard::Nothing, "read"),
+            (15_804, LeaseAnswer::Nothing, "read"),
         ]);
         let step = play.hear(15_805, remade(2, holder));
         assert!(matches!(step, Step::Write { .. }), "{step:?}");
-        // The same where it was not there for a while.
+        // The same if the Lease was missing for a while.
         let mut play = Play::new();
         play.plays([
-            (0, Heard::Nothing, "read"),
+            (0, LeaseAnswer::Nothing, "read"),
             (5, found(1, "b", 3), "rest until 800"),
-            (800, Heard::Nothing, "read"),
-            (805, Heard::Absent, "rest until 1600"),
-            (1600, Heard::Nothing, "read"),
+            (800, LeaseAnswer::Nothing, "read"),
+            (805, LeaseAnswer::Absent, "rest until 1600"),
+            (1600, LeaseAnswer::Nothing, "read"),
             (1605, remade(2, holder), "rest until 2400"),
-            (15_804, Heard::Nothing, "read"),
+            (15_804, LeaseAnswer::Nothing, "read"),
         ]);
         let step = play.hear(15_805, remade(2, holder));
         assert!(matches!(step, Step::Write { .. }), "{step:?}");
@@ -329,12 +335,12 @@ fn a_lease_made_again_says_nothing_of_who_led_by_the_one_before() {
 fn no_write_follows_another_without_a_retry_between_them() {
     let mut play = Play::new();
     play.plays([
-        (0, Heard::Nothing, "read"),
-        (5, Heard::Absent, "make \"a\" 0"),
+        (0, LeaseAnswer::Nothing, "read"),
+        (5, LeaseAnswer::Absent, "make \"a\" 0"),
         (10, unanswered(), "read"),
-        (15, Heard::Absent, "rest until 810"),
-        (2004, Heard::Nothing, "read"),
-        (2005, Heard::Absent, "make \"a\" 0"),
+        (15, LeaseAnswer::Absent, "rest until 810"),
+        (2004, LeaseAnswer::Nothing, "read"),
+        (2005, LeaseAnswer::Absent, "make \"a\" 0"),
     ]);
 }
 
@@ -342,7 +348,7 @@ fn no_write_follows_another_without_a_retry_between_them() {
 fn a_holder_keeps_when_it_began_and_a_new_one_does_not() {
     for (holder, began) in [("a", wall(-60)), ("b", wall(0)), ("", wall(0))] {
         let mut play = Play::new();
-        play.plays([(0, Heard::Nothing, "read")]);
+        play.plays([(0, LeaseAnswer::Nothing, "read")]);
         let Some(Step::Write { record, .. }) = [(0, found(1, holder, 0)), (15_000, unread())]
             .into_iter()
             .map(|(at, heard)| play.hear(at, heard))
@@ -358,15 +364,15 @@ fn a_holder_keeps_when_it_began_and_a_new_one_does_not() {
 #[test]
 fn a_renewal_is_never_what_is_there_already() {
     let mut play = led();
-    // The clock stands at what was written last, within what a Lease keeps of it.
+    // The clock shows the time that was written last, within the precision of a Lease.
     play.wall = wall(-1) + SignedDuration::from_nanos(999);
-    let Step::Write { record, .. } = play.hear(2005, Heard::Nothing) else { panic!("a write") };
+    let Step::Write { record, .. } = play.hear(2005, LeaseAnswer::Nothing) else { panic!("a write") };
     assert_eq!(record.renewed, Some(wall(-1) + SignedDuration::from_micros(1)));
 }
 
 #[test]
 fn a_candidate_leaves_nothing_behind_that_it_may_hold() {
-    let leaving = |play: &mut Play, rows: &[(Heard, Option<&str>)]| {
+    let leaving = |play: &mut Play, rows: &[(LeaseAnswer, Option<&str>)]| {
         for (heard, expected) in rows {
             let now = play.now(3000);
             let step = play.state.leave(&play.rules, heard.clone(), now);
@@ -376,41 +382,41 @@ fn a_candidate_leaves_nothing_behind_that_it_may_hold() {
     };
     // A leader.
     let release = Some("write \"\" 0 onto 1");
-    leaving(&mut led(), &[(Heard::Nothing, release), (written(2, "", 0), None)]);
-    // With a renewal under way, which was carried out.
+    leaving(&mut led(), &[(LeaseAnswer::Nothing, release), (written(2, "", 0), None)]);
+    // A leader with a renewal under way, which was carried out.
     let mut play = led();
-    play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1")]);
-    leaving(&mut play, &[(Heard::Nothing, Some("read")), (found(2, "a", 0), Some("write \"\" 0 onto 2"))]);
-    // With one that was carried out between the look and the release.
-    leaving(&mut play, &[(Heard::Refused, Some("read")), (found(3, "a", 0), Some("write \"\" 0 onto 3"))]);
+    play.plays([(2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1")]);
+    leaving(&mut play, &[(LeaseAnswer::Nothing, Some("read")), (found(2, "a", 0), Some("write \"\" 0 onto 2"))]);
+    // A leader with a renewal that was carried out between the read and the release.
+    leaving(&mut play, &[(LeaseAnswer::Refused, Some("read")), (found(3, "a", 0), Some("write \"\" 0 onto 3"))]);
     leaving(&mut play, &[(written(4, "", 0), None)]);
-    // One that somebody has followed already, or whose Lease is not there.
+    // A leader that another has already replaced, or whose Lease is missing.
     let mut play = led();
-    play.plays([(2005, Heard::Nothing, "write \"a\" 0 onto 1"), (2010, Heard::Refused, "read")]);
+    play.plays([(2005, LeaseAnswer::Nothing, "write \"a\" 0 onto 1"), (2010, LeaseAnswer::Refused, "read")]);
     leaving(&mut play.clone(), &[(found(3, "b", 1), None)]);
-    leaving(&mut play, &[(Heard::Absent, None)]);
-    // One that reaches nothing.
-    leaving(&mut led(), &[(Heard::Nothing, release), (unanswered(), None)]);
-    // One that has led, and has not been followed.
+    leaving(&mut play, &[(LeaseAnswer::Absent, None)]);
+    // A leader that reaches nothing.
+    leaving(&mut led(), &[(LeaseAnswer::Nothing, release), (unanswered(), None)]);
+    // A former leader that nobody has replaced.
     let mut play = led();
     play.plays([
         (10_005, unread(), "write \"a\" 0 onto 1"),
         (10_006, unanswered(), "read"),
         (10_007, unread(), "rest until 10806"),
     ]);
-    leaving(&mut play, &[(Heard::Nothing, Some("read")), (found(1, "a", 0), release)]);
-    // A standby, and one that has only started.
+    leaving(&mut play, &[(LeaseAnswer::Nothing, Some("read")), (found(1, "a", 0), release)]);
+    // A standby, and a candidate that has only just started.
     let mut play = Play::new();
-    leaving(&mut play.clone(), &[(Heard::Nothing, None)]);
-    play.plays([(0, Heard::Nothing, "read"), (5, found(1, "b", 0), "rest until 800")]);
-    leaving(&mut play, &[(Heard::Nothing, None)]);
+    leaving(&mut play.clone(), &[(LeaseAnswer::Nothing, None)]);
+    play.plays([(0, LeaseAnswer::Nothing, "read"), (5, found(1, "b", 0), "rest until 800")]);
+    leaving(&mut play, &[(LeaseAnswer::Nothing, None)]);
 }
 
 #[test]
 fn a_released_record_is_what_other_implementations_expect() {
     let mut play = led();
     let now = play.now(3000);
-    let Some(Step::Write { record, .. }) = play.state.leave(&play.rules, Heard::Nothing, now) else { panic!("a write") };
+    let Some(Step::Write { record, .. }) = play.state.leave(&play.rules, LeaseAnswer::Nothing, now) else { panic!("a write") };
     let lasts = Some(Duration::from_secs(1));
     let (acquired, renewed) = (Some(wall(0)), Some(wall(0)));
     assert_eq!(record, Record { holder: String::new(), lasts, acquired, renewed, transitions: 0 });

@@ -1,4 +1,4 @@
-//! Whatever networks, clocks, schedulers and people do, no two lead at once; and when they are well again, one does.
+//! Whatever networks, clocks, schedulers and people do, no two candidates lead at once; after the disturbance, one leads.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,19 +6,19 @@ use proptest::sample::select;
 
 use super::*;
 
-/// How long a play is disturbed.
+/// How long the disturbance lasts.
 const TROUBLE: Duration = Duration::from_secs(120);
 
-/// One candidate's troubles. All times are milliseconds.
+/// The disturbances of one candidate. All times are in milliseconds.
 #[derive(Debug, Clone)]
 struct Part {
-    /// How long until it stands, how long it does so, and whether it is killed then or stopped.
+    /// How long until it starts, how long it runs, and whether it is then killed rather than stopped.
     lives: Vec<(u64, u64, bool)>,
-    /// What becomes of its requests, over and over again.
+    /// What happens to its requests, repeated.
     fates: Vec<(u64, u64, End)>,
-    /// After how long of running it does not run for how long.
+    /// Pairs of how long it runs and how long it is then suspended.
     naps: Vec<(u64, u64)>,
-    /// When its clock shows what.
+    /// How long until its clock changes, and the new offset.
     clocks: Vec<(u64, Option<i64>)>,
     chance: u8,
 }
@@ -30,7 +30,7 @@ struct Play {
     parts: Vec<Part>,
     /// When the Lease is deleted.
     deletion: Option<u64>,
-    /// When somebody who is no candidate writes himself into it, for 68 years.
+    /// When somebody who is not a candidate writes themselves into the Lease, for 68 years.
     theft: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ fn part(restarts: bool) -> impl Strategy<Value = Part> {
 }
 
 fn play(restarts: bool) -> impl Strategy<Value = Play> {
-    // The last with no more between the renew deadline and the lease than the rules ask for.
+    // In the last two, the renew deadline is as close to the lease duration as the rules allow.
     let timing = select(vec![(15_000, 10_000, 2_000), (4_000, 3_000, 500), (4_000, 3_999, 500), (15_000, 14_999, 2_000)]);
     let deletion = if restarts { Just(None).boxed() } else { (0..100_000_u64).prop_map(Some).boxed() };
     let theft = proptest::option::of(0..100_000_u64);
@@ -66,7 +66,7 @@ fn play(restarts: bool) -> impl Strategy<Value = Play> {
     })
 }
 
-/// All who stand or have stood, and what came of it.
+/// All candidates so far, and how many led at once.
 #[derive(Clone, Default)]
 struct Stage {
     server: Server,
@@ -79,7 +79,7 @@ impl Stage {
         self.rivals.lock().expect("rivals").clone()
     }
 
-    /// Counts the leaders whenever one begins to lead, which is when there may be two.
+    /// Counts the leaders whenever one begins to lead, because only then can there be two.
     async fn watch(self, leadership: Leadership) {
         loop {
             let term = leadership.acquired().await;
@@ -89,7 +89,7 @@ impl Stage {
         }
     }
 
-    /// Stands again and again, and in the end for good.
+    /// Runs the candidate again and again, and at the end for good.
     async fn perform(self, number: usize, part: Part, timing: Timing) {
         let end = Instant::now() + TROUBLE;
         let lives = part.lives.iter().map(|life| Some(*life)).chain([None]);
@@ -120,7 +120,7 @@ impl Stage {
     }
 }
 
-/// More than anyone makes while there is trouble.
+/// More requests than anyone makes during the disturbance.
 const REQUESTS_MAX: usize = 10_000;
 
 fn milliseconds(milliseconds: u64) -> Duration {
@@ -154,7 +154,7 @@ async fn play_clocks(wall: Arc<Mutex<Option<SignedDuration>>>, clocks: Vec<(u64,
     }
 }
 
-/// Plays it, and gives how often two led at once.
+/// Runs the play, and returns how often two candidates led at once.
 async fn run(play: Play) -> usize {
     let [lease, renew, retry] = <[u64; 3]>::from(play.timing).map(milliseconds);
     let timing = Timing::new(lease, renew, retry).expect("fits");
@@ -172,12 +172,12 @@ async fn run(play: Play) -> usize {
     let troubled = async {
         if let Some(deletion) = play.deletion {
             pass(milliseconds(deletion)).await;
-            // One that has not seen it cannot know that there was one.
+            // A candidate that has not seen the Lease cannot know that there was one.
             if stage.rivals().iter().filter(|(_, link)| link.has_seen_a_lease()).count() == parts {
                 stage.server.delete();
             }
         }
-        // All stand for good by then.
+        // By then all candidates run for good.
         pass(TROUBLE * 3).await;
         let rivals = stage.rivals();
         let leading = futures::future::select_all(rivals.iter().map(|(leadership, _)| Box::pin(leadership.acquired())));

@@ -1,4 +1,4 @@
-//! An API server with one Lease, and networks to it that lose and delay.
+//! A simulated API server with one Lease, and networks to it that lose and delay requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,18 @@ use tokio::sync::oneshot;
 
 use crate::cluster::leader_election::lease::{Lease, NotWritten, Record, Store};
 
-/// The API server's side.
+/// The API server.
 #[derive(Clone, Default)]
-pub(super) struct Server(Arc<Mutex<Kept>>);
+pub(super) struct Server(Arc<Mutex<Stored>>);
 
 #[derive(Default)]
-struct Kept {
+struct Stored {
     lease: Option<Lease>,
     version: u64,
 }
 
 impl Server {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Stored> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,7 +50,7 @@ impl Server {
         lease.metadata.resource_version = version;
     }
 
-    /// As the API server does: onto the very version only, and with no new version where nothing is new.
+    /// Writes as the API server does: only onto the current version, and without a new version if nothing changes.
     fn write(&self, onto: Option<Box<ObjectMeta>>, record: Record) -> Result<Lease, NotWritten> {
         let mut kept = self.kept();
         let version = |lease: &Lease| lease.metadata.resource_version.clone();
@@ -73,14 +73,14 @@ impl Server {
     }
 }
 
-impl Kept {
+impl Stored {
     fn next_version(&mut self) -> Option<String> {
         self.version += 1;
         Some(self.version.to_string())
     }
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fate {
     pub(super) there: Duration,
@@ -92,11 +92,11 @@ pub(super) struct Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Answered,
-    /// It is carried out, and nobody hears of it.
+    /// It is carried out, but no response comes.
     Unheard,
-    /// It is carried out, and answered with an error.
+    /// It is carried out, but the response is an error.
     Failed,
-    /// It is answered with an error.
+    /// It is not carried out, and the response is an error.
     Refused,
     /// It never arrives.
     Lost,
@@ -120,7 +120,7 @@ pub(super) struct Link {
 struct Fates {
     next: VecDeque<Fate>,
     then: Fate,
-    /// Whether a read has shown a Lease.
+    /// Whether a read has returned a Lease.
     seen: bool,
 }
 
@@ -135,19 +135,19 @@ impl Link {
         self.fates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What becomes of the next requests, one after the other.
+    /// Sets what happens to the next requests, in order.
     pub(super) fn expect(&self, fates: impl IntoIterator<Item = Fate>) {
         self.fates().next.extend(fates);
     }
 
-    /// What becomes of all requests from now on.
+    /// Sets what happens to all requests from now on.
     pub(super) fn become_of_all(&self, fate: Fate) {
         let mut fates = self.fates();
         fates.next.clear();
         fates.then = fate;
     }
 
-    /// Whether there is a fate that no request has met yet.
+    /// Whether a fate is left that no request has used.
     pub(super) fn expects_any(&self) -> bool {
         !self.fates().next.is_empty()
     }
@@ -164,7 +164,7 @@ impl Link {
         };
         let (answer, answered) = oneshot::channel();
         let server = self.server.clone();
-        // On its own, since what has been sent arrives though nobody waits for it any more.
+        // In its own task, because a sent request arrives even if nobody waits for it any more.
         tokio::spawn(async move {
             tokio::time::sleep(fate.there).await;
             let done = match fate.end {

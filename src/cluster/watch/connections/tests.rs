@@ -35,7 +35,7 @@ fn lists(namespaces: &[&str]) -> Lists {
     Lists::new(Arc::default(), Arc::default(), &namespaces, None)
 }
 
-/// Applies events of the first watch; what is new after the last.
+/// Applies events of the first watch; returns the news of the last event.
 fn see(lists: &mut Lists, events: impl IntoIterator<Item = Event<Listed>>) -> News {
     events.into_iter().map(|event| lists.after(0, event)).last().unwrap_or_default()
 }
@@ -73,7 +73,7 @@ fn what_is_kept_is_what_a_check_reads() {
     connection.metadata.resource_version = Some("7".to_owned());
     connection.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into());
     let key = ConnectionRef::of(&connection);
-    let kept = Kept::of(&connection);
+    let kept = CachedConnection::of(&connection);
     assert_eq!(kept.connection(&key), connection);
     assert_eq!((kept.state, kept.reason), (Some(Verdict::Forbidden), Some(Reason::PermissionsMissing)));
 }
@@ -209,7 +209,7 @@ fn several_lists_are_one_when_all_are_whole_and_changes_after_that() {
         (0, Event::InitApply(in_namespace("hr", "b").into())),
         (1, Event::Init),
         (0, Event::InitDone),
-        // While the other is still listed.
+        // While the other watch still lists.
         (0, Event::Apply(in_namespace("hr", "c").into())),
         (1, Event::InitApply(in_namespace("pay", "p").into())),
     ] {
@@ -220,7 +220,7 @@ fn several_lists_are_one_when_all_are_whole_and_changes_after_that() {
     assert_eq!(changed(lists.after(0, Event::Apply(in_namespace("hr", "d").into()))), ["d"]);
     assert_eq!(gone(lists.after(1, Event::Delete(in_namespace("pay", "p").into()))).len(), 1);
     lists.after(1, Event::Apply(in_namespace("pay", "q").into()));
-    // One is listed anew: the other's stay.
+    // One watch lists again: the connections of the other stay.
     lists.after(0, Event::Init);
     lists.after(0, Event::InitApply(in_namespace("hr", "c").into()));
     assert_eq!(gone(lists.after(0, Event::InitDone)).len(), 2);
@@ -239,7 +239,7 @@ fn a_namespace_that_may_not_be_listed_does_not_hold_up_the_others() {
     assert_eq!(lists.without(1), News::default(), "once");
     assert!(lists.are_of_use());
     assert_eq!(lists.unlisted().len(), 1, "it is not listed for that");
-    // It may come to be listed after all.
+    // Its list may succeed after all.
     lists.after(1, Event::Init);
     lists.after(1, Event::InitApply(in_namespace("gone", "b").into()));
     assert_eq!(changed(lists.after(1, Event::InitDone)), ["b"]);

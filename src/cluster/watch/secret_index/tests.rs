@@ -36,7 +36,7 @@ fn a_secret_wakes_the_connections_that_have_not_read_it() {
     let index = index();
     assert!(index.after(None, &Event::Apply(secret("other", "1"))).is_empty());
     assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "1")))), ["a", "b"]);
-    // One was faster than the watch; that is no news for it, and still is for the other.
+    // One check read the version before the watch showed it: no news for it, but still news for the other.
     index.read(&named("a", 1), "acme-ukg-pro", Some("2"));
     assert_eq!(names(index.after(None, &Event::Apply(secret("acme-ukg-pro", "2")))), ["b"]);
     index.read(&named("b", 1), "acme-ukg-pro", Some("2"));
@@ -82,7 +82,7 @@ fn a_new_leader_looks_at_what_no_other_has_read() {
     let key = ConnectionRef::of(&settled);
     for (seen, expected) in [(None, false), (Some("7"), false), (Some("8"), true)] {
         let index = SecretIndex::default();
-        // It was made while this process stood by, so it has read nothing of it.
+        // The connection was created while this process was a standby, so this process has read nothing of it.
         enter(&index, &UkgProConnection { status: None, ..settled.clone() });
         if let Some(version) = seen {
             index.after(None, &Event::Apply(secret("acme-ukg-pro", version)));
@@ -109,7 +109,7 @@ fn what_a_check_read_that_was_not_made_is_news_whenever_its_event_comes() {
         if event_comes_first {
             assert!(index.after(None, &changed()).is_empty(), "the check that has read it is under way");
         }
-        // It came to nothing: its host is to be asked later.
+        // The check had no result: its host is to be asked later.
         let is_news = index.is_news(&key, &settled);
         let woken = index.after(None, &changed());
         assert!(is_news == event_comes_first && (is_news || !woken.is_empty()), "event first: {event_comes_first}");
@@ -170,7 +170,7 @@ fn the_secrets_of_a_connection_are_told_in_one_order() {
     let with_reads: Vec<_> = secrets_of(&all).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names_of(&all).collect::<Vec<_>>(), with_reads);
     assert_eq!(with_reads, ["acme-ukg-pro", "candidate", "authority"]);
-    // One Secret in two places is one use of it.
+    // One Secret in two places counts as one use.
     all.spec.candidate_secret_ref = Some(all.spec.secret_ref.clone());
     let index = SecretIndex::default();
     enter(&index, &all);

@@ -13,7 +13,7 @@ use super::*;
 
 #[test]
 fn only_lists_and_watches_of_what_is_watched_are_listened_to() {
-    let listen = Listen::new(by_hand().0);
+    let listen = WatchTraffic::new(by_hand().0);
     for (method, uri, expected) in [
         ("GET", "/apis/ukgpro.dev/v1alpha1/ukgproconnections?limit=500", Some(Watched::Connections)),
         ("GET", "/apis/ukgpro.dev/v1alpha1/ukgproconnections?watch=true&resourceVersion=7", Some(Watched::Connections)),
@@ -37,10 +37,10 @@ fn only_lists_and_watches_of_what_is_watched_are_listened_to() {
     }
 }
 
-/// What a watch is answered: what comes over a channel, or a status.
+/// The response to a watch: the text from a channel, or a status.
 type Watch = Result<mpsc::UnboundedReceiver<String>, u16>;
 
-/// An API server that lists no Secrets, and its answers to watches, the last first.
+/// An API server without Secrets, and its responses to watches, the last first.
 struct Server(Vec<Watch>);
 
 type Frames = Result<Frame<Bytes>, Infallible>;
@@ -80,7 +80,7 @@ async fn a_bookmark_is_heard_that_the_watcher_keeps_to_itself() {
     let (first, frames) = mpsc::unbounded();
     let (second, more_frames) = mpsc::unbounded();
     let server = Server(vec![Ok(more_frames), Err(503), Ok(frames)]);
-    let client = Client::new(Listen::new(watchdog.clone()).layer(server), "default");
+    let client = Client::new(WatchTraffic::new(watchdog.clone()).layer(server), "default");
     let mut events = std::pin::pin!(watcher::watcher(Api::<Secret>::all(client), watcher::Config::default()));
     let age = || watchdog.silences(watchdog.now()).first().map(|(_, _, age)| age.as_secs());
     assert!(matches!(events.next().await, Some(Ok(Event::Init))));
@@ -96,18 +96,18 @@ async fn a_bookmark_is_heard_that_the_watcher_keeps_to_itself() {
     first.unbounded_send(format!("{BOOKMARK}\n")).expect("open");
     until(|| age() == Some(0), &mut events).await;
 
-    // The watch ends, as it does after 290 s, and the next is refused: nothing heard, but asked.
+    // The watch ends, as it does after 290 s, and the next one is refused: nothing is heard, but something was asked.
     pass(290);
     drop(first);
     assert!(matches!(events.next().await, Some(Err(watcher::Error::WatchStartFailed(_)))));
     assert_eq!(age(), Some(290));
     assert_eq!(watchdog.ages(watchdog.now()).watches[1], Some(Duration::ZERO));
-    // And the one after that is answered.
+    // The watch after that is answered.
     until(|| age() == Some(0), &mut events).await;
     drop(second);
 }
 
-/// Drives a watch that has nothing to yield until something is so.
+/// Polls a watch that has nothing to yield until a condition holds.
 async fn until<S: futures::Stream + Unpin>(mut is_so: impl FnMut() -> bool, events: &mut S)
 where
     S::Item: std::fmt::Debug,

@@ -1,48 +1,48 @@
-//! Whether this process leads, told by the election and asked by those whose work depends on it.
+//! Whether this process leads. The election sets it; work that depends on it asks.
 //!
-//! **Invariant.** The answer turns false by the clock when the time is over that was renewed last. Nothing has to run for that.
+//! **Invariant.** The answer turns false by the clock when the last renewed term ends. No task has to run for that.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Terms so far, and until when the last of them is held.
+/// The number of terms so far, and the end of the last one.
 #[derive(Debug, Clone, Copy, Default)]
 struct Standing {
     /// The number of the last term, from 1.
     term: u64,
-    /// Until when it is held unless it is renewed; `None` when it was given up.
+    /// When the term ends unless it is renewed; `None` if it was given up.
     until: Option<Instant>,
 }
 
 impl Standing {
-    /// Until when this process leads, if it does now.
+    /// Returns the end of the current term if this process leads now.
     fn leads_until(&self) -> Option<Instant> {
         self.until.filter(|until| Instant::now() < *until)
     }
 }
 
-/// The election's side: what it says is what everybody sees. Its end is the end of the term.
+/// The election's side, which sets the state that everyone sees. Dropping it ends the term.
 #[derive(Debug, Default)]
-pub(super) struct Office(watch::Sender<Standing>, watch::Sender<Option<Duration>>);
+pub(super) struct TermSender(watch::Sender<Standing>, watch::Sender<Option<Duration>>);
 
-impl Office {
-    /// A handle for those who ask.
+impl TermSender {
+    /// Returns a handle for those who ask.
     pub(super) fn leadership(&self) -> Leadership {
         Leadership(self.0.subscribe(), self.1.subscribe())
     }
 
-    /// Tells for how long the Lease of another is left alone after it has changed; `None` where it is nobody's or one's own.
+    /// Sets how long another's Lease is left alone after a change; `None` if nobody or this process holds it.
     pub(super) fn waits(&self, patience: Option<Duration>) {
         self.1.send_if_modified(|told| std::mem::replace(told, patience) != patience);
     }
 
-    /// Prolongs the term until this instant, or begins one; or ends it. Gives whether one has begun.
+    /// Extends the term until this instant or begins one; `None` ends it. Returns true if a term has begun.
     pub(super) fn hold(&self, until: Option<Instant>) -> bool {
         let mut begun = false;
         self.0.send_modify(|standing| {
-            // Under the lock in which the others ask: a lapse that one of them may have seen has ended the term for all.
+            // Under the same lock as the readers: once one of them can have seen the term lapse, it has ended for all.
             begun = until.is_some() && standing.leads_until().is_none();
             standing.term += u64::from(begun);
             standing.until = until;
@@ -51,18 +51,18 @@ impl Office {
     }
 }
 
-impl Drop for Office {
+impl Drop for TermSender {
     fn drop(&mut self) {
         self.hold(None);
     }
 }
 
-/// Tells whether this process leads.
+/// A handle that shows whether this process leads.
 #[derive(Debug, Clone)]
 pub struct Leadership(watch::Receiver<Standing>, watch::Receiver<Option<Duration>>);
 
 impl Leadership {
-    /// Hands on for how long the Lease of another is left alone after it has changed, now and whenever that is otherwise. Never ends.
+    /// Passes on how long another's Lease is left alone after a change, now and each time it changes. Never ends.
     pub async fn patience(&self, tell: impl Fn(Option<Duration>)) {
         let mut patience = self.1.clone();
         loop {
@@ -73,13 +73,13 @@ impl Leadership {
         }
     }
 
-    /// Whether this process leads at this instant.
+    /// Whether this process leads now.
     pub fn is_leading(&self) -> bool {
         self.0.borrow().leads_until().is_some()
     }
 
-    /// Waits until this process leads. Work is done under the term that this gives, not under this handle: between two questions
-    /// to the handle one term may have ended and another begun.
+    /// Waits until this process leads. Do work under the returned term, not under this handle: between two calls on the handle, one
+    /// term may have ended and another begun.
     ///
     /// Never resolves once the election has ended.
     pub async fn acquired(&self) -> Term {
@@ -96,7 +96,7 @@ impl Leadership {
     }
 }
 
-/// One uninterrupted time of leading.
+/// One uninterrupted period of leadership.
 #[derive(Debug, Clone)]
 pub struct Term {
     number: u64,
@@ -104,13 +104,13 @@ pub struct Term {
 }
 
 impl Term {
-    /// Whether this term goes on at this instant; once it has ended it never does again.
+    /// Whether this term still lasts. Once it has ended, it never resumes.
     pub fn is_leading(&self) -> bool {
         let standing = self.standing.borrow();
         standing.term == self.number && standing.leads_until().is_some()
     }
 
-    /// Waits until this term has ended: given up, or not renewed in time.
+    /// Waits until this term has ended: it was given up, or not renewed in time.
     pub async fn lost(&self) {
         let mut standing = self.standing.clone();
         loop {
@@ -118,7 +118,7 @@ impl Term {
             let Some(until) = now.leads_until().filter(|_| now.term == self.number) else { return };
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
-                // An election ends its term before it goes, so the next round sees that.
+                // An election ends its term before it is dropped, so the next round sees that.
                 _ = standing.changed() => {}
             }
         }
@@ -139,7 +139,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_term_ends_by_the_clock_though_nobody_says_so() {
-        let office = Office::default();
+        let office = TermSender::default();
         let leadership = office.leadership();
         assert!(!leadership.is_leading());
         office.hold(after(10));
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_renewal_prolongs_the_term_and_a_step_down_ends_it() {
-        let office = Office::default();
+        let office = TermSender::default();
         let leadership = office.leadership();
         office.hold(after(10));
         let term = leadership.acquired().await;
@@ -172,12 +172,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_term_that_lapsed_does_not_come_back_with_the_next() {
-        let office = Office::default();
+        let office = TermSender::default();
         let leadership = office.leadership();
         office.hold(after(1));
         let first = leadership.acquired().await;
         pass(1).await;
-        // Nobody looked in between.
+        // Nobody asked in between.
         office.hold(after(10));
         assert!(leadership.is_leading() && !first.is_leading());
         first.lost().await;
@@ -187,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_election_that_goes_takes_its_term_with_it() {
-        let office = Office::default();
+        let office = TermSender::default();
         let leadership = office.leadership();
         office.hold(after(10));
         let term = leadership.acquired().await;

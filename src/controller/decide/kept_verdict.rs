@@ -1,4 +1,5 @@
-//! Decisions that keep the verdict: while changed values are checked, while a host is waited for, while suspended; and the one that takes it back.
+//! Decisions that keep the verdict while changed values are checked, while a host is waited for and while suspended, and the
+//! decision that withdraws an overdue one.
 
 use std::time::Duration;
 
@@ -6,15 +7,15 @@ use jiff::Timestamp;
 
 use crate::api::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
 use crate::api::messages::{self, Facts};
-use crate::api::verdict::{is_settled, standing_reason};
-use crate::api::{PermissionState, PermissionStatus, Reason, Stall, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::api::verdict::{is_settled, verdict_reason};
+use crate::api::{OverdueCause, PermissionState, PermissionStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::conclusion::{Conclusion, conditions_of};
 use crate::controller::decide::observation::{Observation, Observed};
-use crate::controller::decide::requeue::spread;
+use crate::controller::decide::requeue::add_jitter;
 use crate::controller::decide::status::binding;
-use crate::controller::decide::{Decision, Note};
+use crate::controller::decide::{Decision, EventToPost};
 
-/// The conditions that are always there, and those of these types, as they were.
+/// Returns the conditions that are always present, and those of the types in `also`, unchanged.
 pub(super) fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = Wanted> {
     previous.conditions.iter().filter_map(|condition| {
         let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
@@ -22,8 +23,9 @@ pub(super) fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static s
     })
 }
 
-/// The verdict stays while other values are checked than those it is about, and `Reconciling` says so; only the new values can tell
-/// whether a person is needed. `None` where there is no verdict on the spec as it is, for then nobody takes the status for one.
+/// Keeps the verdict while changed values are checked, and reports that in `Reconciling`. `Stalled` is dropped: only the new
+/// values show whether a user must act. `None` if there is no verdict on the present spec that could be taken for one on the new
+/// values.
 pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decision> {
     let previous = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
     let message = messages::rechecking(&connection.spec.secret_ref.name);
@@ -34,9 +36,9 @@ pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decis
     Some(Decision { status, events: Vec::new(), requeue: Duration::ZERO })
 }
 
-/// The verdict stays while a check that somebody waits for must wait for the host: `Reconciling` says for what and until when. Where the
-/// login must wait, the verdict has said so.
-pub(super) fn stands(
+/// Keeps the verdict while a check that a user waits for must wait for its host: `Reconciling` says why and until when. If the
+/// login must wait, the verdict says so already.
+pub(super) fn keep_while_delayed(
     connection: &UkgProConnection,
     previous: &UkgProConnectionStatus,
     observed: &Observed,
@@ -62,14 +64,14 @@ pub(super) fn stands(
         ..previous.clone()
     };
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
-    Decision { status, events: Vec::new(), requeue: spread(connection, wait, now) }
+    Decision { status, events: Vec::new(), requeue: add_jitter(connection, wait, now) }
 }
 
-/// What an Active connection comes to that could not be checked for several intervals, and why; `None` where there is nothing to take
-/// back. What is known of its values stays, or a login would be spent on learning it again.
-pub fn overdue(connection: &UkgProConnection, why: Stall, now: Timestamp) -> Option<Decision> {
+/// Withdraws an Active verdict that could not be checked for several intervals, and says why; `None` if there is none. What is
+/// known about the values stays, so that no login is spent on learning it again.
+pub fn overdue(connection: &UkgProConnection, why: OverdueCause, now: Timestamp) -> Option<Decision> {
     let previous = connection.status.as_ref()?;
-    let is_ready = standing_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active);
+    let is_ready = verdict_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active);
     if !is_ready || connection.spec.suspend {
         return None;
     }
@@ -85,7 +87,7 @@ pub fn overdue(connection: &UkgProConnection, why: Stall, now: Timestamp) -> Opt
         since: conditions::whole_seconds(now),
         ..permission.clone()
     };
-    // The spec may have changed since without a check: then the generation of the verdict stays.
+    // If the spec has changed since without a check, the generation stays that of the verdict.
     let status = UkgProConnectionStatus {
         state: "Unknown".to_owned(),
         missing: None,
@@ -94,11 +96,12 @@ pub fn overdue(connection: &UkgProConnection, why: Stall, now: Timestamp) -> Opt
         permissions: previous.permissions.iter().map(unknown).collect(),
         ..previous.clone()
     };
-    let events = vec![Note { of_candidate: false, warning: true, reason: Reason::CheckOverdue, message }];
+    let events = vec![EventToPost { of_candidate: false, warning: true, reason: Reason::CheckOverdue, message }];
     Some(Decision { status, events, requeue: Duration::ZERO })
 }
 
-/// The verdict stays; only `Ready` says that nobody looks. A verdict about other fields than the spec has now is no verdict about it.
+/// Keeps the verdict; only `Ready` says that the connection is not checked. A verdict about other spec fields than the present
+/// ones is dropped.
 pub(super) fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, now: Timestamp) -> Decision {
     let generation = connection.metadata.generation;
     let stays = previous.checked_spec == Some(connection.spec.checked());
@@ -132,5 +135,5 @@ pub(super) fn suspended(connection: &UkgProConnection, previous: &UkgProConnecti
         conditions: conditions::renew(&previous.conditions, wanted, generation, now),
         ..before
     };
-    Decision { status, events: Vec::new(), requeue: spread(connection, connection.spec.interval(), now) }
+    Decision { status, events: Vec::new(), requeue: add_jitter(connection, connection.spec.interval(), now) }
 }

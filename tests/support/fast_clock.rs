@@ -1,4 +1,4 @@
-//! The operator's own code, in the test's own process, for which a day passes in seconds.
+//! The operator's own code in the test's process, on a clock on which a day passes in seconds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use ukg_pro::transport::ProxySettings;
 use ukgpro_operator::cluster::deadlines::Deadlines;
 use ukgpro_operator::controller::Policy;
 use ukgpro_operator::login_guard::Limits;
-use ukgpro_operator::operator::{Operator, SecretWatch, Settings, StartError};
+use ukgpro_operator::operator::{Operator, OperatorError, SecretWatch, Settings};
 use ukgpro_operator::schedule::clock::Clock;
-use ukgpro_operator::schedule::hosts::Pace;
+use ukgpro_operator::schedule::hosts::HostLimits;
 use ukgpro_operator::telemetry::health::Readiness;
 use ukgpro_operator::telemetry::watchdog::{Bounds, Watchdog};
 
-pub struct InAHurry {
+pub struct InProcessOperator {
     pub clock: Clock,
     stop: oneshot::Sender<()>,
-    running: JoinHandle<Result<(), StartError>>,
+    running: JoinHandle<Result<(), OperatorError>>,
 }
 
-impl InAHurry {
+impl InProcessOperator {
     pub async fn start(kubeconfig: &Path, namespace: &str, factor: u32, deadlines: Deadlines) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a configuration");
@@ -39,7 +39,7 @@ impl InAHurry {
             system_namespace: namespace.to_owned(),
             ledger_secret: "ukgpro-operator-ledger".to_owned(),
             limits: Limits::default(),
-            pace: Pace::default(),
+            host_limits: HostLimits::default(),
             clock: clock.clone(),
             policy: Policy {
                 allowed_domains: vec!["ultipro.localhost:*".parse().expect("a domain")],
