@@ -105,7 +105,7 @@ sbom: ## The operator's bill of materials in CycloneDX, in target/sbom
 DENY ?= bans licenses sources
 deny: ## Licences, banned crates and sources of what is linked; DENY="advisories bans licenses sources" looks for advisories too
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --version 0.20.2 cargo-deny
-	$(CARGO) deny --locked check $(DENY)
+	$(CARGO) deny --locked --workspace check $(DENY)
 
 bench: ## The operator beside a bare client; some minutes, and the machine for itself. BENCH_CONNECTIONS=100,1000
 	@$(CONTROL_PLANE) >/dev/null

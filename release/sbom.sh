@@ -17,8 +17,8 @@ command -v cargo-cyclonedx >/dev/null || cargo install --locked --version "$vers
 crate=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 to=$target_dir/sbom/ukgpro-operator-$crate.cdx.json
 mkdir -p "$(dirname "$to")"
-# It writes beside the manifest.
-trap 'rm -f ukgpro-operator-sbom.json' EXIT
+# It writes beside the manifest of each member of the workspace.
+trap 'rm -f ukgpro-operator-sbom.json crates/*/ukgpro-operator-sbom.json' EXIT
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
 	--target "$target" --override-filename ukgpro-operator-sbom >&2
 mapfile -t linked < <(cargo tree --locked --package ukgpro-operator --edges normal --target "$target" --prefix none --format '{p}' |

@@ -89,11 +89,14 @@ fn documents() -> Vec<PathBuf> {
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
             if path.is_dir() && !name.starts_with('.') && name != "target" {
                 open.push(path);
-            } else if name.ends_with(".md") && !path.components().any(|part| part.as_os_str() == "src") {
+            } else if name.ends_with(".md")
+                && !path.strip_prefix(root).expect("below").components().any(|part| part.as_os_str() == "src")
+            {
                 found.push(path);
             }
         }
     }
+    assert!(found.len() > 30, "{found:?}");
     found
 }
 

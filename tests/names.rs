@@ -1,4 +1,6 @@
-//! Whose answer is taken for the address of UKG Pro. The real binary asks a name server that is played here, in a network and mount
+//! DNS: whose answer is taken for the address of UKG Pro.
+//!
+//! The real binary asks a name server that is played here, in a network and mount
 //! namespace of its own (`unshare` of util-linux, `ip` of iproute2; needs root or unprivileged user namespaces).
 
 use std::io::Write as _;

@@ -31,6 +31,8 @@ func prune(from io.Reader, to io.Writer, source string, crates []string) error {
 		return err
 	}
 	content = bytes.ReplaceAll(content, []byte("path+file://"+source+"#"), nil)
+	// Other crates of the workspace.
+	content = bytes.ReplaceAll(content, []byte("path+file://"+source+"/"), nil)
 	var bom map[string]any
 	if err := json.Unmarshal(content, &bom); err != nil {
 		return err

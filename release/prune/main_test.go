@@ -11,6 +11,7 @@ const bom = `{
     "components": [{"name": "ukgpro_operator"}, {"name": "ukgpro-operator"}, {"name": "ukgpro-simulator"}]}},
   "components": [
     {"bom-ref": "r#serde@1.0.0", "name": "serde", "version": "1.0.0"},
+    {"bom-ref": "path+file:///src/crates/ukg-pro#1.0.0", "name": "ukg-pro", "version": "1.0.0"},
     {"bom-ref": "r#ring@0.17.0", "name": "ring", "version": "0.17.0"}
   ],
   "dependencies": [
@@ -22,7 +23,7 @@ const bom = `{
 
 func TestWhatIsNotLinkedGoesWithItsDependenciesAndThePath(t *testing.T) {
 	var pruned bytes.Buffer
-	if err := prune(strings.NewReader(bom), &pruned, "/src", []string{"serde@1.0.0", "ukgpro-operator@1.0.0"}); err != nil {
+	if err := prune(strings.NewReader(bom), &pruned, "/src", []string{"serde@1.0.0", "ukg-pro@1.0.0", "ukgpro-operator@1.0.0"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, gone := range []string{"ring", "simulator", "/src"} {

@@ -1,4 +1,4 @@
-//! The texts of each [`Reason`], in the one place for sentences.
+//! Fills the text of a [`Reason`] with names, and holds the texts that belong to no reason.
 //!
 //! **Invariant.** A text is fixed, except for the user's own Kubernetes names (Secret, keys, fields, permission titles) and the
 //! host. Nothing that a server sent and no value of a Secret can get in: [`Facts`] has no field for it.

@@ -1,4 +1,4 @@
-//! `ukgpro-operator check`: checks one connection from manifests, without a cluster.
+//! `ukgpro-operator check`: its flags, and how it prints the verdict.
 
 use std::fs::File;
 use std::io::Write as _;

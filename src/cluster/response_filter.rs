@@ -1,5 +1,6 @@
-//! Drops the parts of the API server's responses that nothing needs, while they are read. A layer of the Kubernetes client, and a
-//! body for single requests.
+//! Drops the parts of the API server's responses that nothing needs, while they are read.
+//!
+//! It is a layer of the Kubernetes client, and a body for single requests.
 //!
 //! kube collects a whole response before it decodes anything. So fields that a type ignores take memory too: the annotations of a
 //! whole page of objects, or a Secret of 1 MiB for one password. This filter reads JSON byte by byte, and drops unneeded

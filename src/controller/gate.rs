@@ -1,4 +1,4 @@
-//! The gate step: decides which credentials may be sent. Pure.
+//! The gate step: decides from the ledger and the status which credentials may be sent. Pure.
 //!
 //! **Contract.** Credentials that UKG Pro refused are not sent again until their values change or a user requests one more try.
 //! Credentials whose login has no known result are not sent again within a day. Credentials that were answered neither with a

@@ -1,4 +1,4 @@
-//! The slot that a check takes at a host under the host's rate limit, and the report of what the host answered.
+//! Takes a slot at a host for a check, and passes rate limits and outages on to `schedule::hosts`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The publish step: writes a decision as status, events and log lines. Writes Kubernetes.
+//! The publish step: writes a decision as status (server-side apply), events and log lines.
 //!
 //! **Contract.** Nothing is written if nothing has changed. A status is written to the version of the connection that it was
 //! decided on, or not at all. It is applied server-side with one field manager, so that two operators with the same result write

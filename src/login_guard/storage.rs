@@ -1,4 +1,4 @@
-//! Stores the ledger in Secrets of the operator's own namespace, one part in each. Reads and writes Kubernetes.
+//! The Secrets that hold the login ledger: the calls to Kubernetes that read and write them, one part in each.
 //!
 //! Part 0 is the Secret that every ledger has. It holds the HMAC key and the number of parts. The other Secrets have its name with
 //! their number, as `ukgpro-operator-ledger-1`, and are created when the ledger grows.

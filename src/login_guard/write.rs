@@ -1,4 +1,4 @@
-//! Reads the ledger from its Secrets, writes it to them, and divides it when it grows.
+//! When and what of the ledger is written: commits, merges with another's writes, retries, and divisions when it grows.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! The limits that the connections of one host share: a rate limit, a limit of concurrent checks, pauses that the host asked for,
-//! and outages of the host. Pure: time is a parameter, as the uptime of [`crate::schedule::clock::Clock`], which is never stepped.
+//! What the connections of one host share: its rate limit, concurrency, pauses after a 429, and outages.
+//!
+//! Pure: time is a parameter, as the uptime of [`crate::schedule::clock::Clock`], which is never stepped.
 //!
 //! **Contract.** Checks of a host are never closer together than the spacing of their priority. There are two priorities. Urgent
 //! checks, which somebody waits for (a new connection, a changed Secret, a request), begin at the configured rate. Routine checks

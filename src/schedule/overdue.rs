@@ -1,5 +1,6 @@
-//! Finds connections that were not checked in time. Pure bookkeeping: time is a parameter, as the uptime of
-//! [`crate::schedule::clock::Clock`].
+//! Finds connections that were not checked in time.
+//!
+//! Pure bookkeeping: time is a parameter, as the uptime of [`crate::schedule::clock::Clock`].
 //!
 //! **Contract.** `Ready` is never a guess, even when checks stand still: a connection is overdue when `INTERVALS` of its intervals
 //! and `SLACK` have passed without a completed check, whatever the cause. An overdue connection is reported once, until it is

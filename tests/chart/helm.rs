@@ -1,4 +1,4 @@
-//! The tools of `tests/tools`.
+//! Support for these tests: Helm and the other tools of `tests/tools`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
-//! What the documents print to be typed is typed here, as it stands, by a shell with the real kubectl and the real Helm.
+//! Runs the commands that the documentation prints, with the real kubectl and the real Helm.
 //!
-//! A block fenced as `console` is typed. One fenced as `sh` wants a cluster, an account or tools of the reader's; it is only parsed.
+//! A block fenced as `console` is run as it stands. A block fenced as `sh` needs a cluster, an account or tools of the reader's. It is
+//! only parsed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Blocks that no test types, by document and first words.
 const NOT_HERE: [(&str, &str, &str); 2] = [
     ("README.md", "$ make demo", "they are what builds and runs all this; `make demo` is tried in a fresh clone"),
-    ("docs/simulator.md", "$ ukgpro-simulator", "it does not end; tests/simulator starts it with these flags"),
+    ("docs/simulator.md", "$ ukgpro-simulator", "it does not end; the tests of the simulator start it with these flags"),
 ];
 
 /// Pages with YAML that is no manifest: a part of a kustomization, and of a configuration file. Tests of their own read these.

@@ -1,4 +1,4 @@
-//! Releases on a real API server.
+//! Install, upgrade, `helm test` and uninstall with the real Helm, on a real API server.
 
 use std::collections::BTreeMap;
 

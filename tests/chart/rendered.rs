@@ -1,4 +1,4 @@
-//! The chart as text.
+//! The rendered chart: lint, unit tests of the templates, every flag and value, and its documentation.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,5 +1,7 @@
-//! What is rendered is what the API server knows: kubeconform by the server's own OpenAPI document, made strict, and the server itself
-//! by a dry run. The schema of ServiceMonitor is Prometheus' operator's and is not to be had here, so that one kind is left out.
+//! Validates what the chart renders with kubeconform and with a dry run on the API server.
+//!
+//! kubeconform takes the schemas of the server's own OpenAPI document, made strict. The schema of ServiceMonitor is that of Prometheus'
+//! operator and is not available here, so this kind is left out.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -102,7 +102,7 @@ async fn profiles_and_an_administrators_own_permissions_are_expanded() {
     let world = World::new("profiles").await;
     let mut config = tempfile::NamedTempFile::new().expect("a file");
     let rows = "permissions: [{name: TimeOffRequests, title: Time Off Requests, enables: requests for time off, \
-                rest: {path: '/personnel/v1/pto-plans?page=1&per_page=1'}}]\n\
+                rest: {path: /personnel/v1/pto-plans, people: true, pageSize: per_page}}]\n\
                 profiles: [{name: Ours, description: what we need, permissions: [{name: TimeOffRequests}, {name: EmployeeContacts}]}]\n";
     config.write_all(rows.as_bytes()).expect("written");
     let _operator = world.operator_with(&["--config", config.path().to_str().expect("a path")], &[]);

@@ -96,6 +96,8 @@ pub fn simulator() -> &'static Path {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--locked", "--quiet", "--package", "ukgpro-simulator", "--target-dir"]);
         cargo.arg(directory.parent().expect("a directory")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // For this machine, whatever target is set for what is tested.
+        cargo.env_remove("CARGO_BUILD_TARGET");
         if directory.ends_with("release") {
             cargo.arg("--release");
         }

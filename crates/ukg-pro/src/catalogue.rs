@@ -266,6 +266,14 @@ impl Row {
         if !rest.page_size.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || rest.page_size.is_empty() {
             return wrong("rest.pageSize: write the name of a parameter, such as per_Page");
         }
+        if rest.page_size.eq_ignore_ascii_case("page") {
+            return wrong(
+                "rest.pageSize: page is the parameter for the page itself; write the one for its size, such as per_Page",
+            );
+        }
+        if !rest.people && rest.page_size != PAGE_SIZE {
+            return wrong("rest.pageSize: leave it out where people is not true, and write the page's size in rest.path");
+        }
         if rest.people && rest.path.contains('?') {
             return wrong("rest.path: leave the query out where people is true; a page far past the end is asked for");
         }
@@ -466,6 +474,8 @@ mod tests {
             (row("rest: {path: /personnel/v1/employee-changes}"), "eight calls a day"),
             (row("rest: {path: '/x?page=1', people: true}"), "leave the query out"),
             (row("rest: {path: /x, people: true, pageSize: 'a=b&c'}"), "the name of a parameter"),
+            (row("rest: {path: /x, people: true, pageSize: Page}"), "the one for its size"),
+            (row("rest: {path: /x, pageSize: per_page}"), "leave it out where people is not true"),
             (row("soap: {service: EmployeePerson, operation: UpdatePerson}"), "only reads may be probed"),
             (row("soap: {service: 'a/b', operation: FindX}"), "as in the WSDL"),
             (row("rest: {path: /x, verb: DELETE}"), "not of the form"),

@@ -1,4 +1,4 @@
-//! The text of each reason: what happened, and what to do.
+//! The text of each condition and event, by reason: what happened, and what to do.
 
 use crate::api::Reason;
 use crate::api::messages::Facts;
@@ -157,7 +157,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         Reason::ReferenceForbidden => (
             "The operator has no right to get {detail} in this namespace, so nothing can be said of this connection.",
             "Whoever runs the operator gives its ServiceAccount that right; the chart's Role and RoleBinding do, unless rbac.create is \
-             off, this namespace is not in watchNamespaces, or resourceNames leave the object out. It is tried again every minute.",
+             off, this namespace is not in watchNamespaces, or resourceNames leave the object out. It is tried again within a minute.",
         ),
         Reason::PermissionUnknown => (
             "spec asks for permissions that the operator cannot test: {detail}.",

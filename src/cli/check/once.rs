@@ -1,4 +1,4 @@
-//! Checks one connection from manifests, without a cluster, for `ukgpro-operator check`.
+//! The check of one connection from manifests, without a cluster.
 //!
 //! ```text
 //! read ─▶ gather ─▶ check ─▶ render

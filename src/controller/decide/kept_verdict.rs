@@ -1,5 +1,6 @@
-//! Decisions that keep the verdict while changed values are checked, while a host is waited for and while suspended, and the
-//! decision that withdraws an overdue one.
+//! Decisions that keep the verdict, and the one that withdraws an overdue verdict.
+//!
+//! The verdict is kept while changed values are checked, while a host is waited for, and while the connection is suspended.
 
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub(super) fn keep_while_delayed(
         ..previous.clone()
     };
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+    // Changed values are tried at once, but no event reports a change where Secrets are not watched.
+    let wait = if is_paused { wait.min(connection.spec.interval()) } else { wait };
     Decision { status, events: Vec::new(), requeue: add_jitter(connection, wait, now) }
 }
 

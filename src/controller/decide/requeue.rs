@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{self, READY};
+use crate::api::conditions::{self, RECONCILING, STALLED};
 use crate::api::verdict::{is_settled, verdict_reason};
 use crate::api::{Disposition, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::conclusion::Conclusion;
@@ -43,6 +43,14 @@ pub(super) fn requeue(
     now: Timestamp,
 ) -> Duration {
     let mut wait = wait(connection, status, finding.reason, now);
+    if verdict_reason(previous) != Some(finding.reason) {
+        // The trouble is new, whatever was wrong before and for how long.
+        wait = match finding.reason {
+            Reason::ReferenceForbidden | Reason::CaNotFound | Reason::CaInvalid => LOOK_MIN,
+            Reason::SecretNotFound => RETRY_MIN,
+            _ => wait,
+        };
+    }
     let first = verdict_reason(previous).is_none_or(|reason| reason == Reason::Probing);
     if first && finding.reason.disposition() == Disposition::Settled {
         // Spread connections that were created together.
@@ -80,10 +88,12 @@ pub(super) fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatu
         since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
     };
     match reason {
-        // No watch reports a right that is granted or a ConfigMap that changes. Looking for them costs no login.
-        Reason::ReferenceForbidden | Reason::CaNotFound | Reason::CaInvalid => lasted(READY).clamp(LOOK_MIN, SOON),
+        // No watch reports a right that is granted or a ConfigMap that changes. Looking for them costs no login. The condition that
+        // says who acts next is there since this trouble began; `Ready` may have been False for another reason before.
+        Reason::ReferenceForbidden | Reason::CaNotFound => lasted(RECONCILING).clamp(LOOK_MIN, SOON),
+        Reason::CaInvalid => lasted(STALLED).clamp(LOOK_MIN, SOON),
         // The watch reports it, unless `--watch-secrets` leaves it out.
-        Reason::SecretNotFound => lasted(READY).clamp(RETRY_MIN, longest),
+        Reason::SecretNotFound => lasted(RECONCILING).clamp(RETRY_MIN, longest),
         _ if reason.verdict() == Some(Verdict::Unreachable) => lasted(Verdict::Unreachable.as_str()).clamp(RETRY_MIN, longest),
         _ => interval,
     }

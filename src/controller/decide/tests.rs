@@ -498,7 +498,13 @@ fn what_is_not_there_is_looked_for_soon_and_then_ever_later() {
         (Reason::CaNotFound, [(0, 5), (20, 20), (300, 60), (100_000, 60)]),
         (Reason::CaInvalid, [(0, 5), (20, 20), (300, 60), (100_000, 60)]),
         (Reason::SecretNotFound, [(0, 15), (20, 20), (300, 300), (100_000, 600)]),
+        (Reason::ReferenceForbidden, [(0, 5), (20, 20), (300, 60), (100_000, 60)]),
     ] {
+        // The wait begins anew, whatever was wrong before and for how long.
+        for before in [None, Some(Reason::CredentialsRejected), Some(Reason::PermissionUnknown)] {
+            let first = decide(&connection_with(before), &observation_of(reason), at(50_000)).requeue;
+            assert!(first <= Duration::from_secs(looks[0].1).mul_f64(1.1), "{reason:?} after {before:?}: {first:?}");
+        }
         let connection = connection_with(Some(reason));
         for (lasted, expected) in looks {
             let waited = decide(&connection, &observation_of(reason), at(lasted)).requeue;
@@ -1081,4 +1087,17 @@ fn the_typical_connection_of_the_cache_is_one_that_is_active_with_every_row() {
         written == typical,
         "src/cluster/watch/typical.json has drifted; run this with WRITE_TYPICAL=1 and commit the result"
     );
+}
+
+/// Where Secrets are not watched, nothing but a check notices that the values have changed.
+#[test]
+fn a_paused_login_is_looked_at_once_an_interval_however_often_it_is_decided() {
+    let observation = Observation::Held(resolved(), Hold::Paused(paused(4, at(0), false)));
+    let mut connection = connection_with(Some(Reason::LoginUndetermined));
+    for second in [60, 120, 180] {
+        let decision = decide(&connection, &observation, at(second));
+        let interval = connection.spec.interval();
+        assert!(decision.requeue <= interval + interval / 10, "after {second} s: {:?}", decision.requeue);
+        connection.status = Some(decision.status);
+    }
 }

@@ -1,4 +1,4 @@
-//! Why no usable answer came, by the stage that failed.
+//! Why no usable answer came: the network stage that failed, or an HTTP status such as 429 or 503.
 
 use std::time::Duration;
 
