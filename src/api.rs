@@ -67,7 +67,9 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             root.properties.iter_mut().filter_map(|fields| fields.get_mut("spec")).for_each(describe_defaults);
-            set_default(root, &["status"], status.clone());
+            if let Some(schema) = root.properties.as_mut().and_then(|fields| fields.get_mut("status")) {
+                schema.default = Some(JSON(status.clone()));
+            }
         }
     }
     crd
@@ -87,17 +89,6 @@ fn describe_defaults(schema: &mut JSONSchemaProps) {
         describe_defaults(items);
     }
     schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(describe_defaults);
-}
-
-fn set_default(schema: &mut JSONSchemaProps, path: &[&str], value: serde_json::Value) {
-    match path {
-        [] => schema.default = Some(JSON(value)),
-        [first, rest @ ..] => {
-            if let Some(property) = schema.properties.as_mut().and_then(|properties| properties.get_mut(*first)) {
-                set_default(property, rest, value);
-            }
-        }
-    }
 }
 
 /// Whether this is a valid object name (RFC 1123). Objects stored before the CRD had its rules may hold any name.

@@ -90,12 +90,10 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
             Ok(Published::Gone) => return Ok(Next::Change),
             Ok(Published::Outdated) => {
                 context.connections.passes(&current).await;
-                let key = ConnectionRef::of(&current);
-                let latest = context.connections.get(&key).map(|kept| Arc::new(kept.connection(&key)));
-                match latest {
-                    Some(latest) if is_same(&latest, &current) => current = latest,
+                match latest(&current, context) {
+                    Some(latest) => current = latest,
                     // The change itself triggers a check.
-                    _ => return Ok(Next::Change),
+                    None => return Ok(Next::Change),
                 }
             }
             Err(error) => {
@@ -117,9 +115,14 @@ async fn announce_recheck(connection: Arc<UkgProConnection>, context: &Context) 
     }
     let Some(decision) = decide::rechecking(&connection, context.clock.now()) else { return Ok(connection) };
     publish::publish(&connection, &decision, context).await?;
-    let key = ConnectionRef::of(&connection);
-    let latest = context.connections.get(&key).map(|kept| Arc::new(kept.connection(&key)));
-    Ok(latest.filter(|latest| is_same(latest, &connection)).unwrap_or(connection))
+    Ok(latest(&connection, context).unwrap_or(connection))
+}
+
+/// Returns the connection as the cache has it, unless an observation of this one is not valid for it.
+fn latest(connection: &UkgProConnection, context: &Context) -> Option<Arc<UkgProConnection>> {
+    let key = ConnectionRef::of(connection);
+    let latest = context.connections.get(&key).map(|cached| Arc::new(cached.connection(&key)));
+    latest.filter(|latest| is_same(latest, connection))
 }
 
 /// Whether an observation of one version of the object is valid for the other.

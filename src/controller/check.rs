@@ -60,7 +60,7 @@ pub(super) async fn check_without_host(
 
 /// Returns a delay, unless a finding that needs no host comes first: values that cannot be right, or that would not be sent
 /// anyway.
-pub(super) async fn delay_or_finding(
+async fn delay_or_finding(
     connection: &UkgProConnection,
     target: &Target,
     delay: Delay,
@@ -360,7 +360,7 @@ fn is_shown(found: &Probed) -> bool {
 /// Whether a token of this check's own login was refused as expired, or was refused although another service accepted it. If the
 /// status already says that this permission is denied or undetermined, that is how UKG Pro answers, and a further login would
 /// show nothing new.
-pub(super) fn may_be_expired_token(connection: &UkgProConnection, probed: &[Probed]) -> bool {
+fn may_be_expired_token(connection: &UkgProConnection, probed: &[Probed]) -> bool {
     let is_taken = |found: &Probed| found.requirement.api == Api::Soap && found.outcome.is_granted();
     let was_taken = probed.iter().any(is_taken);
     let is_old = |found: &Probed| {

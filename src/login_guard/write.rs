@@ -43,7 +43,7 @@ pub(super) enum Counts<'a> {
 
 /// The result of writing a part.
 #[derive(PartialEq)]
-pub(super) enum Progress {
+enum Progress {
     Done,
     /// The stored state, or its division into parts, is not what this process assumed. The write must be repeated.
     Again,
@@ -119,7 +119,7 @@ impl Ledger {
         stored
     }
 
-    pub(super) async fn store_all(&self) -> Result<(), Error> {
+    async fn store_all(&self) -> Result<(), Error> {
         let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).table.has_unsaved()) else { return Ok(()) };
         let key = self.opened().await?.1.clone();
         let wanted = lock(&self.state).table.version();
@@ -137,12 +137,7 @@ impl Ledger {
     }
 
     /// Writes each part that has changed, over the version that this process knows.
-    pub(super) async fn write_once(
-        &self,
-        store: &dyn Store,
-        key: &Zeroizing<Vec<u8>>,
-        writing: &mut Writing,
-    ) -> Result<Progress, Error> {
+    async fn write_once(&self, store: &dyn Store, key: &Zeroizing<Vec<u8>>, writing: &mut Writing) -> Result<Progress, Error> {
         let (version, parts, most) = {
             let state = lock(&self.state);
             (state.table.version(), state.parts(), state.most())
@@ -165,7 +160,7 @@ impl Ledger {
     /// Doubles the number of parts until each part is small. The new parts are written first, and become valid when part 0 counts
     /// them. A reader in between finds all entries where they were, and until then the entries in the new parts do not count as
     /// stored. Then the old parts are written without the entries that were moved.
-    pub(super) async fn divide(
+    async fn divide(
         &self,
         store: &dyn Store,
         key: &Zeroizing<Vec<u8>>,
@@ -207,7 +202,7 @@ impl Ledger {
     }
 
     /// Writes a part. The caller has waited until the write may begin.
-    pub(super) async fn write_part(
+    async fn write_part(
         &self,
         store: &dyn Store,
         key: &Zeroizing<Vec<u8>>,
@@ -264,13 +259,13 @@ impl Ledger {
         }
     }
 
-    pub(super) async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
+    async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
         let first = store.read(0).await?;
         self.take_over(store, first, writing).await
     }
 
     /// Takes over the stored state, given part 0.
-    pub(super) async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
+    async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
         // An operator that does not know of parts drops their number, but the parts still exist.
         let is_told = first.as_ref().is_none_or(|stored| stored.parts > 0);
         let told = first.as_ref().map_or(1, |stored| stored.parts.clamp(1, PARTS_MAX).next_power_of_two());

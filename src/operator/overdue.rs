@@ -8,10 +8,10 @@ use crate::operator::workers::Checks;
 use crate::telemetry::health::Readiness;
 
 /// How often to look for overdue connections: frequent compared with the shortest interval, cheap compared with a check.
-pub(super) const OVERDUE_SCAN_INTERVAL: Duration = Duration::from_secs(30);
+const OVERDUE_SCAN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The number of failed writes after which the rest waits for the next round: each may take a whole request timeout.
-pub(super) const WRITE_FAILURES_MAX: usize = 3;
+const WRITE_FAILURES_MAX: usize = 3;
 
 /// How long the ledger may be unwritable before `/readyz` reports it: longer than a restart of the API server takes.
 pub(super) const UNWRITTEN_MAX: Duration = Duration::from_secs(60);

@@ -75,7 +75,7 @@ pub(super) async fn follow_history(
 }
 
 /// Returns the collections to watch: one for the cluster, or one per namespace.
-pub(super) fn scoped<K>(client: &kube::Client, namespaces: &[String]) -> Vec<(Option<String>, Api<K>)>
+fn scoped<K>(client: &kube::Client, namespaces: &[String]) -> Vec<(Option<String>, Api<K>)>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
@@ -195,7 +195,7 @@ pub(super) async fn secrets(
 
 /// Logs the failure of a watch when it is new and each time its count has doubled, and logs when the watch works again. Each watch
 /// restarts by itself, with its own backoff.
-pub(super) fn log_watch_event<K>(
+fn log_watch_event<K>(
     failure_log: &mut FailureLog,
     place: usize,
     event: &watcher::Result<Event<K>>,

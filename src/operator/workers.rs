@@ -14,7 +14,7 @@ use crate::controller::{self, Context, Error, Next, decide};
 use crate::schedule::work_queue::Queue;
 
 /// The first and the longest backoff after a failure to read or write Kubernetes.
-pub(super) const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// Checks queued connections one after another.
 pub(super) async fn work(queue: Arc<Queue>, context: Arc<Context>, checks: Arc<Checks>) {
@@ -53,11 +53,7 @@ pub(super) async fn check(connection: ConnectionRef, context: Arc<Context>, chec
     checks.mandated(check_as_leader(connection, context, checks.clone())).await.unwrap_or(Ok(Next::Change))
 }
 
-pub(super) async fn check_as_leader(
-    connection: ConnectionRef,
-    context: Arc<Context>,
-    checks: Arc<Checks>,
-) -> Result<Next, Error> {
+async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
     // It may have been deleted while it was queued.
     let Some(kept) = context.connections.get(&connection) else { return Ok(Next::Change) };
     // Another controller's finalizer may keep it for long. Nobody needs its status any more.
@@ -140,7 +136,7 @@ impl Checks {
         *self.mandate.lock().unwrap_or_else(PoisonError::into_inner) = mandate;
     }
 
-    pub(super) fn has_failed(&self, connection: &ConnectionRef) -> bool {
+    fn has_failed(&self, connection: &ConnectionRef) -> bool {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(connection)
     }
 
@@ -178,7 +174,7 @@ impl Checks {
 }
 
 /// Returns a backoff that doubles from the first to the longest.
-pub(super) fn error_wait(count: u32) -> Duration {
+fn error_wait(count: u32) -> Duration {
     let (first, longest) = ERROR_RETRY;
     first.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest)
 }

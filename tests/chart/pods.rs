@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Container, Pod};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
@@ -45,32 +48,31 @@ pub fn node(world: &World) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         let pods = Api::<Pod>::all(admin.clone());
         let (mut seen, mut running) = (HashSet::new(), Vec::new());
-        loop {
-            let labelled = ListParams::default().labels("app.kubernetes.io/name=ukgpro-operator");
-            for pod in pods.list(&labelled).await.expect("a list") {
-                if !seen.insert(pod.uid().expect("an identity")) {
-                    continue;
-                }
-                let (name, namespace) = (pod.name_any(), pod.namespace().expect("a namespace"));
-                let mut spec = pod.spec.expect("a spec");
-                let account = spec.service_account_name.take().expect("a ServiceAccount");
-                let own = directory.join(format!("{name}.kubeconfig"));
-                World::write_kubeconfig_of(&admin, &kubeconfig, &namespace, &account, &own).await;
-                let (arguments, variables) = process(spec.containers.remove(0), &namespace, |text| match text {
-                    _ if text.starts_with("--allowed-domains=") => "--allowed-domains=ultipro.localhost:*".to_owned(),
-                    _ => text.to_owned(),
-                });
-                let status = if arguments[0] == "wait" {
-                    run(&own, &arguments).await
-                } else {
-                    running.push(Operator::start_as(&own, &directory.join(format!("{name}.log")), &arguments, &variables));
-                    json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
-                };
-                let status = Patch::Merge(json!({ "status": status }));
-                let pods = Api::<Pod>::namespaced(admin.clone(), &namespace);
-                pods.patch_status(&name, &PatchParams::default(), &status).await.expect("told");
+        let labelled = watcher::Config::default().labels("app.kubernetes.io/name=ukgpro-operator");
+        let mut applied = pin!(watcher(pods, labelled).default_backoff().applied_objects());
+        while let Some(pod) = applied.next().await {
+            let pod = pod.expect("a watch");
+            if !seen.insert(pod.uid().expect("an identity")) {
+                continue;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            let (name, namespace) = (pod.name_any(), pod.namespace().expect("a namespace"));
+            let mut spec = pod.spec.expect("a spec");
+            let account = spec.service_account_name.take().expect("a ServiceAccount");
+            let own = directory.join(format!("{name}.kubeconfig"));
+            World::write_kubeconfig_of(&admin, &kubeconfig, &namespace, &account, &own).await;
+            let (arguments, variables) = process(spec.containers.remove(0), &namespace, |text| match text {
+                _ if text.starts_with("--allowed-domains=") => "--allowed-domains=ultipro.localhost:*".to_owned(),
+                _ => text.to_owned(),
+            });
+            let status = if arguments[0] == "wait" {
+                run(&own, &arguments).await
+            } else {
+                running.push(Operator::start_as(&own, &directory.join(format!("{name}.log")), &arguments, &variables));
+                json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+            };
+            let status = Patch::Merge(json!({ "status": status }));
+            let pods = Api::<Pod>::namespaced(admin.clone(), &namespace);
+            pods.patch_status(&name, &PatchParams::default(), &status).await.expect("told");
         }
     }))
 }

@@ -150,6 +150,10 @@ impl<'a> Terminal<'a> {
         text.replace("  domain: ultipro.com\n", &domain)
     }
 
+    fn write_example(&self) {
+        self.write("examples/connection.yaml", &self.example());
+    }
+
     /// Types a block. What is printed below a command must be what it says, but for what stands for `...`, times and the simulator's port;
     /// one with an error below it must fail.
     async fn types(&self, block: &Block) {
@@ -188,6 +192,29 @@ impl<'a> Terminal<'a> {
     }
 }
 
+/// Types blocks in a cluster of its own, in which Pods run. `before` writes the reader's own files; `after` looks at what has come of it.
+async fn session(name: &str, before: impl FnOnce(&Terminal<'_>), blocks: Vec<Block>, after: impl AsyncFnOnce(&World)) {
+    let Some(world) = cluster(name).await else { return };
+    let terminal = Terminal::new(&world);
+    before(&terminal);
+    let node = pods::node(&world);
+    for block in &blocks {
+        terminal.types(block).await;
+    }
+    after(&world).await;
+    drop(node);
+    let control_plane = world.control_plane;
+    drop(world);
+    control_plane.end();
+}
+
+async fn nothing_more(_: &World) {}
+
+/// The block that installs the operator.
+fn installation() -> Block {
+    block("docs/install.md", "kubectl rollout status")
+}
+
 /// A cluster in which nothing of this project is yet, and a namespace that trusts the simulator.
 async fn cluster(name: &str) -> Option<World> {
     let world = World::on(ControlPlane::breakable()?, name).await;
@@ -203,12 +230,6 @@ async fn cluster(name: &str) -> Option<World> {
         Api::namespaced(world.admin.clone(), namespace).create(&params, &authority).await.expect("made");
     }
     Some(world)
-}
-
-async fn end(world: World) {
-    let control_plane = world.control_plane;
-    drop(world);
-    control_plane.end();
 }
 
 #[test]
@@ -235,56 +256,43 @@ fn every_block_is_typed_or_said_not_to_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_hour_is_as_the_readme_prints_it() {
-    let Some(world) = cluster("first-hour").await else { return };
-    let terminal = Terminal::new(&world);
-    terminal.write("examples/connection.yaml", &terminal.example());
-    let node = pods::node(&world);
-    terminal.types(&block("README.md", "kubectl apply -f examples/connection.yaml")).await;
-    drop(node);
-    end(world).await;
+    let blocks = vec![block("README.md", "kubectl apply -f examples/connection.yaml")];
+    session("first-hour", |terminal| terminal.write_example(), blocks, nothing_more).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_is_as_its_page_prints_it() {
-    let Some(world) = cluster("installed").await else { return };
-    let terminal = Terminal::new(&world);
-    let node = pods::node(&world);
-    terminal.types(&block("docs/install.md", "kubectl rollout status")).await;
-    drop(node);
-    end(world).await;
+    session("installed", |_| {}, vec![installation()], nothing_more).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_without_helm_is_as_its_page_prints_it() {
-    let Some(world) = cluster("kustomized").await else { return };
-    let terminal = Terminal::new(&world);
-    let node = pods::node(&world);
-    terminal.types(&block("docs/install.md", "-k config/default")).await;
-    let (running, said) = world
-        .kubectl(&["rollout", "status", "deployment/ukgpro-operator", "--namespace", "ukgpro-system", "--timeout=60s"])
-        .await;
-    assert!(running, "{said}");
-    drop(node);
-    end(world).await;
+    let flags = ["rollout", "status", "deployment/ukgpro-operator", "--namespace", "ukgpro-system", "--timeout=60s"];
+    let runs = async |world: &World| {
+        let (running, said) = world.kubectl(&flags).await;
+        assert!(running, "{said}");
+    };
+    session("kustomized", |_| {}, vec![block("docs/install.md", "-k config/default")], runs).await;
+}
+
+/// The password that is wrong on purpose costs one login.
+async fn one_login_was_refused(world: &World) {
+    assert_eq!(world.simulator.logins(&world.account).await.1, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_in_an_applications_chart_is_mended_as_its_page_prints_it() {
-    let Some(world) = cluster("mended").await else { return };
-    let terminal = Terminal::new(&world);
-    let node = pods::node(&world);
-    terminal.types(&block("docs/install.md", "kubectl rollout status")).await;
-    let account = &world.account;
-    let values = json!({"ukgPro": {
-        "username": account.username, "password": "not-the-password", "customerApiKey": account.customer_api_key,
-        "userApiKey": account.user_api_key, "domain": world.domain(), "caConfigMap": "simulator-ca",
-    }});
-    terminal.write("acme.yaml", &values.to_string());
-    terminal.write("password.txt", &account.password);
-    terminal.types(&block("docs/gitops.md", "helm install payroll-sync")).await;
-    assert_eq!(world.simulator.logins(account).await.1, 1, "the wrong password costs one login");
-    drop(node);
-    end(world).await;
+    let values = |terminal: &Terminal<'_>| {
+        let World { account, .. } = terminal.world;
+        let values = json!({"ukgPro": {
+            "username": account.username, "password": "not-the-password", "customerApiKey": account.customer_api_key,
+            "userApiKey": account.user_api_key, "domain": terminal.world.domain(), "caConfigMap": "simulator-ca",
+        }});
+        terminal.write("acme.yaml", &values.to_string());
+        terminal.write("password.txt", &account.password);
+    };
+    let blocks = vec![installation(), block("docs/gitops.md", "helm install payroll-sync")];
+    session("mended", values, blocks, one_login_was_refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,26 +313,13 @@ async fn a_check_without_a_cluster_is_as_the_readme_prints_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_steps_and_the_tasks_are_as_their_pages_print_them() {
-    let Some(world) = cluster("story").await else { return };
-    let terminal = Terminal::new(&world);
-    terminal.write("examples/connection.yaml", &terminal.example());
-    let [username, password, customer_api_key, user_api_key] = world.account.secrets();
-    for (file, value) in [
-        ("username.txt", username),
-        ("password.txt", password),
-        ("customer-api-key.txt", customer_api_key),
-        ("user-api-key.txt", user_api_key),
-    ] {
-        terminal.write(file, value);
-    }
-    let node = pods::node(&world);
-    terminal.types(&block("docs/install.md", "kubectl rollout status")).await;
-    for block in STORY.iter().flat_map(|document| page(document)) {
-        terminal.types(&block).await;
-    }
-    assert_eq!(world.simulator.logins(&world.account).await.1, 1, "the password that is wrong on purpose costs one login");
-    drop(node);
-    end(world).await;
+    let files = |terminal: &Terminal<'_>| {
+        terminal.write_example();
+        let names = ["username.txt", "password.txt", "customer-api-key.txt", "user-api-key.txt"];
+        names.iter().zip(terminal.world.account.secrets()).for_each(|(file, value)| terminal.write(file, value));
+    };
+    let story = STORY.iter().flat_map(|document| page(document));
+    session("story", files, [installation()].into_iter().chain(story).collect(), one_login_was_refused).await;
 }
 
 #[test]

@@ -15,57 +15,24 @@ cache=${CARGO_TARGET_DIR:-$root/target}/oracles
 download_minutes=15
 run_minutes=20
 
-running=
-staging=
-
-say() { printf 'oracles: %s\n' "$*" >&2; }
-
-fail() {
-	say "$*"
-	exit 1
-}
-
-finish() {
-	# Its hosts end with it.
-	if [[ -n $running ]] && kill -TERM "$running" 2>/dev/null; then wait "$running" || true; fi
-	if [[ -n $staging ]]; then rm -rf "$staging"; fi
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# run MINUTES PROGRAM ARGUMENT...: in the background, as bash obeys a signal only between two programs.
-run() {
-	local minutes=$1 status=0
-	shift
-	timeout "${minutes}m" "$@" &
-	running=$!
-	wait "$running" || status=$?
-	running=
-	if ((status == 124)); then say "$1 did not end within $minutes minutes"; fi
-	return "$status"
-}
+program=oracles
+# shellcheck source=../support/build.sh
+source "$here/../support/build.sh"
 
 require() {
-	local program
-	for program in "$@"; do
-		command -v "$program" >/dev/null || fail "$program is needed; README.md says which package has it"
+	local name
+	for name in "$@"; do
+		command -v "$name" >/dev/null || fail "$name is needed; README.md says which package has it"
 	done
 }
 
 key() { cat "$@" | sha256sum | cut -c1-12; }
 
-publish() {
-	chmod 755 "$staging"
-	mv -T "$staging" "$1"
-	staging=
-}
-
 # Debian's packages, unpacked and not installed: name, version and checksum of each are in packages.txt.
 fetch_mono() {
 	local name version sum
 	say "downloading Mono, 10 MB"
-	staging=$(mktemp -d "$cache/staging.XXXXXX")
+	stage
 	mkdir "$staging/packages"
 	# As root, apt would become a user that cannot write here.
 	run "$download_minutes" env --chdir="$staging/packages" apt-get -qq -o APT::Sandbox::User=root download \
@@ -83,7 +50,7 @@ fetch_mono() {
 mono() { MONO_GAC_PREFIX=$mono/usr MONO_CFG_DIR=$mono/etc LD_LIBRARY_PATH=$mono/usr/lib "$mono/usr/bin/mono-sgen" "$@"; }
 
 build_wcf() {
-	staging=$(mktemp -d "$cache/staging.XXXXXX")
+	stage
 	mono "$mono/usr/lib/mono/4.5/mcs.exe" -nologo -warnaserror -out:"$staging/host.exe" \
 		-r:System.ServiceModel.dll -r:System.Runtime.Serialization.dll "$here/wcf/Host.cs" >&2 || fail "the WCF host does not compile"
 	publish "$1"
@@ -91,7 +58,7 @@ build_wcf() {
 
 build_cxf() {
 	say "building the CXF host; the first time downloads 40 MB"
-	staging=$(mktemp -d "$cache/staging.XXXXXX")
+	stage
 	run "$download_minutes" mvn --batch-mode --quiet -Dstyle.color=never --strict-checksums --file "$here/cxf/pom.xml" \
 		-Dmaven.repo.local="$cache/m2" -Doracle.target="$staging" process-classes >&2 || fail "the CXF host cannot be built"
 	diff <(cd "$staging/lib" && sha256sum -- *.jar) "$here/cxf/jars.sha256" >&2 || fail "the jars are not those of cxf/jars.sha256"

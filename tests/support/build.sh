@@ -1,9 +1,9 @@
-# For scripts that build programs once and find them again: progress, a lock, and cleaning up. Sourced, not run.
+# For scripts that build or download programs once and find them again: progress, a lock, and cleaning up. Sourced, not run.
 #
 # The caller sets `program` (its name in messages) and `cache` (an absolute directory of its own), and stages what it builds
 # in `staging`. What it built has its final name only when it is whole.
 
-build_pid=
+running=
 staging=
 
 say() { printf '%s: %s\n' "$program" "$*" >&2; }
@@ -15,12 +15,24 @@ fail() {
 
 finish() {
 	# Bash has what it runs in the background ignore SIGINT.
-	if [[ -n $build_pid ]] && kill -TERM "$build_pid" 2>/dev/null; then wait "$build_pid" || true; fi
+	if [[ -n $running ]] && kill -TERM "$running" 2>/dev/null; then wait "$running" || true; fi
 	if [[ -n $staging ]]; then rm -rf "$staging" || true; fi
 }
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# run MINUTES PROGRAM ARGUMENT...: in the background, as bash obeys a signal only between two programs.
+run() {
+	local minutes=$1 status=0
+	shift
+	timeout --kill-after=10 "${minutes}m" "$@" &
+	running=$!
+	wait "$running" || status=$?
+	running=
+	if ((status == 124)); then say "$1 did not end within $minutes minutes"; fi
+	return "$status"
+}
 
 # need_go: fails where there is no Go.
 need_go() { command -v go >/dev/null || fail "Go is needed; the version is in go.mod"; }
@@ -53,8 +65,8 @@ go_build() {
 	shift 2
 	# Go's scratch files go with the staged ones when it is interrupted and cannot remove them.
 	(cd "$directory" && GOTMPDIR=$staging CGO_ENABLED=0 exec go build -trimpath -buildvcs=false "$@") >&2 &
-	build_pid=$!
-	while kill -0 "$build_pid" 2>/dev/null; do
+	running=$!
+	while kill -0 "$running" 2>/dev/null; do
 		# Short, as it also delays a quick build and an interruption.
 		sleep 0.2
 		if ((SECONDS - told >= 15)); then
@@ -62,8 +74,8 @@ go_build() {
 			say "still building $what, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
 		fi
 	done
-	wait "$build_pid" || status=$?
-	build_pid=
+	wait "$running" || status=$?
+	running=
 	if ((status != 0)); then fail "go build of $what failed"; fi
 }
 

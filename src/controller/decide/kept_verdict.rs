@@ -17,7 +17,7 @@ use crate::controller::decide::status::binding;
 use crate::controller::decide::{Decision, EventToPost};
 
 /// Returns the conditions that are always present, and those of the types in `also`, unchanged.
-pub(super) fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = Wanted> {
+fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = Wanted> {
     previous.conditions.iter().filter_map(|condition| {
         let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
         Some(conditions::as_it_was(type_, condition))

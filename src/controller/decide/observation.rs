@@ -247,7 +247,7 @@ impl Observation {
     }
 }
 
-pub(super) fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
+fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
     match unresolved {
         Unresolved::PermissionsUnknown(unknown) => {
             let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
@@ -275,7 +275,7 @@ pub(super) fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) 
     }
 }
 
-pub(super) fn reason_of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
+fn reason_of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
     let CaReference { kind, name, key } = ca;
     let object = format!("{} {name}", kind.as_str());
     let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} cannot be used: {flaw}"));
@@ -289,7 +289,7 @@ pub(super) fn reason_of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, 
 
 /// Returns the reason of a hold. It repeats what the status said about these values; if it said nothing, it says that they were
 /// refused before.
-pub(super) fn reason_of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
+fn reason_of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (Reason, String) {
     let told = verdict_reason(previous).filter(|reason| is_refusal(*reason));
     let reason = match (hold, told) {
         (Hold::Uncertain(until), _) => return (Reason::LoginUncertain, conditions::whole_seconds(until).0.to_string()),
@@ -313,7 +313,7 @@ pub(super) fn reason_of_hold(hold: Hold, previous: &UkgProConnectionStatus) -> (
 }
 
 /// Returns the reason of a login that gave no session: its answer, or, if the tries of a day are used up, that they are.
-pub(super) fn reason_of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
+fn reason_of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, String) {
     let (reason, detail) = (reason_of_failure(failure), of_detail(failure));
     match paused.filter(|paused| paused.is_spent()) {
         Some(paused) => {
@@ -325,7 +325,7 @@ pub(super) fn reason_of_login(failure: LoginFailure, paused: Option<Paused>) -> 
     }
 }
 
-pub(super) fn of_detail(failure: LoginFailure) -> String {
+fn of_detail(failure: LoginFailure) -> String {
     match failure {
         LoginFailure::Unanswered(unanswered) => detail_of(unanswered),
         LoginFailure::Refused(Refusal::Account(state)) => state.to_string(),
@@ -334,7 +334,7 @@ pub(super) fn of_detail(failure: LoginFailure) -> String {
     }
 }
 
-pub(super) fn detail_of(unanswered: Unanswered) -> String {
+fn detail_of(unanswered: Unanswered) -> String {
     match unanswered {
         Unanswered::Unreadable(oddity) => oddity.to_string(),
         Unanswered::TlsUntrusted(flaw) => messages::untrusted(flaw),
@@ -343,7 +343,7 @@ pub(super) fn detail_of(unanswered: Unanswered) -> String {
     }
 }
 
-pub(super) fn reason_of_failure(failure: LoginFailure) -> Reason {
+fn reason_of_failure(failure: LoginFailure) -> Reason {
     match failure {
         LoginFailure::Refused(Refusal::Credentials) => Reason::CredentialsRejected,
         LoginFailure::Refused(Refusal::CustomerApiKey) => Reason::CustomerApiKeyRejected,
@@ -374,7 +374,7 @@ pub(super) fn reason_of_unanswered(unanswered: Unanswered) -> Reason {
 }
 
 /// Returns the worst certain result: a denial is certain, an error may pass, an unclear answer proves nothing.
-pub(super) fn reason_of_probes(probed: &[Probed]) -> (Reason, String) {
+fn reason_of_probes(probed: &[Probed]) -> (Reason, String) {
     let titles_of = |is: &dyn Fn(Outcome) -> bool| {
         let found: Vec<_> = probed.iter().filter(|p| is(p.outcome)).map(|p| p.requirement.row.title.as_str()).collect();
         (!found.is_empty()).then(|| found.join(", "))
@@ -405,7 +405,7 @@ pub(super) fn reason_of_probes(probed: &[Probed]) -> (Reason, String) {
 }
 
 /// Returns the reason of a success with this number of permissions, all granted.
-pub(super) fn reason_of_success(permissions: usize) -> Reason {
+fn reason_of_success(permissions: usize) -> Reason {
     if permissions == 0 { Reason::OnlyLoginTested } else { Reason::AllPermissionsGranted }
 }
 

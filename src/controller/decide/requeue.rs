@@ -16,10 +16,10 @@ use crate::schedule::hosts::PAUSE_MAX;
 pub(super) const RETRY_MIN: Duration = Duration::from_secs(15);
 
 /// The first wait for a missing right or CA bundle.
-pub(super) const LOOK_MIN: Duration = Duration::from_secs(5);
+const LOOK_MIN: Duration = Duration::from_secs(5);
 
 /// The longest wait after a transient failure: the end of an outage of hours must not go unnoticed for hours.
-pub(super) const RETRY_MAX: Duration = Duration::from_secs(600);
+const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// Returns when a connection that this process has not checked is due; `None` for at once. Settled ones are spread over their
 /// wait by a jitter from their identity and the time, so that a restart causes no burst.

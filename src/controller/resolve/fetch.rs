@@ -14,7 +14,7 @@ use crate::controller::resolve::{BUNDLE_MAX, CaFlaw, Error, ReferencedObjects, U
 
 /// Refusals in a row that a verdict outlasts. With the pauses between them they take some 15 s, enough for a Role to be replaced
 /// by another, or for an API server that has just started to load the Roles.
-pub(super) const REFUSALS_OUTLASTED: u32 = 5;
+const REFUSALS_OUTLASTED: u32 = 5;
 
 /// Reads what a connection refers to. A missing right is a finding about the connection, not an error of Kubernetes, unless the
 /// connection has a verdict and the right may be missing only for a moment.

@@ -20,7 +20,7 @@ pub struct Transports {
 }
 
 /// A client with its own authorities, and what should be corrected in their bundle.
-pub(super) type Trusting = (Transport, BundleWarnings);
+type Trusting = (Transport, BundleWarnings);
 
 impl Transports {
     /// Creates the clients; no bundle was used yet.

@@ -9,10 +9,10 @@ use crate::login_guard::Account;
 use crate::schedule::hosts::{End, HostLimits, Priority};
 
 /// The factor by which routine checks are faster than the intervals demand. Without it, they would never catch up.
-pub(super) const HEADROOM: f64 = 1.5;
+const HEADROOM: f64 = 1.5;
 
 /// The minimum rate of routine checks, in checks per second. A few connections are no load, so they are not spread further.
-pub(super) const ROUTINE_MIN: f64 = 0.2;
+const ROUTINE_MIN: f64 = 0.2;
 
 /// The longest pause of a whole host. Its accounts have limits of their own, and connections that met no limit must not wait for
 /// those.
@@ -26,10 +26,10 @@ pub(super) const LIMITED_MAX: usize = 1024;
 pub(super) const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// The minimum number of failing accounts for an outage of the host. A failing connection whose account is unknown counts as one.
-pub(super) const OUTAGE_OF: usize = 3;
+const OUTAGE_OF: usize = 3;
 
 /// During an outage, each connection of the host is tried once in this time.
-pub(super) const OUTAGE_ROUND: Duration = Duration::from_secs(600);
+const OUTAGE_ROUND: Duration = Duration::from_secs(600);
 
 /// How long a reserved slot is kept if its check does not come.
 pub(super) const SLOT_KEPT: Duration = Duration::from_secs(600);
@@ -53,10 +53,10 @@ pub(super) struct Host {
     /// The accounts whose requests the host limits, each with the namespace that met the limit, and the end of the limit.
     pub(super) limited: HashMap<Account, (Arc<str>, Duration)>,
     /// Start and end of the current pause, or of the last one.
-    pub(super) paused_from: Duration,
+    paused_from: Duration,
     pub(super) paused_until: Duration,
     /// The total length of the pauses before it.
-    pub(super) paused_before: Duration,
+    paused_before: Duration,
     pub(super) voice: Reachability,
     pub(super) outage: bool,
 }
@@ -112,7 +112,7 @@ pub(super) struct Share {
     pub(super) connections: usize,
     pub(super) running: usize,
     /// The earliest slot for the namespace's next check that finds its own slot taken.
-    pub(super) again_at: Duration,
+    again_at: Duration,
     /// Its connections whose last result is known, and those of them that fail.
     pub(super) known: usize,
     pub(super) failing: usize,

@@ -17,56 +17,30 @@ client_minutes=4
 start_seconds=30
 lock_minutes=30
 
-running=
+program=clients
+# shellcheck source=../../support/build.sh
+source "$here/../../support/build.sh"
 simulator=
-staging=
 status=0
 table=
 
-say() { printf 'clients: %s\n' "$*" >&2; }
-
-fail() {
-	say "$*"
-	exit 1
-}
-
+# In place of the shared one: the simulator ends too.
 finish() {
 	if [[ -n $running ]] && kill -TERM "$running" 2>/dev/null; then wait "$running" || true; fi
 	if [[ -n $simulator ]] && kill -TERM "$simulator" 2>/dev/null; then wait "$simulator" 2>/dev/null || true; fi
 	if [[ -n $staging ]]; then rm -rf "$staging"; fi
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# run MINUTES PROGRAM ARGUMENT...: in the background, as bash obeys a signal only between two programs.
-run() {
-	local minutes=$1 status=0
-	shift
-	timeout --kill-after=10 "${minutes}m" "$@" &
-	running=$!
-	wait "$running" || status=$?
-	running=
-	if ((status == 124)); then say "$1 did not end within $minutes minutes"; fi
-	return "$status"
-}
 
 key() { cat "$@" | sha256sum | cut -c1-12; }
 
-publish() {
-	chmod 755 "$staging"
-	mv -T "$staging" "$1"
-	staging=
-}
-
-stage() {
+download() {
 	say "downloading $1"
-	staging=$(mktemp -d "$cache/staging.XXXXXX")
+	stage
 }
 
 # The client's own package is built from source, by the pinned setuptools.
 fetch_python() {
-	stage "zeep and ultipro, 10 MB"
+	download "zeep and ultipro, 10 MB"
 	run "$download_minutes" python3 -m venv "$staging" >&2
 	run "$download_minutes" "$staging/bin/python" -m pip install --quiet --require-hashes --requirement "$here/python/requirements.txt" >&2 &&
 		run "$download_minutes" "$staging/bin/python" -m pip install --quiet --require-hashes --no-deps --no-build-isolation \
@@ -75,7 +49,7 @@ fetch_python() {
 }
 
 fetch_soap() {
-	stage "the npm package soap, 10 MB"
+	download "the npm package soap, 10 MB"
 	cp "$here"/soap/package*.json "$staging"
 	run "$download_minutes" npm ci --prefix "$staging" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
 		fail "npm could not install what soap/package-lock.json has pinned"
@@ -83,7 +57,7 @@ fetch_soap() {
 }
 
 fetch_cxf() {
-	stage "Apache CXF, 50 MB with Maven's plugin"
+	download "Apache CXF, 50 MB with Maven's plugin"
 	run "$download_minutes" mvn --batch-mode --quiet --strict-checksums --file "$here/cxf/pom.xml" -Dmaven.repo.local="$cache/m2" \
 		org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DoutputDirectory="$staging" >&2 ||
 		fail "Maven could not get the jars"
@@ -94,7 +68,7 @@ fetch_cxf() {
 
 fetch_php() {
 	local name version sum
-	stage "PHP, 13 MB"
+	download "PHP, 13 MB"
 	mkdir "$staging/packages"
 	# As root, apt would become a user that cannot write here.
 	(cd "$staging/packages" && run "$download_minutes" apt-get -qq -o APT::Sandbox::User=root download \
@@ -177,8 +151,8 @@ if [[ ${1:-} == --cxf-find ]]; then
 	exit
 fi
 
-for program in flock sha256sum timeout python3 node npm java javac keytool mvn; do
-	command -v "$program" >/dev/null || fail "$program is needed"
+for name in flock sha256sum timeout python3 node npm java javac keytool mvn; do
+	command -v "$name" >/dev/null || fail "$name is needed"
 done
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)

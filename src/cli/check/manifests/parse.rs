@@ -165,7 +165,7 @@ pub(super) fn decoded(place: &Place, texts: BTreeMap<String, Text>) -> Result<Va
 }
 
 /// Names a key if it is a default key. An unknown key could be a value in the wrong place.
-pub(super) fn of_key(key: &str) -> String {
+fn of_key(key: &str) -> String {
     let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = SecretKeys::default();
     let known = [username, password, customer_api_key, user_api_key, domain, subdomain];
     if known.iter().any(|known| known == key) { format!("data.{key}") } else { "a value under data".to_owned() }
