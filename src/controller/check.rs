@@ -292,7 +292,7 @@ impl<'a, S: WebServices> Check<'a, S> {
     /// Records what the REST reads show about the login. Returns the lock if it is still held.
     async fn end(&self, login: LoggedIn<'a>, probed: &[Probed]) -> Result<Option<LoginLock>, Stop> {
         let Self { ledger, subject, recorded, clock, .. } = *self;
-        if self.rest_reads() == 0 {
+        if !self.target.uses_rest() {
             return Ok(None);
         }
         let is_by_rest = login.is_by_rest();

@@ -94,22 +94,29 @@ impl Authority {
         config_of_chain(vec![certificate.der().clone(), self.certificate.clone()], &key, H1, rustls::ALL_VERSIONS)
     }
 
-    /// A server that asks its clients for a certificate.
-    pub fn config_for_known_clients(&self, name: &str) -> Arc<ServerConfig> {
+    /// A server that asks its clients for a certificate, which they must have or only may.
+    pub fn config_for_known_clients(
+        &self,
+        name: &str,
+        is_must: bool,
+        protocols: &[&[u8]],
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> Arc<ServerConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let clients =
-            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let clients = if is_must { clients } else { clients.allow_unauthenticated() };
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS12])
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
             .unwrap()
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(clients.build().unwrap())
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
     }
 

@@ -40,8 +40,8 @@ pub use bundle::{Bundle, BundleFlaw, BundleWarnings, authorities};
 use connect::Connector;
 pub use head::{Head, OTHER, known};
 pub use proxy::{ProxyFlaw, ProxySettings, ProxyVariableError};
-use tls::ExplainingVerifier;
 pub use tls::{CAUSES, HandshakeFlaw, TrustFlaw};
+use tls::{ExplainingVerifier, NoCertificate};
 pub use unanswered::{Oddity, Unanswered};
 
 /// The `User-Agent`, also towards a proxy.
@@ -213,8 +213,8 @@ impl Transport {
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let tls = tls.map_err(TransportError::Tls)?;
         // A custom verifier is dangerous if it trusts more. This one only rewords refusals.
-        let tls =
-            tls.dangerous().with_custom_certificate_verifier(Arc::new(ExplainingVerifier(verifier))).with_no_client_auth();
+        let tls = tls.dangerous().with_custom_certificate_verifier(Arc::new(ExplainingVerifier(verifier)));
+        let tls = tls.with_client_cert_resolver(Arc::new(NoCertificate));
         let client = Client::builder(TokioExecutor::new())
             // hyper-util would repeat a request that a reused connection returned unsent. It must not: a library must not judge
             // what a login costs, and the next check is soon.
@@ -352,10 +352,6 @@ fn stage(error: &hyper_util::client::legacy::Error) -> Unanswered {
 
 /// Classifies a failed exchange: an answer that is not HTTP, or none.
 fn stage_of_exchange(error: &hyper::Error) -> Unanswered {
-    // With TLS 1.3 the host demands a client certificate after the client has finished the handshake. The request is not read.
-    if std::iter::successors(std::error::Error::source(error), |error| error.source()).any(tls::wants_a_certificate) {
-        return Unanswered::TlsFailed(HandshakeFlaw::ClientCertificate);
-    }
     if error.is_parse() { Unanswered::Unreadable(Oddity::NotHttp) } else { Unanswered::ConnectionLost }
 }
 

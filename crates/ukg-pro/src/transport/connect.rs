@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::tls::handshake_failure;
+use super::tls::{handshake, handshake_failure};
 use super::{AGENT, ProxySettings, Unanswered};
 use crate::dns::{NameError, PolicyResolver};
 
@@ -81,7 +81,7 @@ impl Connector {
                 tunnel.await.ok().flatten().ok_or(Unanswered::ProxyFailed)?
             }
         };
-        match timeout_at(deadline, self.tls.connect(name, TokioIo::new(hop))).await {
+        match timeout_at(deadline, handshake(&self.tls, name, TokioIo::new(hop))).await {
             Ok(Ok(stream)) => Ok(MaybeHttpsStream::Https(TokioIo::new(stream))),
             Ok(Err(error)) => Err(handshake_failure(&error)),
             // Mostly a firewall swallows the handshake, and the remedy is the same as for no connection.

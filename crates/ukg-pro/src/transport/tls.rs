@@ -1,19 +1,32 @@
-//! Classifies why a host's certificate is not trusted or a handshake fails, in a closed vocabulary without text of the other
-//! side.
+//! Does the TLS handshake, and classifies why it fails or a certificate is not trusted, in a closed vocabulary without text of the
+//! other side.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, SignatureScheme};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    AlertDescription, CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, ProtocolVersion, SignatureScheme,
+};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use webpki::EndEntityCert;
 
 use super::Unanswered;
+
+/// How long a host that asked for a client certificate has to refuse: a few round trips. A later refusal counts as a lost
+/// connection.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,11 +261,49 @@ fn is_inspectors(name: &[u8]) -> bool {
     INSPECTORS.iter().any(|product| memchr::memmem::find(&name, product.to_ascii_lowercase().as_bytes()).is_some())
 }
 
-/// Whether an error, or the one inside it, is the alert of a host that demands a client certificate.
-pub(super) fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|inner| inner as &(dyn Error + 'static));
-    let alert = [Some(error), inner].into_iter().flatten().find_map(|error| error.downcast_ref::<rustls::Error>());
-    matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
+tokio::task_local! {
+    /// Whether the host of the connection that this task makes asked for a client certificate.
+    static ASKED: Cell<bool>;
+}
+
+/// Has no client certificate, and notes that a host asked for one.
+///
+/// All connections share it: rustls resumes no session that another resolver began.
+#[derive(Debug)]
+pub(super) struct NoCertificate;
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // A proxy's handshake has no such note: each of its failures is the proxy's.
+        let _ = ASKED.try_with(|asked| asked.set(true));
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+/// Does the handshake, until the host has accepted it too.
+///
+/// With TLS 1.3 the client is done before the host judges that it has no certificate. The refusal would race with the request,
+/// and be lost in hyper if it came first. So a host that asked for a certificate has a moment to refuse, or to speak.
+pub(super) async fn handshake<S>(tls: &TlsConnector, name: ServerName<'static>, hop: S) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    ASKED
+        .scope(Cell::new(false), async {
+            let mut stream = tls.connect(name, hop).await?;
+            if ASKED.with(Cell::get) && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+                // What it says stays in the buffer. One that accepts may also wait for the request.
+                if let Ok(said) = timeout(REFUSAL_TIMEOUT, stream.fill_buf()).await {
+                    said?;
+                }
+            }
+            Ok(stream)
+        })
+        .await
 }
 
 /// Classifies a failed handshake by the type of the rustls error inside the io::Error.
