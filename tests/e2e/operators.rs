@@ -60,6 +60,8 @@ async fn of_two_operators_one_acts_and_the_other_takes_over_what_it_left() {
     let counters = world.simulator.counters().await;
     assert_eq!(logins(&counters), 1, "one acts, and the session was still lent");
     assert!(first.stop().success());
+    // Two, or three: the first list of Secrets may have caused another check.
+    let before = world.simulator.counters().await["requests"]["EmployeePerson/FindPeople"].clone();
 
     let mut other = world.connection(&["EmployeeJobDetails"]);
     other["metadata"]["name"] = json!("other");
@@ -68,7 +70,7 @@ async fn of_two_operators_one_acts_and_the_other_takes_over_what_it_left() {
     let after = world.connections().get(CONNECTION).await.expect("there");
     assert_eq!(version(&after), version(&settled), "nothing was undone");
     let counters = world.simulator.counters().await;
-    assert_eq!(counters["requests"]["EmployeePerson/FindPeople"], 2, "a take-over is no rush");
+    assert_eq!(counters["requests"]["EmployeePerson/FindPeople"], before, "a take-over is no rush");
     let managers: Vec<_> = after.metadata.managed_fields.iter().flatten().filter(|f| f.subresource.is_some()).collect();
     assert_eq!(managers.len(), 1, "{managers:?}");
     assert_eq!(managers[0].manager.as_deref(), Some("ukgpro-operator"));
