@@ -2,8 +2,8 @@
 //!
 //! The ledger knows credentials only by a keyed fingerprint of everything that a login depends on (HMAC-SHA-256 under a random key
 //! of this installation), so its content can be neither read nor compared with data elsewhere. All connections of all namespaces
-//! share the ledger: connections that use copies of one account cost one refused login in total. A connection learns about another
-//! only that values which it has itself were refused.
+//! share the ledger: connections that use copies of one account cost one refused login in total. All that a connection learns about
+//! another is that values which both have were refused.
 //!
 //! **Where.** Secrets of the operator's own namespace ([`storage`]), which outlive restarts, changes of leader and connections.
 //! There is one Secret at first. Each refusal writes one Secret whole, so a ledger that grows is divided over more Secrets, and

@@ -22,7 +22,7 @@ use manifests::Source;
 /// The command's flags.
 #[derive(Args)]
 pub struct CheckArgs {
-    /// Files with the manifests of a UkgProConnection, its Secret and what else it refers to; - is standard input
+    /// Files with the manifests of a UkgProConnection, its Secret and any other object it refers to; - is standard input
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
 

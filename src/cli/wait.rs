@@ -30,7 +30,7 @@ pub struct WaitArgs {
     #[arg(value_parser = object_name)]
     name: String,
 
-    /// Its namespace; by default, that of the ServiceAccount or of the kubeconfig's context
+    /// Namespace of the connection; by default, that of the ServiceAccount or of the kubeconfig's context
     #[arg(short, long, value_parser = object_name)]
     namespace: Option<String>,
 
@@ -105,7 +105,7 @@ pub enum Error {
         why: String,
     },
     /// Only a person can help.
-    #[error("{name} is not {awaited}, and will not be by itself: {why}")]
+    #[error("{name} is not {awaited}, and only a person can help: {why}")]
     Hopeless {
         /// The connection.
         name: String,
@@ -120,7 +120,7 @@ pub enum Error {
 pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
     let judged = connection.status.as_ref();
     let Some(status) = judged.filter(|status| status.observed_generation == connection.metadata.generation) else {
-        return Outlook::Pending("no operator has looked at it yet".to_owned());
+        return Outlook::Pending("no operator has checked it yet".to_owned());
     };
     let conditions = &status.conditions;
     if conditions::is_true(conditions, awaited.as_str()) {
@@ -132,7 +132,7 @@ pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
     };
     let why = match conditions::find(conditions, told) {
         Some(condition) => format!("{}: {}", condition.reason, condition.message),
-        None => "there is no such condition".to_owned(),
+        None => "it has no such condition".to_owned(),
     };
     match awaited {
         Awaited::Ready | Awaited::Active if conditions::is_true(conditions, STALLED) => Outlook::Hopeless(why),
@@ -190,7 +190,7 @@ pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited,
                 }
                 Ok(Event::InitDone) if listed => continue,
                 Ok(Event::InitDone | Event::Delete(_)) => {
-                    Outlook::Pending(format!("it is not there, in namespace {namespace}"))
+                    Outlook::Pending(format!("it does not exist in namespace {namespace}"))
                 }
                 Ok(Event::Apply(connection)) => judge_of(&client, namespace, &connection, awaited).await,
                 Err(error) => Outlook::Pending(failure(&error)),
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn what_a_status_comes_to() {
         let pending = |why: &str| Outlook::Pending(why.to_owned());
-        let unseen = "no operator has looked at it yet";
+        let unseen = "no operator has checked it yet";
         for (observed, conditions, awaited, expected) in [
             (2, [("Ready", "True"), ("Active", "True")].as_slice(), Awaited::Ready, Outlook::Met),
             (2, &[("Ready", "True"), ("Active", "True")], Awaited::Active, Outlook::Met),
@@ -273,7 +273,7 @@ mod tests {
                 Awaited::CandidateReady,
                 pending("Why: CandidateReady, that is why."),
             ),
-            (2, &[("Ready", "True")], Awaited::CandidateReady, pending("there is no such condition")),
+            (2, &[("Ready", "True")], Awaited::CandidateReady, pending("it has no such condition")),
         ] {
             assert_eq!(
                 judge(&connection(observed, conditions), awaited),

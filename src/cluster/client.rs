@@ -108,14 +108,14 @@ impl ApiServerClient {
     /// Reads the configuration again. Later requests use a new client with its own connections.
     async fn renew(&self) {
         let Some(config) = (self.0.source)().await else {
-            tracing::warn!("the kubeconfig or ServiceAccount cannot be read again; going on with what it said before");
+            tracing::warn!("the kubeconfig or ServiceAccount cannot be read again; continuing with what it said before");
             return;
         };
         match State::of(config, self.0.retries) {
             Ok(new) => {
                 let mut state = self.state();
                 if new.seen != state.seen {
-                    tracing::info!("the kubeconfig or ServiceAccount names other authorities or another API server now");
+                    tracing::info!("the kubeconfig or ServiceAccount now names other authorities or another API server");
                 }
                 *state = new;
             }
@@ -123,7 +123,7 @@ impl ApiServerClient {
                 let failure = kubernetes_failure(&error);
                 tracing::warn!(
                     failure,
-                    "the kubeconfig or ServiceAccount makes no client now; going on with what it said before"
+                    "no client can be made from the kubeconfig or ServiceAccount now; continuing with what it said before"
                 );
             }
         }

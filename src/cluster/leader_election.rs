@@ -62,10 +62,10 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum StandError {
     /// No client could be made.
-    #[error("the kubeconfig makes no client for leader election; try it with kubectl")]
+    #[error("no client for leader election can be made from the kubeconfig; try it with kubectl")]
     Client(#[source] Box<kube::Error>),
     /// The platform gave no random numbers.
-    #[error("the platform gave no random numbers for the name this candidate stands under")]
+    #[error("the platform gave no random numbers for the name of this candidate")]
     Random(#[from] aws_lc_rs::error::Unspecified),
 }
 
@@ -236,10 +236,7 @@ impl Log {
                 "standing by; taking over when the Lease has not changed for that long"
             );
             if record.lasts.is_some_and(|lasts| lasts.as_secs() > seconds) {
-                tracing::warn!(
-                    seconds,
-                    "the Lease says that it lasts longer than any operator's; it is left alone no longer than that"
-                );
+                tracing::warn!(seconds, "the Lease states a longer duration than any operator's; waiting no longer than this");
             }
         }
         if record.is_some() {

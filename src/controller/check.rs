@@ -145,7 +145,7 @@ impl From<storage::Error> for Stop {
     }
 }
 
-/// A session, by which check logged in.
+/// A session, from this check's login or from another's.
 enum LoginSession {
     /// This check's own login.
     Own(Arc<Session>),

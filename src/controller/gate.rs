@@ -142,8 +142,8 @@ pub fn recorded(connection: &UkgProConnection, resolved: &Resolved) -> StatusRec
     status.map(|status| StatusRecord { worked: status.worked, tried: status.tried() }).unwrap_or_default()
 }
 
-/// Returns how often in a row these values were answered neither with a session nor with a refusal, by the record with the latest
-/// login. A status does not count if this process has seen the values work since.
+/// Returns how many logins in a row with these values were answered neither with a session nor with a refusal, according to the
+/// record with the latest login. A status does not count if this process has seen the values work since.
 pub fn paused(connection: &UkgProConnection, resolved: &Resolved, known: &Known, now: Timestamp) -> Option<Paused> {
     let StatusRecord { worked, tried } = recorded(connection, resolved);
     let tried = known.tried.max(tried.filter(|_| !known.login_works))?;

@@ -140,11 +140,11 @@ pub async fn publish(connection: &UkgProConnection, decision: &Decision, context
 pub async fn report_host_change(host: &str, change: HostChange, context: &Context) {
     let (warning, reason) = match change {
         HostChange::Outage { failing, known } => {
-            tracing::warn!(host, failing, known, "most connections of a host get no usable answer; it is asked less often");
+            tracing::warn!(host, failing, known, "most connections of a host get no usable answer; checking them less often");
             (true, "HostOutage")
         }
         HostChange::Recovery => {
-            tracing::info!(host, "a host answers again");
+            tracing::info!(host, "the host answers again");
             (false, "HostRecovered")
         }
     };
@@ -156,7 +156,7 @@ pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
     for (requirement, host) in observation.unfiltered() {
         if context.unfiltered.is_news(requirement, host) {
             let row = &requirement.row.name;
-            tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
+            tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of the answer was kept");
             post(operator_pod(context), true, "ProbeUnfiltered", &messages::unfiltered(requirement, host), context).await;
         }
     }

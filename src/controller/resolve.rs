@@ -137,7 +137,7 @@ pub enum Error {
     #[error("getting the CA bundle: {}", kubernetes_failure(.0))]
     Ca(#[source] kube::Error),
     /// The right to read is missing, but was there a moment ago.
-    #[error("no right to get {0}")]
+    #[error("not allowed to get {0}")]
     Forbidden(String),
     /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]

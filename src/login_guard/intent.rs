@@ -86,7 +86,7 @@ impl Ledger {
     pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, recorded: StatusRecord, now: Timestamp) {
         let urgent = self.enter(subject, intent, end, recorded, now);
         if urgent && let Err(error) = self.commit().await {
-            tracing::warn!(%error, "a refusal is not stored yet; it is tried again");
+            tracing::warn!(%error, "a refusal could not be stored in the login ledger; trying again");
         }
         if lock(&self.state).table.has_unsaved() {
             self.changed.notify_one();

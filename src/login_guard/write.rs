@@ -53,7 +53,7 @@ impl Ledger {
     /// Reads the ledger, or creates it, and retries until that succeeds.
     pub async fn open_in_time(&self) {
         while let Err(error) = self.opened().await {
-            tracing::warn!(%error, "without the login ledger no login is sent");
+            tracing::warn!(%error, "the login ledger cannot be opened, and no login is sent without it");
             tokio::time::sleep(WRITE_RETRY).await;
         }
     }
@@ -64,14 +64,14 @@ impl Ledger {
             self.changed.notified().await;
             tokio::time::sleep(TIDY_DELAY).await;
             while let Err(error) = self.commit().await {
-                tracing::warn!(%error, "the login ledger is not stored yet");
+                tracing::warn!(%error, "the login ledger could not be stored; trying again");
                 tokio::time::sleep(WRITE_RETRY).await;
             }
         }
     }
 
-    /// Forgets what only this process knows, and has the rest read again before its next use: another process may have been active
-    /// meanwhile.
+    /// Forgets what only this process knows, and marks the rest to be read again before its next use: another process may have
+    /// been active meanwhile.
     pub fn distrust(&self) {
         let mut state = lock(&self.state);
         state.proven.clear();
@@ -81,8 +81,8 @@ impl Ledger {
         state.outdated = true;
     }
 
-    /// Has everything that this process knows stored again: the stored state may be older than it was, as after a backup was
-    /// restored.
+    /// Marks everything that this process knows to be stored again: the stored state may be older than it was, as after a backup
+    /// was restored.
     pub fn reassert(&self) {
         let mut state = lock(&self.state);
         state.table.reassert();
@@ -197,7 +197,7 @@ impl Ledger {
                 new.iter().for_each(|(part, snapshot)| state.table.saved(*part, parts, snapshot));
             }
         }
-        tracing::info!(secrets = parts, "the login ledger has grown and is kept in more Secrets");
+        tracing::info!(secrets = parts, "the login ledger has grown and is divided into more Secrets");
         Ok(Progress::Again)
     }
 
@@ -252,7 +252,7 @@ impl Ledger {
                 tracing::error!(
                     bytes = snapshot.len(),
                     now_at_most = most,
-                    "the login ledger is full: its Secret is not taken at this size"
+                    "the login ledger is full: the API server does not accept its Secret at this size"
                 );
                 Ok(Progress::Again)
             }
@@ -297,7 +297,7 @@ impl Ledger {
             all.iter().filter_map(|(_, stored)| stored.as_ref()).for_each(|stored| state.table.adopt(&stored.entries));
         }
         if unreadable > 0 {
-            tracing::error!(unreadable, "lines of the login ledger cannot be read and are left out; the others count");
+            tracing::error!(unreadable, "lines of the login ledger cannot be read and are ignored; the other lines are used");
         }
         Ok(())
     }
@@ -323,7 +323,7 @@ impl Ledger {
                 return Ok(key);
             }
             if onto.is_some() {
-                tracing::error!("the login ledger's Secret holds no key of the operator's; it is begun anew");
+                tracing::error!("the login ledger's Secret holds no valid key; starting a new ledger");
             }
             let key = new_key()?;
             let entries = lock(&self.state).table.snapshot(0, 1).1;

@@ -40,7 +40,7 @@ pub(super) async fn report_overdue(context: &Context, checks: &Checks, readiness
                 Some(Ok(Published::Gone | Published::Outdated)) => {}
                 Some(Err(error)) => {
                     let (namespace, name) = (key.namespace(), key.name());
-                    tracing::warn!(namespace, name, %error, "a connection that is overdue is still shown with its old verdict");
+                    tracing::warn!(namespace, name, %error, "an overdue connection still shows its old verdict");
                     failures += 1;
                     if failures == WRITE_FAILURES_MAX {
                         break;

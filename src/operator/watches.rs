@@ -60,9 +60,7 @@ pub(super) async fn follow_history(
             }
         }
         if history.has_run_backwards(before, version.as_deref()) {
-            tracing::warn!(
-                "versions of the API server have run backwards, as after a backup is restored; everything is listed anew"
-            );
+            tracing::warn!("resource versions have run backwards, as after a restore from a backup; listing everything again");
             match checks.mandate() {
                 // A standby's copy of the ledger may be older than the backup.
                 Mandate::None => context.ledger.distrust(),
@@ -208,7 +206,7 @@ fn log_watch_event<K>(
         Ok(Event::Init) => return,
         Ok(_) => {
             if failure_log.works(place) {
-                tracing::info!(what, namespace, "watch goes on");
+                tracing::info!(what, namespace, "watch resumed");
             }
             return;
         }

@@ -9,13 +9,13 @@
 //! then.
 //!
 //! **Fair shares.** Within a priority, namespaces alternate: the first waiting check of a namespace goes before all waiting checks
-//! of the others except the first of each. Of the concurrent checks, a namespace has at most three times as many as are free.
+//! of the others except the first of each. A namespace has at most three times as many concurrent checks as are still free.
 //! Hosts that were tried and have never answered, and hosts with an outage, share a separate pool (`SILENT_MAX`), because each of
 //! their checks lasts until its timeout.
 //!
 //! **Pauses.** A host that limits requests limits an account first. The whole host is paused only if accounts of several
 //! namespaces meet the limit, or several accounts of the only namespace. For an outage, failing namespaces are counted, and a
-//! namespace fails if most of its connections fail: what one user writes is no outage of others.
+//! namespace fails if most of its connections fail. So one user's mistakes are no outage for others.
 //!
 //! **Bound.** A few hundred bytes for each connection. Hosts without connections are forgotten.
 

@@ -25,8 +25,8 @@ use crate::telemetry::watchdog::{Check, Watchdog};
 /// The debounce time: events of a burst come within this time of the first. The operator sees a Secret's rotation that much later.
 const BURST: Duration = Duration::from_millis(25);
 
-/// How many times as much as is free a namespace may hold. A namespace that is alone gets three quarters of all; the more
-/// namespaces compete, the smaller the share of each.
+/// A namespace may hold this many times the free units. A namespace that is alone gets three quarters of all; the more namespaces
+/// compete, the smaller the share of each.
 const SHARE_OF_FREE: usize = 3;
 
 /// Returns true if a namespace that holds `held` units of a shared resource, of which `free` are left, may hold one more: it may

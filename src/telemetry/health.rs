@@ -91,7 +91,7 @@ impl Readiness {
             }),
             ([first, rest @ ..], true) => Some(format!(
                 "the connections of namespace {first} cannot be listed{}; give the operator the right to list and watch \
-                 ukgproconnections there, or take it out of --namespace",
+                 ukgproconnections there, or remove the namespace from --namespace",
                 if rest.is_empty() { String::new() } else { format!(", nor those of {} more", rest.len()) }
             )),
             (_, false) => Some("the connections or the login ledger have not been read yet; the log says why".to_owned()),
@@ -276,7 +276,7 @@ async fn scrape(metrics: Arc<Metrics>, one: Arc<Semaphore>, open_metrics: bool) 
             found.headers_mut().insert(header::VARY, header::HeaderValue::from_static("accept"));
             found
         }
-        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the scrape ended by a panic\n"),
+        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the scrape panicked\n"),
     }
 }
 

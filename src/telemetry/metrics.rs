@@ -187,22 +187,22 @@ impl Metrics {
 
         // The registry adds a full stop to each help text, and units and `_total` to names.
         let mut registry = Registry::with_prefix(PREFIX);
-        registry.register("build", "The operator that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register("leader", "1 where this replica checks connections, 0 where it stands by", leader.clone());
-        let help = "For how long the Lease of another is left alone after its last change; 0 where there is none";
+        registry.register("build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("leader", "1 if this replica checks connections, 0 if it stands by", leader.clone());
+        let help = "How long this standby waits after the last change of the leader's Lease; 0 if it waits for no leader";
         registry.register_with_unit("lease_wait", help, Unit::Seconds, lease_wait.clone());
         registry.register("checks", "Checks that ended with a verdict, by its reason", checks.clone());
-        let help = "How long checks and their stages took, by stage";
+        let help = "Duration of checks and of their stages, by stage";
         registry.register_with_unit("check_duration", help, Unit::Seconds, stages.clone());
-        let help = "Logins to LoginService by how they ended; those held were not sent";
+        let help = "Logins by outcome; held logins were not sent";
         registry.register("logins", help, logins.clone());
         let help = "REST reads sent; UKG Pro counts each as a login";
         registry.register("rest_reads", help, rest_reads.clone());
-        let help = "Reads that match nobody and were answered with people: UKG Pro does not honour their filter";
+        let help = "Reads that match nobody but were answered with people, because UKG Pro ignored the filter";
         registry.register("unfiltered_reads", help, unfiltered_reads.clone());
-        let help = "Requests to UKG Pro that ended in the TLS handshake, by its cause";
+        let help = "Requests to UKG Pro that failed in the TLS handshake, by cause";
         registry.register("tls_failures", help, tls_failures.clone());
-        registry.register_with_unit("queue_wait", "How long checks waited for their place", Unit::Seconds, waits.clone());
+        registry.register_with_unit("queue_wait", "How long checks waited in the queue", Unit::Seconds, waits.clone());
         registry.register_collector(Box::new(gauges::Levels {
             watchdog,
             ledger_entries,

@@ -101,7 +101,7 @@ pub enum Stuck {
     #[error("the main runtime has not run for {} s", .0.as_secs())]
     Runtime(Duration),
     /// A watch.
-    #[error("the watch of {} has neither asked nor heard anything for {} s", .0.as_str(), .1.as_secs())]
+    #[error("the watch of {} has neither sent nor received anything for {} s", .0.as_str(), .1.as_secs())]
     Watch(Watched, Duration),
     /// A check.
     #[error("a check has been running for {} s", .0.as_secs())]
@@ -113,7 +113,7 @@ pub enum Stuck {
 
 /// A watch that has heard nothing for too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("nothing has been heard of the watch of {}{} for {} s; the log says why", .watched.as_str(), in_namespace(.namespace.as_deref()), .silence.as_secs())]
+#[error("the watch of {}{} has received nothing for {} s; the log says why", .watched.as_str(), in_namespace(.namespace.as_deref()), .silence.as_secs())]
 pub struct Deaf {
     watched: Watched,
     namespace: Option<Box<str>>,

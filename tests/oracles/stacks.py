@@ -264,7 +264,7 @@ UNDETERMINED = "Unknown (LoginUndetermined)"
 UNREADABLE = "Unreachable (AnswerUnreadable)"
 NO_HOST = "Unreachable (NotUkgPro)"
 # What `check` says of a read that was answered with people.
-WITH_PEOPLE = "with people, though it asks for nobody"
+WITH_PEOPLE = "with people, although the read asks for nobody"
 
 
 @dataclass

@@ -24,7 +24,7 @@ const GUIDES: &str = "UKG's guides";
 const WCF: &str = "WCF (Mono 6.8)";
 const CXF: &str = "Apache CXF 4.2";
 const HTTP: &str = "RFC 9110";
-const THOUGHT: &str = "none; thought of";
+const THOUGHT: &str = "none; assumed";
 
 struct Row {
     what: &'static str,
@@ -97,7 +97,7 @@ fn logins() -> Vec<Row> {
             THOUGHT,
         ),
         row("`Failed`: An error has occured", 200, SOAP, &failed("An error has occured. Please try again."), PROBABLE, GUIDES),
-        row("`Failed` in other words, or in none", 200, SOAP, &failed("Nein."), GUESSED, THOUGHT),
+        row("`Failed` in other words, or without words", 200, SOAP, &failed("Nein."), GUESSED, THOUGHT),
         row("another `Status`", 200, SOAP, &token("<Status>Maybe</Status>"), GUESSED, THOUGHT),
         row("`Ok` without a `Token`", 200, SOAP, &token("<Status>Ok</Status>"), GUESSED, THOUGHT),
         row(
@@ -287,9 +287,9 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
     };
     let taken = failure.to_string();
     let then = match failure {
-        failure if failure.forbids_automatic_retry() => "held until the values change or a person asks",
-        failure if failure.is_unclear() => "an attempt: LoginPaused",
-        _ => "nobody has judged it: tried again",
+        failure if failure.forbids_automatic_retry() => "held until the values change or a user requests a check",
+        failure if failure.is_unclear() => "counts as an attempt: LoginPaused",
+        _ => "the login was not judged: tried again",
     };
     (taken, then)
 }
@@ -297,22 +297,21 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
 fn of_read(outcome: Outcome) -> (String, &'static str) {
     let then = match outcome {
         Outcome::Granted => "",
-        Outcome::GrantedUnfiltered => "told to whoever runs the operator: ProbeUnfiltered",
+        Outcome::GrantedUnfiltered => "reported to whoever runs the operator: ProbeUnfiltered",
         Outcome::Denied => "Forbidden",
-        Outcome::TokenRefused { denies: true } => "one more login where another service took it; else denied",
-        Outcome::TokenRefused { denies: false } => "one more login; else it cannot be told",
-        Outcome::LoginRefused => "no REST read until the values change or a person asks",
+        Outcome::TokenRefused { denies: true } => "one more login if another service accepted it; otherwise denied",
+        Outcome::TokenRefused { denies: false } => "one more login; otherwise undetermined",
+        Outcome::LoginRefused => "no REST read until the values change or a user requests a check",
         Outcome::Undetermined => "PermissionsUndetermined; read again at the interval",
         Outcome::Held => panic!("it is no answer"),
-        Outcome::Error(_) => "read again soon; an Active connection stays so for a while",
+        Outcome::Error(_) => "read again soon; an Active connection stays Active for a while",
     };
     (outcome.to_string(), then)
 }
 
 fn table(text: &mut String, title: &str, rows: &[Row], of: impl Fn(&Answer) -> (String, &'static str)) {
     // Writing to a String does not fail.
-    let _ =
-        write!(text, "\n## {title}\n\n| what comes | is taken as | and then | how sure | source |\n|---|---|---|---|---|\n");
+    let _ = write!(text, "\n## {title}\n\n| answer | taken as | then | how sure | source |\n|---|---|---|---|---|\n");
     for Row { what, answer, sure, source } in rows {
         let (taken, then) = of(answer);
         let _ = writeln!(text, "| {what} | {taken} | {then} | {sure} | {source} |");

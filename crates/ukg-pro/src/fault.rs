@@ -14,7 +14,7 @@ pub enum About {
     Form,
     /// The identity of the sender, by WS-Security.
     Identity,
-    /// Trouble of the receiver, or what it calls so.
+    /// A problem of the receiver, or one that it reports as its own.
     Receiver,
     /// Something else in the request.
     Sender,

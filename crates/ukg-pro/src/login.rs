@@ -28,7 +28,7 @@ pub enum LoginFailure {
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The answer shows neither a refusal nor a success.
-    #[error("it cannot be told: {0}")]
+    #[error("undetermined: {0}")]
     Undetermined(Unclear),
     /// No usable answer came.
     #[error(transparent)]
@@ -59,18 +59,18 @@ pub enum Unclear {
     #[error("most likely refused")]
     Failed,
     /// `Ok` without a token.
-    #[error("it says Ok and has no token")]
+    #[error("it says Ok without a token")]
     NoToken,
     /// A fault that names no refusal.
-    #[error("a SOAP fault that speaks of no refusal")]
+    #[error("it is a SOAP fault that reports no refusal")]
     Fault,
     /// The form of the request is refused, which implies that no credentials were checked.
     #[error(
-        "the form of the request is refused, so this is not LoginService as it is known, or a proxy has changed the request"
+        "it rejects the form of the request, so this is not LoginService as the operator knows it, or a proxy changed the request"
     )]
     Form,
     /// Another status or another message.
-    #[error("it is none of the answers that are known")]
+    #[error("it is not a known answer")]
     Other,
 }
 

@@ -44,12 +44,12 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Granted => "granted",
-            Self::GrantedUnfiltered => "granted, and the filter is not honoured",
+            Self::GrantedUnfiltered => "granted, but the filter is ignored",
             Self::Denied => "denied",
             Self::TokenRefused { denies: true } => "the token is refused",
             Self::TokenRefused { denies: false } => "the session has ended",
             Self::LoginRefused => "REST refuses the login",
-            Self::Undetermined => "it cannot be told",
+            Self::Undetermined => "undetermined",
             Self::Held => "not sent",
             Self::Error(unanswered) => return unanswered.fmt(f),
         })

@@ -92,11 +92,11 @@ fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<Str
         return;
     }
     let (fits, kind) = match schema.type_.as_deref() {
-        Some("object") => (value.is_object(), "a group of fields"),
+        Some("object") => (value.is_object(), "an object"),
         Some("array") => (value.is_array(), "a list"),
-        Some("string") => (value.is_string(), "a text"),
+        Some("string") => (value.is_string(), "a string"),
         Some("boolean") => (value.is_boolean(), "true or false"),
-        Some("integer") => (value.is_i64() || value.is_u64(), "a whole number"),
+        Some("integer") => (value.is_i64() || value.is_u64(), "an integer"),
         _ => (true, ""),
     };
     if !fits {
@@ -114,7 +114,7 @@ fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<Str
         if !holds {
             flaws.push(format!(
                 "{path}: {}",
-                rule.message.as_deref().unwrap_or("it breaks a rule of the resource's definition")
+                rule.message.as_deref().unwrap_or("it breaks a rule of the CustomResourceDefinition")
             ));
         }
     }
@@ -130,8 +130,8 @@ fn look_at_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &
                 let likeness = |known: &&String| strsim::jaro_winkler(&known.to_ascii_lowercase(), &name.to_ascii_lowercase());
                 let nearest = properties.keys().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
                 let nearest =
-                    nearest.filter(|known| likeness(known) > 0.75).map(|known| format!("; the nearest there is: {known}"));
-                flaws.push(format!("{path} has a field that does not exist{}", nearest.unwrap_or_default()));
+                    nearest.filter(|known| likeness(known) > 0.75).map(|known| format!("; the most similar field is {known}"));
+                flaws.push(format!("{path} has an unknown field{}", nearest.unwrap_or_default()));
             }
         }
     }
@@ -156,7 +156,7 @@ fn look_at_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &
             look(&format!("{path}[{number}]"), item, schema, flaws);
         }
         if identity(item).is_some_and(|this| items[..number].iter().any(|before| identity(before).as_ref() == Some(&this))) {
-            flaws.push(format!("{path}[{number}] is there already"));
+            flaws.push(format!("{path}[{number}] is a duplicate"));
         }
     }
 }

@@ -58,19 +58,19 @@ pub enum BadInput {
     #[error("{0}: {1}")]
     Unreadable(String, String),
     /// The file is too large.
-    #[error("{0}: larger than {max} MiB", max = FILE_MAX >> 20)]
+    #[error("{0}: the file is larger than {max} MiB", max = FILE_MAX >> 20)]
     TooLarge(String),
     /// Kubernetes would not accept a document.
     #[error("{0}: {1}")]
     Document(Place, String),
     /// There is no connection, or none of the requested name.
-    #[error("the files hold no UkgProConnection{}{}", if .0.is_some() { " named " } else { "" }, .0.as_deref().unwrap_or_default())]
+    #[error("the files contain no UkgProConnection{}{}", if .0.is_some() { " named " } else { "" }, .0.as_deref().unwrap_or_default())]
     NoConnection(Option<String>),
     /// There are several connections.
-    #[error("the files hold more than one UkgProConnection; choose by --name: {}", .0.join(", "))]
+    #[error("the files contain more than one UkgProConnection; choose one with --name: {}", .0.join(", "))]
     ManyConnections(Vec<String>),
     /// The connection refers to a missing object.
-    #[error("the files hold no {kind} {name}, to which {field} of the connection refers")]
+    #[error("the files contain no {kind} {name}, and {field} of the connection refers to it")]
     NotThere {
         /// Its kind.
         kind: &'static str,
@@ -80,7 +80,7 @@ pub enum BadInput {
         field: &'static str,
     },
     /// Two objects of one kind and name.
-    #[error("the files hold the {0} {1} more than once")]
+    #[error("the files contain {0} {1} more than once")]
     Twice(&'static str, String),
 }
 
@@ -235,7 +235,7 @@ impl Objects {
             (_, "UkgProConnection") => return Err(wrong(&place, "apiVersion must be ukgpro.dev/v1alpha1")),
             ("v1", "Secret") => {
                 let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a Secret as Kubernetes takes it; a value that is not text must be quoted";
+                let what = "it is not a Secret that Kubernetes accepts; a value that is not text must be quoted";
                 let Contents { data, string_data, .. } = read(&place, text, what)?;
                 let mut content = decoded(&place, data.unwrap_or_default())?;
                 content.extend(plain(string_data.unwrap_or_default()));
@@ -243,7 +243,7 @@ impl Objects {
             }
             ("v1", "ConfigMap") => {
                 let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a ConfigMap as Kubernetes takes it; a value that is not text must be quoted";
+                let what = "it is not a ConfigMap that Kubernetes accepts; a value that is not text must be quoted";
                 let Contents { data, binary_data, .. } = read(&place, text, what)?;
                 let mut content = decoded(&place, binary_data.unwrap_or_default())?;
                 content.extend(plain(data.unwrap_or_default()));
@@ -251,12 +251,12 @@ impl Objects {
             }
             // kubectl prints `List`; the API answers with `SecretList` and the like.
             (_, list) if list.ends_with("List") => {
-                let List { items } = read(&place, text, "it is not a List of manifests with apiVersion and kind each")?;
+                let List { items } = read(&place, text, "it is not a List of manifests that each have apiVersion and kind")?;
                 for (number, item) in items.into_iter().enumerate() {
                     self.add_item(Place { item: Some(number + 1), ..place.clone() }, item)?;
                 }
             }
-            _ => self.notes.push(format!("{place}: ignored, since it is no UkgProConnection, Secret or ConfigMap")),
+            _ => self.notes.push(format!("{place}: ignored, because it is not a UkgProConnection, Secret or ConfigMap")),
         }
         Ok(())
     }
@@ -279,19 +279,19 @@ impl Objects {
             (_, "UkgProConnection") => return Err(wrong(&place, "apiVersion must be ukgpro.dev/v1alpha1")),
             ("v1", "Secret") => {
                 let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a Secret as Kubernetes takes it; a value that is not text must be quoted";
+                let what = "it is not a Secret that Kubernetes accepts; a value that is not text must be quoted";
                 let mut content = decoded(&place, data.or(&place, what)?)?;
                 content.extend(plain(string_data.or(&place, what)?));
                 self.secrets.push(Object { name, namespace, content });
             }
             ("v1", "ConfigMap") => {
                 let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a ConfigMap as Kubernetes takes it; a value that is not text must be quoted";
+                let what = "it is not a ConfigMap that Kubernetes accepts; a value that is not text must be quoted";
                 let mut content = decoded(&place, binary_data.or(&place, what)?)?;
                 content.extend(plain(data.or(&place, what)?));
                 self.config_maps.push(Object { name, namespace, content });
             }
-            _ => self.notes.push(format!("{place}: ignored, since it is no UkgProConnection, Secret or ConfigMap")),
+            _ => self.notes.push(format!("{place}: ignored, because it is not a UkgProConnection, Secret or ConfigMap")),
         }
         Ok(())
     }

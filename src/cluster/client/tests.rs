@@ -98,7 +98,7 @@ async fn after_a_rotation_of_the_api_servers_authority_the_one_that_is_named_now
     let error = ask(&access).await.expect_err("not trusted yet");
     assert_eq!(
         kubernetes_failure(&error),
-        "the API server's certificate is of no authority that the operator's kubeconfig or ServiceAccount names"
+        "the API server's certificate is not from an authority that the operator's kubeconfig or ServiceAccount names"
     );
     ask(&access).await.expect_err("it was looked at a moment ago");
     wait(&access);

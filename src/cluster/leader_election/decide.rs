@@ -285,7 +285,8 @@ impl State {
         }
     }
 
-    /// Returns a record without a holder. Others take over at once, and older versions of them after its one second.
+    /// Returns a record without a holder, with a duration of one second. Other candidates take over at once; older versions of them
+    /// wait for that duration.
     fn release(&self, wall: Timestamp) -> Record {
         let renewed = Some(self.stamp(wall));
         let transitions = self.record().map_or(0, |record| record.transitions);

@@ -34,7 +34,7 @@ impl Conclusion {
             && observation.resolved().is_some_and(|resolved| is_about_values(previous, connection, resolved));
         if stays {
             let what = messages::what(reason, &facts);
-            let detail = format!("check {failures} of {} in a row failed. {what}", connection.spec.failure_threshold());
+            let detail = format!("Failed checks in a row: {failures} of {}. {what}", connection.spec.failure_threshold());
             let facts = Facts { detail, hint: String::new(), ..facts };
             return Self { reason: Reason::Degraded, message: messages::message(Reason::Degraded, &facts) };
         }

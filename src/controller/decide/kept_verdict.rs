@@ -25,8 +25,8 @@ fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> imp
 }
 
 /// Keeps the verdict while changed values are checked, and reports that in `Reconciling`. `Stalled` is dropped: only the new
-/// values show whether a user must act. `None` if there is no verdict on the present spec that could be taken for one on the new
-/// values.
+/// values show whether a user must act. Returns `None` if the status has no verdict about the present spec, because then nobody
+/// can mistake it for a verdict about the new values.
 pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decision> {
     let previous = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
     let message = messages::rechecking(&connection.spec.secret_ref.name);

@@ -254,14 +254,14 @@ fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
             (Reason::PermissionUnknown, unknown.join("; "))
         }
         Unresolved::TooManyPermissions => {
-            (Reason::PermissionUnknown, "together more than 128 permissions, which several connections may share".to_owned())
+            (Reason::PermissionUnknown, "there are more than 128 of them; divide them among several connections".to_owned())
         }
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::Forbidden(what) => (Reason::ReferenceForbidden, what.clone()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::KeyShared(key) => (Reason::SecretValueMalformed, messages::key_shared(key)),
         Unresolved::SecretValueTooLong(key) => {
-            (Reason::SecretValueMalformed, format!("{key} has more than {VALUE_MAX} bytes, which no value of UKG Pro has"))
+            (Reason::SecretValueMalformed, format!("{key} is longer than {VALUE_MAX} bytes, and no UKG Pro value is"))
         }
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
         Unresolved::EndpointInvalid(found, place, suggestion) => {
@@ -269,7 +269,7 @@ fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         }
         Unresolved::DomainNotAllowed(allowed) => {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-            (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", ")))
+            (Reason::DomainNotAllowed, allowed.join(", "))
         }
         Unresolved::Ca(ca, flaw) => reason_of_authorities(ca, *flaw),
     }
@@ -278,12 +278,12 @@ fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
 fn reason_of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
     let CaReference { kind, name, key } = ca;
     let object = format!("{} {name}", kind.as_str());
-    let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} cannot be used: {flaw}"));
+    let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} (spec.caRef) cannot be used: {flaw}"));
     match flaw {
         CaFlaw::ObjectNotFound => (Reason::CaNotFound, format!("{object} is not in this namespace")),
         CaFlaw::KeyMissing => (Reason::CaNotFound, format!("{object} has no key {key}")),
         CaFlaw::Bundle(flaw) => unusable(&flaw.to_string()),
-        CaFlaw::TooLarge => unusable("it holds more than 128 KiB; leave out what the platform trusts already"),
+        CaFlaw::TooLarge => unusable("it is larger than 128 KiB; leave out the authorities that the platform already trusts"),
     }
 }
 

@@ -33,7 +33,7 @@ pub fn first_due(connection: &UkgProConnection, now: Timestamp) -> Option<Durati
     Some(held.map_or(wait, |held| wait.min(held)))
 }
 
-/// Returns when to check again. A host is not asked again before the time it gave. What is held until a time is checked then.
+/// Returns when to check again: not before the time that the host asked for, and no later than the end of a hold.
 pub(super) fn requeue(
     connection: &UkgProConnection,
     previous: &UkgProConnectionStatus,
@@ -99,8 +99,8 @@ pub(super) fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatu
     }
 }
 
-/// Adds up to a tenth, by the object's identity and the time, so that connections that were created together do not stay
-/// together.
+/// Adds a jitter of up to a tenth, derived from the object's identity and the time, so that connections that were created together
+/// do not stay together.
 pub(super) fn add_jitter(connection: &UkgProConnection, wait: Duration, now: Timestamp) -> Duration {
     wait + wait.mul_f64(jitter(&(connection.metadata.uid.as_deref(), now.as_millisecond())) / 10.0)
 }

@@ -524,8 +524,8 @@ fn what_is_wrong_with_the_authorities_is_told_by_kind_name_and_key() {
     for (flaw, told) in [
         (CaFlaw::ObjectNotFound, "ConfigMap acme-ca is not in this namespace"),
         (CaFlaw::KeyMissing, "ConfigMap acme-ca has no key ca.crt"),
-        (CaFlaw::TooLarge, "key ca.crt of ConfigMap acme-ca cannot be used: it holds more than 128 KiB"),
-        (CaFlaw::Bundle(BundleFlaw::Pkcs7), "key ca.crt of ConfigMap acme-ca cannot be used: it holds PKCS#7"),
+        (CaFlaw::TooLarge, "key ca.crt of ConfigMap acme-ca (spec.caRef) cannot be used: it is larger than 128 KiB"),
+        (CaFlaw::Bundle(BundleFlaw::Pkcs7), "key ca.crt of ConfigMap acme-ca (spec.caRef) cannot be used: it contains PKCS#7"),
     ] {
         assert!(message(flaw).contains(told), "{flaw:?}: {}", message(flaw));
     }
@@ -548,7 +548,7 @@ fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
     for (reason, parts) in [
         (Reason::CredentialsRejected, ["acme-ukg-pro", "https://service4.ultipro.com", messages::PAGE]),
         (Reason::SecretKeyMissing, ["acme-ukg-pro", "password", "spec.secretRef.keys"]),
-        (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends in a line end", "stringData"]),
+        (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends with a newline", "stringData"]),
         (Reason::EndpointInvalid, ["spec.subdomain", "https://", "service4"]),
         (Reason::PermissionUnknown, ["Nope", "spec.permissions", "EmployeePersonDetails"]),
     ] {
@@ -573,7 +573,7 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
         conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
     };
     let failed = |resolved: &Resolved, failure| message(&Observation::LoginFailed(resolved.clone(), failure, None));
-    let swapped = "Suspicious in the Secret: userApiKey and customerApiKey look swapped.";
+    let swapped = "Suspicious values in the Secret: userApiKey and customerApiKey look swapped.";
     for (failure, hint) in [
         (LoginFailure::Refused(Refusal::Credentials), Some(swapped)),
         (LoginFailure::Refused(Refusal::CustomerApiKey), Some(swapped)),
@@ -649,9 +649,9 @@ fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
     for of in [&works as &dyn Fn(Resolved) -> Observation, &untrusted] {
         assert_eq!(message(of, expiring, at(0)), message(of, BundleWarnings::default(), at(0)));
         let said = message(of, expiring, at(200));
-        assert!(said.contains("has expired on 2027-01-15"), "{said}");
+        assert!(said.contains("expired on 2027-01-15"), "{said}");
         let said = message(of, BundleWarnings { private_key: true, first_expiry: None }, at(0));
-        assert!(said.contains("holds a private key"), "{said}");
+        assert!(said.contains("contains a private key"), "{said}");
     }
 }
 
@@ -758,7 +758,7 @@ fn a_degraded_connection_says_what_failed_and_how_often() {
     let course = course(connection_with(Some(Reason::AllPermissionsGranted)), &vec![observation_of(Reason::ConnectTimeout); 2]);
     let message = &conditions::find(&course[1].conditions, "Ready").expect("always there").message;
     assert!(
-        message.contains("check 2 of 3 in a row failed. No connection to https://service4.ultipro.com was made"),
+        message.contains("Failed checks in a row: 2 of 3. The connection to https://service4.ultipro.com timed out."),
         "{message}"
     );
     let waits: Vec<_> = course
@@ -867,7 +867,7 @@ mod candidate {
         let mut connection = with_candidate(Reason::AllPermissionsGranted);
         let status = check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 60).status;
         let message = &conditions::find(&status.conditions, "CandidateReady").expect("there").message;
-        assert!(message.contains("Name Secret next in spec.secretRef"), "{message}");
+        assert!(message.contains("name Secret next in spec.secretRef"), "{message}");
         connection.status = Some(status.clone());
         let again = check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 3600);
         assert_eq!((again.status, again.events), (status.clone(), Vec::new()), "nothing moves");

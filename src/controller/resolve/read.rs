@@ -94,7 +94,7 @@ where
     while let Some(frame) = answer.frame().await {
         let Ok(data) = frame.map_err(|error| kube::Error::Service(error.into()))?.into_data() else { continue };
         if text.len() + data.len() > most {
-            return Err(kube::Error::SerdeError(serde::de::Error::custom("more than its values can have")));
+            return Err(kube::Error::SerdeError(serde::de::Error::custom("the answer is larger than its values can be")));
         }
         if text.capacity() < text.len() + data.len() {
             let mut larger = Zeroizing::new(Vec::with_capacity((2 * (text.len() + data.len())).min(most)));

@@ -146,7 +146,7 @@ fn an_operator_whose_watch_fails_for_minutes_is_not_ready_and_lives() {
     (served.pass)(1);
     assert_eq!(
         get(served.health, "/readyz"),
-        (503, "nothing has been heard of the watch of connections for 181 s; the log says why\n".to_owned())
+        (503, "the watch of connections has received nothing for 181 s; the log says why\n".to_owned())
     );
     assert_eq!(get(served.health, "/livez"), ok(), "a new process would fare no better");
     served.watchdog.beat(&watch);

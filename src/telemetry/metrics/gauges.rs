@@ -26,13 +26,13 @@ impl Collector for Levels {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let now = self.watchdog.now();
         let (waiting, running) = self.watchdog.depth();
-        gauge(&mut encoder, "queue_depth", "Checks that wait for their place.", &waiting)?;
-        gauge(&mut encoder, "checks_running", "Checks that run.", &running)?;
+        gauge(&mut encoder, "queue_depth", "Checks that wait in the queue.", &waiting)?;
+        gauge(&mut encoder, "checks_running", "Checks that are running.", &running)?;
         let longest = self.watchdog.longest_wait(now).unwrap_or_default().as_secs_f64();
-        let help = "How long the check has waited that has waited longest.";
+        let help = "Longest time that a check in the queue has waited.";
         seconds(&mut encoder, "queue_longest_wait", help, &longest)?;
         gauge(&mut encoder, "ledger_entries", "Entries of the login ledger.", &(self.ledger_entries)())?;
-        let help = "For how long the login ledger could not be written; 0 where it can.";
+        let help = "How long writes of the login ledger have failed; 0 if they succeed.";
         seconds(&mut encoder, "ledger_write_failing", help, &((self.ledger_failing_seconds)() as f64))?;
         let help = "Connections that could not be checked for several intervals.";
         gauge(&mut encoder, "connections_overdue", help, &(self.connections_overdue)())?;
@@ -42,8 +42,7 @@ impl Collector for Levels {
         gauge(&mut encoder, "hosts_paused", help, &(self.hosts_paused)())?;
         gauge(&mut encoder, "hosts_in_outage", "Hosts that are known to be down.", &(self.hosts_in_outage)())?;
 
-        let help =
-            "Time since the API server was last heard of, by what is watched and where: an answer, an event or a bookmark.";
+        let help = "Time since the API server last sent an answer, an event or a bookmark, by watch and namespace.";
         let unit = Unit::Seconds;
         let mut family = encoder.encode_descriptor("watch_age", help, Some(&unit), MetricType::Gauge)?;
         for (watched, namespace, age) in self.watchdog.silences(now) {

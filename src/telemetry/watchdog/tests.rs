@@ -33,12 +33,12 @@ fn what_is_beyond_its_bound_is_stuck_and_the_cause_is_named_first() {
         (
             "the second watch",
             Ages { watches: [Some(seconds(1)), Some(seconds(601))], ..none.clone() },
-            Err("the watch of secrets has neither asked nor heard anything for 601 s"),
+            Err("the watch of secrets has neither sent nor received anything for 601 s"),
         ),
         (
             "the first watch",
             Ages { watches: [Some(seconds(700)), None], ..none.clone() },
-            Err("the watch of connections has neither asked nor heard anything for 700 s"),
+            Err("the watch of connections has neither sent nor received anything for 700 s"),
         ),
         ("a check", Ages { check: Some(seconds(501)), ..none.clone() }, Err("a check has been running for 501 s")),
         (
@@ -105,7 +105,7 @@ fn a_watch_that_fails_for_minutes_is_told_by_its_namespace_however_well_the_othe
     watchdog.beat(&good);
     pass(1);
     let deaf = watchdog.deaf().expect("one is").to_string();
-    assert_eq!(deaf, "nothing has been heard of the watch of connections in namespace bad for 181 s; the log says why");
+    assert_eq!(deaf, "the watch of connections in namespace bad has received nothing for 181 s; the log says why");
     assert_eq!(watchdog.check(), Ok(()), "a new process would fare no better");
     watchdog.beat(&bad);
     assert_eq!(watchdog.deaf(), None);

@@ -300,7 +300,7 @@ fn what_has_no_answer_is_told_by_its_stage() {
     let recorder = Recorder::default();
     recorder.record(unanswered(LOGIN, Unanswered::ConnectTimeout), Duration::from_millis(1234));
     let expected = json!({"exchanges": [
-        {"operation": LOGIN, "milliseconds": 1240, "unanswered": "no connection was made in time"}]});
+        {"operation": LOGIN, "milliseconds": 1240, "unanswered": "the connection timed out"}]});
     assert_eq!(serde_json::to_value(recorder.capture()).expect("JSON"), expected);
 }
 

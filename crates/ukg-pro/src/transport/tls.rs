@@ -229,8 +229,8 @@ impl ServerCertVerifier for ExplainingVerifier {
     }
 }
 
-/// Rewords the refusal of the host's own signature, made with the key of its certificate. That is trusted by then, so no
-/// authority is involved. A key that is too short makes such a signature.
+/// Rewords the refusal of the signature that the host made with its certificate's key. The certificate is trusted by then, so no
+/// authority is at fault. A key that is too short leads to this refusal.
 fn of_own_signature(error: rustls::Error) -> rustls::Error {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {

@@ -126,10 +126,10 @@ impl Metadata {
     /// Returns name and namespace. Messages may quote them only after they have been validated here.
     pub(super) fn checked(self, place: &Place) -> Result<(String, Option<String>), BadInput> {
         let Some(name) = self.name.filter(|name| crate::api::is_object_name(name)) else {
-            return Err(wrong(place, "metadata.name is not a name as Kubernetes takes it"));
+            return Err(wrong(place, "metadata.name is not a name that Kubernetes accepts"));
         };
         if self.namespace.as_deref().is_some_and(|namespace| !crate::api::is_object_name(namespace)) {
-            return Err(wrong(place, "metadata.namespace is not a name as Kubernetes takes it"));
+            return Err(wrong(place, "metadata.namespace is not a name that Kubernetes accepts"));
         }
         Ok((name, self.namespace))
     }

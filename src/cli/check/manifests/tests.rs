@@ -60,8 +60,8 @@ fn a_connection_is_chosen_by_name_where_there_are_several() {
     let found = |name| gather(&sources, name).map(|found| found.connection.metadata.name);
     assert_eq!(found(Some("globex")), Ok(Some("globex".to_owned())));
     assert_eq!(found(None), Err(BadInput::ManyConnections(vec!["acme".to_owned(), "globex".to_owned()])));
-    assert_eq!(found(Some("x")).expect_err("none").to_string(), "the files hold no UkgProConnection named x");
-    assert_eq!(refused(&[SECRET]), "the files hold no UkgProConnection");
+    assert_eq!(found(Some("x")).expect_err("none").to_string(), "the files contain no UkgProConnection named x");
+    assert_eq!(refused(&[SECRET]), "the files contain no UkgProConnection");
 }
 
 #[test]
@@ -78,14 +78,17 @@ fn a_bundle_comes_from_a_config_map_or_a_secret() {
     // One Secret may hold both.
     assert_eq!(bundle("{name: acme-ukg-pro, kind: Secret, key: username}").as_deref(), Ok(&b"svc-acme".to_vec()));
     let missing = refused(&[&with("{name: ca}"), SECRET]);
-    assert_eq!(missing, "the files hold no ConfigMap ca, to which spec.caRef of the connection refers");
+    assert_eq!(missing, "the files contain no ConfigMap ca, and spec.caRef of the connection refers to it");
 }
 
 #[test]
 fn what_has_no_part_in_a_check_is_noted_and_left() {
     let other = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: zq}, data: [1]}";
     let found = gathered(&[&format!("{CONNECTION}---{SECRET}---\n\n---\n{other}")]).expect("taken");
-    assert_eq!(found.notes, ["0.yaml, document 3 (line 18): ignored, since it is no UkgProConnection, Secret or ConfigMap"]);
+    assert_eq!(
+        found.notes,
+        ["0.yaml, document 3 (line 18): ignored, because it is not a UkgProConnection, Secret or ConfigMap"]
+    );
 }
 
 #[test]
@@ -95,16 +98,16 @@ fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
         (
             "no Secret",
             vec![CONNECTION],
-            "the files hold no Secret acme-ukg-pro, to which spec.secretRef of the connection refers",
+            "the files contain no Secret acme-ukg-pro, and spec.secretRef of the connection refers to it",
         ),
-        ("a Secret of another namespace", vec![CONNECTION, &elsewhere], "the files hold no Secret"),
-        ("two of a name", vec![CONNECTION, SECRET, SECRET], "the files hold the Secret acme-ukg-pro more than once"),
+        ("a Secret of another namespace", vec![CONNECTION, &elsewhere], "the files contain no Secret"),
+        ("two of a name", vec![CONNECTION, SECRET, SECRET], "the files contain Secret acme-ukg-pro more than once"),
         ("not YAML", vec![CONNECTION, "a: [zq-canary\n"], "1.yaml, document 1 (line"),
         ("not a manifest", vec![CONNECTION, "zq-canary"], "1.yaml, document 1 (line 1): it is not a manifest"),
         (
             "a number",
             vec![&format!("{CONNECTION}---\n{}", SECRET.replace("password: |-\n    ---p\n    w'0'", "password: 7319"))],
-            "0.yaml, document 2 (line 14): it is not a Secret as Kubernetes takes it; a value that is not text must be quoted",
+            "0.yaml, document 2 (line 14): it is not a Secret that Kubernetes accepts; a value that is not text must be quoted",
         ),
         (
             "not base64",
@@ -117,13 +120,13 @@ fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
             "a value under data is not",
         ),
         ("another version", vec![&CONNECTION.replace("v1alpha1", "v1"), SECRET], "apiVersion must be ukgpro.dev/v1alpha1"),
-        ("an empty List", vec!["{apiVersion: v1, kind: List, items: []}"], "hold no UkgProConnection"),
+        ("an empty List", vec!["{apiVersion: v1, kind: List, items: []}"], "contain no UkgProConnection"),
         ("a name", vec![&CONNECTION.replace("name: acme,", "name: zq_Canary,"), SECRET], "metadata.name is not a name"),
         ("a namespace", vec![&CONNECTION.replace("hr", "zq_Canary"), SECRET], "metadata.namespace is not a name"),
         (
             "a field",
             vec![&CONNECTION.replace("subdomain", "zq-canary"), SECRET],
-            "document 1 (line 1): spec has a field that does not exist",
+            "document 1 (line 1): spec has an unknown field",
         ),
         ("a duplicate", vec![CONNECTION, &SECRET.replace("stringData:", "data:")], "it is not a"),
     ] {
