@@ -28,7 +28,7 @@ pub enum LoginFailure {
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The answer shows neither a refusal nor a success.
-    #[error("it cannot be told: {0}")]
+    #[error("undetermined: {0}")]
     Undetermined(Unclear),
     /// No usable answer came.
     #[error(transparent)]

@@ -49,7 +49,7 @@ impl fmt::Display for Outcome {
             Self::TokenRefused { denies: true } => "the token is refused",
             Self::TokenRefused { denies: false } => "the session has ended",
             Self::LoginRefused => "REST refuses the login",
-            Self::Undetermined => "it cannot be told",
+            Self::Undetermined => "undetermined",
             Self::Held => "not sent",
             Self::Error(unanswered) => return unanswered.fmt(f),
         })
