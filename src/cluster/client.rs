@@ -217,7 +217,7 @@ impl Service<Request<Body>> for ApiServerClient {
 
 impl std::fmt::Debug for ApiServerClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Access").finish_non_exhaustive()
+        f.debug_struct("ApiServerClient").finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ const SOAP: &str = "application/soap+xml; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Seen by users of UKG Pro, or in its guides.
+/// Seen by users of UKG Pro, in its guides, or what HTTP means by it.
 const CERTAIN: &str = "certain";
 const PROBABLE: &str = "probable";
 const GUESSED: &str = "guessed";
@@ -179,8 +179,8 @@ fn logins() -> Vec<Row> {
         row("429", 429, "", "", CERTAIN, GUIDES),
         row("502, 503, 504", 503, "", "", CERTAIN, HTTP),
         row("500, 405 or 408 without a SOAP envelope", 500, HTML, "<html>", PROBABLE, GUIDES),
-        row("a web page with any status below 500", 200, HTML, "<html>", CERTAIN, THOUGHT),
-        row("a redirect", 302, "", "", CERTAIN, THOUGHT),
+        row("a web page with any status below 500", 200, HTML, "<html>", CERTAIN, HTTP),
+        row("a redirect", 302, "", "", CERTAIN, HTTP),
         row("404 or 410 without a web page", 404, "", "", GUESSED, THOUGHT),
         row("a multipart message (MTOM)", 200, "multipart/related; type=\"application/xop+xml\"", "--b", MEASURED, CXF),
         row("an encoding other than UTF-8", 200, "text/xml; charset=utf-16", "<\0", MEASURED, WCF),
@@ -277,7 +277,7 @@ fn soap_reads() -> Vec<Row> {
         asks_to_wait(row("403 with `Retry-After`; 429", 403, "", "", GUESSED, THOUGHT)),
         row("502, 503, 504", 503, "", "", CERTAIN, HTTP),
         row("500, 405 or 408 without a SOAP envelope", 405, "", "", PROBABLE, GUIDES),
-        row("a web page or a redirect", 302, "", "", CERTAIN, THOUGHT),
+        row("a web page or a redirect", 302, "", "", CERTAIN, HTTP),
         row("an answer that cannot be read", 200, SOAP, "<s:Envelope", GUESSED, THOUGHT),
         row("another status", 404, "", "", GUESSED, THOUGHT),
     ]
@@ -296,7 +296,7 @@ fn rest_reads() -> Vec<Row> {
         row("404", 404, JSON, "{}", GUESSED, THOUGHT),
         row("502, 503, 504", 503, "", "", CERTAIN, HTTP),
         row("500, 405 or 408", 500, JSON, "{}", PROBABLE, GUIDES),
-        row("a web page with a success status, or a redirect", 200, HTML, "<html>", CERTAIN, THOUGHT),
+        row("a web page with a success status, or a redirect", 200, HTML, "<html>", CERTAIN, HTTP),
         row("another status", 400, JSON, "{}", GUESSED, THOUGHT),
     ]
 }

@@ -69,18 +69,18 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
              with the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::HostNotFound => (
-            "The host name of {host} does not resolve.",
+            "The host name of {host} does not resolve, or no name server answered.",
             "Compare subdomain and domain with the web-service URL on UKG Pro's page Web Services (for example subdomain \
              service4 and domain ultipro.com). The login page of a company has another host name. If the host name is right, \
              check the cluster's DNS.",
         ),
         Reason::ConnectTimeout => (
-            "The connection to {host} timed out.",
+            "The connection to {host}, or its TLS handshake, timed out.",
             "Allow outbound HTTPS (port 443) from the operator's Pod to this host in firewalls and network policies, or set a \
              proxy.",
         ),
         Reason::ConnectRefused => (
-            "The connection to {host} was refused.",
+            "The connection to {host} was refused, or there is no route to it.",
             "Check subdomain, domain and port. If they are right, something between the operator's Pod and UKG Pro refuses \
              outbound HTTPS.",
         ),
@@ -190,7 +190,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "The answers of {host} to several logins in a row show neither success nor refusal: {detail}.",
             "Each answer may be a refusal in a form that the operator does not know. The operator waits before it sends \
              another login, so that the account is not locked. Compare Secret {secret} with {page}. The operator tries other \
-             values at once, and you can request a check with the annotation reconcile.fluxcd.io/requestedAt. 'ukgpro-operator \
+             values when it sees them, and you can request a check with the annotation reconcile.fluxcd.io/requestedAt. 'ukgpro-operator \
              check --capture' records the structure of the answer, without values.",
         ),
         Reason::LoginFailedUnexplained => (
@@ -203,14 +203,14 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
             "The operator sent a login to {host} with these values and does not know the result. UKG Pro may have refused it.",
             "To protect the account from being locked, the operator does not repeat the login before {detail}. If Secret \
              {secret} is right, request a check with the annotation reconcile.fluxcd.io/requestedAt. The operator tries other \
-             values at once.",
+             values when it sees them.",
         ),
         Reason::LoginLimitReached => (
             "The operator sent no login: this account has reached its daily limit of logins or of refused logins.",
             "The operator continues at {detail}. Compare Secret {secret} with {page}. Find out whether something keeps \
              changing the Secret, whether spec.interval is too short, or whether too many connections use this account. \
-             Whoever runs the operator can change --logins-per-day and --refused-logins-per-day. You can request a check with \
-             the annotation reconcile.fluxcd.io/requestedAt.",
+             Whoever runs the operator can change --logins-per-day and --refused-logins-per-day. A check that you request with the \
+             annotation reconcile.fluxcd.io/requestedAt can exceed only --refused-logins-per-day.",
         ),
         Reason::PermissionsUndetermined => (
             "The login to {host} works, but UKG Pro's answers do not show whether these permissions are granted: {detail}.",

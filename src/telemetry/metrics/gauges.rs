@@ -36,7 +36,7 @@ impl Collector for Levels {
         seconds(&mut encoder, "ledger_write_failing", help, &((self.ledger_failing_seconds)() as f64))?;
         let help = "Connections that could not be checked for several intervals.";
         gauge(&mut encoder, "connections_overdue", help, &(self.connections_overdue)())?;
-        let help = "Accounts whose requests their host limits (429); their checks wait.";
+        let help = "Accounts whose requests their host limits (429, or 403 with Retry-After); their checks wait.";
         gauge(&mut encoder, "accounts_limited", help, &(self.accounts_limited)())?;
         let help = "Hosts that limit requests of accounts of several namespaces; all their checks wait.";
         gauge(&mut encoder, "hosts_paused", help, &(self.hosts_paused)())?;

@@ -87,7 +87,7 @@ pub enum Oddity {
     #[error("it is empty")]
     Empty,
     /// There is no such service at this host (404, 410).
-    #[error("it says that this host has no LoginService (404)")]
+    #[error("it says that this host has no LoginService (404 or 410)")]
     NotFound,
     /// It is not SOAP.
     #[error("it is not a SOAP message")]
