@@ -216,7 +216,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
         true => Some(Candidate::new(for_election, lease).map_err(|error| error.to_string())?),
         false => None,
     };
-    let result = stand(operator, candidate, readiness).await;
+    let result = run_until_stopped(operator, candidate, readiness).await;
     heartbeat.abort();
     server.stop();
     tracing::info!("stopped");
@@ -231,7 +231,7 @@ fn listen(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), 
 
 /// Runs the operator and its leader election until a signal arrives. It becomes a candidate only when it is ready, so that an
 /// operator that cannot work does not block others. It releases the Lease after its last check has ended.
-async fn stand(operator: Operator, candidate: Option<Candidate>, readiness: Readiness) -> Result<(), String> {
+async fn run_until_stopped(operator: Operator, candidate: Option<Candidate>, readiness: Readiness) -> Result<(), String> {
     let mut signals = Signals::new()?;
     let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
     let leadership = candidate.as_ref().map(Candidate::leadership);

@@ -80,13 +80,13 @@ pub fn flaws(manifest: &Value) -> Vec<String> {
     let root = crd.spec.versions.first().and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
     let spec = root.and_then(|root| root.properties.as_ref()?.get("spec"));
     match (manifest.get("spec"), spec) {
-        (Some(value), Some(schema)) => look("spec", value, schema, &mut flaws),
+        (Some(value), Some(schema)) => validate("spec", value, schema, &mut flaws),
         _ => flaws.push("spec is missing".to_owned()),
     }
     flaws
 }
 
-fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     // The API server replaces a null by the default.
     if value.is_null() && (schema.nullable == Some(true) || schema.default.is_some()) {
         return;
@@ -104,9 +104,9 @@ fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<Str
         return;
     }
     match value {
-        Value::Object(fields) => look_at_fields(path, fields, schema, flaws),
-        Value::Array(items) => look_at_items(path, items, schema, flaws),
-        Value::String(text) => look_at_text(path, text, schema, flaws),
+        Value::Object(fields) => validate_fields(path, fields, schema, flaws),
+        Value::Array(items) => validate_items(path, items, schema, flaws),
+        Value::String(text) => validate_text(path, text, schema, flaws),
         _ => {}
     }
     for rule in schema.x_kubernetes_validations.iter().flatten() {
@@ -120,11 +120,11 @@ fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<Str
     }
 }
 
-fn look_at_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     let Some(properties) = &schema.properties else { return };
     for (name, value) in fields {
         match properties.get(name) {
-            Some(schema) => look(&format!("{path}.{name}"), value, schema, flaws),
+            Some(schema) => validate(&format!("{path}.{name}"), value, schema, flaws),
             None if matches!(schema.additional_properties, Some(JSONSchemaPropsOrBool::Schema(_))) => {}
             None => {
                 let likeness = |known: &&String| strsim::jaro_winkler(&known.to_ascii_lowercase(), &name.to_ascii_lowercase());
@@ -140,7 +140,7 @@ fn look_at_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &
     }
 }
 
-fn look_at_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     if schema.max_items.is_some_and(|max| i64::try_from(items.len()).is_ok_and(|count| count > max)) {
         flaws.push(format!("{path} must not have more than {} entries", schema.max_items.unwrap_or_default()));
         return;
@@ -153,7 +153,7 @@ fn look_at_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &
     };
     for (number, item) in items.iter().enumerate() {
         if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
-            look(&format!("{path}[{number}]"), item, schema, flaws);
+            validate(&format!("{path}[{number}]"), item, schema, flaws);
         }
         if identity(item).is_some_and(|this| items[..number].iter().any(|before| identity(before).as_ref() == Some(&this))) {
             flaws.push(format!("{path}[{number}] is a duplicate"));
@@ -161,7 +161,7 @@ fn look_at_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &
     }
 }
 
-fn look_at_text(path: &str, text: &str, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate_text(path: &str, text: &str, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if schema.min_length.is_some_and(|min| length < min) {
         flaws.push(format!("{path} is empty"));

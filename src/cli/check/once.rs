@@ -1,8 +1,8 @@
 //! The check of one connection from manifests, without a cluster.
 //!
 //! ```text
-//! read ─▶ gather ─▶ check ─▶ render
-//! files    pure      UKG Pro   pure
+//! read ─▶ collect ─▶ check ─▶ render
+//! files    pure       UKG Pro   pure
 //! ```
 //!
 //! **Role.** Runs the controller's own steps on files instead of Kubernetes. All decisions come from [`controller::check`] and
@@ -29,7 +29,7 @@ use crate::operator::OperatorError;
 use crate::schedule::clock::Clock;
 
 /// The content of the manifests about one connection.
-pub struct Gathered {
+pub struct CheckInput {
     /// The connection, with the definition's defaults and without a status.
     pub connection: UkgProConnection,
     /// The objects it refers to.
@@ -65,13 +65,13 @@ pub fn warning(connection: &UkgProConnection, catalogue: &Catalogue) -> Option<S
 
 /// Checks a connection once, like the operator.
 pub async fn check(
-    gathered: Gathered,
+    input: CheckInput,
     policy: &Policy,
     proxy: ProxySettings,
     catalogue: &Catalogue,
     recorder: Option<Arc<Recorder>>,
 ) -> Result<Checked, OperatorError> {
-    let Gathered { mut connection, references, .. } = gathered;
+    let CheckInput { mut connection, references, .. } = input;
     let transports = Transports::new(Transport::new(policy.trust(proxy))?);
     let (ledger, clock) = (Ledger::in_memory()?, Clock::system());
     let requirements = resolve::requirements(&connection.spec, catalogue);
