@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::controller::publish::Published;
 use crate::controller::{self, Context, decide};
-use crate::operator::workers::Checks;
+use crate::operator::workers::CheckState;
 use crate::telemetry::health::Readiness;
 
 /// How often to look for overdue connections: frequent compared with the shortest interval, cheap compared with a check.
@@ -17,7 +17,7 @@ const WRITE_FAILURES_MAX: usize = 3;
 pub(super) const UNWRITTEN_MAX: Duration = Duration::from_secs(60);
 
 /// Withdraws the Ready status of connections that could not be checked for several intervals. Never ends.
-pub(super) async fn report_overdue(context: &Context, checks: &Checks, readiness: &Readiness) {
+pub(super) async fn report_overdue(context: &Context, checks: &CheckState, readiness: &Readiness) {
     loop {
         tokio::time::sleep(context.clock.real(OVERDUE_SCAN_INTERVAL)).await;
         readiness.overdue(context.overdue.namespaces(context.clock.uptime()));
@@ -34,7 +34,7 @@ pub(super) async fn report_overdue(context: &Context, checks: &Checks, readiness
                 continue;
             };
             // A connection that changed meanwhile, or cannot be written now, is handled in the next round.
-            match checks.mandated(controller::publish::publish(&connection, &decision, context)).await {
+            match checks.run_while_leading(controller::publish::publish(&connection, &decision, context)).await {
                 None => break,
                 Some(Ok(Published::Done)) => context.overdue.told(&key, context.clock.uptime()),
                 Some(Ok(Published::Gone | Published::Outdated)) => {}

@@ -22,7 +22,7 @@ use crate::cluster::watch::retry::{self, FailureLog};
 use crate::controller::Context;
 use crate::operator::Scope;
 use crate::operator::settings::{SecretWatch, WATCH_LABEL};
-use crate::operator::workers::{Checks, Mandate};
+use crate::operator::workers::{CheckState, LeadershipState};
 use crate::schedule::work_queue::Queue;
 use crate::telemetry::health::Readiness;
 
@@ -31,19 +31,19 @@ pub const PAGE: u32 = 100;
 
 /// What the watches share about the cluster's history.
 #[derive(Clone, Copy)]
-pub(super) struct Relisting<'a> {
+pub(super) struct RelistSignal<'a> {
     pub(super) history: &'a History,
     /// Changes when they have to list everything again.
-    pub(super) anew: &'a watch::Receiver<u64>,
+    pub(super) relist: &'a watch::Receiver<u64>,
 }
 
 /// Lists everything again when the cluster's history has run backwards. Never ends.
 pub(super) async fn follow_history(
     scope: &Scope,
     context: &Context,
-    checks: &Checks,
+    checks: &CheckState,
     history: &History,
-    anew: &watch::Sender<u64>,
+    relist: &watch::Sender<u64>,
 ) {
     let apis = scoped::<UkgProConnection>(&context.kubernetes, &scope.namespaces);
     let one = ListParams::default().limit(1);
@@ -61,13 +61,13 @@ pub(super) async fn follow_history(
         }
         if history.has_run_backwards(before, version.as_deref()) {
             tracing::warn!("resource versions have run backwards, as after a restore from a backup; listing everything again");
-            match checks.mandate() {
+            match checks.leadership() {
                 // A standby's copy of the ledger may be older than the backup.
-                Mandate::None => context.ledger.distrust(),
-                Mandate::Always | Mandate::Term(_) => context.ledger.reassert(),
+                LeadershipState::None => context.ledger.distrust(),
+                LeadershipState::Always | LeadershipState::Term(_) => context.ledger.reassert(),
             }
             context.unwritten.forget_all();
-            anew.send_modify(|times| *times += 1);
+            relist.send_modify(|times| *times += 1);
         }
     }
 }
@@ -88,11 +88,11 @@ where
 pub(super) async fn connections(
     scope: &Scope,
     context: &Arc<Context>,
-    checks: &Checks,
+    checks: &CheckState,
     queue: &Queue,
     listed: watch::Sender<bool>,
     readiness: &Readiness,
-    relisting: Relisting<'_>,
+    relist_signal: RelistSignal<'_>,
 ) {
     let select = watcher::Config::default().page_size(PAGE);
     let select = match &scope.selector {
@@ -102,27 +102,27 @@ pub(super) async fn connections(
     let Scope { namespaces, controller_class, .. } = scope;
     let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
     let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
-    let watches = watches.map(|(place, (_, api))| {
+    let watches = watches.map(|(index, (_, api))| {
         let select = select.clone();
-        let events = retry::restartable(move || watcher(api.clone(), select.clone()), relisting.anew.clone());
-        events.map(move |event| (place, event)).boxed()
+        let events = retry::restartable(move || watcher(api.clone(), select.clone()), relist_signal.relist.clone());
+        events.map(move |event| (index, event)).boxed()
     });
     let mut events = stream::select_all(watches);
     let mut failure_log = FailureLog::default();
     readiness.lacks(lists.unlisted());
-    while let Some((place, event)) = events.next().await {
-        log_watch_event(&mut failure_log, place, &event, "connections", namespaces.get(place));
+    while let Some((index, event)) = events.next().await {
+        log_watch_event(&mut failure_log, index, &event, "connections", namespaces.get(index));
         if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &event {
-            relisting.history.heard(object.meta().resource_version.as_deref());
+            relist_signal.history.heard(object.meta().resource_version.as_deref());
         }
         let is_listed = matches!(event, Ok(Event::InitDone));
         let news = match event {
-            Ok(event) => lists.after(place, event),
+            Ok(event) => lists.after(index, event),
             Err(error) => {
                 if !is_refused(&error) {
                     continue;
                 }
-                lists.without(place)
+                lists.without(index)
             }
         };
         if is_listed {
@@ -158,7 +158,7 @@ pub(super) async fn secrets(
     context: &Context,
     listed: &watch::Receiver<bool>,
     queue: &Queue,
-    relisting: Relisting<'_>,
+    relist_signal: RelistSignal<'_>,
 ) {
     let config = watcher::Config::default().page_size(PAGE);
     let config = match scope.secret_watch {
@@ -170,15 +170,15 @@ pub(super) async fn secrets(
         return;
     }
     let watches = scoped::<PartialObjectMeta<Secret>>(&context.kubernetes, &scope.namespaces).into_iter();
-    let watches = watches.enumerate().map(|(place, (namespace, api))| {
+    let watches = watches.enumerate().map(|(index, (namespace, api))| {
         let config = config.clone();
-        let events = retry::restartable(move || watcher(api.clone(), config.clone()), relisting.anew.clone());
-        events.map(move |event| (place, namespace.clone(), event)).boxed()
+        let events = retry::restartable(move || watcher(api.clone(), config.clone()), relist_signal.relist.clone());
+        events.map(move |event| (index, namespace.clone(), event)).boxed()
     });
     let mut events = stream::select_all(watches);
     let mut failure_log = FailureLog::default();
-    while let Some((place, namespace, event)) = events.next().await {
-        log_watch_event(&mut failure_log, place, &event, "Secrets", namespace.as_ref());
+    while let Some((index, namespace, event)) = events.next().await {
+        log_watch_event(&mut failure_log, index, &event, "Secrets", namespace.as_ref());
         let Ok(event) = event else { continue };
         // A Secret missing from the list may exist without the label.
         if scope.secret_watch == SecretWatch::Labelled && matches!(event, Event::Init | Event::InitDone) {
@@ -195,7 +195,7 @@ pub(super) async fn secrets(
 /// restarts by itself, with its own backoff.
 fn log_watch_event<K>(
     failure_log: &mut FailureLog,
-    place: usize,
+    index: usize,
     event: &watcher::Result<Event<K>>,
     what: &str,
     namespace: Option<&String>,
@@ -205,7 +205,7 @@ fn log_watch_event<K>(
         // This event comes before the request is sent.
         Ok(Event::Init) => return,
         Ok(_) => {
-            if failure_log.works(place) {
+            if failure_log.works(index) {
                 tracing::info!(what, namespace, "watch resumed");
             }
             return;
@@ -219,7 +219,7 @@ fn log_watch_event<K>(
         watcher::Error::WatchError(status) => format!("the API server answered {} {}", status.code, status.reason),
         watcher::Error::NoResourceVersion => "the API server's list has no version".to_owned(),
     };
-    if let Some(times) = failure_log.failed(place, &failure, Instant::now()) {
+    if let Some(times) = failure_log.failed(index, &failure, Instant::now()) {
         tracing::warn!(what, namespace, failure, times, "watch interrupted");
     }
 }

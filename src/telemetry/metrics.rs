@@ -219,8 +219,8 @@ impl Metrics {
     }
 
     /// Sets how long this standby leaves another's Lease alone after a renewal; `None` if it does not wait for another.
-    pub fn stands_by(&self, patience: Option<Duration>) {
-        self.lease_wait.set(patience.map_or(0, |patience| i64::try_from(patience.as_secs()).unwrap_or(i64::MAX)));
+    pub fn set_lease_wait(&self, delay: Option<Duration>) {
+        self.lease_wait.set(delay.map_or(0, |delay| i64::try_from(delay.as_secs()).unwrap_or(i64::MAX)));
     }
 
     /// Counts a check that ended with a verdict, and its duration since it left the queue.

@@ -73,16 +73,16 @@ struct Complaint {
 impl FailureLog {
     /// Notes a failure of this watch. Returns its count in a row if it is to be logged: the first time, when it differs from the
     /// one before, and at the second, fourth, eighth time and so on.
-    pub fn failed(&mut self, place: usize, failure: &str, now: Instant) -> Option<u64> {
-        let known = self.0.get(&place).filter(|known| known.failure == failure && now.duration_since(known.last) < FORGOTTEN);
+    pub fn failed(&mut self, index: usize, failure: &str, now: Instant) -> Option<u64> {
+        let known = self.0.get(&index).filter(|known| known.failure == failure && now.duration_since(known.last) < FORGOTTEN);
         let times = known.map_or(0, |known| known.times) + 1;
-        self.0.insert(place, Complaint { failure: failure.to_owned(), times, last: now });
+        self.0.insert(index, Complaint { failure: failure.to_owned(), times, last: now });
         times.is_power_of_two().then_some(times)
     }
 
     /// Notes that the watch works. Returns true if it had failed.
-    pub fn works(&mut self, place: usize) -> bool {
-        self.0.remove(&place).is_some()
+    pub fn works(&mut self, index: usize) -> bool {
+        self.0.remove(&index).is_some()
     }
 }
 
