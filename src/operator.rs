@@ -11,7 +11,7 @@ use ukg_pro::transport::Transport;
 
 use crate::cluster::leader_election::Leadership;
 use crate::cluster::watch::Connections;
-use crate::cluster::watch::history::History;
+use crate::cluster::watch::history::ResourceVersionTracker;
 use crate::controller::Context;
 use crate::controller::publish::{ReportedUnfilteredReads, UnwrittenObservations};
 use crate::controller::resolve::Transports;
@@ -135,7 +135,7 @@ impl Operator {
         let queue = Arc::new(Queue::new(concurrency, watchdog));
         let (listed, until_listed) = watch::channel(false);
         let (send_relist, relist) = watch::channel(0);
-        let history = History::default();
+        let history = ResourceVersionTracker::default();
         // Ready means: the connections are listed and the ledger is read.
         let tidying = AbortOnDropHandle::new(tokio::spawn({
             let (context, mut listed, works) = (context.clone(), until_listed.clone(), readiness.clone());

@@ -22,7 +22,7 @@ use super::decide::{Decision, EventToPost, Observation, Observed};
 use super::resolve::Resolved;
 use crate::api::{FIELD_MANAGER, HostChange, UkgProConnection, UkgProConnectionStatus, messages};
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::cluster::watch::listed::Listed;
+use crate::cluster::watch::listed::RawConnection;
 
 /// The reporting controller of events; the events API requires a qualified name.
 const REPORTING_CONTROLLER: &str = "ukgpro.dev/ukgpro-operator";
@@ -220,7 +220,7 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
     let path = UkgProConnection::url_path(&(), connection.namespace().as_deref());
     let request = Request::new(path).patch_subresource("status", &name, &params, &Patch::Apply(&body));
     let request = of_metadata(request.map_err(|error| Error::Status(kube::Error::BuildRequest(error)))?);
-    let request = context.kubernetes.request::<Listed>(request);
+    let request = context.kubernetes.request::<RawConnection>(request);
     let written = match tokio::time::timeout(KUBERNETES_DEADLINE, request).await.map_err(|_| Error::Deadline)? {
         Ok(written) => written,
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Published::Gone),
@@ -228,7 +228,7 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
         Err(error) => return Err(Error::Status(error)),
     };
     // The next check must decide on what was just written.
-    context.connections.wrote(&written.with(connection.spec.clone(), decision.status.clone()));
+    context.connections.record_write(&written.with(connection.spec.clone(), decision.status.clone()));
     Ok(Published::Done)
 }
 

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::api::UkgProConnection;
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::cluster::watch::connections::{Lists, News};
-use crate::cluster::watch::history::{self, History};
-use crate::cluster::watch::listed::Listed;
+use crate::cluster::watch::connections::{CacheDelta, WatchEventHandler};
+use crate::cluster::watch::history::{self, ResourceVersionTracker};
+use crate::cluster::watch::listed::RawConnection;
 use crate::cluster::watch::retry::{self, FailureLog};
 use crate::controller::Context;
 use crate::operator::Scope;
@@ -32,7 +32,7 @@ pub const PAGE: u32 = 100;
 /// What the watches share about the cluster's history.
 #[derive(Clone, Copy)]
 pub(super) struct RelistSignal<'a> {
-    pub(super) history: &'a History,
+    pub(super) history: &'a ResourceVersionTracker,
     /// Changes when they have to list everything again.
     pub(super) relist: &'a watch::Receiver<u64>,
 }
@@ -42,7 +42,7 @@ pub(super) async fn follow_history(
     scope: &Scope,
     context: &Context,
     checks: &CheckState,
-    history: &History,
+    history: &ResourceVersionTracker,
     relist: &watch::Sender<u64>,
 ) {
     let apis = scoped::<UkgProConnection>(&context.kubernetes, &scope.namespaces);
@@ -100,8 +100,9 @@ pub(super) async fn connections(
         None => select,
     };
     let Scope { namespaces, controller_class, .. } = scope;
-    let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
-    let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
+    let mut handler =
+        WatchEventHandler::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
+    let watches = scoped::<RawConnection>(&context.kubernetes, namespaces).into_iter().enumerate();
     let watches = watches.map(|(index, (_, api))| {
         let select = select.clone();
         let events = retry::restartable(move || watcher(api.clone(), select.clone()), relist_signal.relist.clone());
@@ -109,26 +110,26 @@ pub(super) async fn connections(
     });
     let mut events = stream::select_all(watches);
     let mut failure_log = FailureLog::default();
-    readiness.lacks(lists.unlisted());
+    readiness.lacks(handler.unlisted());
     while let Some((index, event)) = events.next().await {
         log_watch_event(&mut failure_log, index, &event, "connections", namespaces.get(index));
         if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &event {
-            relist_signal.history.heard(object.meta().resource_version.as_deref());
+            relist_signal.history.observe(object.meta().resource_version.as_deref());
         }
         let is_listed = matches!(event, Ok(Event::InitDone));
-        let news = match event {
-            Ok(event) => lists.after(index, event),
+        let delta = match event {
+            Ok(event) => handler.after(index, event),
             Err(error) => {
                 if !is_refused(&error) {
                     continue;
                 }
-                lists.without(index)
+                handler.without(index)
             }
         };
         if is_listed {
-            readiness.lacks(lists.unlisted());
+            readiness.lacks(handler.unlisted());
         }
-        let News { changed, gone, unreadable } = news;
+        let CacheDelta { changed, gone, unreadable } = delta;
         if let Some(unreadable) = unreadable {
             let (namespace, name) = (unreadable.namespace(), unreadable.name());
             tracing::error!(namespace, name, "connection cannot be read; compare it with the CRD and apply it again");
@@ -138,7 +139,7 @@ pub(super) async fn connections(
             checks.forget_name(connection, context);
             queue.forget(connection);
         }
-        if lists.are_of_use() {
+        if handler.is_usable() {
             listed.send_if_modified(|listed| !std::mem::replace(listed, true));
         }
         changed.iter().for_each(|connection| queue.wake(connection));

@@ -57,8 +57,8 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
     // It may have been deleted while it was queued.
     let Some(kept) = context.connections.get(&connection) else { return Ok(Next::Change) };
     // Another controller's finalizer may keep it for long. Nobody needs its status any more.
-    if kept.edition.is_deleted {
-        checks.forget(&kept.edition.uid, &context);
+    if kept.revision.is_deleted {
+        checks.forget(&kept.revision.uid, &context);
         checks.forget_name(&connection, &context);
         return Ok(Next::Change);
     }
@@ -93,8 +93,8 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
     };
     // If the connection was deleted or recreated meanwhile, the check may have stored state for the old one again.
     let now = context.connections.get(&connection);
-    if now.as_ref().map(|now| &now.edition.uid) != Some(&kept.edition.uid) {
-        checks.forget(&kept.edition.uid, &context);
+    if now.as_ref().map(|now| &now.revision.uid) != Some(&kept.revision.uid) {
+        checks.forget(&kept.revision.uid, &context);
         if now.is_none() {
             checks.forget_name(&connection, &context);
         }

@@ -79,7 +79,7 @@ async fn ask(access: &ApiServerClient) -> kube::Result<(u16, String)> {
 /// Makes the configuration due to be read again.
 fn wait(access: &ApiServerClient) {
     let mut state = access.state();
-    state.looked = state.looked.checked_sub(AGAIN).expect("not so soon after the start");
+    state.last_reload = state.last_reload.checked_sub(RELOAD_INTERVAL).expect("not so soon after the start");
 }
 
 #[tokio::test]

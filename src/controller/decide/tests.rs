@@ -758,7 +758,9 @@ fn a_degraded_connection_says_what_failed_and_how_often() {
     let course = course(connection_with(Some(Reason::AllPermissionsGranted)), &vec![observation_of(Reason::ConnectTimeout); 2]);
     let message = &conditions::find(&course[1].conditions, "Ready").expect("always there").message;
     assert!(
-        message.contains("Failed checks in a row: 2 of 3. The connection to https://service4.ultipro.com, or its TLS handshake, timed out."),
+        message.contains(
+            "Failed checks in a row: 2 of 3. The connection to https://service4.ultipro.com, or its TLS handshake, timed out."
+        ),
         "{message}"
     );
     let waits: Vec<_> = course

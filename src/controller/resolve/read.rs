@@ -18,7 +18,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::cluster::response_filter::{FilteredBody, Keep};
+use crate::cluster::response_filter::{FilteredBody, Projection};
 
 /// The size limit of an error answer, and of what surrounds the values.
 const FRAME_MAX: usize = 16 << 10;
@@ -87,7 +87,7 @@ where
         return Err(kube::Error::Api(status.boxed()));
     }
     let keep = wanted.iter().map(|(key, max)| ((*key).to_owned(), as_json(*max))).collect();
-    let mut answer = FilteredBody::new(answer.into_body(), Keep::Values(keep));
+    let mut answer = FilteredBody::new(answer.into_body(), Projection::Values(keep));
     // The buffer grows by copying into a larger one and wiping the old one: a reallocation would leave copies behind.
     let most = FRAME_MAX + wanted.iter().map(|(key, max)| key.len() + as_json(*max)).sum::<usize>();
     let mut text = Zeroizing::new(Vec::new());

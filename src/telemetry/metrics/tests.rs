@@ -9,13 +9,13 @@ use super::*;
 use crate::api::conditions::READY;
 use crate::api::{UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::cluster::watch::Connections;
-use crate::cluster::watch::connections::Lists;
+use crate::cluster::watch::connections::WatchEventHandler;
 use crate::controller::decide::tests::connection;
 use crate::telemetry::watchdog::tests::by_hand;
 use crate::telemetry::watchdog::{Bounds, Watched};
 
 /// Returns metrics over a cache that the test writes.
-pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, Lists) {
+pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, WatchEventHandler) {
     let connections = Arc::<Connections>::default();
     let sources = Sources {
         connections: connections.clone(),
@@ -27,10 +27,10 @@ pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Met
         hosts_paused: Box::new(|| 5),
         hosts_in_outage,
     };
-    (Metrics::new(sources), Lists::new(connections, Arc::default(), &[], None))
+    (Metrics::new(sources), WatchEventHandler::new(connections, Arc::default(), &[], None))
 }
 
-fn fresh() -> (Metrics, Lists) {
+fn fresh() -> (Metrics, WatchEventHandler) {
     metrics(Arc::new(Watchdog::new(Bounds::default())), Box::new(|| 3))
 }
 
