@@ -200,7 +200,7 @@ async fn follow_leadership(
         context.ledger.distrust();
         context.unwritten.forget_all();
         context.overdue.forget_all();
-        context.hosts.forget_ends();
+        context.hosts.forget_results();
         checks.set_leadership(LeadershipState::Term(term.clone()));
         context.metrics.leads(true);
         if elected.send(()).await.is_err() {

@@ -22,7 +22,7 @@ use crate::login_guard::{
     Account, End, Ledger, LoginLock, LoginPermit, RestEnd, SHARED_FOR, Sharing, StatusRecord, Subject, storage,
 };
 use crate::schedule::clock::Clock;
-use crate::schedule::hosts::Cause;
+use crate::schedule::hosts::WaitReason;
 use crate::telemetry::metrics::LoginOutcome;
 
 /// Checks a target, unless its account is rate limited, and counts the requests. Also returns the account.
@@ -52,8 +52,8 @@ pub(super) async fn check_without_host(
     context: &Context,
 ) -> Result<Observation, storage::Error> {
     let delay = match cause {
-        Cause::Limited => Delay::HostLimited,
-        Cause::Busy => Delay::Busy,
+        WaitReason::Limited => Delay::HostLimited,
+        WaitReason::Busy => Delay::Busy,
     };
     delay_or_finding(connection, target, delay, wait, context).await
 }

@@ -23,20 +23,20 @@ pub(super) async fn report_overdue(context: &Context, checks: &CheckState, readi
         readiness.overdue(context.overdue.namespaces(context.clock.uptime()));
         readiness.ledger_unwritten(context.ledger.failing_for().filter(|failing| *failing > UNWRITTEN_MAX));
         let mut failures = 0;
-        for (key, stall) in context.overdue.news(context.clock.uptime()) {
+        for (key, stall) in context.overdue.unreported(context.clock.uptime()) {
             // It may have been checked during the writes before it.
             if !context.overdue.is_overdue(&key, context.clock.uptime()) {
                 continue;
             }
             let Some(connection) = context.connections.get(&key).map(|kept| kept.connection(&key)) else { continue };
             let Some(decision) = decide::overdue(&connection, stall, context.clock.now()) else {
-                context.overdue.told(&key, context.clock.uptime());
+                context.overdue.mark_reported(&key, context.clock.uptime());
                 continue;
             };
             // A connection that changed meanwhile, or cannot be written now, is handled in the next round.
             match checks.run_while_leading(controller::publish::publish(&connection, &decision, context)).await {
                 None => break,
-                Some(Ok(Published::Done)) => context.overdue.told(&key, context.clock.uptime()),
+                Some(Ok(Published::Done)) => context.overdue.mark_reported(&key, context.clock.uptime()),
                 Some(Ok(Published::Gone | Published::Outdated)) => {}
                 Some(Err(error)) => {
                     let (namespace, name) = (key.namespace(), key.name());

@@ -57,10 +57,10 @@ impl Overdue {
     }
 
     /// Returns the connections that are overdue and were not reported, and why they were not checked.
-    pub fn news(&self, now: Duration) -> Vec<(ConnectionRef, OverdueCause)> {
+    pub fn unreported(&self, now: Duration) -> Vec<(ConnectionRef, OverdueCause)> {
         let all = self.all();
-        let news = all.iter().filter(|(_, entry)| entry.due_by <= now && !entry.is_reported);
-        news.map(|(connection, entry)| (connection.clone(), entry.stall)).collect()
+        let unreported = all.iter().filter(|(_, entry)| entry.due_by <= now && !entry.is_reported);
+        unreported.map(|(connection, entry)| (connection.clone(), entry.stall)).collect()
     }
 
     /// Returns true if the connection is still overdue: it may have been checked since it was found to be.
@@ -69,7 +69,7 @@ impl Overdue {
     }
 
     /// Marks the connection as reported, unless it was checked meanwhile: then the next time must be reported too.
-    pub fn told(&self, connection: &ConnectionRef, now: Duration) {
+    pub fn mark_reported(&self, connection: &ConnectionRef, now: Duration) {
         if let Some(entry) = self.all().get_mut(connection)
             && entry.due_by <= now
         {
@@ -125,17 +125,17 @@ mod tests {
         overdue.stalled(&a, OverdueCause::Ledger);
         // A check that is put off does not count as a check.
         overdue.expected(&a, minutes(10), minutes(20));
-        assert_eq!(overdue.news(minutes(31)), []);
-        assert_eq!(overdue.news(minutes(32)), [(a.clone(), OverdueCause::Ledger)]);
-        assert_eq!(overdue.news(minutes(33)).len(), 1, "not told of yet");
-        overdue.told(&a, minutes(33));
-        assert_eq!(overdue.news(minutes(600)), []);
+        assert_eq!(overdue.unreported(minutes(31)), []);
+        assert_eq!(overdue.unreported(minutes(32)), [(a.clone(), OverdueCause::Ledger)]);
+        assert_eq!(overdue.unreported(minutes(33)).len(), 1, "not told of yet");
+        overdue.mark_reported(&a, minutes(33));
+        assert_eq!(overdue.unreported(minutes(600)), []);
         assert_eq!(overdue.count(minutes(600)), 1, "and overdue for as long as it is not checked");
         overdue.checked(&a, minutes(10), minutes(601));
         assert_eq!((overdue.count(minutes(601)), overdue.is_overdue(&a, minutes(601))), (0, false));
         // A report that was about to be sent comes too late.
-        overdue.told(&a, minutes(601));
-        assert_eq!(overdue.news(minutes(633)), [(a.clone(), OverdueCause::NoWorker)]);
+        overdue.mark_reported(&a, minutes(601));
+        assert_eq!(overdue.unreported(minutes(633)), [(a.clone(), OverdueCause::NoWorker)]);
         overdue.forget(&a);
         assert_eq!(overdue.count(minutes(900)), 0);
     }
