@@ -210,7 +210,7 @@ async fn check_connection(
         Err(unresolved) => Observation::Unresolved(unresolved),
         Ok(target) => {
             let resolved = target.resolved();
-            own_trust = target.authority.is_some();
+            own_trust = target.ca_digest.is_some();
             // An observation that could not be written is used again: repeating it would cost another login.
             if let Some(observed) = context.unwritten.take(connection, &resolved) {
                 return Ok(Step::Found(Box::new(observed)));

@@ -137,14 +137,14 @@ impl Operator {
         let (send_relist, relist) = watch::channel(0);
         let history = ResourceVersionTracker::default();
         // Ready means: the connections are listed and the ledger is read.
-        let tidying = AbortOnDropHandle::new(tokio::spawn({
+        let flushing = AbortOnDropHandle::new(tokio::spawn({
             let (context, mut listed, works) = (context.clone(), until_listed.clone(), readiness.clone());
             async move {
-                context.ledger.open_in_time().await;
+                context.ledger.open_with_retry().await;
                 if listed.wait_for(|listed| *listed).await.is_ok() {
                     works.set();
                 }
-                context.ledger.tidy().await
+                context.ledger.flush_loop().await
             }
         }));
         // A standby keeps its watches and ledger current. When it becomes the leader, it looks at all connections again.
@@ -173,7 +173,7 @@ impl Operator {
         queue.close();
         context.connections.stop();
         while workers.join_next().await.is_some() {}
-        drop((tidying, leading));
+        drop((flushing, leading));
         Ok(context.ledger.commit().await?)
     }
 }
@@ -197,7 +197,7 @@ async fn follow_leadership(
         };
         context.metrics.set_lease_wait(None);
         // State from an earlier term, or read before this one, may be outdated.
-        context.ledger.distrust();
+        context.ledger.invalidate();
         context.unwritten.forget_all();
         context.overdue.forget_all();
         context.hosts.forget_results();

@@ -17,7 +17,7 @@ use ukg_pro::transport::Unanswered;
 
 use super::authenticate::WebServices;
 use super::gate::RestHold;
-use crate::login_guard::RestEnd;
+use crate::login_guard::RestResult;
 
 /// The result of probing one permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +71,10 @@ pub async fn probe(
     let (soap, rest): (Vec<_>, Vec<_>) =
         requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
     let (soap, rest) = futures::join!(probes.concurrently(&soap), probes.one_then_rest(&rest, basic));
-    let basic_works = match rest_end(rest.iter().map(|(_, found)| found)) {
-        Some(RestEnd::Works) => true,
-        Some(RestEnd::Refused) => false,
-        Some(RestEnd::Unanswered) | None => matches!(basic, Basic::Works | Basic::Recorded),
+    let basic_works = match rest_result(rest.iter().map(|(_, found)| found)) {
+        Some(RestResult::Works) => true,
+        Some(RestResult::Refused) => false,
+        Some(RestResult::Unanswered) | None => matches!(basic, Basic::Works | Basic::Recorded),
     };
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probes.repeat(&mut probed, basic_works).await;
@@ -83,18 +83,18 @@ pub async fn probe(
 }
 
 /// Returns what the reads of a check show about basic authentication; `None` if they show nothing.
-pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestEnd> {
+pub fn rest_result<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestResult> {
     let ends = probed.into_iter().filter(|found| found.requirement.api == Api::Rest).filter_map(|found| match found.outcome {
-        Outcome::LoginRefused => Some(RestEnd::Refused),
-        Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied | Outcome::Undetermined => Some(RestEnd::Works),
-        Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestEnd::Unanswered),
+        Outcome::LoginRefused => Some(RestResult::Refused),
+        Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied | Outcome::Undetermined => Some(RestResult::Works),
+        Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestResult::Unanswered),
         Outcome::Held | Outcome::TokenRefused { .. } | Outcome::Error(_) => None,
     });
     // A refusal outweighs reads that were not sent because of it, and an answer outweighs lost answers.
     ends.min_by_key(|end| match end {
-        RestEnd::Refused => 0,
-        RestEnd::Works => 1,
-        RestEnd::Unanswered => 2,
+        RestResult::Refused => 0,
+        RestResult::Works => 1,
+        RestResult::Unanswered => 2,
     })
 }
 

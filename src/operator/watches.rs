@@ -63,8 +63,8 @@ pub(super) async fn follow_history(
             tracing::warn!("resource versions have run backwards, as after a restore from a backup; listing everything again");
             match checks.leadership() {
                 // A standby's copy of the ledger may be older than the backup.
-                LeadershipState::None => context.ledger.distrust(),
-                LeadershipState::Always | LeadershipState::Term(_) => context.ledger.reassert(),
+                LeadershipState::None => context.ledger.invalidate(),
+                LeadershipState::Always | LeadershipState::Term(_) => context.ledger.mark_all_dirty(),
             }
             context.unwritten.forget_all();
             relist.send_modify(|times| *times += 1);

@@ -16,7 +16,7 @@ use crate::controller::gate::{Hold, Paused, is_about_values, is_refusal};
 use crate::controller::lint::{self, Finding};
 use crate::controller::probe::{self, Probed};
 use crate::controller::resolve::{CaFlaw, Resolved, Unresolved, VALUE_MAX};
-use crate::login_guard::RestEnd;
+use crate::login_guard::RestResult;
 
 /// The wait for what was left out of a check, and the longest wait for a missing right or CA bundle: no more than the least
 /// interval.
@@ -148,10 +148,10 @@ impl Observation {
     pub(super) fn worked(&self, before: Worked) -> Worked {
         match self {
             Self::Probed(_, probed) => {
-                let rest = match probe::rest_end(probed) {
-                    Some(RestEnd::Works) => true,
-                    Some(RestEnd::Refused) => false,
-                    Some(RestEnd::Unanswered) | None => before.rest,
+                let rest = match probe::rest_result(probed) {
+                    Some(RestResult::Works) => true,
+                    Some(RestResult::Refused) => false,
+                    Some(RestResult::Unanswered) | None => before.rest,
                 };
                 Worked { login: true, rest }
             }

@@ -88,7 +88,7 @@ impl Costs {
         let what = (presented.values, presented.to);
         let asked_for = place.connection.open_request().is_some() && !place.granted.contains(&what);
         let works = process.has_seen_work(what.0, what.1);
-        let recorded = place.told.vouches(place, presented.to);
+        let recorded = place.told.is_recorded(place, presented.to);
         if !(asked_for || works || self.seen.contains(&(presented.check, what))) {
             self.an_end_that_is_not_known_is_waited_for(presented, recorded);
         }

@@ -54,13 +54,13 @@ fn ten_copies_of_a_wrong_password_cost_one_login_in_a_day() {
 
 #[test]
 fn nor_do_twenty_restarts_and_five_fail_overs_cost_another() {
-    for distrust in [true, false] {
+    for invalidate in [true, false] {
         in_paused_time(async {
             let mut world = World::with(&[Kind::Soap, Kind::Both].repeat(5), 1);
             for replaced in 0..25 {
                 Schedule::of(&world).run(&mut world, HOUR, |_, _| {}).await;
                 match replaced % 5 {
-                    4 => world.fail_over(distrust).await,
+                    4 => world.fail_over(invalidate).await,
                     _ => world.restart().await,
                 }
                 // One Secret is written again unchanged, and one connection is deleted and created again.

@@ -11,9 +11,9 @@ use crate::api::verdict::verdict_reason;
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::{Decision, Observation};
 use crate::controller::gate::{self, Hold};
-use crate::controller::probe::rest_end;
+use crate::controller::probe::rest_result;
 use crate::controller::resolve::Resolved;
-use crate::login_guard::RestEnd;
+use crate::login_guard::RestResult;
 
 /// What was observed of a connection and reported in its status.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Whether this connection was seen to work with its present values and spec, and no refusal was reported since.
-    pub(super) fn vouches(&self, place: &Place, by: Interface) -> bool {
+    pub(super) fn is_recorded(&self, place: &Place, by: Interface) -> bool {
         let login_by_rest = !place.values().user_api_key;
         let works = if by == Interface::Rest && !login_by_rest { self.rest_works } else { self.login_works };
         works && self.is_about_values(place)
@@ -54,10 +54,10 @@ impl Told {
         let before = if self.is_about_values(place) { self.clone() } else { Self::default() };
         let failing = before.failing + 1;
         let (login_works, rest_works) = match observation {
-            Observation::Probed(_, probed) => match rest_end(probed) {
-                Some(RestEnd::Works) => (true, true),
-                Some(RestEnd::Refused) => (true, false),
-                Some(RestEnd::Unanswered) | None => (true, before.rest_works),
+            Observation::Probed(_, probed) => match rest_result(probed) {
+                Some(RestResult::Works) => (true, true),
+                Some(RestResult::Refused) => (true, false),
+                Some(RestResult::Unanswered) | None => (true, before.rest_works),
             },
             Observation::LoginFailed(_, failure, _) if failure.forbids_automatic_retry() => (false, false),
             Observation::Held(_, hold) if hold.until().is_none() => (false, false),

@@ -21,7 +21,7 @@ enum Step {
     KillDuringAll(usize),
     Restart,
     FailOver {
-        distrust: bool,
+        invalidate: bool,
     },
     RotatePassword(u8),
     /// The password changes after so many requests.
@@ -73,7 +73,7 @@ async fn take(world: &mut World, step: Step) {
             world.restart().await;
         }
         Step::Restart => world.restart().await,
-        Step::FailOver { distrust } => world.fail_over(distrust).await,
+        Step::FailOver { invalidate } => world.fail_over(invalidate).await,
         Step::RotatePassword(password) => world.upstream.state().password = password,
         Step::RotateMeanwhile(requests, password) => world.upstream.state().rotation = Some((requests, password)),
         Step::Lock(locked) => world.upstream.state().locked = locked,
@@ -129,7 +129,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (place(), 0..40_usize).prop_map(|(place, polls)| Step::KillDuringCheck(place, polls)),
         1 => (0..60_usize).prop_map(Step::KillDuringAll),
         2 => Just(Step::Restart),
-        2 => any::<bool>().prop_map(|distrust| Step::FailOver { distrust }),
+        2 => any::<bool>().prop_map(|invalidate| Step::FailOver { invalidate }),
         3 => password().prop_map(Step::RotatePassword),
         2 => (0..8_u64, password()).prop_map(|(requests, password)| Step::RotateMeanwhile(requests, password)),
         1 => any::<bool>().prop_map(Step::Lock),

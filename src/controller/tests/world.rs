@@ -130,9 +130,9 @@ pub(super) struct Process {
 impl Process {
     fn new(shelf: &FakeStore) -> Self {
         let ledger = std::sync::Arc::new(shelf.ledger());
-        let tidied = ledger.clone();
-        let tidying = AbortOnDropHandle::new(tokio::spawn(async move { tidied.tidy().await }));
-        Self { ledger, _tidying: tidying, works: Vec::new(), is_behind: false }
+        let flushed = ledger.clone();
+        let flushing = AbortOnDropHandle::new(tokio::spawn(async move { flushed.flush_loop().await }));
+        Self { ledger, _tidying: flushing, works: Vec::new(), is_behind: false }
     }
 
     pub(super) fn has_seen_work(&self, values: Values, interface: Interface) -> bool {
@@ -267,14 +267,14 @@ impl World {
         self.forgive().await;
     }
 
-    /// Fails over to the other process, which takes as long as a lease. `distrust` makes it drop what it knew.
-    pub(super) async fn fail_over(&mut self, distrust: bool) {
+    /// Fails over to the other process, which takes as long as a lease. `invalidate` makes it drop what it knew.
+    pub(super) async fn fail_over(&mut self, invalidate: bool) {
         self.pass(Duration::from_secs(15)).await;
         self.processes[self.active].is_behind = true;
         self.active = 1 - self.active;
         let process = &mut self.processes[self.active];
-        if distrust {
-            process.ledger.distrust();
+        if invalidate {
+            process.ledger.invalidate();
             process.works.clear();
             process.is_behind = false;
         }
@@ -301,8 +301,8 @@ impl World {
             ..*place
         };
         let (ledger, target) = (self.shelf.ledger(), place.target());
-        let subject = ledger.subject("hr", &target.endpoint, &target.credentials).await.ok()?;
-        ledger.known(subject, self.clock.now()).entry
+        let ids = ledger.credential_ids("hr", &target.endpoint, &target.credentials).await.ok()?;
+        ledger.known(ids, self.clock.now()).entry
     }
 
     /// Makes one check as the operator does, up to the observation.
