@@ -1,7 +1,7 @@
 //! Fills the text of a [`Reason`] with names, and holds the texts that belong to no reason.
 //!
 //! **Invariant.** A text is fixed, except for the user's own Kubernetes names (Secret, keys, fields, permission titles) and the
-//! host. Nothing that a server sent and no value of a Secret can get in: [`Facts`] has no field for it.
+//! host. Nothing that a server sent and no value of a Secret can get in: [`MessageArgs`] has no field for it.
 
 use jiff::Timestamp;
 use ukg_pro::catalogue::{Requirement, Row};
@@ -29,7 +29,7 @@ pub const NOTE_MAX: usize = 1024;
 
 /// The names that a text may mention.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct MessageArgs {
     /// The Secret's name.
     pub secret: String,
     /// The host, as a URL; empty if it is not known.
@@ -41,31 +41,31 @@ pub struct Facts {
 }
 
 /// Returns the whole message.
-pub fn message(reason: Reason, facts: &Facts) -> String {
-    let (what, remedy) = template_for(reason, facts);
-    let parts: Vec<_> = [what, &facts.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
-    fill(&parts.join(" "), facts)
+pub fn message(reason: Reason, args: &MessageArgs) -> String {
+    let (what, remedy) = template_for(reason, args);
+    let parts: Vec<_> = [what, &args.hint, remedy].into_iter().filter(|part| !part.is_empty()).collect();
+    fill(&parts.join(" "), args)
 }
 
 /// Returns the message for a web page or redirect from a host where these values have worked, so the host name is right.
-pub fn page_of_a_known_host(facts: &Facts) -> String {
+pub fn page_of_a_known_host(args: &MessageArgs) -> String {
     let remedy = "These values have worked at this host, so this is most likely maintenance, or a page of a proxy or firewall. \
                   No action is needed if this passes. If it persists, open the host in a browser from the operator's network, \
                   then ask UKG support.";
-    fill(&format!("{} {remedy}", template(Reason::NotUkgPro).0), facts)
+    fill(&format!("{} {remedy}", template(Reason::NotUkgPro).0), args)
 }
 
 /// Returns what happened, without the remedy.
-pub fn what(reason: Reason, facts: &Facts) -> String {
-    fill(template_for(reason, facts).0, facts)
+pub fn what(reason: Reason, args: &MessageArgs) -> String {
+    fill(template_for(reason, args).0, args)
 }
 
 /// Returns the message about a candidate.
-pub fn candidate(reason: Reason, facts: &Facts) -> String {
-    let message = message(reason, facts);
+pub fn candidate(reason: Reason, args: &MessageArgs) -> String {
+    let message = message(reason, args);
     match reason {
         _ if reason.verdict() == Some(Verdict::Active) => {
-            format!("Candidate: {message} To promote it without another login, name Secret {} in spec.secretRef.", facts.secret)
+            format!("Candidate: {message} To promote it without another login, name Secret {} in spec.secretRef.", args.secret)
         }
         // The field to correct is the candidate's.
         _ => format!("Candidate: {}", message.replace("spec.secretRef", "spec.candidateSecretRef")),
@@ -175,8 +175,8 @@ fn day(time: Timestamp) -> String {
 }
 
 /// Returns why a connection is not checked.
-pub fn stall(stall: OverdueCause) -> &'static str {
-    match stall {
+pub fn overdue_text(cause: OverdueCause) -> &'static str {
+    match cause {
         OverdueCause::NoWorker => "the operator has finished no check of it for several intervals",
         OverdueCause::Reading => "the operator could not read the objects that spec refers to for several intervals",
         OverdueCause::Ledger => {
@@ -219,10 +219,10 @@ pub fn unfiltered(requirement: &Requirement, host: &str) -> String {
     )
 }
 
-fn fill(text: &str, facts: &Facts) -> String {
-    let host = if facts.host.is_empty() { "the host" } else { &facts.host };
+fn fill(text: &str, args: &MessageArgs) -> String {
+    let host = if args.host.is_empty() { "the host" } else { &args.host };
     // The detail comes last, so that nothing inside it is taken for a placeholder.
-    text.replace("{page}", PAGE).replace("{secret}", &facts.secret).replace("{host}", host).replace("{detail}", &facts.detail)
+    text.replace("{page}", PAGE).replace("{secret}", &args.secret).replace("{host}", host).replace("{detail}", &args.detail)
 }
 
 /// Returns the remedy for one permission; `None` if there is nothing to do, or another condition says it.
@@ -267,11 +267,11 @@ pub fn note(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Disposition, Verdict};
+    use crate::api::{NextActor, Verdict};
 
     #[test]
     fn every_reason_says_what_happened_and_what_to_do() {
-        let facts = Facts {
+        let args = MessageArgs {
             secret: "acme".to_owned(),
             host: "https://service4.ultipro.com".to_owned(),
             detail: "Employee Job Details".to_owned(),
@@ -282,7 +282,7 @@ mod tests {
             assert!(what.len() > 10, "{reason:?}");
             let good = reason.verdict() == Some(Verdict::Active) || *reason == Reason::Probing;
             assert!(good || remedy.len() > 20, "{reason:?} has no remedy");
-            let message = message(*reason, &facts);
+            let message = message(*reason, &args);
             assert!(!message.contains(['{', '}']) && !message.contains("  "), "{message}");
             assert!(message.ends_with('.'), "{message}");
             assert!(message.len() < NOTE_MAX, "{reason:?} is too long for an event");
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn who_must_act_is_told_where() {
-        for reason in Reason::ALL.iter().filter(|r| r.disposition() == Disposition::Stalled) {
+        for reason in Reason::ALL.iter().filter(|r| r.next_actor() == NextActor::Person) {
             let (what, remedy) = template(*reason);
             let text = format!("{what} {remedy}");
             assert!(
@@ -303,8 +303,8 @@ mod tests {
 
     #[test]
     fn a_detail_is_never_read_as_a_placeholder() {
-        let facts = Facts { detail: "{secret}".to_owned(), secret: "s".to_owned(), ..Facts::default() };
-        assert!(message(Reason::PermissionUnknown, &facts).contains("{secret}"));
+        let args = MessageArgs { detail: "{secret}".to_owned(), secret: "s".to_owned(), ..MessageArgs::default() };
+        assert!(message(Reason::PermissionUnknown, &args).contains("{secret}"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The text of each condition and event, by reason: what happened, and what to do.
 
 use crate::api::Reason;
-use crate::api::messages::Facts;
+use crate::api::messages::MessageArgs;
 
-/// Returns what happened and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`Facts`] and
+/// Returns what happened and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`MessageArgs`] and
 /// [`PAGE`](super::PAGE).
 pub fn template(reason: Reason) -> (&'static str, &'static str) {
     match reason {
@@ -234,10 +234,10 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
     }
 }
 
-/// Returns the template that fits the facts: if single reads fail while others work, the host as a whole is not at fault.
-pub(super) fn template_for(reason: Reason, facts: &Facts) -> (&'static str, &'static str) {
+/// Returns the template that fits the arguments: if single reads fail while others work, the host as a whole is not at fault.
+pub(super) fn template_for(reason: Reason, args: &MessageArgs) -> (&'static str, &'static str) {
     match reason {
-        Reason::ServerError if !facts.detail.is_empty() => (
+        Reason::ServerError if !args.detail.is_empty() => (
             "{host} accepts the login and answers other reads, but reports a server error for the reads of {detail}.",
             "No action is needed if this passes. If it persists, check in UKG Pro, on the page {page}, whether View is ticked \
              in these rows: a read may fail without it. Then ask UKG support.",

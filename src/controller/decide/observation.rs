@@ -7,7 +7,7 @@ use ukg_pro::login::{LoginFailure, Refusal, Unclear};
 use ukg_pro::outcome::Outcome;
 use ukg_pro::transport::Unanswered;
 
-use crate::api::messages::{self, Facts};
+use crate::api::messages::{self, MessageArgs};
 use crate::api::verdict::verdict_reason;
 use crate::api::{
     CaReference, LoginAttempts, PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict, Worked, conditions,
@@ -317,7 +317,7 @@ fn reason_of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, St
     let (reason, detail) = (reason_of_failure(failure), of_detail(failure));
     match paused.filter(|paused| paused.is_spent()) {
         Some(paused) => {
-            let last = messages::what(reason, &Facts { detail, ..Facts::default() });
+            let last = messages::what(reason, &MessageArgs { detail, ..MessageArgs::default() });
             let until = conditions::whole_seconds(paused.until()).0;
             (Reason::LoginPaused, messages::paused(paused.tried.times, Some(&last), until))
         }
