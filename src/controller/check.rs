@@ -12,7 +12,7 @@ use super::authenticate::{MeteredServices, WebServices};
 use super::decide::Observation;
 use super::gate::{Gate, Hold};
 use super::lint::Lint;
-use super::probe::{Basic, Probed};
+use super::probe::{BasicAuthState, Probed};
 use super::resolve::{Resolved, Target};
 use crate::api::{Delay, PermissionState, PermissionStatus, UkgProConnection};
 use crate::controller::context::Context;
@@ -49,10 +49,10 @@ pub(super) async fn check_measured(
 pub(super) async fn check_without_host(
     connection: &UkgProConnection,
     target: &Target,
-    Wait(wait, cause): Wait,
+    Wait(wait, reason): Wait,
     context: &Context,
 ) -> Result<Observation, storage::Error> {
-    let delay = match cause {
+    let delay = match reason {
         WaitReason::Limited => Delay::HostLimited,
         WaitReason::Busy => Delay::Busy,
     };
@@ -108,13 +108,13 @@ pub async fn check(
     let check = Check { connection, target, resolved: &resolved, services, ledger, clock, ids, recorded };
     match check.run().await {
         Ok(probed) => Ok(Observation::Probed(resolved, probed)),
-        Err(Stop::Held(hold)) => Ok(Observation::Held(resolved, hold)),
-        Err(Stop::LoginFailed(failure)) => {
+        Err(CheckAborted::Held(hold)) => Ok(Observation::Held(resolved, hold)),
+        Err(CheckAborted::LoginFailed(failure)) => {
             let now = clock.now();
             let paused = gate::paused(connection, &resolved, &ledger.known(ids, now), now);
             Ok(Observation::LoginFailed(resolved, failure, paused.filter(|_| failure.is_unclear())))
         }
-        Err(Stop::Guard(error)) => Err(error),
+        Err(CheckAborted::Guard(error)) => Err(error),
     }
 }
 
@@ -131,7 +131,7 @@ struct Check<'a, S> {
 }
 
 /// Why a check sends no read, or no further one.
-enum Stop {
+enum CheckAborted {
     /// The gate permits no login.
     Held(Hold),
     /// A login failed: this check's own, or one with the same values in another check, which this one waited for.
@@ -140,7 +140,7 @@ enum Stop {
     Guard(storage::Error),
 }
 
-impl From<storage::Error> for Stop {
+impl From<storage::Error> for CheckAborted {
     fn from(error: storage::Error) -> Self {
         Self::Guard(error)
     }
@@ -166,7 +166,7 @@ impl LoginSession {
 struct LoggedIn<'a> {
     session: LoginSession,
     /// What is known about basic authentication, which REST reads use.
-    basic: Basic,
+    basic: BasicAuthState,
     /// When its reads must have ended.
     deadline: Instant,
     /// Still open if the REST reads decide how the login ends.
@@ -185,7 +185,7 @@ impl LoggedIn<'_> {
 const INTENT_TRIES: usize = 3;
 
 impl<'a, S: WebServices> Check<'a, S> {
-    async fn run(&self) -> Result<Vec<Probed>, Stop> {
+    async fn run(&self) -> Result<Vec<Probed>, CheckAborted> {
         let (permit, basic) = self.permission(self.lock().await?).await?;
         let login = self.log_in(permit, basic).await?;
         let session = login.session.session().clone();
@@ -208,16 +208,16 @@ impl<'a, S: WebServices> Check<'a, S> {
 
     /// Waits until no other check logs in with the same values. If another's login failed meanwhile, that failure is this check's
     /// too.
-    async fn lock(&self) -> Result<LoginLock, Stop> {
+    async fn lock(&self) -> Result<LoginLock, CheckAborted> {
         let lock = self.ledger.login_lock(self.ids).await;
         match lock.failed_meanwhile(self.target.ca_digest) {
-            Some(failure) => Err(Stop::LoginFailed(failure)),
+            Some(failure) => Err(CheckAborted::LoginFailed(failure)),
             None => Ok(lock),
         }
     }
 
     /// Asks the gate, and stores the intent to log in if the values are not known to work.
-    async fn permission(&self, lock: LoginLock) -> Result<(LoginPermit<'a>, Basic), Stop> {
+    async fn permission(&self, lock: LoginLock) -> Result<(LoginPermit<'a>, BasicAuthState), CheckAborted> {
         let Self { connection, ledger, clock, ids, recorded, .. } = *self;
         let request = match connection.open_request() {
             Some(value) => Some(ledger.request(&uid(connection), value).await?),
@@ -229,27 +229,27 @@ impl<'a, S: WebServices> Check<'a, S> {
         for _ in 0..INTENT_TRIES {
             let known = ledger.known(ids, clock.now());
             let basic = match gate::gate(connection, self.resolved, &known, request, clock.now()) {
-                Gate::Held(hold) => return Err(Stop::Held(hold)),
-                Gate::WithoutRest(hold) => Basic::Held(hold),
-                Gate::Open if known.rest_works => Basic::Works,
-                Gate::Open if recorded.worked.rest => Basic::Recorded,
-                Gate::Open => Basic::Untried,
+                Gate::Held(hold) => return Err(CheckAborted::Held(hold)),
+                Gate::WithoutRest(hold) => BasicAuthState::Held(hold),
+                Gate::Open if known.rest_works => BasicAuthState::Works,
+                Gate::Open if recorded.worked.rest => BasicAuthState::Recorded,
+                Gate::Open => BasicAuthState::Untried,
             };
             let works = known.login_works && !(by_rest && basic.is_unsure());
             // A granted request is recorded in any case.
             if works && request.is_none() {
                 return Ok((permit(None), basic));
             }
-            let rest = by_rest && !matches!(basic, Basic::Held(_));
+            let rest = by_rest && !matches!(basic, BasicAuthState::Held(_));
             if let Some(intent) = ledger.begin(ids, rest, request, recorded, clock.now()).await? {
                 return Ok((permit(Some(intent)), basic));
             }
         }
-        Err(Stop::Guard(storage::Error::Contended))
+        Err(CheckAborted::Guard(storage::Error::Contended))
     }
 
     /// Takes another check's session, or logs in. A user who requests a check wants a new login.
-    async fn log_in(&self, permit: LoginPermit<'a>, basic: Basic) -> Result<LoggedIn<'a>, Stop> {
+    async fn log_in(&self, permit: LoginPermit<'a>, basic: BasicAuthState) -> Result<LoggedIn<'a>, CheckAborted> {
         let is_asked_for = self.connection.open_request().is_some();
         let deadline = Instant::now() + self.connection.spec.timeout();
         let (session, permit) = match permit.shared_session().filter(|_| !is_asked_for) {
@@ -261,7 +261,7 @@ impl<'a, S: WebServices> Check<'a, S> {
         };
         let mut login = LoggedIn { session, basic, deadline, permit: None };
         if login.is_by_rest() {
-            login.basic = Basic::Works;
+            login.basic = BasicAuthState::Works;
         }
         // If no REST read is needed to confirm the login, record it now, so that other checks need not wait. A request covers the
         // whole check.
@@ -273,14 +273,18 @@ impl<'a, S: WebServices> Check<'a, S> {
         Ok(login)
     }
 
-    async fn send_login(&self, permit: LoginPermit<'a>, deadline: Instant) -> Result<(Arc<Session>, LoginPermit<'a>), Stop> {
+    async fn send_login(
+        &self,
+        permit: LoginPermit<'a>,
+        deadline: Instant,
+    ) -> Result<(Arc<Session>, LoginPermit<'a>), CheckAborted> {
         self.ledger.count(self.ids.account, 1, self.clock.now());
-        authenticate::authenticate(self.services, permit, deadline, self.clock).await.map_err(Stop::LoginFailed)
+        authenticate::authenticate(self.services, permit, deadline, self.clock).await.map_err(CheckAborted::LoginFailed)
     }
 
     /// Counts the REST reads: UKG Pro counts each as a login.
-    fn count_reads(&self, basic: Basic) {
-        if !matches!(basic, Basic::Held(_)) {
+    fn count_reads(&self, basic: BasicAuthState) {
+        if !matches!(basic, BasicAuthState::Held(_)) {
             self.ledger.count(self.ids.account, self.rest_reads(), self.clock.now());
         }
     }
@@ -291,13 +295,13 @@ impl<'a, S: WebServices> Check<'a, S> {
     }
 
     /// Records what the REST reads show about the login. Returns the lock if it is still held.
-    async fn end(&self, login: LoggedIn<'a>, probed: &[Probed]) -> Result<Option<LoginLock>, Stop> {
+    async fn end(&self, login: LoggedIn<'a>, probed: &[Probed]) -> Result<Option<LoginLock>, CheckAborted> {
         let Self { ledger, ids, recorded, clock, .. } = *self;
         if !self.target.uses_rest() {
             return Ok(None);
         }
         let is_by_rest = login.is_by_rest();
-        let rest = probe::rest_result(probed).filter(|_| !matches!(login.basic, Basic::Held(_)));
+        let rest = probe::rest_result(probed).filter(|_| !matches!(login.basic, BasicAuthState::Held(_)));
         if rest == Some(RestResult::Refused) && is_by_rest {
             // REST is the only way to log in.
             let failure = LoginFailure::Refused(Refusal::Credentials);
@@ -305,7 +309,7 @@ impl<'a, S: WebServices> Check<'a, S> {
                 Some(permit) => permit.failed(failure, clock.now()).await,
                 None => ledger.login_failed_later(ids, failure, recorded, self.target.ca_digest, clock.now()).await,
             }
-            return Err(Stop::LoginFailed(failure));
+            return Err(CheckAborted::LoginFailed(failure));
         }
         let rest = if is_by_rest { Some(RestResult::Works) } else { rest };
         match login.permit {
@@ -322,10 +326,10 @@ impl<'a, S: WebServices> Check<'a, S> {
         &self,
         lock: Option<LoginLock>,
         doubtful: &Arc<Session>,
-        basic: Basic,
+        basic: BasicAuthState,
         mut deadline: Instant,
         probed: &mut [Probed],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CheckAborted> {
         let lock = match lock {
             Some(lock) => lock,
             None => self.lock().await?,

@@ -97,7 +97,7 @@ pub enum Error {
 
 impl Error {
     /// Returns the activity that the error blocks.
-    pub fn stall(&self) -> OverdueCause {
+    pub fn overdue_cause(&self) -> OverdueCause {
         match self {
             Error::Resolve(_) => OverdueCause::Reading,
             Error::Ledger(_) => OverdueCause::Ledger,

@@ -139,15 +139,15 @@ pub fn lint(credentials: &Credentials, keys: &SecretKeys, by_rest: bool) -> Lint
         .into_iter()
         .filter_map(|(role, key, value)| value.map(|value| Value { role, key, text: value.expose() }))
         .collect();
-    let mut lint = judge(&values);
+    let mut lint = lint_values(&values);
     if by_rest {
-        judge_for_basic(&values, &mut lint);
+        lint_basic_auth(&values, &mut lint);
     }
     lint
 }
 
 /// Finds what basic authentication cannot carry, or what may not be decoded as it was sent.
-fn judge_for_basic(values: &[Value<'_>], lint: &mut Lint) {
+fn lint_basic_auth(values: &[Value<'_>], lint: &mut Lint) {
     for value in values.iter().filter(|value| matches!(value.role, Role::Username | Role::Password)) {
         if value.role == Role::Username && value.text.contains(':') {
             lint.fatal.push(value.has(ValueFlaw::Colon));
@@ -158,7 +158,7 @@ fn judge_for_basic(values: &[Value<'_>], lint: &mut Lint) {
     }
 }
 
-fn judge(values: &[Value<'_>]) -> Lint {
+fn lint_values(values: &[Value<'_>]) -> Lint {
     let mut lint = Lint::default();
     let mut whole = Vec::new();
     for value in values {

@@ -30,7 +30,7 @@ pub struct Probed {
 
 /// What is known about basic authentication before the reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basic {
+pub enum BasicAuthState {
     /// It has worked in this process.
     Works,
     /// It has worked according to the connection's status.
@@ -41,7 +41,7 @@ pub enum Basic {
     Held(RestHold),
 }
 
-impl Basic {
+impl BasicAuthState {
     /// Whether a REST read may still be refused, as far as this process knows.
     pub fn is_unsure(self) -> bool {
         matches!(self, Self::Recorded | Self::Untried)
@@ -63,7 +63,7 @@ pub async fn probe(
     services: &impl WebServices,
     requirements: &[Requirement],
     session: &Session,
-    basic: Basic,
+    basic: BasicAuthState,
     deadline: Instant,
 ) -> Vec<Probed> {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -74,7 +74,7 @@ pub async fn probe(
     let basic_works = match rest_result(rest.iter().map(|(_, found)| found)) {
         Some(RestResult::Works) => true,
         Some(RestResult::Refused) => false,
-        Some(RestResult::Unanswered) | None => matches!(basic, Basic::Works | Basic::Recorded),
+        Some(RestResult::Unanswered) | None => matches!(basic, BasicAuthState::Works | BasicAuthState::Recorded),
     };
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probes.repeat(&mut probed, basic_works).await;
@@ -99,7 +99,7 @@ pub fn rest_result<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<R
 }
 
 /// A value and its position in the order of the requirements.
-type Placed<T> = (usize, T);
+type Indexed<T> = (usize, T);
 
 struct Probes<'a, S> {
     services: &'a S,
@@ -110,7 +110,7 @@ struct Probes<'a, S> {
 }
 
 impl<S: WebServices> Probes<'_, S> {
-    async fn concurrently(&self, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
+    async fn concurrently(&self, requirements: &[Indexed<&Requirement>]) -> Vec<Indexed<Probed>> {
         // A few reads always run concurrently, and more if permits are free: no check waits for another's reads.
         let more = requirements.len().saturating_sub(READS_PER_CHECK).min(MORE_READS.available_permits());
         let more = MORE_READS.try_acquire_many(u32::try_from(more).unwrap_or(0)).ok();
@@ -119,14 +119,14 @@ impl<S: WebServices> Probes<'_, S> {
         stream::iter(reads).buffer_unordered(at_once).collect().await
     }
 
-    async fn one_then_rest(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
+    async fn one_then_rest(&self, requirements: &[Indexed<&Requirement>], basic: BasicAuthState) -> Vec<Indexed<Probed>> {
         let mut probed = Vec::with_capacity(requirements.len());
         let mut left = requirements;
         while let Some((ahead, others)) = left.split_first() {
             let ahead = match basic {
-                Basic::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
-                Basic::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
-                Basic::Works | Basic::Recorded | Basic::Untried => self.one(*ahead).await,
+                BasicAuthState::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
+                BasicAuthState::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
+                BasicAuthState::Works | BasicAuthState::Recorded | BasicAuthState::Untried => self.one(*ahead).await,
             };
             let outcome = ahead.1.outcome;
             probed.push(ahead);
@@ -151,12 +151,12 @@ impl<S: WebServices> Probes<'_, S> {
         probed
     }
 
-    async fn one(&self, requirement: Placed<&Requirement>) -> Placed<Probed> {
+    async fn one(&self, requirement: Indexed<&Requirement>) -> Indexed<Probed> {
         found(requirement, self.services.read(self.session, requirement.1, self.first).await)
     }
 
     /// Repeats reads whose answer was lost, one after another, and stops after two losses in a row.
-    async fn repeat(&self, probed: &mut [Placed<Probed>], basic_works: bool) {
+    async fn repeat(&self, probed: &mut [Indexed<Probed>], basic_works: bool) {
         let mut basic_works = basic_works;
         let is_lost = |found: &Probed, basic_works: bool| match found.outcome {
             // The host has said when to come again.
@@ -199,6 +199,6 @@ impl<S: WebServices> Probes<'_, S> {
     }
 }
 
-fn found((position, requirement): Placed<&Requirement>, outcome: Outcome) -> Placed<Probed> {
+fn found((position, requirement): Indexed<&Requirement>, outcome: Outcome) -> Indexed<Probed> {
     (position, Probed { requirement: requirement.clone(), outcome })
 }

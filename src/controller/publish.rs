@@ -191,17 +191,17 @@ fn operator_pod(context: &Context) -> ObjectReference {
 /// The body of the apply request: only the status of a connection.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Applied<'a> {
+struct ApplyBody<'a> {
     api_version: &'a str,
     kind: &'a str,
-    metadata: Onto<'a>,
+    metadata: ApplyMetadata<'a>,
     status: &'a UkgProConnectionStatus,
 }
 
 /// The object and the version that the status is applied to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Onto<'a> {
+struct ApplyMetadata<'a> {
     name: &'a str,
     resource_version: Option<&'a str>,
 }
@@ -210,10 +210,10 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
     let name = connection.name_any();
     // Without the version, a verdict could be written to another object that has the name by now, even one that was deleted and
     // created again: for the status of a custom resource the API server does not compare the uid.
-    let body = Applied {
+    let body = ApplyBody {
         api_version: &UkgProConnection::api_version(&()),
         kind: &UkgProConnection::kind(&()),
-        metadata: Onto { name: &name, resource_version: connection.metadata.resource_version.as_deref() },
+        metadata: ApplyMetadata { name: &name, resource_version: connection.metadata.resource_version.as_deref() },
         status: &decision.status,
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();

@@ -23,13 +23,13 @@ pub(super) async fn report_overdue(context: &Context, checks: &CheckState, readi
         readiness.overdue(context.overdue.namespaces(context.clock.uptime()));
         readiness.ledger_unwritten(context.ledger.failing_for().filter(|failing| *failing > UNWRITTEN_MAX));
         let mut failures = 0;
-        for (key, stall) in context.overdue.unreported(context.clock.uptime()) {
+        for (key, cause) in context.overdue.unreported(context.clock.uptime()) {
             // It may have been checked during the writes before it.
             if !context.overdue.is_overdue(&key, context.clock.uptime()) {
                 continue;
             }
             let Some(connection) = context.connections.get(&key).map(|kept| kept.connection(&key)) else { continue };
-            let Some(decision) = decide::overdue(&connection, stall, context.clock.now()) else {
+            let Some(decision) = decide::overdue(&connection, cause, context.clock.now()) else {
                 context.overdue.mark_reported(&key, context.clock.uptime());
                 continue;
             };

@@ -86,7 +86,7 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
                 Ok(Next::Again(_)) => overdue.checked(&connection, interval, context.clock.uptime()),
                 Ok(Next::Later(_)) => overdue.stalled(&connection, OverdueCause::Host),
                 Ok(Next::Change) => {}
-                Err(error) => overdue.stalled(&connection, error.stall()),
+                Err(error) => overdue.stalled(&connection, error.overdue_cause()),
             }
             next
         }

@@ -28,13 +28,13 @@ pub struct Overdue(Mutex<HashMap<ConnectionRef, Entry>>);
 struct Entry {
     due_by: Duration,
     /// What last kept the connection from being checked.
-    stall: OverdueCause,
+    cause: OverdueCause,
     is_reported: bool,
 }
 
 impl Entry {
     fn after(interval: Duration, now: Duration) -> Self {
-        Self { due_by: now + interval * INTERVALS + SLACK, stall: OverdueCause::default(), is_reported: false }
+        Self { due_by: now + interval * INTERVALS + SLACK, cause: OverdueCause::default(), is_reported: false }
     }
 }
 
@@ -50,9 +50,9 @@ impl Overdue {
     }
 
     /// Records what kept the connection from being checked.
-    pub fn stalled(&self, connection: &ConnectionRef, stall: OverdueCause) {
+    pub fn stalled(&self, connection: &ConnectionRef, cause: OverdueCause) {
         if let Some(entry) = self.all().get_mut(connection) {
-            entry.stall = stall;
+            entry.cause = cause;
         }
     }
 
@@ -60,7 +60,7 @@ impl Overdue {
     pub fn unreported(&self, now: Duration) -> Vec<(ConnectionRef, OverdueCause)> {
         let all = self.all();
         let unreported = all.iter().filter(|(_, entry)| entry.due_by <= now && !entry.is_reported);
-        unreported.map(|(connection, entry)| (connection.clone(), entry.stall)).collect()
+        unreported.map(|(connection, entry)| (connection.clone(), entry.cause)).collect()
     }
 
     /// Returns true if the connection is still overdue: it may have been checked since it was found to be.
@@ -88,7 +88,7 @@ impl Overdue {
         let mut counts = HashMap::<String, (usize, usize)>::new();
         for (connection, entry) in self.all().iter() {
             let (overdue, all) = counts.entry(connection.namespace().to_owned()).or_default();
-            *overdue += usize::from(entry.due_by <= now && entry.stall != OverdueCause::Host);
+            *overdue += usize::from(entry.due_by <= now && entry.cause != OverdueCause::Host);
             *all += 1;
         }
         (counts.values().filter(|(overdue, all)| overdue * 2 > *all).count(), counts.len())
