@@ -110,7 +110,7 @@ pub(super) async fn connections(
     });
     let mut events = stream::select_all(watches);
     let mut failure_log = FailureLog::default();
-    readiness.lacks(handler.unlisted());
+    readiness.set_unlisted(handler.unlisted());
     while let Some((index, event)) = events.next().await {
         log_watch_event(&mut failure_log, index, &event, "connections", namespaces.get(index));
         if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &event {
@@ -127,7 +127,7 @@ pub(super) async fn connections(
             }
         };
         if is_listed {
-            readiness.lacks(handler.unlisted());
+            readiness.set_unlisted(handler.unlisted());
         }
         let CacheDelta { changed, gone, unreadable } = delta;
         if let Some(unreadable) = unreadable {

@@ -8,21 +8,21 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::Reading;
+use super::GaugeFn;
 use crate::telemetry::watchdog::Watchdog;
 
 /// Collects the gauges from the watchdog and the other sources.
-pub(super) struct Levels {
+pub(super) struct GaugeCollector {
     pub(super) watchdog: Arc<Watchdog>,
-    pub(super) ledger_entries: Reading,
-    pub(super) ledger_failing_seconds: Reading,
-    pub(super) connections_overdue: Reading,
-    pub(super) accounts_limited: Reading,
-    pub(super) hosts_paused: Reading,
-    pub(super) hosts_in_outage: Reading,
+    pub(super) ledger_entries: GaugeFn,
+    pub(super) ledger_failing_seconds: GaugeFn,
+    pub(super) connections_overdue: GaugeFn,
+    pub(super) accounts_limited: GaugeFn,
+    pub(super) hosts_paused: GaugeFn,
+    pub(super) hosts_in_outage: GaugeFn,
 }
 
-impl Collector for Levels {
+impl Collector for GaugeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let now = self.watchdog.now();
         let (waiting, running) = self.watchdog.depth();
@@ -66,8 +66,8 @@ fn seconds(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: &
     encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?.encode_gauge(value)
 }
 
-impl fmt::Debug for Levels {
+impl fmt::Debug for GaugeCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Levels").finish_non_exhaustive()
+        f.debug_struct("GaugeCollector").finish_non_exhaustive()
     }
 }

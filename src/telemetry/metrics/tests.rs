@@ -15,7 +15,7 @@ use crate::telemetry::watchdog::tests::by_hand;
 use crate::telemetry::watchdog::{Bounds, Watched};
 
 /// Returns metrics over a cache that the test writes.
-pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, WatchEventHandler) {
+pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: GaugeFn) -> (Metrics, WatchEventHandler) {
     let connections = Arc::<Connections>::default();
     let sources = Sources {
         connections: connections.clone(),
@@ -354,7 +354,7 @@ fn odd_names_are_escaped() {
 fn the_queue_and_the_watches_are_read_when_they_are_asked_for() {
     let (watchdog, pass) = by_hand();
     let (metrics, _store) = metrics(watchdog.clone(), Box::new(|| 0));
-    watchdog.beat(&watchdog.watch(Watched::Connections, None));
+    watchdog.received(&watchdog.watch(Watched::Connections, None));
     let _waiting = watchdog.queued();
     pass(40);
     let _other = watchdog.queued();
