@@ -100,7 +100,7 @@ pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
 pub fn untrusted(flaw: TrustFlaw) -> String {
     match flaw {
         TrustFlaw::UnknownAuthority => "it was issued by an authority that is not trusted".to_owned(),
-        TrustFlaw::Alone => {
+        TrustFlaw::IntermediateMissing => {
             "the host sent no intermediate certificate, and the issuer is not trusted; either whoever runs the host must add \
              the intermediate certificate, or an authority of your own issued the certificate"
                 .to_owned()

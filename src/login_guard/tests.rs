@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::future::BoxFuture;
 use ukg_pro::credentials::Credentials;
 use ukg_pro::endpoint::Endpoint;
-use ukg_pro::login::{Refusal, Session, Unclear};
+use ukg_pro::login::{Refusal, Session, UndeterminedReason};
 use ukg_pro::sensitive::Sensitive;
 use ukg_pro::transport::Unanswered;
 
@@ -143,7 +143,7 @@ fn at(second: i64) -> Timestamp {
 
 const REFUSED: LoginFailure = LoginFailure::Refused(Refusal::Credentials);
 const LOST: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectionLost);
-const UNCLEAR: LoginFailure = LoginFailure::Undetermined(Unclear::Fault);
+const UNCLEAR: LoginFailure = LoginFailure::Undetermined(UndeterminedReason::Fault);
 const TROUBLE: LoginFailure = LoginFailure::Unanswered(Unanswered::ServerError);
 const UNAVAILABLE: LoginFailure = LoginFailure::Unanswered(Unanswered::Unavailable { retry_after: None });
 const NOT_SENT: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectRefused);

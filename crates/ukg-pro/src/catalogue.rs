@@ -104,13 +104,13 @@ pub struct Profile {
     /// Its purpose.
     pub description: String,
     /// Its rows.
-    pub permissions: Vec<Member>,
+    pub permissions: Vec<ProfileEntry>,
 }
 
 /// A row in a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Member {
+pub struct ProfileEntry {
     /// The row's name.
     pub name: String,
     /// The interface to test it by, if it matters.

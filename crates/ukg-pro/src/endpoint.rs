@@ -13,7 +13,7 @@ mod pasted;
 
 pub use allowed::AllowedDomain;
 pub use forms::{SubdomainForm, may_come_from_a_secret};
-use pasted::Pasted;
+use pasted::HostInput;
 pub use pasted::Suggestion;
 
 /// The default port.
@@ -144,7 +144,7 @@ impl Endpoint {
         let of = |part| move |flaw| EndpointFlaw { part, flaw };
         for (part, text) in [(Part::Subdomain, subdomain), (Part::Domain, domain)] {
             // Checked before the form. Otherwise a pasted URL would be corrected, step by step, to a host that cannot work.
-            if pasted::is_login_site(&Pasted::of(text).host) {
+            if pasted::is_login_site(&HostInput::of(text).host) {
                 return Err(of(part)(Flaw::LoginSite));
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ukg_pro::catalogue::{Api, Requirement};
-use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 use ukg_pro::outcome::Outcome;
 use ukg_pro::transport::Unanswered;
 
@@ -349,7 +349,7 @@ fn reason_of_failure(failure: LoginFailure) -> Reason {
         LoginFailure::Refused(Refusal::CustomerApiKey) => Reason::CustomerApiKeyRejected,
         LoginFailure::Refused(Refusal::UserApiKey) => Reason::UserApiKeyRejected,
         LoginFailure::Refused(Refusal::Account(_)) => Reason::AccountUnusable,
-        LoginFailure::Undetermined(Unclear::Failed) => Reason::LoginFailedUnexplained,
+        LoginFailure::Undetermined(UndeterminedReason::Failed) => Reason::LoginFailedUnexplained,
         LoginFailure::Undetermined(_) => Reason::LoginUndetermined,
         LoginFailure::Unanswered(unanswered) => reason_of_unanswered(unanswered),
     }

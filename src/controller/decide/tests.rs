@@ -1,8 +1,8 @@
 use ukg_pro::catalogue::{Api, Catalogue, Unknown};
 use ukg_pro::endpoint::{EndpointFlaw, Flaw, Part};
-use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 use ukg_pro::outcome::Outcome;
-use ukg_pro::transport::{BundleFlaw, BundleWarnings, HandshakeFlaw, Oddity, TrustFlaw, Unanswered};
+use ukg_pro::transport::{BundleFlaw, BundleWarnings, HandshakeFlaw, TrustFlaw, Unanswered, UnreadableReason};
 use ukg_pro::words::AccountState;
 
 use super::*;
@@ -99,12 +99,12 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::ConnectTimeout => unanswered(Unanswered::ConnectTimeout),
         Reason::ConnectRefused => unanswered(Unanswered::ConnectRefused),
         Reason::ProxyFailed => unanswered(Unanswered::ProxyFailed),
-        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone)),
+        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing)),
         Reason::TlsFailed => unanswered(Unanswered::TlsFailed(HandshakeFlaw::NotTls)),
         Reason::AnswerTimeout => unanswered(Unanswered::AnswerTimeout),
         Reason::ConnectionLost => unanswered(Unanswered::ConnectionLost),
         Reason::NotUkgPro => unanswered(Unanswered::NotUkgPro),
-        Reason::AnswerUnreadable => unanswered(Unanswered::Unreadable(Oddity::Compressed)),
+        Reason::AnswerUnreadable => unanswered(Unanswered::Unreadable(UnreadableReason::Compressed)),
         Reason::RateLimited => unanswered(Unanswered::RateLimited { retry_after: None }),
         Reason::ServerError => unanswered(Unanswered::ServerError),
         Reason::AddressNotAllowed => unanswered(Unanswered::AddressNotAllowed),
@@ -126,12 +126,12 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::PermissionUnknown => {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
-        Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
+        Reason::LoginUndetermined => failed(LoginFailure::Undetermined(UndeterminedReason::Fault)),
         Reason::LoginPaused => Observation::Held(resolved(), Hold::Paused(paused(4, at(0), false))),
         Reason::PasswordHeld => Observation::Held(resolved(), Hold::PasswordRefused),
         Reason::LoginUncertain => Observation::Held(resolved(), Hold::Uncertain(at(86_400))),
         Reason::LoginLimitReached => Observation::Held(resolved(), Hold::Limit(at(86_400))),
-        Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),
+        Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(UndeterminedReason::Failed)),
         Reason::PermissionsUndetermined => probed([Outcome::Granted, Outcome::Undetermined]),
         Reason::Suspended => Observation::Suspended,
         Reason::CheckDelayed => Observation::Held(resolved(), Hold::Delayed(Delay::AccountLimited, at(600))),
@@ -208,7 +208,7 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
         Unanswered::AnswerTimeout,
         Unanswered::ConnectionLost,
         Unanswered::NotUkgPro,
-        Unanswered::Unreadable(Oddity::Encoding),
+        Unanswered::Unreadable(UnreadableReason::Encoding),
         Unanswered::Unavailable { retry_after: None },
         Unanswered::RateLimited { retry_after: None },
         Unanswered::ServerError,
@@ -217,7 +217,9 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
     for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
         assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Refused(refusal), None)), "Unauthorized");
     }
-    for unclear in [Unclear::Failed, Unclear::NoToken, Unclear::Fault, Unclear::Other] {
+    for unclear in
+        [UndeterminedReason::Failed, UndeterminedReason::NoToken, UndeterminedReason::Fault, UndeterminedReason::Other]
+    {
         assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Undetermined(unclear), None)), "Unknown");
     }
     for unanswered in transient {
@@ -321,7 +323,7 @@ fn a_held_login_repeats_what_was_said_and_a_newcomer_learns_of_it() {
         (Some(Reason::LoginHeld), refused, Reason::LoginHeld),
         (None, refused, Reason::LoginHeld),
         (Some(Reason::SecretNotFound), refused, Reason::LoginHeld),
-        (None, Hold::Refused(LoginFailure::Undetermined(Unclear::Failed)), Reason::LoginFailedUnexplained),
+        (None, Hold::Refused(LoginFailure::Undetermined(UndeterminedReason::Failed)), Reason::LoginFailedUnexplained),
         (Some(Reason::AnswerTimeout), Hold::Uncertain(at(86_400)), Reason::LoginUncertain),
         (Some(Reason::CredentialsRejected), Hold::Limit(at(86_400)), Reason::LoginLimitReached),
     ] {
@@ -578,8 +580,8 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
         (LoginFailure::Refused(Refusal::Credentials), Some(swapped)),
         (LoginFailure::Refused(Refusal::CustomerApiKey), Some(swapped)),
         (LoginFailure::Refused(Refusal::UserApiKey), Some(swapped)),
-        (LoginFailure::Undetermined(Unclear::Failed), Some(swapped)),
-        (LoginFailure::Undetermined(Unclear::Fault), Some(swapped)),
+        (LoginFailure::Undetermined(UndeterminedReason::Failed), Some(swapped)),
+        (LoginFailure::Undetermined(UndeterminedReason::Fault), Some(swapped)),
         (Unanswered::HostNotFound.into(), Some(messages::LOGIN_SITE)),
         (Unanswered::TlsUntrusted(TrustFlaw::OtherName).into(), Some(messages::LOGIN_SITE)),
         (Unanswered::NotUkgPro.into(), Some(messages::LOGIN_SITE)),
@@ -644,7 +646,8 @@ fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
         Observation::Probed(_, found) => Observation::Probed(resolved, found),
         other => other,
     };
-    let untrusted = |resolved| Observation::LoginFailed(resolved, Unanswered::TlsUntrusted(TrustFlaw::Alone).into(), None);
+    let untrusted =
+        |resolved| Observation::LoginFailed(resolved, Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing).into(), None);
     let expiring = BundleWarnings { private_key: false, first_expiry: Some(at(100)) };
     for of in [&works as &dyn Fn(Resolved) -> Observation, &untrusted] {
         assert_eq!(message(of, expiring, at(0)), message(of, BundleWarnings::default(), at(0)));

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 
 use crate::login_guard::entries::{
     ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Login, NamespaceId, ORIGIN, ProcessTag, Request, Rest,
@@ -61,7 +61,7 @@ pub(super) fn failure(word: &str) -> LoginFailure {
         word if let Some((state, _)) = ACCOUNT.into_iter().find(|(_, known)| *known == word) => {
             LoginFailure::Refused(Refusal::Account(state))
         }
-        _ => LoginFailure::Undetermined(Unclear::Failed),
+        _ => LoginFailure::Undetermined(UndeterminedReason::Failed),
     }
 }
 

@@ -1,4 +1,4 @@
-use ukg_pro::login::Unclear;
+use ukg_pro::login::UndeterminedReason;
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn every_entry_is_read_as_it_was_written() {
         LoginFailure::Refused(Refusal::Credentials),
         LoginFailure::Refused(Refusal::CustomerApiKey),
         LoginFailure::Refused(Refusal::UserApiKey),
-        LoginFailure::Undetermined(Unclear::Failed),
+        LoginFailure::Undetermined(UndeterminedReason::Failed),
     ];
     let logins = failures.into_iter().flat_map(|failure| [Some(Login::Refused(failure)), Some(Login::BegunAgain(failure))]);
     let logins = logins.chain([None, Some(Login::Begun)]);

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::runtime::watcher::Event;
-use ukg_pro::login::{Refusal, Unclear};
+use ukg_pro::login::{Refusal, UndeterminedReason};
 use ukg_pro::transport::{HandshakeFlaw, TrustFlaw, Unanswered};
 
 use super::*;
@@ -251,7 +251,7 @@ fn a_login_is_counted_as_what_it_was() {
     for (login, outcome) in [
         (Ok(()), "succeeded"),
         (Err(LoginFailure::Refused(Refusal::Credentials)), "refused"),
-        (Err(LoginFailure::Undetermined(Unclear::Failed)), "undetermined"),
+        (Err(LoginFailure::Undetermined(UndeterminedReason::Failed)), "undetermined"),
         (Err(LoginFailure::Unanswered(Unanswered::ServerError)), "unanswered"),
     ] {
         assert_eq!(LoginOutcome::of(&login).as_str(), outcome);

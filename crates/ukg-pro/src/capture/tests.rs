@@ -261,10 +261,10 @@ fn namespaces_are_told_where_they_are_known() {
     }
 }
 
-fn head(headers: &[(&str, &[u8])]) -> Head {
+fn head(headers: &[(&str, &[u8])]) -> RedactedHeaders {
     let name = |name: &str| HeaderName::try_from(name).expect("a name");
     let headers = headers.iter().map(|(n, value)| (name(n), HeaderValue::from_bytes(value).expect("a value"))).collect();
-    Head::of(http::Version::HTTP_11, &headers)
+    RedactedHeaders::of(http::Version::HTTP_11, &headers)
 }
 
 #[test]

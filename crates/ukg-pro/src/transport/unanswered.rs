@@ -41,7 +41,7 @@ pub enum Unanswered {
     NotUkgPro,
     /// An unreadable answer. Whether the service processed the request is unknown.
     #[error("the answer cannot be read: {0}")]
-    Unreadable(Oddity),
+    Unreadable(UnreadableReason),
     /// 429.
     #[error("the host limits requests")]
     RateLimited {
@@ -61,7 +61,7 @@ pub enum Unanswered {
 
 /// Why an answer cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
-pub enum Oddity {
+pub enum UnreadableReason {
     /// It is compressed, though no compression was offered.
     #[error("it is compressed, although no compression was offered")]
     Compressed,
