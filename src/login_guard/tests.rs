@@ -158,12 +158,12 @@ fn login(ledger: &Ledger, ids: CredentialIds) -> Option<Login> {
 
 #[tokio::test(start_paused = true)]
 async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let of =
         async |ledger: &Ledger, values| ledger.credential_ids("hr", &endpoint(), &credentials(values)).await.expect("stored");
     let base = of(&ledger, ["u", "p", "c", "k"]).await;
-    assert_eq!(base, of(&shelf.ledger(), ["u", "p", "c", "k"]).await, "a restart");
+    assert_eq!(base, of(&store.ledger(), ["u", "p", "c", "k"]).await, "a restart");
     for (other, same_account) in [
         (["U", "p", "c", "k"], false),
         (["u", "P", "c", "k"], true),
@@ -203,14 +203,14 @@ async fn what_each_end_leaves_for_the_next_process() {
         ("REST does not answer", logged_in(Some(RestResult::Unanswered)), not_told, (None, Some(Rest::Begun))),
         ("REST does not answer, but it worked", logged_in(Some(RestResult::Unanswered)), recorded, (None, None)),
     ] {
-        let shelf = FakeStore::default();
-        let ledger = shelf.ledger();
+        let store = FakeStore::default();
+        let ledger = store.ledger();
         let ids = ids(&ledger, "p").await;
         let intent = begin(&ledger, ids).await;
-        assert_eq!(login(&shelf.ledger_after(ids).await, ids), Some(Login::Begun), "{what}: killed in between");
+        assert_eq!(login(&store.ledger_after(ids).await, ids), Some(Login::Begun), "{what}: killed in between");
         ledger.end(ids, Some(intent), end, recorded, at(1)).await;
         ledger.commit().await.expect("stored");
-        let next = shelf.ledger_after(ids).await;
+        let next = store.ledger_after(ids).await;
         let entry = next.known(ids, at(2)).entry;
         assert_eq!(entry.as_ref().map_or((None, None), |entry| (entry.login, entry.rest)), left, "{what}");
         assert!(!next.known(ids, at(2)).login_works, "{what}: what works is not known to the next process");
@@ -228,18 +228,18 @@ impl FakeStore {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_stored_before_it_is_told() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let ids = ids(&ledger, "p").await;
     let intent = begin(&ledger, ids).await;
     ledger.end(ids, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
-    assert_eq!(login(&shelf.ledger_after(ids).await, ids), Some(Login::Refused(REFUSED)), "without a commit");
+    assert_eq!(login(&store.ledger_after(ids).await, ids), Some(Login::Refused(REFUSED)), "without a commit");
 }
 
 #[tokio::test(start_paused = true)]
 async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let ids = ids(&ledger, "p").await;
     let tried = |ledger: &Ledger| ledger.known(ids, at(9)).tried.map(|tried| tried.times);
     let attempt = async |ledger: &Ledger, recorded: StatusRecord, end: LoginResult| {
@@ -252,12 +252,12 @@ async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
         assert_eq!(tried(&ledger), Some(times));
     }
     ledger.commit().await.expect("stored");
-    assert_eq!(tried(&shelf.ledger_after(ids).await), Some(6), "the next process knows");
+    assert_eq!(tried(&store.ledger_after(ids).await), Some(6), "the next process knows");
     // The ledger is lost, and the status is not.
     let told = StatusRecord { tried: Some(Attempts { at: at(0), times: 3 }), ..StatusRecord::default() };
     ledger.commit().await.expect("stored");
-    lock(&shelf.0).stored.get_mut(&0).expect("stored").entries.clear();
-    let anew = shelf.ledger_after(ids).await;
+    lock(&store.0).stored.get_mut(&0).expect("stored").entries.clear();
+    let anew = store.ledger_after(ids).await;
     attempt(&anew, told, LoginResult::LoginFailed(UNCLEAR)).await;
     assert_eq!(tried(&anew), Some(4));
     // For values that have worked, trouble of a minute is not written.
@@ -268,7 +268,7 @@ async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
         ledger.end(ids, None, LoginResult::LoginFailed(TROUBLE), works, at(0)).await;
         assert_eq!(tried(&ledger), Some(times));
         ledger.commit().await.expect("stored");
-        let next = shelf.ledger_after(ids).await;
+        let next = store.ledger_after(ids).await;
         assert_eq!(tried(&next), Some(times).filter(|times| *times > UNWRITTEN_MAX));
         assert!(next.known(ids, at(9)).entry.is_none_or(|entry| entry.has_worked()));
     }
@@ -282,8 +282,8 @@ async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
 #[tokio::test(start_paused = true)]
 async fn requests_have_an_end_whatever_the_answers_are() {
     for (refused_before, refused_per_day) in [(false, 5), (true, 5), (false, 20)] {
-        let shelf = FakeStore::default();
-        let ledger = shelf.ledger_with(Limits { refused_per_day, ..Limits::default() });
+        let store = FakeStore::default();
+        let ledger = store.ledger_with(Limits { refused_per_day, ..Limits::default() });
         let ids = ids(&ledger, "p").await;
         if refused_before {
             refuse(&ledger, ids).await;
@@ -305,8 +305,8 @@ async fn requests_have_an_end_whatever_the_answers_are() {
 
 #[tokio::test(start_paused = true)]
 async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let ids = ids(&ledger, "p").await;
     let intent = begin(&ledger, ids).await;
     ledger.end(ids, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
@@ -315,49 +315,49 @@ async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
         ledger.begin(ids, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
     let begun_again = Some(Login::BegunAgain(REFUSED));
     assert_eq!(login(&ledger, ids), begun_again);
-    assert_eq!(login(&shelf.ledger_after(ids).await, ids), begun_again, "killed in between");
+    assert_eq!(login(&store.ledger_after(ids).await, ids), begun_again, "killed in between");
     ledger.end(ids, Some(intent), LoginResult::LoginFailed(NOT_SENT), StatusRecord::default(), at(3)).await;
     assert_eq!(login(&ledger, ids), Some(Login::Refused(REFUSED)));
     let asked = Request([2; 8]);
     let intent =
         ledger.begin(ids, false, Some(asked), StatusRecord::default(), at(4)).await.expect("stored").expect("nobody else");
     ledger.end(ids, Some(intent), LoginResult::LoggedIn { rest: None }, StatusRecord::default(), at(5)).await;
-    assert_eq!(login(&shelf.ledger_after(ids).await, ids), None, "that it works is stored at once");
+    assert_eq!(login(&store.ledger_after(ids).await, ids), None, "that it works is stored at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_granted_once_whatever_happens_after() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let ids = ids(&ledger, "p").await;
     let asked = Request([1; 8]);
     ledger.begin(ids, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
-    let next = shelf.ledger_after(ids).await;
+    let next = store.ledger_after(ids).await;
     assert_eq!(next.known(ids, at(3)).entry.map(|entry| entry.granted), Some(vec![asked]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_intent_that_could_not_be_stored_is_taken_back() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let ids = ids(&ledger, "p").await;
-    shelf.fail(1);
+    store.fail(1);
     assert!(ledger.begin(ids, false, None, StatusRecord::default(), at(0)).await.is_err());
     assert_eq!(ledger.known(ids, at(1)).entry, None);
     // An intent that was stored although the answer was lost is removed by the next write.
-    shelf.lose(1);
+    store.lose(1);
     assert!(ledger.begin(ids, false, None, StatusRecord::default(), at(0)).await.is_err());
-    assert_eq!(login(&shelf.ledger_after(ids).await, ids), Some(Login::Begun));
+    assert_eq!(login(&store.ledger_after(ids).await, ids), Some(Login::Begun));
     let other = ledger.credential_ids("hr", &endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
     begin(&ledger, other).await;
-    assert_eq!(login(&shelf.ledger_after(ids).await, ids), None);
+    assert_eq!(login(&store.ledger_after(ids).await, ids), None);
     begin(&ledger, ids).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_two_operators_one_begins() {
-    let shelf = FakeStore::default();
-    let (first, second) = (shelf.ledger(), shelf.ledger());
+    let store = FakeStore::default();
+    let (first, second) = (store.ledger(), store.ledger());
     let ids = ids(&first, "p").await;
     ids_of(&second).await;
     let both = futures::join!(
@@ -375,10 +375,10 @@ async fn ids_of(ledger: &Ledger) -> CredentialIds {
 
 #[tokio::test(start_paused = true)]
 async fn as_many_as_begin_at_once_are_a_few_writes() {
-    let shelf = FakeStore::default();
-    let ledger = Arc::new(shelf.ledger());
+    let store = FakeStore::default();
+    let ledger = Arc::new(store.ledger());
     ids(&ledger, "p").await;
-    let before = shelf.writes();
+    let before = store.writes();
     // More than there are concurrent checks. A thousand would not fit into one Secret.
     let begun = (0..100).map(|n| {
         let ledger = ledger.clone();
@@ -390,13 +390,13 @@ async fn as_many_as_begin_at_once_are_a_few_writes() {
     for begun in futures::future::join_all(begun).await {
         begun.expect("no panic");
     }
-    assert!(shelf.writes() - before <= 3, "{} writes", shelf.writes() - before);
+    assert!(store.writes() - before <= 3, "{} writes", store.writes() - before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_works_moves_nothing_once_it_is_tidy() {
-    let shelf = FakeStore::default();
-    let ledger = Arc::new(shelf.ledger());
+    let store = FakeStore::default();
+    let ledger = Arc::new(store.ledger());
     let tidying = tokio::spawn({
         let ledger = ledger.clone();
         async move { ledger.flush_loop().await }
@@ -406,43 +406,43 @@ async fn what_works_moves_nothing_once_it_is_tidy() {
     let end = LoginResult::LoggedIn { rest: None };
     ledger.end(ids, Some(intent), end, StatusRecord::default(), at(1)).await;
     tokio::time::sleep(2 * FLUSH_DELAY).await;
-    assert_eq!(shelf.ledger_after(ids).await.known(ids, at(1)).entry, None, "the intent is struck out");
-    let writes = shelf.writes();
+    assert_eq!(store.ledger_after(ids).await.known(ids, at(1)).entry, None, "the intent is struck out");
+    let writes = store.writes();
     for _ in 0..100 {
         assert!(ledger.known(ids, at(2)).login_works);
         ledger.end(ids, None, end, StatusRecord::default(), at(2)).await;
         tokio::time::sleep(2 * FLUSH_DELAY).await;
     }
-    assert_eq!(shelf.writes(), writes);
+    assert_eq!(store.writes(), writes);
     tidying.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_was_deleted_is_written_anew_whole() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let refused = ids(&ledger, "p").await;
     let intent = begin(&ledger, refused).await;
     ledger.end(refused, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
-    lock(&shelf.0).stored.clear();
+    lock(&store.0).stored.clear();
     let other = ids(&ledger, "other").await;
     begin(&ledger, other).await;
-    assert_eq!(login(&shelf.ledger_after(refused).await, refused), Some(Login::Refused(REFUSED)));
+    assert_eq!(login(&store.ledger_after(refused).await, refused), Some(Login::Refused(REFUSED)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_is_restored_from_a_backup_learns_again_what_was_refused_since() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     refuse(&ledger, ids(&ledger, "before").await).await;
-    let backup = lock(&shelf.0).stored.clone();
+    let backup = lock(&store.0).stored.clone();
     let since = ids(&ledger, "since").await;
     refuse(&ledger, since).await;
-    lock(&shelf.0).stored = backup;
+    lock(&store.0).stored = backup;
     ledger.mark_all_dirty();
     assert!(refused_now(&ledger, ids(&ledger, "since").await), "this process knows");
     ledger.commit().await.expect("stored");
-    let next = shelf.ledger();
+    let next = store.ledger();
     for password in ["before", "since"] {
         let ids = ids(&next, password).await;
         assert!(refused_now(&next, ids), "{password}");
@@ -531,28 +531,28 @@ async fn refuse(ledger: &Ledger, ids: CredentialIds) {
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..600 {
         refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
     }
     let (largest, secrets) = {
-        let kept = lock(&shelf.0);
+        let kept = lock(&store.0);
         (kept.largest, kept.stored.len())
     };
     assert!(largest <= PART_BYTES_MAX, "{largest}");
     assert!((5..=32).contains(&secrets), "{secrets}");
-    let after = shelf.ledger();
+    let after = store.ledger();
     for n in 0..600 {
         let ids = ids(&after, &n.to_string()).await;
         assert!(refused_now(&after, ids), "{n}");
     }
     // If one Secret is deleted, the next change of it writes its content again. The others are untouched.
-    lock(&shelf.0).stored.remove(&1);
+    lock(&store.0).stored.remove(&1);
     for n in 600..700 {
         refuse(&after, ids(&after, &n.to_string()).await).await;
     }
-    let again = shelf.ledger();
+    let again = store.ledger();
     let mut known = 0;
     for n in 0..700 {
         let ids = ids(&again, &n.to_string()).await;
@@ -563,17 +563,17 @@ async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_is_killed_while_it_is_divided_has_lost_nothing() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let mut n = 0;
     // Fills the part until one more refusal divides it.
-    while lock(&shelf.0).stored.get(&0).is_none_or(|stored| stored.entries.len() < PART_BYTES_MAX - 200) {
+    while lock(&store.0).stored.get(&0).is_none_or(|stored| stored.entries.len() < PART_BYTES_MAX - 200) {
         refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
         n += 1;
     }
     for killed_after in 0..40 {
-        let shelf = FakeStore(Arc::new(Mutex::new(lock(&shelf.0).copy())));
-        let ledger = shelf.ledger();
+        let store = FakeStore(Arc::new(Mutex::new(lock(&store.0).copy())));
+        let ledger = store.ledger();
         let (one, two) = (ids(&ledger, "one more").await, ids(&ledger, "and one").await);
         let dividing = async {
             for ids in [one, two] {
@@ -582,32 +582,32 @@ async fn a_ledger_that_is_killed_while_it_is_divided_has_lost_nothing() {
         };
         crate::controller::tests::after_polls(dividing, Some(killed_after)).await;
         drop(ledger);
-        let after = shelf.ledger();
+        let after = store.ledger();
         for n in 0..n {
             let ids = ids(&after, &n.to_string()).await;
             assert!(refused_now(&after, ids), "{n}, killed after {killed_after}");
         }
         refuse(&after, ids(&after, "later").await).await;
-        let later = shelf.ledger();
+        let later = store.ledger();
         assert!(refused_now(&later, ids(&later, "later").await), "killed after {killed_after}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never_stands_still() {
-    let shelf = FakeStore::default();
-    lock(&shelf.0).most = 3_000;
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    lock(&store.0).most = 3_000;
+    let ledger = store.ledger();
     for n in 0..2_000 {
         refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
     }
     let last = ids(&ledger, "last").await;
     let intent = ledger.begin(last, false, None, StatusRecord::default(), at(100)).await.expect("stored").expect("first");
     ledger.end(last, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(101)).await;
-    let after = shelf.ledger();
+    let after = store.ledger();
     let last = ids(&after, "last").await;
     assert!(refused_now(&after, last), "what is new stays");
-    assert!(lock(&shelf.0).largest <= 3_000);
+    assert!(lock(&store.0).largest <= 3_000);
     // The cause of the refusal may be gone, so this process tries the full size again too.
     assert!(lock(&ledger.state).most() <= 3_000);
     tokio::time::advance(SIZE_LIMIT_TTL).await;
@@ -656,8 +656,8 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
         ("a write that fails, and another writes the new Secret", 4),
     ] {
         for n in 0..3 {
-            let shelf = FakeStore::default();
-            let ledger = shelf.ledger();
+            let store = FakeStore::default();
+            let ledger = store.ledger();
             let mut m = 0;
             // A dozen intents still fit, but not their refusals.
             while lock(&ledger.state).table.bytes_of(0, 1) < PART_BYTES_MAX - 40 * 95 {
@@ -675,14 +675,14 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
             assert_eq!(lock(&ledger.state).parts(), 1);
             match fault {
                 0 => {
-                    let mut kept = lock(&shelf.0);
+                    let mut kept = lock(&store.0);
                     kept.version += 1;
                     let version = Some(kept.version.to_string());
                     kept.stored.get_mut(&0).expect("stored").version = version;
                 }
                 // The write of the new Secret succeeds, and that of the first fails.
-                1 | 3 | 4 => lock(&shelf.0).fail_after = Some(1),
-                2 => shelf.lose(1),
+                1 | 3 | 4 => lock(&store.0).fail_after = Some(1),
+                2 => store.lose(1),
                 _ => {}
             }
             for (one, intent) in &pending {
@@ -690,16 +690,16 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
             }
             let first = ledger.commit().await;
             assert_eq!(first.is_err(), matches!(fault, 1..=4), "{what}");
-            divided += usize::from(lock(&shelf.0).stored.contains_key(&1));
+            divided += usize::from(lock(&store.0).stored.contains_key(&1));
             match fault {
-                3 => drop(lock(&shelf.0).stored.remove(&1).expect("written")),
-                4 => lock(&shelf.0).stored.get_mut(&1).expect("written").version = Some("another's".to_owned()),
+                3 => drop(lock(&store.0).stored.remove(&1).expect("written")),
+                4 => lock(&store.0).stored.get_mut(&1).expect("written").version = Some("another's".to_owned()),
                 _ => {}
             }
             let here = pending.iter().filter(|(one, _)| !refused_now(&ledger, *one)).count();
             // The background task does this.
             ledger.commit().await.unwrap_or_else(|error| panic!("{what}: {error}"));
-            let after = shelf.ledger();
+            let after = store.ledger();
             ids(&after, "opened").await;
             let next = pending.iter().filter(|(one, _)| !refused_now(&after, *one)).count();
             if here + next > 0 {
@@ -716,8 +716,8 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_entered_while_a_write_waits_for_its_time_does_not_make_it_too_large() {
-    let shelf = FakeStore::default();
-    let ledger = Arc::new(shelf.ledger());
+    let store = FakeStore::default();
+    let ledger = Arc::new(store.ledger());
     let mut m = 0;
     while lock(&ledger.state).table.bytes_of(0, 1) < PART_BYTES_MAX - 300 {
         refuse(&ledger, ids(&ledger, &format!("filler {m}")).await).await;
@@ -733,20 +733,20 @@ async fn what_is_entered_while_a_write_waits_for_its_time_does_not_make_it_too_l
     for begun in futures::future::join_all(begun).await {
         begun.expect("no panic");
     }
-    let largest = lock(&shelf.0).largest;
+    let largest = lock(&store.0).largest;
     assert!(largest <= PART_BYTES_MAX, "{largest} bytes, {} in base64", largest * 4 / 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..60 {
         refuse(&ledger, ids(&ledger, &format!("before {n}")).await).await;
     }
     // An older operator wrote entries without a namespace.
     {
-        let mut kept = lock(&shelf.0);
+        let mut kept = lock(&store.0);
         for stored in kept.stored.values_mut() {
             stored.entries = stored
                 .entries
@@ -759,7 +759,7 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
                 .collect();
         }
     }
-    let ledger = shelf.ledger();
+    let ledger = store.ledger();
     let mut flood = 0;
     for round in 0..40 {
         // They are in use: each is looked up all the time.
@@ -794,16 +794,16 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..5_900 {
         let one = ids(&ledger, &format!("before {n}")).await;
         let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, StatusRecord::default(), at(0)) };
         lock(&ledger.state).table.set(one.fingerprint, Some(entry));
     }
     let entries = lock(&ledger.state).table.snapshot(0, 1).1;
-    lock(&shelf.0).stored.get_mut(&0).expect("stored").entries = entries;
-    let ledger = shelf.ledger();
+    lock(&store.0).stored.get_mut(&0).expect("stored").entries = entries;
+    let ledger = store.ledger();
     let begun = Instant::now();
     let mut failed = 0;
     let one = ids(&ledger, "new").await;
@@ -816,14 +816,14 @@ async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_operator_that_knows_no_parts_wrote_hides_none_of_them() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..600 {
         refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
     }
     // An older operator replaces the first Secret whole, with what it read of it.
-    lock(&shelf.0).stored.get_mut(&0).expect("stored").parts = 0;
-    let after = shelf.ledger();
+    lock(&store.0).stored.get_mut(&0).expect("stored").parts = 0;
+    let after = store.ledger();
     let mut lost = 0;
     for n in 0..600 {
         let one = ids(&after, &n.to_string()).await;
