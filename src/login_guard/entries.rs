@@ -47,7 +47,8 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 /// The first line of a stored part.
 const HEADER: &str = "v1";
 
-/// The prefix of the namespace and the fingerprint without a User API key in the list of requests. No request contains a full stop.
+/// The prefix of the namespace and the fingerprint without a User API key in the list of requests. No request contains a full
+/// stop.
 const ORIGIN: &str = "o.";
 
 /// The words for refusals that report the account's state.

@@ -39,8 +39,8 @@ pub fn fair_share(held: usize, free: usize) -> bool {
 /// The work queue.
 pub struct Queue {
     state: Mutex<QueueState>,
-    /// One permit for each item that is ready, or was ready when it was forgotten, except those that wait for the share of their
-    /// namespace.
+    /// One permit for each item that is ready, or was ready when it was forgotten, except those that wait for the share of
+    /// their namespace.
     ready: Semaphore,
     /// Signals that the first due item has changed.
     earlier_due: Notify,
