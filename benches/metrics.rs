@@ -11,15 +11,15 @@ use criterion::{Criterion, Throughput};
 use kube::runtime::watcher::Event;
 use serde_json::json;
 use ukgpro_operator::cluster::watch::Connections;
-use ukgpro_operator::cluster::watch::connections::Lists;
-use ukgpro_operator::cluster::watch::listed::Listed;
+use ukgpro_operator::cluster::watch::connections::WatchEventHandler;
+use ukgpro_operator::cluster::watch::listed::RawConnection;
 use ukgpro_operator::telemetry::metrics::{Metrics, Sources};
 use ukgpro_operator::telemetry::watchdog::{Bounds, Watchdog};
 
 const CONNECTIONS: usize = 10_000;
 
 /// One in ten is not Active.
-fn connection(n: usize) -> Listed {
+fn connection(n: usize) -> RawConnection {
     let (state, reason) =
         if n.is_multiple_of(10) { ("Forbidden", "PermissionsMissing") } else { ("Active", "AllPermissionsGranted") };
     let ready = json!({ "type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
@@ -35,8 +35,8 @@ fn connection(n: usize) -> Listed {
 
 fn main() {
     let connections = Arc::<Connections>::default();
-    let mut lists = Lists::new(connections.clone(), Arc::default(), &[], None);
-    (0..CONNECTIONS).for_each(|n| drop(lists.after(0, Event::Apply(connection(n)))));
+    let mut handler = WatchEventHandler::new(connections.clone(), Arc::default(), &[], None);
+    (0..CONNECTIONS).for_each(|n| drop(handler.after(0, Event::Apply(connection(n)))));
     let metrics = Metrics::new(Sources {
         connections,
         watchdog: Arc::new(Watchdog::new(Bounds::default())),

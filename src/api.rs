@@ -32,7 +32,7 @@ pub mod status;
 pub mod validation;
 pub mod verdict;
 
-pub use reason::{Delay, Disposition, HostChange, OverdueCause, Reason, Verdict};
+pub use reason::{Delay, HostChange, NextActor, OverdueCause, Reason, Verdict};
 pub use spec::*;
 pub use status::*;
 
@@ -50,7 +50,7 @@ pub fn crd() -> CustomResourceDefinition {
     let mut crd = UkgProConnection::crd();
     // Implementations of Service Binding find bindable kinds by this label. The derive macro would put it on objects too.
     crd.metadata.labels = Some([("servicebinding.io/provisioned-service".to_owned(), "true".to_owned())].into());
-    let message = "Waiting for the first check. If this stays, see whether ukgpro-operator runs and watches this namespace.";
+    let message = "Waiting for the first check. If this persists, verify that ukgpro-operator runs and watches this namespace.";
     let conditions: Vec<_> = conditions::ALWAYS
         .iter()
         .map(|type_| {

@@ -30,12 +30,12 @@ enum Command {
     Check(check::CheckArgs),
     /// Wait until a connection works, or until another of its conditions is True
     ///
-    /// For init containers and pipelines. Exits with 0 if the condition is True. Exits with 1 and the connection's message if the
-    /// time is over or only a person can help. Requires the right to list and watch connections.
+    /// For init containers and pipelines. Exits with 0 if the condition is True. Exits with 1 and prints the connection's message
+    /// if the timeout has passed or only a person can help. Requires the right to list and watch connections.
     Wait(wait::WaitArgs),
     /// Print the CustomResourceDefinition
     Crd,
-    /// List the permissions and profiles that connections can ask for
+    /// List the permissions and profiles that connections can require
     Catalogue(catalogue::CatalogueArgs),
 }
 
@@ -79,8 +79,8 @@ fn print(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.kind().to_string())
 }
 
-const NO_CLIENT: &str = "the kubeconfig makes no client; try it with kubectl";
+const NO_CLIENT: &str = "no client can be made from the kubeconfig; try it with kubectl";
 
 async fn kubernetes() -> Result<kube::Config, &'static str> {
-    kube::Config::infer().await.map_err(|_| "no kubeconfig and no service account was found; set KUBECONFIG")
+    kube::Config::infer().await.map_err(|_| "no kubeconfig and no ServiceAccount was found; set KUBECONFIG")
 }

@@ -68,7 +68,7 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
     };
     if !observed.is_delayed() {
         // Give up a slot at the host that is no longer needed, for example because the connection was suspended.
-        context.hosts.give_up(&uid(&connection));
+        context.hosts.release_slot(&uid(&connection));
     }
     let requirements = requirements.unwrap_or_default();
     let mut current = connection;
@@ -89,7 +89,7 @@ pub async fn reconcile(connection: Arc<UkgProConnection>, context: &Context) -> 
             }
             Ok(Published::Gone) => return Ok(Next::Change),
             Ok(Published::Outdated) => {
-                context.connections.passes(&current).await;
+                context.connections.wait_for_newer(&current).await;
                 match latest(&current, context) {
                     Some(latest) => current = latest,
                     // The change itself triggers a check.
@@ -210,7 +210,7 @@ async fn check_connection(
         Err(unresolved) => Observation::Unresolved(unresolved),
         Ok(target) => {
             let resolved = target.resolved();
-            own_trust = target.authority.is_some();
+            own_trust = target.ca_digest.is_some();
             // An observation that could not be written is used again: repeating it would cost another login.
             if let Some(observed) = context.unwritten.take(connection, &resolved) {
                 return Ok(Step::Found(Box::new(observed)));
@@ -263,7 +263,7 @@ async fn check_connection(
     Ok(Step::Found(Box::new(match candidate {
         Ok(CandidateCheck::Later(wait)) => Observed::of(connection, live, None).again_in(wait.unwrap_or_default()),
         Ok(CandidateCheck::Found(candidate)) => {
-            context.hosts.give_up(&candidate_key(&uid(connection)));
+            context.hosts.release_slot(&candidate_key(&uid(connection)));
             Observed::of(connection, live, Some(candidate))
         }
         // Keep the live observation, which may have cost a login. The candidate is checked again soon.

@@ -2,8 +2,8 @@
 //!
 //! The ledger knows credentials only by a keyed fingerprint of everything that a login depends on (HMAC-SHA-256 under a random key
 //! of this installation), so its content can be neither read nor compared with data elsewhere. All connections of all namespaces
-//! share the ledger: connections that use copies of one account cost one refused login in total. A connection learns about another
-//! only that values which it has itself were refused.
+//! share the ledger: connections that use copies of one account cost one refused login in total. All that a connection learns about
+//! another is that values which both have were refused.
 //!
 //! **Where.** Secrets of the operator's own namespace ([`storage`]), which outlive restarts, changes of leader and connections.
 //! There is one Secret at first. Each refusal writes one Secret whole, so a ledger that grows is divided over more Secrets, and
@@ -53,17 +53,17 @@ mod write;
 
 pub use attempts::Attempts;
 pub use entries::{Account, Entry, Fingerprint, Login, Request, Rest};
-use entries::{EntryTable, Keyless, PARTS_MAX, ProcessTag, a_day_after};
+use entries::{EntryTable, PARTS_MAX, ProcessTag, WithoutUserApiKey, a_day_after};
+pub use fingerprint::CredentialIds;
 use fingerprint::Key;
-pub use fingerprint::Subject;
 pub use permit::LoginPermit;
 use single_flight::LoginMutex;
 pub use single_flight::{LoginLock, Sharing};
 use storage::Store;
-use write::Writing;
+use write::WriteState;
 
 /// The maximum number of working credentials kept in memory, at some 50 bytes each.
-const PROVEN_MAX: usize = 100_000;
+const WORKING_LOGINS_MAX: usize = 100_000;
 
 /// The maximum number of accounts whose daily logins are counted.
 const ACCOUNTS_MAX: usize = 100_000;
@@ -99,7 +99,7 @@ const SIZE_LIMIT_TTL: Duration = Duration::from_secs(3600);
 const READS_AT_ONCE: usize = 8;
 
 /// How long a change that is not urgent, such as a settled intent, may wait for the write of an urgent one.
-const TIDY_DELAY: Duration = Duration::from_millis(250);
+const FLUSH_DELAY: Duration = Duration::from_millis(250);
 
 /// The wait after a background task failed to open or to write the ledger.
 const WRITE_RETRY: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ impl Default for Limits {
 
 /// What the ledger knows about some credentials.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Known {
+pub struct LoginHistory {
     /// The entry, if the credentials do not work or may not work.
     pub entry: Option<Entry>,
     /// Whether the login has worked in this process.
@@ -144,7 +144,7 @@ pub struct Known {
     pub tried: Option<Attempts>,
     /// Whether the same user name and password were refused with a User API key and these values have none, or the other way
     /// round.
-    pub refused_beside: bool,
+    pub refused_with_other_key: bool,
 }
 
 /// A stored intent, with what was known before it.
@@ -165,24 +165,24 @@ pub struct StatusRecord {
 
 /// The result of a check, as far as it concerns the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum LoginResult {
     /// The login failed.
     LoginFailed(LoginFailure),
     /// The login worked.
     LoggedIn {
         /// The result of basic authentication; `None` if it was not tried.
-        rest: Option<RestEnd>,
+        rest: Option<RestResult>,
     },
     /// REST was read after a login that was recorded before. Another login may have ended since then, with a different result.
     Read {
         /// The result of basic authentication; `None` if it was not tried.
-        rest: Option<RestEnd>,
+        rest: Option<RestResult>,
     },
 }
 
 /// The result of basic authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestEnd {
+pub enum RestResult {
     /// UKG Pro accepted it.
     Works,
     /// UKG Pro refused it.
@@ -198,9 +198,9 @@ pub struct Ledger {
     process_tag: ProcessTag,
     key: OnceCell<Key>,
     state: Mutex<State>,
-    lines: Mutex<LoginMutexes>,
+    mutexes: Mutex<LoginMutexes>,
     /// Serializes writes. A task that waited for it finds its own change written with the others'.
-    writing: tokio::sync::Mutex<Writing>,
+    write_state: tokio::sync::Mutex<WriteState>,
     changed: Notify,
 }
 
@@ -214,10 +214,10 @@ struct LoginMutexes {
 #[derive(Default)]
 struct State {
     table: EntryTable,
-    proven: HashMap<Fingerprint, Proven>,
-    logins: HashMap<Account, Day>,
+    working: HashMap<Fingerprint, WorkingLogin>,
+    logins: HashMap<Account, DailyCount>,
     /// User names and passwords that work, whichever User API key they are sent with.
-    passwords: HashSet<Keyless>,
+    passwords: HashSet<WithoutUserApiKey>,
     /// The logins in a row whose answer was neither a session nor a refusal, for values that have worked, or whose earlier refusal
     /// or unknown result stands.
     tried: HashMap<Fingerprint, Attempts>,
@@ -254,13 +254,13 @@ impl State {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Proven {
+struct WorkingLogin {
     login: bool,
     rest: bool,
 }
 
 /// The logins of an account in the day that began with the first of them.
-struct Day {
+struct DailyCount {
     began: Timestamp,
     logins: u32,
 }
@@ -285,39 +285,40 @@ impl Ledger {
             process_tag: ProcessTag(process_tag),
             key: OnceCell::new(),
             state: Mutex::default(),
-            lines: Mutex::default(),
-            writing: tokio::sync::Mutex::default(),
+            mutexes: Mutex::default(),
+            write_state: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         })
     }
 
     /// Returns what is known about these credentials.
-    pub fn known(&self, subject: Subject, now: Timestamp) -> Known {
+    pub fn known(&self, ids: CredentialIds, now: Timestamp) -> LoginHistory {
         let mut state = lock(&self.state);
         if state.table.is_ahead(whole_seconds(now).0) {
             state.table.count_from(whole_seconds(now).0);
             self.changed.notify_one();
         }
-        if state.table.note_use(subject.fingerprint, whole_seconds(now).0) {
+        if state.table.note_use(ids.fingerprint, whole_seconds(now).0) {
             self.changed.notify_one();
         }
-        if let Some(tried) = state.tried.get_mut(&subject.fingerprint) {
+        if let Some(tried) = state.tried.get_mut(&ids.fingerprint) {
             tried.at = tried.at.min(whole_seconds(now).0);
         }
-        let proven = state.proven.get(&subject.fingerprint).copied().unwrap_or_default();
-        let day = state.logins.get(&subject.account).filter(|day| day.logins >= self.limits.logins_per_day);
-        let failed_until = |limit, asked| state.table.failed_often_until(subject.account, limit, asked, now);
+        let working = state.working.get(&ids.fingerprint).copied().unwrap_or_default();
+        let day = state.logins.get(&ids.account).filter(|day| day.logins >= self.limits.logins_per_day);
+        let failed_until = |limit, asked| state.table.failed_often_until(ids.account, limit, asked, now);
         let limit = self.limits.refused_per_day;
-        Known {
-            entry: state.table.get(subject.fingerprint).cloned(),
-            login_works: proven.login,
-            rest_works: proven.rest,
+        LoginHistory {
+            entry: state.table.get(ids.fingerprint).cloned(),
+            login_works: working.login,
+            rest_works: working.rest,
             spent_until: day.map(|day| a_day_after(day.began)).filter(|until| *until > now),
             failed_until: failed_until(limit, false),
             requests_failed_until: failed_until(limit.saturating_mul(2), true),
-            tried: state.tried_with(subject.fingerprint),
-            refused_beside: (!state.passwords.contains(&subject.without_key) && state.table.is_refused_beside(subject))
-                || state.table.is_refused_by_rest_beside(subject),
+            tried: state.tried_with(ids.fingerprint),
+            refused_with_other_key: (!state.passwords.contains(&ids.without_user_api_key)
+                && state.table.is_refused_with_other_key(ids))
+                || state.table.is_refused_by_rest_with_other_key(ids),
         }
     }
 
@@ -330,24 +331,24 @@ impl Ledger {
                 return;
             }
         }
-        let day = state.logins.entry(account).or_insert(Day { began: now, logins: 0 });
+        let day = state.logins.entry(account).or_insert(DailyCount { began: now, logins: 0 });
         if a_day_after(day.began) <= now || day.began > a_day_after(now) {
-            *day = Day { began: now, logins: 0 };
+            *day = DailyCount { began: now, logins: 0 };
         }
         day.logins = day.logins.saturating_add(logins);
     }
 
     /// Waits for the lock on logins with these values, and with this password whichever User API key it is sent with.
-    pub async fn login_lock(&self, subject: Subject) -> LoginLock {
+    pub async fn login_lock(&self, ids: CredentialIds) -> LoginLock {
         let asked = Instant::now();
         // Holds the mutex from here on, so that the result of another's login during the wait is kept.
-        let own = self.line(subject.fingerprint);
+        let own = self.mutex_for(ids.fingerprint);
         // Every task takes the two locks in this order, so there is no deadlock.
-        let keyless = match subject.fingerprint == subject.keyless {
+        let without_user_api_key = match ids.fingerprint == ids.fingerprint_without_user_api_key {
             true => None,
-            false => Some(self.line(subject.keyless).lock_owned().await),
+            false => Some(self.mutex_for(ids.fingerprint_without_user_api_key).lock_owned().await),
         };
-        LoginLock { asked, last: own.lock_owned().await, _keyless: keyless }
+        LoginLock { asked, last: own.lock_owned().await, _without_user_api_key: without_user_api_key }
     }
 
     /// Returns the number of entries.
@@ -360,18 +361,18 @@ impl Ledger {
         lock(&self.state).table.is_empty()
     }
 
-    fn line(&self, fingerprint: Fingerprint) -> Arc<LoginMutex> {
-        let mut lines = lock(&self.lines);
-        if let Some(line) = lines.all.get(&fingerprint).and_then(Weak::upgrade) {
-            return line;
+    fn mutex_for(&self, fingerprint: Fingerprint) -> Arc<LoginMutex> {
+        let mut mutexes = lock(&self.mutexes);
+        if let Some(mutex) = mutexes.all.get(&fingerprint).and_then(Weak::upgrade) {
+            return mutex;
         }
-        if lines.all.len() >= MUTEXES_KEPT.max(2 * lines.in_use) {
-            lines.all.retain(|_, line| line.strong_count() > 0);
-            lines.in_use = lines.all.len();
+        if mutexes.all.len() >= MUTEXES_KEPT.max(2 * mutexes.in_use) {
+            mutexes.all.retain(|_, mutex| mutex.strong_count() > 0);
+            mutexes.in_use = mutexes.all.len();
         }
-        let line = Arc::default();
-        lines.all.insert(fingerprint, Arc::downgrade(&line));
-        line
+        let mutex = Arc::default();
+        mutexes.all.insert(fingerprint, Arc::downgrade(&mutex));
+        mutex
     }
 }
 

@@ -11,7 +11,7 @@ use ukg_pro::transport::Transport;
 
 use crate::cluster::leader_election::Leadership;
 use crate::cluster::watch::Connections;
-use crate::cluster::watch::history::History;
+use crate::cluster::watch::history::ResourceVersionTracker;
 use crate::controller::Context;
 use crate::controller::publish::{ReportedUnfilteredReads, UnwrittenObservations};
 use crate::controller::resolve::Transports;
@@ -33,8 +33,8 @@ mod workers;
 use overdue::report_overdue;
 pub use settings::{OperatorError, SecretWatch, Settings, WATCH_LABEL};
 pub use watches::PAGE;
-use watches::{Relisting, connections, follow_history, secrets};
-use workers::{Checks, Mandate, work};
+use watches::{RelistSignal, connections, follow_history, secrets};
+use workers::{CheckState, LeadershipState, work};
 
 /// An operator that is ready to run.
 pub struct Operator {
@@ -128,23 +128,23 @@ impl Operator {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), OperatorError> {
         let Self { context, scope, concurrency, watchdog } = self;
-        let checks = Arc::new(Checks::new(match &leadership {
-            Some(_) => Mandate::None,
-            None => Mandate::Always,
+        let checks = Arc::new(CheckState::new(match &leadership {
+            Some(_) => LeadershipState::None,
+            None => LeadershipState::Always,
         }));
         let queue = Arc::new(Queue::new(concurrency, watchdog));
         let (listed, until_listed) = watch::channel(false);
-        let (tell_anew, anew) = watch::channel(0);
-        let history = History::default();
+        let (send_relist, relist) = watch::channel(0);
+        let history = ResourceVersionTracker::default();
         // Ready means: the connections are listed and the ledger is read.
-        let tidying = AbortOnDropHandle::new(tokio::spawn({
+        let flushing = AbortOnDropHandle::new(tokio::spawn({
             let (context, mut listed, works) = (context.clone(), until_listed.clone(), readiness.clone());
             async move {
-                context.ledger.open_in_time().await;
+                context.ledger.open_with_retry().await;
                 if listed.wait_for(|listed| *listed).await.is_ok() {
                     works.set();
                 }
-                context.ledger.tidy().await
+                context.ledger.flush_loop().await
             }
         }));
         // A standby keeps its watches and ledger current. When it becomes the leader, it looks at all connections again.
@@ -156,10 +156,10 @@ impl Operator {
             workers.spawn(work(queue.clone(), context.clone(), checks.clone()));
         }
         {
-            let relisting = Relisting { history: &history, anew: &anew };
-            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, relisting);
-            let secrets = secrets(&scope, &context, &until_listed, &queue, relisting);
-            let history = follow_history(&scope, &context, &checks, &history, &tell_anew);
+            let relist_signal = RelistSignal { history: &history, relist: &relist };
+            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, relist_signal);
+            let secrets = secrets(&scope, &context, &until_listed, &queue, relist_signal);
+            let history = follow_history(&scope, &context, &checks, &history, &send_relist);
             let elections = requeue_on_election(elections, &context, &queue);
             let stale = report_overdue(&context, &checks, &readiness);
             let endless = async { futures::join!(connections, secrets, elections, queue.run(), stale, history) };
@@ -173,7 +173,7 @@ impl Operator {
         queue.close();
         context.connections.stop();
         while workers.join_next().await.is_some() {}
-        drop((tidying, leading));
+        drop((flushing, leading));
         Ok(context.ledger.commit().await?)
     }
 }
@@ -182,7 +182,7 @@ impl Operator {
 async fn follow_leadership(
     leadership: Option<Leadership>,
     elected: mpsc::Sender<()>,
-    checks: Arc<Checks>,
+    checks: Arc<CheckState>,
     context: Arc<Context>,
 ) {
     let Some(leadership) = leadership else {
@@ -193,21 +193,21 @@ async fn follow_leadership(
     loop {
         let term = tokio::select! {
             term = leadership.acquired() => term,
-            () = leadership.patience(|patience| context.metrics.stands_by(patience)) => return,
+            () = leadership.watch_takeover_delay(|delay| context.metrics.set_lease_wait(delay)) => return,
         };
-        context.metrics.stands_by(None);
+        context.metrics.set_lease_wait(None);
         // State from an earlier term, or read before this one, may be outdated.
-        context.ledger.distrust();
+        context.ledger.invalidate();
         context.unwritten.forget_all();
         context.overdue.forget_all();
-        context.hosts.forget_ends();
-        checks.change_mandate(Mandate::Term(term.clone()));
+        context.hosts.forget_results();
+        checks.set_leadership(LeadershipState::Term(term.clone()));
         context.metrics.leads(true);
         if elected.send(()).await.is_err() {
             return;
         }
         term.lost().await;
-        checks.change_mandate(Mandate::None);
+        checks.set_leadership(LeadershipState::None);
         context.metrics.leads(false);
     }
 }

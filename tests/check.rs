@@ -209,7 +209,7 @@ async fn a_server_that_echoes_what_it_was_sent_does_not_get_it_into_a_capture() 
     scene.simulator.faults(json!([{"operation": "LoginService/Authenticate", "answer": {"closeConnection": true}}])).await;
     let run = scene.check(&[&scene.manifests(&BOTH)], &[], "");
     assert!(run.stdout.starts_with("acme: Unreachable (ConnectionLost)\n"), "{}", run.stdout);
-    assert!(run.capture().contains("unanswered: the connection broke off\n"), "{}", run.capture());
+    assert!(run.capture().contains("unanswered: the connection broke\n"), "{}", run.capture());
 }
 
 #[test]
@@ -246,7 +246,7 @@ async fn bad_input_is_told_by_its_place_and_nothing_is_sent() {
     let typo = scene.file("typo.yaml", &[scene.ca(), typo]);
     let number = scene.file("number.yaml", &[number]);
     for (what, files, said) in [
-        ("no Secret", vec![&connection], "the files hold no ConfigMap simulator-ca"),
+        ("no Secret", vec![&connection], "the files contain no ConfigMap simulator-ca"),
         ("no file", vec![&PathBuf::from("nowhere.yaml")], "nowhere.yaml: there is no such file"),
         ("a field that does not exist", vec![&typo], "typo.yaml, document 2 (line "),
         ("a number in a Secret", vec![&connection, &number], "number.yaml, document 1 (line "),

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Shows four connections getting their verdicts on a real control plane, and one being mended.
+# Shows how four connections get their verdicts on a real control plane, and how one is corrected.
 #
-#   run.sh          stays up until Ctrl-C and tells how to point kubectl at it
-#   run.sh --once   ends by itself, with 0 only if every verdict is as expected
+#   run.sh          runs until Ctrl-C and says how to point kubectl at it
+#   run.sh --once   ends by itself, and exits with 0 only if every verdict is as expected
 #
-# Everything runs on loopback and is gone afterwards. Called by `make demo`, which builds what it needs and sets
+# Everything runs on loopback and is removed afterwards. `make demo` calls this script, builds what it needs, and sets
 # ASSETS (a directory with controlplane and kubectl) and BIN (a directory with the operator and the simulator).
 set -euo pipefail
 
@@ -24,29 +24,29 @@ finish() {
 		echo "The operator's log:" >&2
 		tail -n 50 "$state/operator.log" >&2
 	fi
-	# Closing it ends the control plane and the simulator.
+	# Closing this pipe ends the control plane and the simulator.
 	exec 3>&-
 	wait
 	rm -rf "$state"
 	exit "$status"
 }
 trap finish EXIT
-# Ctrl-C is how a demo is meant to end.
+# Ctrl-C is the normal end of a demo.
 trap 'exit 0' INT TERM
 
-# Those who read from this pipe end when its last writer does, which is this script, however it ends.
+# The readers of this pipe end when its last writer ends. The last writer is this script, however it ends.
 mkfifo "$state/alive"
 exec 3<>"$state/alive"
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# kubectl as a user would type it, shown before it runs.
+# Shows a kubectl command as a user would type it, then runs it.
 k() {
 	printf '$ kubectl %s\n' "$*"
 	"$ASSETS/kubectl" "$@" 3>&-
 }
 
-# await FILE PID: waits for the line by which a process says that it can be used.
+# await FILE PID: waits for the line in which a process says that it is ready.
 await() {
 	until [[ -s $1 ]]; do
 		kill -0 "$2" 2>/dev/null || { echo "$(basename "$1" .json) did not start" >&2; exit 1; }
@@ -54,7 +54,7 @@ await() {
 	done
 }
 
-# field FILE NAME: a string field of one line of JSON.
+# field FILE NAME: prints a string field of one line of JSON.
 field() { sed -n "s/.*\"$2\":\"\([^\"]*\)\".*/\1/p" "$1"; }
 
 say "Starting etcd, kube-apiserver and kube-controller-manager"

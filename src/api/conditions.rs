@@ -19,7 +19,7 @@ pub const RECONCILING: &str = "Reconciling";
 
 /// A condition to write, without its transition time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredCondition {
     /// Its type.
     pub type_: &'static str,
     /// Its status.
@@ -62,19 +62,24 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
-/// Returns exactly the wanted conditions. A condition whose status is unchanged keeps its previous transition time.
-pub fn renew(previous: &[Condition], wanted: Vec<Wanted>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
-    wanted
+/// Returns exactly the desired conditions. A condition whose status is unchanged keeps its previous transition time.
+pub fn merge_conditions(
+    previous: &[Condition],
+    desired: Vec<DesiredCondition>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    desired
         .into_iter()
-        .map(|wanted| {
-            let since = find(previous, wanted.type_)
-                .filter(|before| before.status == wanted.status.as_str())
+        .map(|desired| {
+            let since = find(previous, desired.type_)
+                .filter(|before| before.status == desired.status.as_str())
                 .map_or_else(|| whole_seconds(now), |before| before.last_transition_time.clone());
             Condition {
-                type_: wanted.type_.to_owned(),
-                status: wanted.status.as_str().to_owned(),
-                reason: wanted.reason,
-                message: wanted.message,
+                type_: desired.type_.to_owned(),
+                status: desired.status.as_str().to_owned(),
+                reason: desired.reason,
+                message: desired.message,
                 observed_generation: generation,
                 last_transition_time: since,
             }
@@ -87,14 +92,14 @@ pub fn whole_seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).expect("a second of a time in range is in range"))
 }
 
-/// Returns a previous condition as a wanted one, unchanged.
-pub fn as_it_was(type_: &'static str, before: &Condition) -> Wanted {
+/// Returns a previous condition as a desired one, unchanged.
+pub fn unchanged(type_: &'static str, before: &Condition) -> DesiredCondition {
     let status = match before.status.as_str() {
         "True" => Status::True,
         "False" => Status::False,
         _ => Status::Unknown,
     };
-    Wanted { type_, status, reason: before.reason.clone(), message: before.message.clone() }
+    DesiredCondition { type_, status, reason: before.reason.clone(), message: before.message.clone() }
 }
 
 #[cfg(test)]
@@ -105,32 +110,37 @@ mod tests {
         Timestamp::from_millisecond(second * 1000 + 999).expect("in range")
     }
 
-    fn wanted(type_: &'static str, status: Status, reason: &str) -> Wanted {
-        Wanted { type_, status, reason: reason.to_owned(), message: format!("because of {reason}") }
+    fn desired(type_: &'static str, status: Status, reason: &str) -> DesiredCondition {
+        DesiredCondition { type_, status, reason: reason.to_owned(), message: format!("because of {reason}") }
     }
 
     #[test]
     fn the_time_moves_with_the_status_and_with_nothing_else() {
-        let first = renew(&[], vec![wanted("Ready", Status::False, "A")], Some(1), at(100));
+        let first = merge_conditions(&[], vec![desired("Ready", Status::False, "A")], Some(1), at(100));
         assert_eq!(first[0].last_transition_time, whole_seconds(at(100)));
-        let reworded = renew(&first, vec![wanted("Ready", Status::False, "B")], Some(2), at(200));
+        let reworded = merge_conditions(&first, vec![desired("Ready", Status::False, "B")], Some(2), at(200));
         assert_eq!(reworded[0].last_transition_time, whole_seconds(at(100)));
         assert_eq!((reworded[0].reason.as_str(), reworded[0].observed_generation), ("B", Some(2)));
-        let turned = renew(&reworded, vec![wanted("Ready", Status::True, "C")], Some(2), at(300));
+        let turned = merge_conditions(&reworded, vec![desired("Ready", Status::True, "C")], Some(2), at(300));
         assert_eq!(turned[0].last_transition_time, whole_seconds(at(300)));
     }
 
     #[test]
     fn the_same_findings_give_the_same_list() {
-        let list = || vec![wanted("Ready", Status::True, "A"), wanted("Active", Status::True, "A")];
-        let first = renew(&[], list(), Some(1), at(1));
-        assert_eq!(renew(&first, list(), Some(1), at(9)), first);
+        let list = || vec![desired("Ready", Status::True, "A"), desired("Active", Status::True, "A")];
+        let first = merge_conditions(&[], list(), Some(1), at(1));
+        assert_eq!(merge_conditions(&first, list(), Some(1), at(9)), first);
     }
 
     #[test]
     fn what_is_no_longer_wanted_goes() {
-        let first = renew(&[], vec![wanted("Ready", Status::False, "A"), wanted("Stalled", Status::True, "A")], None, at(1));
-        let second = renew(&first, vec![wanted("Ready", Status::True, "B")], None, at(2));
+        let first = merge_conditions(
+            &[],
+            vec![desired("Ready", Status::False, "A"), desired("Stalled", Status::True, "A")],
+            None,
+            at(1),
+        );
+        let second = merge_conditions(&first, vec![desired("Ready", Status::True, "B")], None, at(2));
         assert!(find(&second, "Stalled").is_none());
     }
 }

@@ -32,13 +32,13 @@ impl Verdict {
 
 /// Who has to act next. In kstatus terms: current, in progress, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
+pub enum NextActor {
     /// Nobody.
-    Settled,
+    Nobody,
     /// The operator, which retries.
-    Retried,
+    Operator,
     /// A person.
-    Stalled,
+    Person,
 }
 
 /// Why a check has to wait for its host.
@@ -83,7 +83,7 @@ pub enum HostChange {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident => $verdict:expr, $disposition:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident => $verdict:expr, $next_actor:ident;)*) => {
         /// Why a connection is in the state it is in.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -109,9 +109,9 @@ macro_rules! reasons {
             }
 
             /// Returns who has to act next.
-            pub fn disposition(self) -> Disposition {
+            pub fn next_actor(self) -> NextActor {
                 match self {
-                    $(Reason::$name => Disposition::$disposition,)*
+                    $(Reason::$name => NextActor::$next_actor,)*
                 }
             }
         }
@@ -120,98 +120,98 @@ macro_rules! reasons {
 
 reasons! {
     /// The login worked and every required permission is granted.
-    AllPermissionsGranted => Some(Verdict::Active), Settled;
+    AllPermissionsGranted => Some(Verdict::Active), Nobody;
     /// The login worked, and no permission is required, so none was tested.
-    OnlyLoginTested => Some(Verdict::Active), Settled;
+    OnlyLoginTested => Some(Verdict::Active), Nobody;
     /// It worked before. The last checks got no usable answer, but not often enough for Unreachable.
-    Degraded => Some(Verdict::Active), Settled;
+    Degraded => Some(Verdict::Active), Nobody;
 
     /// The user name, password, user API key or account state is wrong. UKG Pro does not say which.
-    CredentialsRejected => Some(Verdict::Unauthorized), Stalled;
+    CredentialsRejected => Some(Verdict::Unauthorized), Person;
     /// The customer API key is wrong, or is used at the wrong data centre.
-    CustomerApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
+    CustomerApiKeyRejected => Some(Verdict::Unauthorized), Person;
     /// UKG Pro says that the user API key is wrong.
-    UserApiKeyRejected => Some(Verdict::Unauthorized), Stalled;
+    UserApiKeyRejected => Some(Verdict::Unauthorized), Person;
     /// UKG Pro says that the account is locked or disabled, or that its password has expired.
-    AccountUnusable => Some(Verdict::Unauthorized), Stalled;
+    AccountUnusable => Some(Verdict::Unauthorized), Person;
     /// The same credentials were refused before and are not tried again until they change.
-    LoginHeld => Some(Verdict::Unauthorized), Stalled;
+    LoginHeld => Some(Verdict::Unauthorized), Person;
 
     /// The login worked and a required permission is denied.
-    PermissionsMissing => Some(Verdict::Forbidden), Stalled;
+    PermissionsMissing => Some(Verdict::Forbidden), Person;
 
     /// REST refuses the login that LoginService accepts.
-    RestLoginRefused => Some(Verdict::Forbidden), Stalled;
+    RestLoginRefused => Some(Verdict::Forbidden), Person;
 
     /// DNS has no such host.
-    HostNotFound => Some(Verdict::Unreachable), Retried;
+    HostNotFound => Some(Verdict::Unreachable), Operator;
     /// The connection timed out.
-    ConnectTimeout => Some(Verdict::Unreachable), Retried;
+    ConnectTimeout => Some(Verdict::Unreachable), Operator;
     /// The connection was refused.
-    ConnectRefused => Some(Verdict::Unreachable), Retried;
+    ConnectRefused => Some(Verdict::Unreachable), Operator;
     /// The proxy did not open a tunnel.
-    ProxyFailed => Some(Verdict::Unreachable), Retried;
+    ProxyFailed => Some(Verdict::Unreachable), Operator;
     /// The host's certificate is not trusted.
-    TlsUntrusted => Some(Verdict::Unreachable), Retried;
+    TlsUntrusted => Some(Verdict::Unreachable), Operator;
     /// The TLS handshake failed.
-    TlsFailed => Some(Verdict::Unreachable), Retried;
+    TlsFailed => Some(Verdict::Unreachable), Operator;
     /// The connection worked, but the whole answer did not arrive in time.
-    AnswerTimeout => Some(Verdict::Unreachable), Retried;
+    AnswerTimeout => Some(Verdict::Unreachable), Operator;
     /// The connection broke before the whole answer.
-    ConnectionLost => Some(Verdict::Unreachable), Retried;
+    ConnectionLost => Some(Verdict::Unreachable), Operator;
     /// The answer is a web page or a redirect.
-    NotUkgPro => Some(Verdict::Unreachable), Retried;
+    NotUkgPro => Some(Verdict::Unreachable), Operator;
     /// The answer cannot be read.
-    AnswerUnreadable => Some(Verdict::Unreachable), Retried;
+    AnswerUnreadable => Some(Verdict::Unreachable), Operator;
     /// The host limits requests.
-    RateLimited => Some(Verdict::Unreachable), Retried;
+    RateLimited => Some(Verdict::Unreachable), Operator;
     /// The host reports an error of its own.
-    ServerError => Some(Verdict::Unreachable), Retried;
+    ServerError => Some(Verdict::Unreachable), Operator;
     /// The host resolves to an address that the operator may not connect to.
-    AddressNotAllowed => Some(Verdict::Unreachable), Retried;
+    AddressNotAllowed => Some(Verdict::Unreachable), Operator;
 
     /// The Secret does not exist.
-    SecretNotFound => None, Retried;
+    SecretNotFound => None, Operator;
     /// The Secret lacks a key.
-    SecretKeyMissing => None, Stalled;
+    SecretKeyMissing => None, Person;
     /// A value of the Secret cannot be correct.
-    SecretValueMalformed => None, Stalled;
+    SecretValueMalformed => None, Person;
     /// The two API keys are equal, or swapped.
-    ApiKeysSwapped => None, Stalled;
+    ApiKeysSwapped => None, Person;
     /// Domain and subdomain do not form a host name.
-    EndpointInvalid => None, Stalled;
+    EndpointInvalid => None, Person;
     /// The domain is not one that the operator may connect to.
-    DomainNotAllowed => None, Stalled;
+    DomainNotAllowed => None, Person;
     /// The CA bundle does not exist.
-    CaNotFound => None, Retried;
+    CaNotFound => None, Operator;
     /// The CA bundle is unusable.
-    CaInvalid => None, Stalled;
+    CaInvalid => None, Person;
     /// The operator has no right to read the Secret or the CA bundle.
-    ReferenceForbidden => None, Retried;
+    ReferenceForbidden => None, Operator;
     /// A required permission is not in the catalogue.
-    PermissionUnknown => None, Stalled;
+    PermissionUnknown => None, Person;
     /// The login's answer was neither a success nor a known refusal.
-    LoginUndetermined => None, Retried;
+    LoginUndetermined => None, Operator;
     /// As many logins in a row as a day allows were answered with neither a success nor a refusal.
-    LoginPaused => None, Stalled;
+    LoginPaused => None, Person;
     /// The same user name and password were refused with another User API key, or without one.
-    PasswordHeld => None, Stalled;
+    PasswordHeld => None, Person;
     /// The login failed with an unknown message. It is not retried until the values change.
-    LoginFailedUnexplained => None, Stalled;
+    LoginFailedUnexplained => None, Person;
     /// A login with these values was sent, and its outcome is unknown. It is not repeated automatically within a day.
-    LoginUncertain => None, Stalled;
+    LoginUncertain => None, Person;
     /// The account has reached its limit of logins or refusals within a day, so no more are sent.
-    LoginLimitReached => None, Stalled;
+    LoginLimitReached => None, Person;
     /// A probe's answer shows neither a grant nor a denial.
-    PermissionsUndetermined => None, Retried;
+    PermissionsUndetermined => None, Operator;
     /// No check has finished yet.
-    Probing => None, Retried;
+    Probing => None, Operator;
     /// The check waits until its host accepts requests.
-    CheckDelayed => None, Retried;
+    CheckDelayed => None, Operator;
     /// It worked, but could not be checked for several intervals.
-    CheckOverdue => None, Retried;
+    CheckOverdue => None, Operator;
     /// Checks are suspended.
-    Suspended => None, Settled;
+    Suspended => None, Nobody;
 }
 
 #[cfg(test)]
@@ -221,9 +221,9 @@ mod tests {
     #[test]
     fn only_a_success_is_settled_and_active() {
         for reason in Reason::ALL {
-            let settled = reason.disposition() == Disposition::Settled;
+            let needs_nobody = reason.next_actor() == NextActor::Nobody;
             let good = matches!(reason, Reason::AllPermissionsGranted | Reason::OnlyLoginTested | Reason::Degraded);
-            assert_eq!(settled, good || *reason == Reason::Suspended, "{reason:?}");
+            assert_eq!(needs_nobody, good || *reason == Reason::Suspended, "{reason:?}");
             assert_eq!(reason.verdict() == Some(Verdict::Active), good, "{reason:?}");
         }
     }

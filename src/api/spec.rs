@@ -48,13 +48,13 @@ pub(super) const REQUEST_MAX: usize = 64;
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why; kubectl describe has the message, and the runbook a section for each"
+        description = "The reason for the state; kubectl describe shows the message, and the runbook explains each reason"
     ),
     printcolumn(
         name = "Host",
         type_ = "string",
         json_path = ".status.endpoint",
-        description = "The web-service host that was spoken to"
+        description = "The web-service host that was contacted"
     ),
     printcolumn(
         name = "Secret",
@@ -68,20 +68,20 @@ pub(super) const REQUEST_MAX: usize = 64;
         type_ = "string",
         json_path = ".spec.interval",
         priority = 1,
-        description = "How often it is tested while nothing changes"
+        description = "How often the connection is checked while nothing changes"
     ),
     printcolumn(
         name = "Suspended",
         type_ = "boolean",
         json_path = ".spec.suspend",
         priority = 1,
-        description = "Whether nothing is sent to UKG Pro"
+        description = "Whether checks are suspended"
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
-        description = "The time since it was made"
+        description = "The time since the connection was created"
     ),
     printcolumn(
         name = "Missing",
@@ -90,8 +90,8 @@ pub(super) const REQUEST_MAX: usize = 64;
         description = "Required permissions that UKG Pro denies"
     )
 )]
-// The only rule about two fields. An object stored before the rule existed can still be edited in other ways, above all suspended.
-// The API server does so by itself for a rule whose own field is unchanged, but here that field is the whole spec.
+// The only rule about two fields. An object stored before the rule existed can still be edited in other fields, above all
+// suspended. For a rule about an unchanged field the API server allows that by itself, but this rule's field is the whole spec.
 #[x_kube(validation = Rule::new("oldSelf.optMap(old, old.timeout == self.timeout && old.interval == self.interval).orValue(false) || [self.timeout, self.interval].exists(text, !text.matches('^([0-9]{1,5}(h|m|s))+$')) || duration(self.timeout) <= duration(self.interval)").optional_old_self(true).message("timeout is longer than interval; write a timeout of at most the interval").field_path(".timeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct UkgProConnectionSpec {
@@ -147,8 +147,9 @@ pub struct UkgProConnectionSpec {
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: i32,
 
-    /// A Secret with future values. They are checked next to the live ones, with the same care, and reported as condition
-    /// `CandidateReady`. The verdict does not change. Naming the Secret in `secretRef` later promotes it without another login.
+    /// A Secret with future values. The operator checks them beside the live values, by the same rules, and reports the result in
+    /// condition `CandidateReady`. The verdict does not change. Naming the Secret in `secretRef` later promotes it without another
+    /// login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_secret_ref: Option<SecretReference>,
 
@@ -175,12 +176,12 @@ pub struct SecretReference {
 
     /// Custom names of the Secret's keys, for Secrets made by other tools. Each value has a key of its own.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self.username != self.password && self.username != self.customerApiKey && self.username != self.userApiKey && self.password != self.customerApiKey && self.password != self.userApiKey && self.customerApiKey != self.userApiKey && self.domain != self.subdomain").message("two values have one key; give each a key of its own"))]
-    #[x_kube(validation = Rule::new("![self.domain, self.subdomain].exists(key, key in [self.username, self.password, self.customerApiKey, self.userApiKey, 'username', 'password', 'customerApiKey', 'userApiKey'])").message("domain and subdomain are shown in the status and may not have a credential's key; write them in spec.domain and spec.subdomain, or under keys of their own"))]
+    #[x_kube(validation = Rule::new("self.username != self.password && self.username != self.customerApiKey && self.username != self.userApiKey && self.password != self.customerApiKey && self.password != self.userApiKey && self.customerApiKey != self.userApiKey && self.domain != self.subdomain").message("two values have the same key; give each value its own key"))]
+    #[x_kube(validation = Rule::new("![self.domain, self.subdomain].exists(key, key in [self.username, self.password, self.customerApiKey, self.userApiKey, 'username', 'password', 'customerApiKey', 'userApiKey'])").message("the status shows domain and subdomain, so they must not use a credential's key; write them in spec.domain and spec.subdomain, or under their own keys"))]
     pub keys: SecretKeys,
 
-    /// What to remove from the end of every value: nothing (`None`), or one line end (`Newline`), for tools that add one. Values
-    /// are not changed otherwise.
+    /// What to remove from the end of every value: nothing (`None`), or one newline (`Newline`, LF or CRLF), for tools that add
+    /// one. Values are not changed otherwise.
     #[serde(default)]
     pub trim: Trim,
 }
@@ -277,10 +278,10 @@ impl CaKind {
 pub struct RequiredPermission {
     /// The row's title without spaces, such as `EmployeePersonDetails`.
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("permissions[].name is not the name of a permission; write the row's title without blanks, such as EmployeePersonDetails"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("permissions[].name is not the name of a permission; write the row's title without spaces, such as EmployeePersonDetails"))]
     pub name: String,
 
-    /// The interface to test it by, if UKG Pro has both. Auto uses SOAP if there is a SOAP service.
+    /// The interface to test the permission by, if UKG Pro has both. Auto uses SOAP if there is a SOAP service.
     #[serde(default)]
     pub api: ApiChoice,
 }

@@ -23,8 +23,8 @@ pub struct UkgProConnectionStatus {
     #[schemars(length(max = 270))]
     pub endpoint: Option<String>,
 
-    /// The Secret that workloads bind to, as the Service Binding specification defines it: the one that `spec.secretRef` names,
-    /// once it was found to hold a login's values. It is independent of the verdict.
+    /// The Secret that workloads bind to, as defined by the Service Binding specification: the Secret that `spec.secretRef` names,
+    /// once it is found to hold the values for a login. It does not depend on the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
 
@@ -53,7 +53,7 @@ pub struct UkgProConnectionStatus {
     #[schemars(range(min = 0, max = 10))]
     pub failures: i32,
 
-    /// When the connection was last checked. Updated with every other change that a check writes, otherwise at most once per
+    /// When the connection was last checked. A check updates it together with any other change, and otherwise at most once per
     /// `--heartbeat` of the operator (1h by default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked_time: Option<Time>,
@@ -67,8 +67,8 @@ pub struct UkgProConnectionStatus {
     #[serde(default, skip_serializing_if = "Worked::is_nothing")]
     pub worked: Worked,
 
-    /// Logins in a row, with the values of this version of the Secret, that were answered with neither a session nor a refusal.
-    /// Each may have been a refusal, so the next one has to wait: see `nextCheckTime`.
+    /// Logins in a row, with the values of this version of the Secret, whose answers were neither a session nor a refusal. Each
+    /// answer may have been a refusal, so the next login waits until `nextCheckTime`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_attempts: Option<LoginAttempts>,
 
@@ -77,8 +77,8 @@ pub struct UkgProConnectionStatus {
     pub candidate: Option<CandidateStatus>,
 
     /// `Active`, `Unauthorized`, `Forbidden`, `Unreachable`: one is True once there is a verdict. `Ready` is the summary.
-    /// `Stalled` is present while only a person can help, `Reconciling` while the operator retries, `CandidateReady` with a
-    /// candidate.
+    /// `Stalled` is present while only a person can help, `Reconciling` while the operator retries, and `CandidateReady` while
+    /// there is a candidate.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -107,7 +107,7 @@ pub struct LoginAttempts {
     /// The number of logins. More than 24 count as 24.
     #[schemars(range(min = 1, max = 24))]
     pub count: i32,
-    /// The time of the last one.
+    /// The time of the last login.
     pub last_time: Time,
 }
 
@@ -124,7 +124,7 @@ pub struct CandidateStatus {
     /// What is known to have worked with its values.
     #[serde(default, skip_serializing_if = "Worked::is_nothing")]
     pub worked: Worked,
-    /// Logins in a row with its values that were answered with neither a session nor a refusal.
+    /// Logins in a row with its values whose answers were neither a session nor a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_attempts: Option<LoginAttempts>,
 }

@@ -30,15 +30,15 @@ pub fn subdomain() -> Rule {
     let is_login = matches(&format!("^{SCHEME}({LOGIN}|connect[.][a-z0-9.-]*)(:[0-9]+)?{PATH}$"));
     let is_whole_host = matches(&format!("^{SCHEME}{LABEL}([.]{LABEL}){{2,}}{PORT}{PATH}$"));
     let is_label = matches(&format!("^{SCHEME}{LABEL}{PATH}$"));
-    let only = "write only what stands between https:// and the first dot of the web-service URL, such as service4";
+    let only = "write only the part between https:// and the first dot of the web-service URL, such as service4";
     Rule::new(format!("self.matches('^{LABEL}$') && self != 'connect'")).message(Message::Expression(format!(
         "self == '' ? 'subdomain is empty; {only}' : \
-         {is_login} ? 'subdomain is of a site where people log in, which has no web services; {only}' : \
-         {is_whole_host} && !{is_nested} ? 'subdomain holds a URL or a whole host name; ' + {pair} : \
-         {is_label} ? 'subdomain holds capital letters, a URL or a path; write subdomain ' \
+         {is_login} ? 'subdomain belongs to a site where people log in, which has no web services; {only}' : \
+         {is_whole_host} && !{is_nested} ? 'subdomain contains a URL or a whole host name; ' + {pair} : \
+         {is_label} ? 'subdomain contains capital letters, a URL or a path; write subdomain ' \
          + self.lowerAscii().find('^{SCHEME}[a-z0-9-]+').find('[a-z0-9-]+$') : \
-         self.contains('/') ? 'subdomain holds a URL or a path; {only}' : \
-         self.contains('.') ? 'subdomain holds a dot; write only the part before the first dot here, such as service4, and the rest \
+         self.contains('/') ? 'subdomain contains a URL or a path; {only}' : \
+         self.contains('.') ? 'subdomain contains a dot; write only the part before the first dot here, such as service4, and the rest \
          in domain, such as ultipro.com' : \
          'subdomain is not a host name; write only letters, digits and hyphens, such as service4'",
         is_nested = is_nested(),
@@ -54,17 +54,17 @@ pub fn domain() -> Rule {
     let is_connect = matches(&format!("^{SCHEME}connect[.]"));
     let is_numbered = matches(&format!("^{SCHEME}{NUMBERED}[.]"));
     let is_name = matches(&format!("^{SCHEME}{name}{PATH}$"));
-    let only = "write only what follows the first dot of the host name, such as ultipro.com";
+    let only = "write only the part after the first dot of the host name, such as ultipro.com";
     Rule::new(format!(
         "self.matches('^{name}$') && !self.matches('^{LOGIN}(:[0-9]+)?$') && !self.matches('^{NUMBERED}[.].+[.]')"
     ))
     .message(Message::Expression(format!(
         "self == '' ? 'domain is empty; {only}' : \
-         {is_login} ? 'domain is of a site where people log in, which has no web services; {only}' : \
-         {is_whole_host} && !{is_connect} && !{is_nested} ? 'domain holds a URL or a whole host name; ' + {pair} : \
-         {is_name} && !{is_numbered} ? 'domain holds capital letters, a URL or a path; write domain ' + {HOST} : \
-         self.contains('/') ? 'domain holds a URL or a path; {only}' : \
-         'domain is not a domain name; write it without blanks, such as ultipro.com'",
+         {is_login} ? 'domain belongs to a site where people log in, which has no web services; {only}' : \
+         {is_whole_host} && !{is_connect} && !{is_nested} ? 'domain contains a URL or a whole host name; ' + {pair} : \
+         {is_name} && !{is_numbered} ? 'domain contains capital letters, a URL or a path; write domain ' + {HOST} : \
+         self.contains('/') ? 'domain contains a URL or a path; {only}' : \
+         'domain is not a domain name; write it without spaces, such as ultipro.com'",
         is_nested = is_nested(),
         pair = pair(),
     )))

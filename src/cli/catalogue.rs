@@ -11,7 +11,7 @@ use crate::api::messages;
 /// The command's flags.
 #[derive(Args)]
 pub struct CatalogueArgs {
-    /// Configuration file of the operator, for the permissions it adds
+    /// File with permissions and profiles to add to the built-in ones, as for run
     #[arg(long, env = "UKGPRO_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ fn listing(catalogue: &Catalogue) -> String {
         };
         text += &format!("{:<32} {apis:<10} {}: {}\n", row.name, row.title, row.enables);
     }
-    text += "\nNOT TESTED                       SINCE\n";
+    text += "\nNOT TESTED                       BECAUSE\n";
     for row in catalogue.unprobed() {
         text += &format!("{:<32} {}\n", row.name, row.why);
     }

@@ -22,7 +22,7 @@ use manifests::Source;
 /// The command's flags.
 #[derive(Args)]
 pub struct CheckArgs {
-    /// Files with the manifests of a UkgProConnection, its Secret and what else it refers to; - is standard input
+    /// Files with the manifests of a UkgProConnection, its Secret and any other object it refers to; - is standard input
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
 
@@ -58,19 +58,18 @@ pub async fn run(args: CheckArgs) -> Result<bool, String> {
     let proxy = ProxySettings::from_env().map_err(|error| error.to_string())?;
     let sources: Vec<_> =
         args.files.iter().map(|path| Source::read(path)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-    let gathered = manifests::gather(&sources, args.name.as_deref()).map_err(|error| error.to_string())?;
+    let input = manifests::collect(&sources, args.name.as_deref()).map_err(|error| error.to_string())?;
     drop(sources);
     // Created before the login, so that no login is spent on a capture that cannot be saved.
     let file = args.capture.as_deref().map(|path| File::create(path).map_err(|error| at_capture(path, &error))).transpose()?;
-    for note in &gathered.notes {
+    for note in &input.notes {
         eprintln!("ukgpro-operator: {note}");
     }
-    if let Some(warning) = once::warning(&gathered.connection, &catalogue) {
+    if let Some(warning) = once::warning(&input.connection, &catalogue) {
         eprintln!("ukgpro-operator: {warning}");
     }
     let recorder = file.is_some().then(Arc::<Recorder>::default);
-    let checked =
-        once::check(gathered, &policy, proxy, &catalogue, recorder.clone()).await.map_err(|error| error.to_string())?;
+    let checked = once::check(input, &policy, proxy, &catalogue, recorder.clone()).await.map_err(|error| error.to_string())?;
     for warning in &checked.warnings {
         eprintln!("ukgpro-operator: {warning}");
     }

@@ -29,8 +29,8 @@ pub(super) struct PolicyArgs {
     #[arg(long, env = "UKGPRO_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Let a host resolve to a loopback, link-local or private address. A proxy (HTTPS_PROXY, NO_PROXY) may always have one, and
-    /// resolves the hosts behind it by its own rules
+    /// Let a host resolve to a loopback, link-local or private address. A proxy (HTTPS_PROXY, NO_PROXY) may always have such an
+    /// address, and resolves the hosts behind it by its own rules
     #[arg(long, env = "UKGPRO_ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
 }
@@ -64,6 +64,6 @@ pub(super) fn class(text: &str) -> Result<String, String> {
     if api::is_class(text) {
         Ok(text.to_owned())
     } else {
-        Err("write lower-case letters, digits and hyphens, 63 at the most".to_owned())
+        Err("write at most 63 lower-case letters, digits and hyphens".to_owned())
     }
 }

@@ -59,7 +59,7 @@ pub struct RunArgs {
     #[arg(long, env = "UKGPRO_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
     leader_election: bool,
 
-    /// The Lease; operators with different connections need different Leases and ledgers
+    /// Name of the Lease; operators with different connections need different Leases and ledgers
     #[arg(long, env = "UKGPRO_LEASE_NAME", default_value = "ukgpro-operator", value_parser = object_name)]
     lease_name: String,
 
@@ -77,7 +77,7 @@ pub struct RunArgs {
     #[arg(long, env = "UKGPRO_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// Maximum average number of requests per second to the API server; one verdict takes two
+    /// Maximum average number of requests per second to the API server; a verdict takes two requests
     #[arg(long, env = "UKGPRO_KUBE_API_QPS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     kube_api_qps: u32,
 
@@ -113,8 +113,8 @@ pub struct GuardArgs {
     #[arg(long, env = "UKGPRO_LOGINS_PER_DAY", default_value_t = Limits::default().logins_per_day, value_parser = clap::value_parser!(u32).range(1..))]
     logins_per_day: u32,
 
-    /// Number of refused logins of an account within a day after which new values are tried on request only; after twice as many,
-    /// none are tried
+    /// Number of refused logins of an account within a day after which the operator tries new values on request only; after twice
+    /// as many, it tries none
     #[arg(long, env = "UKGPRO_REFUSED_LOGINS_PER_DAY", default_value_t = Limits::default().refused_per_day, value_parser = clap::value_parser!(u32).range(1..))]
     refused_logins_per_day: u32,
 
@@ -135,7 +135,7 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     match (text, api::duration(text)) {
         ("off", _) => Ok(Heartbeat(None)),
         (_, Some(time)) if time >= Duration::from_secs(60) => Ok(Heartbeat(Some(time))),
-        _ => Err("write off, or a time of at least 1m such as 1h".to_owned()),
+        _ => Err("write the word off, or a time of at least 1m, such as 1h".to_owned()),
     }
 }
 
@@ -155,7 +155,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.worker_threads.map_or(processors.min(THREADS_MAX), usize::from);
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().max_blocking_threads(LOOKUPS_MAX).build();
-    let runtime = runtime.map_err(|error| format!("no threads can be had: {}", error.kind()))?;
+    let runtime = runtime.map_err(|error| format!("the threads cannot be started: {}", error.kind()))?;
     let result = runtime.block_on(operate(args));
     // A running DNS lookup cannot be cancelled.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
@@ -210,13 +210,13 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let readiness = Readiness::default();
     let metrics = Some((metrics, operator.metrics()));
     let server = health::start(Endpoints { health, readiness: readiness.clone(), watchdog: watchdog.clone(), metrics });
-    let server = server.map_err(|error| format!("the health server cannot run: {}", error.kind()))?;
+    let server = server.map_err(|error| format!("the health server cannot start: {}", error.kind()))?;
     let heartbeat = tokio::spawn(watchdog.heartbeat());
     let candidate = match args.leader_election {
         true => Some(Candidate::new(for_election, lease).map_err(|error| error.to_string())?),
         false => None,
     };
-    let result = stand(operator, candidate, readiness).await;
+    let result = run_until_stopped(operator, candidate, readiness).await;
     heartbeat.abort();
     server.stop();
     tracing::info!("stopped");
@@ -224,15 +224,14 @@ async fn operate(args: RunArgs) -> Result<(), String> {
 }
 
 fn listen(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let listener =
-        TcpListener::bind(address).map_err(|error| format!("{flag} {address} cannot be listened on: {}", error.kind()))?;
+    let listener = TcpListener::bind(address).map_err(|error| format!("{flag} {address}: cannot listen: {}", error.kind()))?;
     let address = listener.local_addr().map_err(|error| error.kind().to_string())?;
     Ok((listener, address))
 }
 
 /// Runs the operator and its leader election until a signal arrives. It becomes a candidate only when it is ready, so that an
 /// operator that cannot work does not block others. It releases the Lease after its last check has ended.
-async fn stand(operator: Operator, candidate: Option<Candidate>, readiness: Readiness) -> Result<(), String> {
+async fn run_until_stopped(operator: Operator, candidate: Option<Candidate>, readiness: Readiness) -> Result<(), String> {
     let mut signals = Signals::new()?;
     let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
     let leadership = candidate.as_ref().map(Candidate::leadership);
@@ -270,14 +269,14 @@ async fn drain(
     stop: &CancellationToken,
     signals: &mut Signals,
 ) -> Result<(), String> {
-    tracing::info!("stopping; running checks may end");
+    tracing::info!("stopping; waiting for running checks");
     stop.cancel();
     tokio::select! {
         result = running => return result.map_err(|error| error.to_string()),
         () = tokio::time::sleep(SHUTDOWN_DEADLINE) => {}
         () = signals.next() => {}
     }
-    tracing::warn!("checks were cut short; logins of theirs that are not known to work are held as uncertain");
+    tracing::warn!("running checks were cut short; their logins that are not known to work are held as uncertain");
     Ok(())
 }
 

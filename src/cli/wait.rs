@@ -30,13 +30,13 @@ pub struct WaitArgs {
     #[arg(value_parser = object_name)]
     name: String,
 
-    /// Its namespace; by default, that of the ServiceAccount or of the kubeconfig's context
+    /// Namespace of the connection; by default, that of the ServiceAccount or of the kubeconfig's context
     #[arg(short, long, value_parser = object_name)]
     namespace: Option<String>,
 
     /// The condition to wait for
     #[arg(long = "for", value_enum, default_value = "Ready", ignore_case = true)]
-    awaited: Awaited,
+    awaited: WaitCondition,
 
     /// How long to wait, such as 30s or 5m
     #[arg(long, default_value = "5m", value_parser = time)]
@@ -55,7 +55,7 @@ pub async fn run(args: WaitArgs) -> Result<(), String> {
 /// The condition to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
-pub enum Awaited {
+pub enum WaitCondition {
     /// The connection works
     Ready,
     /// The connection works: the verdict's own condition
@@ -66,25 +66,25 @@ pub enum Awaited {
     Stalled,
 }
 
-impl Awaited {
+impl WaitCondition {
     /// The condition's type.
     pub fn as_str(self) -> &'static str {
         match self {
-            Awaited::Ready => READY,
-            Awaited::Active => "Active",
-            Awaited::CandidateReady => conditions::CANDIDATE_READY,
-            Awaited::Stalled => STALLED,
+            WaitCondition::Ready => READY,
+            WaitCondition::Active => "Active",
+            WaitCondition::CandidateReady => conditions::CANDIDATE_READY,
+            WaitCondition::Stalled => STALLED,
         }
     }
 }
 
 /// Whether the awaited condition is met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlook {
+pub enum WaitState {
     /// The condition is True.
     Met,
     /// It is not True and will not become True by itself: reason and message.
-    Hopeless(String),
+    Failed(String),
     /// It is not True yet: why.
     Pending(String),
 }
@@ -105,8 +105,8 @@ pub enum Error {
         why: String,
     },
     /// Only a person can help.
-    #[error("{name} is not {awaited}, and will not be by itself: {why}")]
-    Hopeless {
+    #[error("{name} is not {awaited}, and only a person can help: {why}")]
+    Failed {
         /// The connection.
         name: String,
         /// The condition.
@@ -116,96 +116,101 @@ pub enum Error {
     },
 }
 
-/// Judges a connection's status. Pure.
-pub fn judge(connection: &UkgProConnection, awaited: Awaited) -> Outlook {
-    let judged = connection.status.as_ref();
-    let Some(status) = judged.filter(|status| status.observed_generation == connection.metadata.generation) else {
-        return Outlook::Pending("no operator has looked at it yet".to_owned());
+/// Evaluates a connection's status. Pure.
+pub fn evaluate(connection: &UkgProConnection, awaited: WaitCondition) -> WaitState {
+    let status = connection.status.as_ref();
+    let Some(status) = status.filter(|status| status.observed_generation == connection.metadata.generation) else {
+        return WaitState::Pending("no operator has checked it yet".to_owned());
     };
     let conditions = &status.conditions;
     if conditions::is_true(conditions, awaited.as_str()) {
-        return Outlook::Met;
+        return WaitState::Met;
     }
     let told = match awaited {
-        Awaited::CandidateReady => awaited.as_str(),
+        WaitCondition::CandidateReady => awaited.as_str(),
         _ => READY,
     };
     let why = match conditions::find(conditions, told) {
         Some(condition) => format!("{}: {}", condition.reason, condition.message),
-        None => "there is no such condition".to_owned(),
+        None => "it has no such condition".to_owned(),
     };
     match awaited {
-        Awaited::Ready | Awaited::Active if conditions::is_true(conditions, STALLED) => Outlook::Hopeless(why),
-        _ => Outlook::Pending(why),
+        WaitCondition::Ready | WaitCondition::Active if conditions::is_true(conditions, STALLED) => WaitState::Failed(why),
+        _ => WaitState::Pending(why),
     }
 }
 
 /// Returns the Secret that a condition is about, and its version when it was checked.
-fn judged(connection: &UkgProConnection, awaited: Awaited) -> Option<(&str, &str)> {
+fn checked_secret(connection: &UkgProConnection, awaited: WaitCondition) -> Option<(&str, &str)> {
     let status = connection.status.as_ref()?;
     match awaited {
-        Awaited::CandidateReady => {
+        WaitCondition::CandidateReady => {
             let name = &connection.spec.candidate_secret_ref.as_ref()?.name;
             Some((name, &status.candidate.as_ref()?.secret_resource_version))
         }
-        Awaited::Ready | Awaited::Active | Awaited::Stalled => {
+        WaitCondition::Ready | WaitCondition::Active | WaitCondition::Stalled => {
             Some((&connection.spec.secret_ref.name, status.secret_resource_version.as_deref()?))
         }
     }
 }
 
-/// Judges a status. Returns `Pending` if the Secret has changed since it was checked.
-async fn judge_of(client: &Client, namespace: &str, connection: &UkgProConnection, awaited: Awaited) -> Outlook {
-    let outlook = judge(connection, awaited);
-    let (false, Some((name, version))) = (matches!(outlook, Outlook::Pending(_)), judged(connection, awaited)) else {
-        return outlook;
+/// Evaluates a status. Returns `Pending` if the Secret has changed since it was checked.
+async fn evaluate_with_secret(
+    client: &Client,
+    namespace: &str,
+    connection: &UkgProConnection,
+    awaited: WaitCondition,
+) -> WaitState {
+    let state = evaluate(connection, awaited);
+    let (false, Some((name, version))) = (matches!(state, WaitState::Pending(_)), checked_secret(connection, awaited)) else {
+        return state;
     };
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     match tokio::time::timeout(KUBERNETES_DEADLINE, secrets.get_metadata(name)).await {
         Ok(Ok(secret)) if secret.metadata.resource_version.as_deref() != Some(version) => {
-            Outlook::Pending(format!("Secret {name} has changed since it was checked"))
+            WaitState::Pending(format!("Secret {name} has changed since it was checked"))
         }
         // The Secret is not readable or does not exist; the status already reports what matters.
-        _ => outlook,
+        _ => state,
     }
 }
 
 /// Waits until the condition of the connection is True, at most for `timeout`.
-pub async fn wait(client: Client, namespace: &str, name: &str, awaited: Awaited, timeout: Duration) -> Result<(), Error> {
+pub async fn wait(client: Client, namespace: &str, name: &str, awaited: WaitCondition, timeout: Duration) -> Result<(), Error> {
     let api = Api::<UkgProConnection>::namespaced(client.clone(), namespace);
     let select = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = Box::pin(watcher(api, select).default_backoff());
-    let mut outlook = Outlook::Pending("the API server has not answered".to_owned());
+    let mut state = WaitState::Pending("the API server has not answered".to_owned());
     let met = async {
         let mut listed = false;
         while let Some(event) = events.next().await {
-            outlook = match event {
+            state = match event {
                 Ok(Event::Init) => {
                     listed = false;
                     continue;
                 }
                 Ok(Event::InitApply(connection)) => {
                     listed = true;
-                    judge_of(&client, namespace, &connection, awaited).await
+                    evaluate_with_secret(&client, namespace, &connection, awaited).await
                 }
                 Ok(Event::InitDone) if listed => continue,
                 Ok(Event::InitDone | Event::Delete(_)) => {
-                    Outlook::Pending(format!("it is not there, in namespace {namespace}"))
+                    WaitState::Pending(format!("it does not exist in namespace {namespace}"))
                 }
-                Ok(Event::Apply(connection)) => judge_of(&client, namespace, &connection, awaited).await,
-                Err(error) => Outlook::Pending(failure(&error)),
+                Ok(Event::Apply(connection)) => evaluate_with_secret(&client, namespace, &connection, awaited).await,
+                Err(error) => WaitState::Pending(failure(&error)),
             };
-            if !matches!(outlook, Outlook::Pending(_)) {
+            if !matches!(state, WaitState::Pending(_)) {
                 return;
             }
         }
     };
     let over = tokio::time::timeout(timeout, met).await.is_err();
     let (name, awaited) = (name.to_owned(), awaited.as_str());
-    match outlook {
-        Outlook::Met => Ok(()),
-        Outlook::Hopeless(why) => Err(Error::Hopeless { name, awaited, why }),
-        Outlook::Pending(why) => {
+    match state {
+        WaitState::Met => Ok(()),
+        WaitState::Failed(why) => Err(Error::Failed { name, awaited, why }),
+        WaitState::Pending(why) => {
             debug_assert!(over, "a watch does not end");
             Err(Error::TimedOut { name, awaited, seconds: timeout.as_secs(), why })
         }
@@ -246,37 +251,42 @@ mod tests {
 
     #[test]
     fn what_a_status_comes_to() {
-        let pending = |why: &str| Outlook::Pending(why.to_owned());
-        let unseen = "no operator has looked at it yet";
+        let pending = |why: &str| WaitState::Pending(why.to_owned());
+        let unseen = "no operator has checked it yet";
         for (observed, conditions, awaited, expected) in [
-            (2, [("Ready", "True"), ("Active", "True")].as_slice(), Awaited::Ready, Outlook::Met),
-            (2, &[("Ready", "True"), ("Active", "True")], Awaited::Active, Outlook::Met),
+            (2, [("Ready", "True"), ("Active", "True")].as_slice(), WaitCondition::Ready, WaitState::Met),
+            (2, &[("Ready", "True"), ("Active", "True")], WaitCondition::Active, WaitState::Met),
             // The status is about the previous spec.
-            (1, &[("Ready", "True")], Awaited::Ready, pending(unseen)),
-            (1, &[("Ready", "False"), ("Stalled", "True")], Awaited::Ready, pending(unseen)),
-            (-1, &[("Ready", "Unknown")], Awaited::Ready, pending(unseen)),
+            (1, &[("Ready", "True")], WaitCondition::Ready, pending(unseen)),
+            (1, &[("Ready", "False"), ("Stalled", "True")], WaitCondition::Ready, pending(unseen)),
+            (-1, &[("Ready", "Unknown")], WaitCondition::Ready, pending(unseen)),
             // A condition that is retried is waited for.
-            (2, &[("Ready", "False"), ("Reconciling", "True")], Awaited::Ready, pending("Why: Ready, that is why.")),
+            (2, &[("Ready", "False"), ("Reconciling", "True")], WaitCondition::Ready, pending("Why: Ready, that is why.")),
             (
                 2,
                 &[("Ready", "False"), ("Stalled", "True")],
-                Awaited::Ready,
-                Outlook::Hopeless("Why: Ready, that is why.".to_owned()),
+                WaitCondition::Ready,
+                WaitState::Failed("Why: Ready, that is why.".to_owned()),
             ),
-            (2, &[("Ready", "False"), ("Stalled", "True")], Awaited::Stalled, Outlook::Met),
-            (2, &[("Ready", "True")], Awaited::Stalled, pending("Why: Ready, that is why.")),
+            (2, &[("Ready", "False"), ("Stalled", "True")], WaitCondition::Stalled, WaitState::Met),
+            (2, &[("Ready", "True")], WaitCondition::Stalled, pending("Why: Ready, that is why.")),
             // A candidate can fix a stalled connection.
-            (2, &[("Ready", "False"), ("Stalled", "True"), ("CandidateReady", "True")], Awaited::CandidateReady, Outlook::Met),
+            (
+                2,
+                &[("Ready", "False"), ("Stalled", "True"), ("CandidateReady", "True")],
+                WaitCondition::CandidateReady,
+                WaitState::Met,
+            ),
             (
                 2,
                 &[("Ready", "False"), ("Stalled", "True"), ("CandidateReady", "False")],
-                Awaited::CandidateReady,
+                WaitCondition::CandidateReady,
                 pending("Why: CandidateReady, that is why."),
             ),
-            (2, &[("Ready", "True")], Awaited::CandidateReady, pending("there is no such condition")),
+            (2, &[("Ready", "True")], WaitCondition::CandidateReady, pending("it has no such condition")),
         ] {
             assert_eq!(
-                judge(&connection(observed, conditions), awaited),
+                evaluate(&connection(observed, conditions), awaited),
                 expected,
                 "{conditions:?} of {observed}, for {awaited:?}"
             );

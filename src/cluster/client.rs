@@ -5,7 +5,7 @@
 //! fails to get through or is answered with 401, this client reads the configuration again and uses it for later requests.
 //!
 //! **Contract.** One inner client handles a request from start to end, and this layer repeats no request. While the API server is
-//! unreachable, the configuration is read at most once per `AGAIN`.
+//! unreachable, the configuration is read at most once per `RELOAD_INTERVAL`.
 //!
 //! Token files are read here too. An editor often leaves a line end at the end of the file; kube keeps it and cannot make a header
 //! of it.
@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use crate::cluster::failure::kubernetes_failure;
 
 /// The shortest time between two reads of the configuration while requests fail.
-const AGAIN: Duration = Duration::from_secs(10);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a token is used before its file is read again. The kubelet replaces a token after four fifths of its lifetime, which is
 /// at least ten minutes.
 const TOKEN_AGE: Duration = Duration::from_secs(50);
@@ -52,14 +52,14 @@ struct Shared {
 struct State {
     client: Client,
     /// The API server and the authorities that the client uses.
-    seen: Seen,
+    identity: ConfigIdentity,
     token: Option<Token>,
-    looked: Instant,
+    last_reload: Instant,
 }
 
 /// The parts of a configuration that show whether it has changed.
 #[derive(PartialEq, Eq)]
-struct Seen {
+struct ConfigIdentity {
     url: String,
     authorities: Option<Vec<Vec<u8>>>,
 }
@@ -98,24 +98,24 @@ impl ApiServerClient {
     /// Returns true if it is time to read the configuration again, and counts that as a read.
     fn is_due(&self) -> bool {
         let (mut state, now) = (self.state(), Instant::now());
-        let due = now.duration_since(state.looked) >= AGAIN;
+        let due = now.duration_since(state.last_reload) >= RELOAD_INTERVAL;
         if due {
-            state.looked = now;
+            state.last_reload = now;
         }
         due
     }
 
     /// Reads the configuration again. Later requests use a new client with its own connections.
-    async fn renew(&self) {
+    async fn reload(&self) {
         let Some(config) = (self.0.source)().await else {
-            tracing::warn!("the kubeconfig or ServiceAccount cannot be read again; going on with what it said before");
+            tracing::warn!("the kubeconfig or ServiceAccount cannot be read again; continuing with what it said before");
             return;
         };
         match State::of(config, self.0.retries) {
             Ok(new) => {
                 let mut state = self.state();
-                if new.seen != state.seen {
-                    tracing::info!("the kubeconfig or ServiceAccount names other authorities or another API server now");
+                if new.identity != state.identity {
+                    tracing::info!("the kubeconfig or ServiceAccount now names other authorities or another API server");
                 }
                 *state = new;
             }
@@ -123,7 +123,7 @@ impl ApiServerClient {
                 let failure = kubernetes_failure(&error);
                 tracing::warn!(
                     failure,
-                    "the kubeconfig or ServiceAccount makes no client now; going on with what it said before"
+                    "no client can be made from the kubeconfig or ServiceAccount now; continuing with what it said before"
                 );
             }
         }
@@ -148,14 +148,14 @@ fn agent(part: &str) -> String {
 impl State {
     fn of(mut config: Config, retries: bool) -> kube::Result<Self> {
         config.default_retry = retries;
-        let seen = Seen { url: config.cluster_url.to_string(), authorities: config.root_cert.clone() };
+        let identity = ConfigIdentity { url: config.cluster_url.to_string(), authorities: config.root_cert.clone() };
         let auth = &mut config.auth_info;
         // kube prefers these to a token file, so they stay as they are.
         let by_file = auth.token.is_none() && auth.auth_provider.is_none() && auth.username.is_none();
         let file = if by_file { auth.token_file.take() } else { None };
         let token = file.map(|file| Token::of(file.into()));
         let client = ClientBuilder::try_from(config)?.build();
-        Ok(Self { client, seen, token, looked: Instant::now() })
+        Ok(Self { client, identity, token, last_reload: Instant::now() })
     }
 }
 
@@ -208,7 +208,7 @@ impl Service<Request<Body>> for ApiServerClient {
                 Err(_) => true,
             };
             if is_locked_out && access.is_due() {
-                access.renew().await;
+                access.reload().await;
             }
             answer
         })
@@ -217,7 +217,7 @@ impl Service<Request<Body>> for ApiServerClient {
 
 impl std::fmt::Debug for ApiServerClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Access").finish_non_exhaustive()
+        f.debug_struct("ApiServerClient").finish_non_exhaustive()
     }
 }
 

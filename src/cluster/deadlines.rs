@@ -152,7 +152,7 @@ where
         Poll::Ready(match this.bound {
             Bound::Whole(bound) => Some(Err(DeadlineExceeded(bound).into())),
             Bound::Silence(bound) => {
-                tracing::debug!(seconds = bound.as_secs(), "a watch is silent and begins anew");
+                tracing::debug!(seconds = bound.as_secs(), "a watch is silent and restarts");
                 None
             }
         })

@@ -14,7 +14,7 @@ pub const KUBERNETES_DEADLINE: Duration = Duration::from_secs(15);
 pub fn kubernetes_failure(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
-        kube::Error::BuildRequest(_) => "no request to the API server could be made of these names".to_owned(),
+        kube::Error::BuildRequest(_) => "no request to the API server could be made from these names".to_owned(),
         kube::Error::SerdeError(_) => "the API server's answer could not be decoded".to_owned(),
         kube::Error::Auth(_) => "the operator's own credentials for the API server could not be read".to_owned(),
         error => way_to_api_server(error).to_owned(),
@@ -29,7 +29,7 @@ fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str 
             return match flaw {
                 // A rotated authority mostly keeps its name, so only the signature shows that it is another one.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    "the API server's certificate is of no authority that the operator's kubeconfig or ServiceAccount names"
+                    "the API server's certificate is not from an authority that the operator's kubeconfig or ServiceAccount names"
                 }
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                     "the API server's certificate has expired"
@@ -38,7 +38,7 @@ fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str 
                     "the API server's certificate is not valid yet; compare the clocks"
                 }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                    "the API server's certificate is for another name than the one it is reached by"
+                    "the API server's certificate is for another name than the one in the server's URL"
                 }
                 _ => "the API server's certificate is not trusted",
             };
@@ -47,7 +47,7 @@ fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str 
             return "the TLS handshake with the API server failed";
         }
         if error.is::<http::header::InvalidHeaderValue>() {
-            return "the token for the API server is none: it has characters that no token has";
+            return "the token for the API server is invalid: it has characters that no token has";
         }
         if error.is::<DeadlineExceeded>() || error.is::<tokio::time::error::Elapsed>() {
             return "the API server did not answer in time";
@@ -57,12 +57,12 @@ fn way_to_api_server(error: &(dyn std::error::Error + 'static)) -> &'static str 
                 // `source` would skip the inner error and return that error's own source.
                 (Some(inner), _) => Some(inner),
                 (None, ErrorKind::ConnectionRefused) => return "the API server refuses connections",
-                (None, ErrorKind::TimedOut) => return "no connection to the API server is made in time",
+                (None, ErrorKind::TimedOut) => return "the connection to the API server timed out",
                 (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => {
                     return "the connection to the API server broke";
                 }
                 (None, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
-                    return "there is no way to the API server's network";
+                    return "there is no route to the API server's network";
                 }
                 (None, _) => error.source(),
             },

@@ -1,7 +1,7 @@
 //! Leader election: decides by a Lease which of several replicas acts. Reads and writes only that Lease.
 //!
 //! ```text
-//! Candidate::run:   heard ─▶ decide ─▶ step ─▶ heard ─▶ …        Leadership, Term: may work go on?
+//! Candidate::run:   event ─▶ decide ─▶ step ─▶ event ─▶ …        Leadership, Term: may work go on?
 //!                            pure      one request, or a sleep
 //! ```
 //!
@@ -39,8 +39,8 @@ mod term;
 mod tests;
 mod timing;
 
-use decide::{LeaseAnswer, Now, Rules, State, Step};
-use lease::{Cluster, NotWritten, Record, Store};
+use decide::{LeaseEvent, Now, Rules, State, Step};
+use lease::{KubeLeaseStore, NotWritten, Record, Store};
 use term::TermSender;
 pub use term::{Leadership, Term};
 pub use timing::{Timing, TimingError};
@@ -60,38 +60,38 @@ pub struct Settings {
 
 /// Why a candidate could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum StandError {
+pub enum ElectionError {
     /// No client could be made.
-    #[error("the kubeconfig makes no client for leader election; try it with kubectl")]
+    #[error("no client for leader election can be made from the kubeconfig; try it with kubectl")]
     Client(#[source] Box<kube::Error>),
     /// The platform gave no random numbers.
-    #[error("the platform gave no random numbers for the name this candidate stands under")]
+    #[error("the platform gave no random numbers for the name of this candidate")]
     Random(#[from] aws_lc_rs::error::Unspecified),
 }
 
 /// A process that wants to lead.
 pub struct Candidate {
     rules: Rules,
-    lease: Cluster,
-    office: TermSender,
+    lease: KubeLeaseStore,
+    term: TermSender,
 }
 
 impl Candidate {
     /// Makes a candidate with its own client. Needs a runtime.
-    pub fn new(config: kube::Config, settings: Settings) -> Result<Self, StandError> {
-        let lease =
-            Cluster::new(config, &settings.namespace, settings.name).map_err(|error| StandError::Client(Box::new(error)))?;
+    pub fn new(config: kube::Config, settings: Settings) -> Result<Self, ElectionError> {
+        let lease = KubeLeaseStore::new(config, &settings.namespace, settings.name)
+            .map_err(|error| ElectionError::Client(Box::new(error)))?;
         let mut random = [0; 5];
         aws_lc_rs::rand::fill(&mut random)?;
         let [suffix @ .., jitter] = random;
         // A pod's name is not unique: a restarted container keeps it, and may find its old Lease unexpired.
         let identity = format!("{}_{:08x}", settings.instance, u32::from_be_bytes(suffix));
-        Ok(Self { rules: Rules::new(identity, settings.timing, jitter), lease, office: TermSender::default() })
+        Ok(Self { rules: Rules::new(identity, settings.timing, jitter), lease, term: TermSender::default() })
     }
 
     /// Returns a handle that shows whether this candidate leads, for work that depends on it.
     pub fn leadership(&self) -> Leadership {
-        self.office.leadership()
+        self.term.leadership()
     }
 
     /// The holder that is written into the Lease. It is unique to this process.
@@ -103,44 +103,44 @@ impl Candidate {
     ///
     /// If this future is dropped instead, the Lease has to expire.
     pub async fn run(self, drained: impl Future<Output = ()>) {
-        stand(&self.rules, &self.lease, Timestamp::now, &self.office, drained).await;
+        run_election(&self.rules, &self.lease, Timestamp::now, &self.term, drained).await;
     }
 }
 
 /// Runs the election with any store of the Lease and any wall clock.
-async fn stand(
+async fn run_election(
     rules: &Rules,
     store: &impl Store,
     wall: impl Fn() -> Timestamp,
-    office: &TermSender,
+    term: &TermSender,
     drained: impl Future<Output = ()>,
 ) {
     let now = || Now { local: Instant::now(), wall: wall() };
     let mut drained = pin!(drained);
     let mut state = State::new(now().local);
     let mut log = Log::default();
-    let mut heard = LeaseAnswer::Nothing;
+    let mut event = LeaseEvent::Nothing;
     loop {
-        log.heard(&heard, rules);
-        office.waits(log.rival.as_ref().map(|record| rules.leave_alone(record)));
-        let step = state.next(rules, heard, now());
+        log.record_event(&event, rules);
+        term.set_takeover_delay(log.other_holder.as_ref().map(|record| rules.takeover_delay(record)));
+        let step = state.next(rules, event, now());
         let until = state.leads_until();
-        let begun = office.hold(until);
-        log.standing(until.is_some(), begun);
-        heard = tokio::select! {
+        let begun = term.hold(until);
+        log.leading_changed(until.is_some(), begun);
+        event = tokio::select! {
             biased;
             () = &mut drained => break,
-            heard = take(step, rules.request, store) => heard,
+            event = take(step, rules.request, store) => event,
         };
     }
-    office.hold(None);
+    term.hold(None);
     let mut released = false;
     let release = async {
-        let mut heard = LeaseAnswer::Nothing;
-        while let Some(step) = state.leave(rules, heard, now()) {
-            heard = take(step, rules.request, store).await;
-            log.heard(&heard, rules);
-            released |= matches!(heard, LeaseAnswer::Written { .. });
+        let mut event = LeaseEvent::Nothing;
+        while let Some(step) = state.leave(rules, event, now()) {
+            event = take(step, rules.request, store).await;
+            log.record_event(&event, rules);
+            released |= matches!(event, LeaseEvent::Written { .. });
         }
     };
     // The time of one request for all of it: a pod has little time to stop, and without a release the Lease expires.
@@ -153,28 +153,28 @@ async fn stand(
 }
 
 /// Carries out a step and returns its outcome.
-async fn take(step: Step, deadline: Duration, store: &impl Store) -> LeaseAnswer {
+async fn take(step: Step, deadline: Duration, store: &impl Store) -> LeaseEvent {
     let late = || "the API server did not answer in time".to_owned();
     match step {
-        Step::Rest(until) => {
+        Step::Sleep(until) => {
             tokio::time::sleep_until(until).await;
-            LeaseAnswer::Nothing
+            LeaseEvent::Nothing
         }
         Step::Read => match tokio::time::timeout(deadline, store.read()).await {
-            Ok(Ok(Some(lease))) => LeaseAnswer::Found(lease),
-            Ok(Ok(None)) => LeaseAnswer::Absent,
-            Ok(Err(failure)) => LeaseAnswer::Unread(failure),
-            Err(_) => LeaseAnswer::Unread(late()),
+            Ok(Ok(Some(lease))) => LeaseEvent::Found(lease),
+            Ok(Ok(None)) => LeaseEvent::Absent,
+            Ok(Err(failure)) => LeaseEvent::Unread(failure),
+            Err(_) => LeaseEvent::Unread(late()),
         },
         Step::Write { onto, record } => {
             // Taken before the server can have the write, so that the term counts from no later than others can see the renewal.
             let sent = Instant::now();
             match tokio::time::timeout(deadline, store.write(onto, record)).await {
-                Ok(Ok(lease)) => LeaseAnswer::Written { lease, sent },
-                Ok(Err(NotWritten::Absent)) => LeaseAnswer::Absent,
-                Ok(Err(NotWritten::Refused)) => LeaseAnswer::Refused,
-                Ok(Err(NotWritten::Unanswered(failure))) => LeaseAnswer::Unanswered(failure),
-                Err(_) => LeaseAnswer::Unanswered(late()),
+                Ok(Ok(lease)) => LeaseEvent::Written { lease, sent },
+                Ok(Err(NotWritten::Absent)) => LeaseEvent::Absent,
+                Ok(Err(NotWritten::Refused)) => LeaseEvent::Refused,
+                Ok(Err(NotWritten::Unanswered(failure))) => LeaseEvent::Unanswered(failure),
+                Err(_) => LeaseEvent::Unanswered(late()),
             }
         }
     }
@@ -184,7 +184,7 @@ async fn take(step: Step, deadline: Duration, store: &impl Store) -> LeaseAnswer
 #[derive(Default)]
 struct Log {
     /// The holder that this candidate waits for; logged once.
-    rival: Option<Record>,
+    other_holder: Option<Record>,
     leading: bool,
     /// Whether the last read found a Lease that this process does not hold.
     deposed: bool,
@@ -205,18 +205,18 @@ const UNREAD: &str = "Lease not read";
 const UNWRITTEN: &str = "Lease not written";
 
 impl Log {
-    fn heard(&mut self, heard: &LeaseAnswer, rules: &Rules) {
-        let failure = match heard {
-            LeaseAnswer::Nothing | LeaseAnswer::Refused => return,
-            LeaseAnswer::Written { .. } => return self.failure = None,
-            LeaseAnswer::Found(_) | LeaseAnswer::Absent => {
-                self.deposed = matches!(heard, LeaseAnswer::Found(lease) if lease.record.holder != rules.identity);
-                self.rival(if let LeaseAnswer::Found(lease) = heard { Some(&lease.record) } else { None }, rules);
+    fn record_event(&mut self, event: &LeaseEvent, rules: &Rules) {
+        let failure = match event {
+            LeaseEvent::Nothing | LeaseEvent::Refused => return,
+            LeaseEvent::Written { .. } => return self.failure = None,
+            LeaseEvent::Found(_) | LeaseEvent::Absent => {
+                self.deposed = matches!(event, LeaseEvent::Found(lease) if lease.record.holder != rules.identity);
+                self.note_other_holder(if let LeaseEvent::Found(lease) = event { Some(&lease.record) } else { None }, rules);
                 // A successful read does not show that writes work.
                 return self.failure = self.failure.take().filter(|(what, _)| *what == UNWRITTEN);
             }
-            LeaseAnswer::Unread(failure) => (UNREAD, failure.clone()),
-            LeaseAnswer::Unanswered(failure) => (UNWRITTEN, failure.clone()),
+            LeaseEvent::Unread(failure) => (UNREAD, failure.clone()),
+            LeaseEvent::Unanswered(failure) => (UNWRITTEN, failure.clone()),
         };
         if self.failure.as_ref() != Some(&failure) {
             let (what, failure) = &failure;
@@ -225,29 +225,27 @@ impl Log {
         self.failure = Some(failure);
     }
 
-    fn rival(&mut self, record: Option<&Record>, rules: &Rules) {
-        let rival = record.filter(|record| !record.holder.is_empty() && record.holder != rules.identity);
-        let same = |before: &Record| rival.is_some_and(|now| now.holder == before.holder && now.lasts == before.lasts);
-        if let Some(record) = rival.filter(|_| !self.rival.as_ref().is_some_and(same)) {
-            let seconds = rules.leave_alone(record).as_secs();
+    fn note_other_holder(&mut self, record: Option<&Record>, rules: &Rules) {
+        let other_holder = record.filter(|record| !record.holder.is_empty() && record.holder != rules.identity);
+        let same =
+            |before: &Record| other_holder.is_some_and(|now| now.holder == before.holder && now.duration == before.duration);
+        if let Some(record) = other_holder.filter(|_| !self.other_holder.as_ref().is_some_and(same)) {
+            let seconds = rules.takeover_delay(record).as_secs();
             tracing::info!(
                 holder = holder_name(&record.holder),
                 seconds,
                 "standing by; taking over when the Lease has not changed for that long"
             );
-            if record.lasts.is_some_and(|lasts| lasts.as_secs() > seconds) {
-                tracing::warn!(
-                    seconds,
-                    "the Lease says that it lasts longer than any operator's; it is left alone no longer than that"
-                );
+            if record.duration.is_some_and(|duration| duration.as_secs() > seconds) {
+                tracing::warn!(seconds, "the Lease states a longer duration than any operator's; waiting no longer than this");
             }
         }
         if record.is_some() {
-            self.rival = rival.cloned();
+            self.other_holder = other_holder.cloned();
         }
     }
 
-    fn standing(&mut self, leading: bool, begun: bool) {
+    fn leading_changed(&mut self, leading: bool, begun: bool) {
         // One term may directly follow another, with only an instant without a leader between them.
         if self.leading && (begun || !leading) {
             let why = if self.deposed { "the Lease has another holder" } else { "the Lease was not renewed in time" };

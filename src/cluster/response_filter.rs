@@ -14,8 +14,8 @@
 
 use zeroize::Zeroizing;
 
-mod keep;
 mod layer;
+mod projection;
 
 /// Longer than any key that is kept.
 const KEY_MAX: usize = 512;
@@ -26,21 +26,21 @@ const DEPTH_MAX: usize = 32;
 /// An object or array that is kept.
 struct Container {
     is_object: bool,
-    place: Place,
+    position: JsonPosition,
     /// Whether anything has been written in it.
     begun: bool,
 }
 
 enum State {
     /// Before a value; in an array, also where the array may end.
-    Value(Fate),
+    Value(Action),
     /// Before a key, or at the end of an object.
     BeforeKey,
     /// Inside a key; its text so far is in `text`.
     Key {
         escaped: bool,
     },
-    Colon(Fate),
+    Colon(Action),
     /// Inside a text that is passed on as it arrives.
     Text {
         escaped: bool,
@@ -118,7 +118,7 @@ impl Extent {
 
 /// Reads JSON and returns the parts to keep.
 pub struct JsonFilter {
-    keep: Keep,
+    projection: Projection,
     state: State,
     containers: Vec<Container>,
     /// Text that is read but not yet decided on.
@@ -126,16 +126,21 @@ pub struct JsonFilter {
 }
 
 impl JsonFilter {
-    /// Makes a filter that keeps `keep`.
-    pub fn new(keep: Keep) -> Self {
-        Self { keep, state: State::Value(Fate::Kept(Place::Object)), containers: Vec::new(), text: Zeroizing::default() }
+    /// Makes a filter that keeps `projection`.
+    pub fn new(projection: Projection) -> Self {
+        Self {
+            projection,
+            state: State::Value(Action::Kept(JsonPosition::Object)),
+            containers: Vec::new(),
+            text: Zeroizing::default(),
+        }
     }
 
     /// Returns what is kept of the next bytes.
     pub fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
         // The result is never longer than the input plus what was held back. Of object responses, most is kept.
         let mut kept = Vec::new();
-        if self.keep == Keep::Objects {
+        if self.projection == Projection::Objects {
             kept.reserve_exact(bytes.len());
         }
         let mut rest = bytes;
@@ -202,8 +207,8 @@ impl JsonFilter {
     fn take(&mut self, byte: u8, kept: &mut Vec<u8>) -> bool {
         let is_blank = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
         match &mut self.state {
-            State::Value(fate) => {
-                let fate = *fate;
+            State::Value(action) => {
+                let action = *action;
                 if is_blank {
                     // Whitespace between the events of a watch.
                     if self.containers.is_empty() {
@@ -212,7 +217,7 @@ impl JsonFilter {
                 } else if byte == b']' {
                     self.close(false, byte, kept);
                 } else {
-                    self.begin(byte, fate, kept);
+                    self.begin(byte, action, kept);
                 }
             }
             State::BeforeKey => match byte {
@@ -227,12 +232,12 @@ impl JsonFilter {
             },
             State::Key { escaped } => {
                 if byte == b'"' && !*escaped {
-                    let place = self.containers.last().map_or(Place::Plain, |container| container.place);
-                    let fate = match std::str::from_utf8(&self.text) {
-                        Ok(key) if key.len() <= KEY_MAX => self.keep.fate(place, key),
-                        _ => Fate::Dropped,
+                    let position = self.containers.last().map_or(JsonPosition::Plain, |container| container.position);
+                    let action = match std::str::from_utf8(&self.text) {
+                        Ok(key) if key.len() <= KEY_MAX => self.projection.action(position, key),
+                        _ => Action::Dropped,
                     };
-                    self.state = State::Colon(fate);
+                    self.state = State::Colon(action);
                 } else {
                     *escaped = byte == b'\\' && !*escaped;
                     if self.text.len() <= KEY_MAX {
@@ -240,17 +245,17 @@ impl JsonFilter {
                     }
                 }
             }
-            State::Colon(fate) => {
-                let fate = *fate;
+            State::Colon(action) => {
+                let action = *action;
                 if byte == b':' {
-                    if fate != Fate::Dropped {
+                    if action != Action::Dropped {
                         self.separate(kept);
                         kept.push(b'"');
                         kept.extend_from_slice(&self.text);
                         kept.extend_from_slice(b"\":");
                     }
                     self.text.clear();
-                    self.state = State::Value(fate);
+                    self.state = State::Value(action);
                 } else if !is_blank {
                     self.state = State::Broken;
                 }
@@ -308,12 +313,13 @@ impl JsonFilter {
             }
             State::After => match (byte, self.containers.last()) {
                 (b',', Some(container)) => {
-                    self.state = if container.is_object { State::BeforeKey } else { State::Value(Fate::Kept(container.place)) };
+                    self.state =
+                        if container.is_object { State::BeforeKey } else { State::Value(Action::Kept(container.position)) };
                 }
                 (b'}', Some(_)) => self.close(true, byte, kept),
                 (b']', Some(_)) => self.close(false, byte, kept),
                 (_, None) => {
-                    self.state = State::Value(Fate::Kept(Place::Object));
+                    self.state = State::Value(Action::Kept(JsonPosition::Object));
                     return false;
                 }
                 _ if is_blank => {}
@@ -326,35 +332,35 @@ impl JsonFilter {
     }
 
     /// Begins a value with this byte.
-    fn begin(&mut self, byte: u8, fate: Fate, kept: &mut Vec<u8>) {
+    fn begin(&mut self, byte: u8, action: Action, kept: &mut Vec<u8>) {
         let in_array = self.containers.last().is_some_and(|container| !container.is_object);
         if in_array {
             self.separate(kept);
         }
         let is_container = matches!(byte, b'{' | b'[');
-        self.state = match fate {
-            Fate::Kept(Place::Plain) if is_container && self.containers.len() < DEPTH_MAX => {
+        self.state = match action {
+            Action::Kept(JsonPosition::Plain) if is_container && self.containers.len() < DEPTH_MAX => {
                 kept.push(byte);
                 State::Whole(Extent::OBJECT_OR_ARRAY)
             }
-            Fate::Kept(place) if is_container && self.containers.len() < DEPTH_MAX => {
+            Action::Kept(position) if is_container && self.containers.len() < DEPTH_MAX => {
                 kept.push(byte);
                 let is_object = byte == b'{';
-                self.containers.push(Container { is_object, place, begun: false });
-                if is_object { State::BeforeKey } else { State::Value(Fate::Kept(place)) }
+                self.containers.push(Container { is_object, position, begun: false });
+                if is_object { State::BeforeKey } else { State::Value(Action::Kept(position)) }
             }
-            Fate::Kept(_) if byte == b'"' => {
+            Action::Kept(_) if byte == b'"' => {
                 kept.push(byte);
                 State::Text { escaped: false }
             }
-            Fate::Kept(_) if !is_container => {
+            Action::Kept(_) if !is_container => {
                 kept.push(byte);
                 State::Word { kept: true }
             }
-            Fate::Cut(max) if byte == b'"' => State::Held { max, cut: Some(0), escaped: false, digits: 0 },
-            Fate::Bounded(max) if byte == b'"' => State::Held { max, cut: None, escaped: false, digits: 0 },
-            Fate::Kept(_) | Fate::Cut(_) | Fate::Bounded(_) | Fate::Dropped => {
-                if fate != Fate::Dropped {
+            Action::Cut(max) if byte == b'"' => State::Held { max, cut: Some(0), escaped: false, digits: 0 },
+            Action::Bounded(max) if byte == b'"' => State::Held { max, cut: None, escaped: false, digits: 0 },
+            Action::Kept(_) | Action::Cut(_) | Action::Bounded(_) | Action::Dropped => {
+                if action != Action::Dropped {
                     kept.extend_from_slice(b"null");
                 }
                 match byte {
@@ -394,6 +400,6 @@ fn ends_amid_a_pair(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests;
 
-pub use keep::Keep;
-use keep::{Fate, Place};
 pub use layer::{FilterResponses, FilteredBody};
+pub use projection::Projection;
+use projection::{Action, JsonPosition};

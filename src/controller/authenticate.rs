@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use ukg_pro::catalogue::{Api, Requirement, RestProbe};
 use ukg_pro::client::Client;
-use ukg_pro::login::{LoginFailure, Session, Unclear};
+use ukg_pro::login::{LoginFailure, Session, UndeterminedReason};
 use ukg_pro::outcome::Outcome;
 
 use super::resolve::Target;
@@ -29,7 +29,7 @@ impl WebServices for Target {
             (Some(user_api_key), _) => client.login(user_api_key).await,
             (None, Some(read)) => client.login_by(read).await,
             // Cannot happen: `resolve` requires the User API key unless REST probes all permissions.
-            (None, None) => Err(LoginFailure::Undetermined(Unclear::Other)),
+            (None, None) => Err(LoginFailure::Undetermined(UndeterminedReason::Other)),
         }
     }
 

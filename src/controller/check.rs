@@ -12,17 +12,17 @@ use super::authenticate::{MeteredServices, WebServices};
 use super::decide::Observation;
 use super::gate::{Gate, Hold};
 use super::lint::Lint;
-use super::probe::{Basic, Probed};
+use super::probe::{BasicAuthState, Probed};
 use super::resolve::{Resolved, Target};
 use crate::api::{Delay, PermissionState, PermissionStatus, UkgProConnection};
 use crate::controller::context::Context;
 use crate::controller::host_access::Wait;
 use crate::controller::{authenticate, gate, lint, namespace, probe, publish, uid};
 use crate::login_guard::{
-    Account, End, Ledger, LoginLock, LoginPermit, RestEnd, SHARED_FOR, Sharing, StatusRecord, Subject, storage,
+    Account, CredentialIds, Ledger, LoginLock, LoginPermit, LoginResult, RestResult, SHARED_FOR, Sharing, StatusRecord, storage,
 };
 use crate::schedule::clock::Clock;
-use crate::schedule::hosts::Cause;
+use crate::schedule::hosts::WaitReason;
 use crate::telemetry::metrics::LoginOutcome;
 
 /// Checks a target, unless its account is rate limited, and counts the requests. Also returns the account.
@@ -31,7 +31,8 @@ pub(super) async fn check_measured(
     target: &Target,
     context: &Context,
 ) -> Result<(Observation, Account), storage::Error> {
-    let Subject { account, .. } = context.ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
+    let CredentialIds { account, .. } =
+        context.ledger.credential_ids(&namespace(connection), &target.endpoint, &target.credentials).await?;
     if let Some(wait) = context.hosts.limited(&target.endpoint.to_string(), account, context.clock.uptime()) {
         return Ok((delay_or_finding(connection, target, Delay::AccountLimited, wait, context).await?, account));
     }
@@ -48,12 +49,12 @@ pub(super) async fn check_measured(
 pub(super) async fn check_without_host(
     connection: &UkgProConnection,
     target: &Target,
-    Wait(wait, cause): Wait,
+    Wait(wait, reason): Wait,
     context: &Context,
 ) -> Result<Observation, storage::Error> {
-    let delay = match cause {
-        Cause::Limited => Delay::HostLimited,
-        Cause::Busy => Delay::Busy,
+    let delay = match reason {
+        WaitReason::Limited => Delay::HostLimited,
+        WaitReason::Busy => Delay::Busy,
     };
     delay_or_finding(connection, target, delay, wait, context).await
 }
@@ -73,13 +74,13 @@ async fn delay_or_finding(
         return Ok(Observation::Malformed(resolved, fatal));
     }
     let Context { ledger, clock, .. } = context;
-    let subject = ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
+    let ids = ledger.credential_ids(&namespace(connection), &target.endpoint, &target.credentials).await?;
     let request = match connection.open_request() {
         Some(value) => Some(ledger.request(&uid(connection), value).await?),
         None => None,
     };
     let now = clock.now();
-    let hold = match gate::gate(connection, &resolved, &ledger.known(subject, now), request, now) {
+    let hold = match gate::gate(connection, &resolved, &ledger.known(ids, now), request, now) {
         Gate::Held(hold) => hold,
         Gate::Open | Gate::WithoutRest(_) => {
             let wait = jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX);
@@ -102,18 +103,18 @@ pub async fn check(
     if !fatal.is_empty() {
         return Ok(Observation::Malformed(resolved, fatal));
     }
-    let subject = ledger.subject(&namespace(connection), &target.endpoint, &target.credentials).await?;
+    let ids = ledger.credential_ids(&namespace(connection), &target.endpoint, &target.credentials).await?;
     let recorded = gate::recorded(connection, &resolved);
-    let check = Check { connection, target, resolved: &resolved, services, ledger, clock, subject, recorded };
+    let check = Check { connection, target, resolved: &resolved, services, ledger, clock, ids, recorded };
     match check.run().await {
         Ok(probed) => Ok(Observation::Probed(resolved, probed)),
-        Err(Stop::Held(hold)) => Ok(Observation::Held(resolved, hold)),
-        Err(Stop::LoginFailed(failure)) => {
+        Err(CheckAborted::Held(hold)) => Ok(Observation::Held(resolved, hold)),
+        Err(CheckAborted::LoginFailed(failure)) => {
             let now = clock.now();
-            let paused = gate::paused(connection, &resolved, &ledger.known(subject, now), now);
+            let paused = gate::paused(connection, &resolved, &ledger.known(ids, now), now);
             Ok(Observation::LoginFailed(resolved, failure, paused.filter(|_| failure.is_unclear())))
         }
-        Err(Stop::Guard(error)) => Err(error),
+        Err(CheckAborted::Guard(error)) => Err(error),
     }
 }
 
@@ -125,12 +126,12 @@ struct Check<'a, S> {
     services: &'a S,
     ledger: &'a Ledger,
     clock: &'a Clock,
-    subject: Subject,
+    ids: CredentialIds,
     recorded: StatusRecord,
 }
 
 /// Why a check sends no read, or no further one.
-enum Stop {
+enum CheckAborted {
     /// The gate permits no login.
     Held(Hold),
     /// A login failed: this check's own, or one with the same values in another check, which this one waited for.
@@ -139,13 +140,13 @@ enum Stop {
     Guard(storage::Error),
 }
 
-impl From<storage::Error> for Stop {
+impl From<storage::Error> for CheckAborted {
     fn from(error: storage::Error) -> Self {
         Self::Guard(error)
     }
 }
 
-/// A session, by which check logged in.
+/// A session, from this check's login or from another's.
 enum LoginSession {
     /// This check's own login.
     Own(Arc<Session>),
@@ -165,7 +166,7 @@ impl LoginSession {
 struct LoggedIn<'a> {
     session: LoginSession,
     /// What is known about basic authentication, which REST reads use.
-    basic: Basic,
+    basic: BasicAuthState,
     /// When its reads must have ended.
     deadline: Instant,
     /// Still open if the REST reads decide how the login ends.
@@ -184,7 +185,7 @@ impl LoggedIn<'_> {
 const INTENT_TRIES: usize = 3;
 
 impl<'a, S: WebServices> Check<'a, S> {
-    async fn run(&self) -> Result<Vec<Probed>, Stop> {
+    async fn run(&self) -> Result<Vec<Probed>, CheckAborted> {
         let (permit, basic) = self.permission(self.lock().await?).await?;
         let login = self.log_in(permit, basic).await?;
         let session = login.session.session().clone();
@@ -207,48 +208,48 @@ impl<'a, S: WebServices> Check<'a, S> {
 
     /// Waits until no other check logs in with the same values. If another's login failed meanwhile, that failure is this check's
     /// too.
-    async fn lock(&self) -> Result<LoginLock, Stop> {
-        let lock = self.ledger.login_lock(self.subject).await;
-        match lock.failed_meanwhile(self.target.authority) {
-            Some(failure) => Err(Stop::LoginFailed(failure)),
+    async fn lock(&self) -> Result<LoginLock, CheckAborted> {
+        let lock = self.ledger.login_lock(self.ids).await;
+        match lock.failed_meanwhile(self.target.ca_digest) {
+            Some(failure) => Err(CheckAborted::LoginFailed(failure)),
             None => Ok(lock),
         }
     }
 
     /// Asks the gate, and stores the intent to log in if the values are not known to work.
-    async fn permission(&self, lock: LoginLock) -> Result<(LoginPermit<'a>, Basic), Stop> {
-        let Self { connection, ledger, clock, subject, recorded, .. } = *self;
+    async fn permission(&self, lock: LoginLock) -> Result<(LoginPermit<'a>, BasicAuthState), CheckAborted> {
+        let Self { connection, ledger, clock, ids, recorded, .. } = *self;
         let request = match connection.open_request() {
             Some(value) => Some(ledger.request(&uid(connection), value).await?),
             None => None,
         };
-        let sharing = Sharing { authority: self.target.authority, time: clock.real(SHARED_FOR) };
-        let permit = |intent| LoginPermit::new(ledger, subject, recorded, lock, sharing, intent);
+        let sharing = Sharing { ca_digest: self.target.ca_digest, time: clock.real(SHARED_FOR) };
+        let permit = |intent| LoginPermit::new(ledger, ids, recorded, lock, sharing, intent);
         let by_rest = self.target.uses_rest();
         for _ in 0..INTENT_TRIES {
-            let known = ledger.known(subject, clock.now());
+            let known = ledger.known(ids, clock.now());
             let basic = match gate::gate(connection, self.resolved, &known, request, clock.now()) {
-                Gate::Held(hold) => return Err(Stop::Held(hold)),
-                Gate::WithoutRest(hold) => Basic::Held(hold),
-                Gate::Open if known.rest_works => Basic::Works,
-                Gate::Open if recorded.worked.rest => Basic::Recorded,
-                Gate::Open => Basic::Untried,
+                Gate::Held(hold) => return Err(CheckAborted::Held(hold)),
+                Gate::WithoutRest(hold) => BasicAuthState::Held(hold),
+                Gate::Open if known.rest_works => BasicAuthState::Works,
+                Gate::Open if recorded.worked.rest => BasicAuthState::Recorded,
+                Gate::Open => BasicAuthState::Untried,
             };
             let works = known.login_works && !(by_rest && basic.is_unsure());
             // A granted request is recorded in any case.
             if works && request.is_none() {
                 return Ok((permit(None), basic));
             }
-            let rest = by_rest && !matches!(basic, Basic::Held(_));
-            if let Some(intent) = ledger.begin(subject, rest, request, recorded, clock.now()).await? {
+            let rest = by_rest && !matches!(basic, BasicAuthState::Held(_));
+            if let Some(intent) = ledger.begin(ids, rest, request, recorded, clock.now()).await? {
                 return Ok((permit(Some(intent)), basic));
             }
         }
-        Err(Stop::Guard(storage::Error::Contended))
+        Err(CheckAborted::Guard(storage::Error::Contended))
     }
 
     /// Takes another check's session, or logs in. A user who requests a check wants a new login.
-    async fn log_in(&self, permit: LoginPermit<'a>, basic: Basic) -> Result<LoggedIn<'a>, Stop> {
+    async fn log_in(&self, permit: LoginPermit<'a>, basic: BasicAuthState) -> Result<LoggedIn<'a>, CheckAborted> {
         let is_asked_for = self.connection.open_request().is_some();
         let deadline = Instant::now() + self.connection.spec.timeout();
         let (session, permit) = match permit.shared_session().filter(|_| !is_asked_for) {
@@ -260,27 +261,31 @@ impl<'a, S: WebServices> Check<'a, S> {
         };
         let mut login = LoggedIn { session, basic, deadline, permit: None };
         if login.is_by_rest() {
-            login.basic = Basic::Works;
+            login.basic = BasicAuthState::Works;
         }
         // If no REST read is needed to confirm the login, record it now, so that other checks need not wait. A request covers the
         // whole check.
         if !self.target.uses_rest() || (!login.basic.is_unsure() && !is_asked_for) {
-            permit.succeeded(login.is_by_rest().then_some(RestEnd::Works), self.clock.now()).await;
+            permit.succeeded(login.is_by_rest().then_some(RestResult::Works), self.clock.now()).await;
         } else {
             login.permit = Some(permit);
         }
         Ok(login)
     }
 
-    async fn send_login(&self, permit: LoginPermit<'a>, deadline: Instant) -> Result<(Arc<Session>, LoginPermit<'a>), Stop> {
-        self.ledger.count(self.subject.account, 1, self.clock.now());
-        authenticate::authenticate(self.services, permit, deadline, self.clock).await.map_err(Stop::LoginFailed)
+    async fn send_login(
+        &self,
+        permit: LoginPermit<'a>,
+        deadline: Instant,
+    ) -> Result<(Arc<Session>, LoginPermit<'a>), CheckAborted> {
+        self.ledger.count(self.ids.account, 1, self.clock.now());
+        authenticate::authenticate(self.services, permit, deadline, self.clock).await.map_err(CheckAborted::LoginFailed)
     }
 
     /// Counts the REST reads: UKG Pro counts each as a login.
-    fn count_reads(&self, basic: Basic) {
-        if !matches!(basic, Basic::Held(_)) {
-            self.ledger.count(self.subject.account, self.rest_reads(), self.clock.now());
+    fn count_reads(&self, basic: BasicAuthState) {
+        if !matches!(basic, BasicAuthState::Held(_)) {
+            self.ledger.count(self.ids.account, self.rest_reads(), self.clock.now());
         }
     }
 
@@ -290,27 +295,27 @@ impl<'a, S: WebServices> Check<'a, S> {
     }
 
     /// Records what the REST reads show about the login. Returns the lock if it is still held.
-    async fn end(&self, login: LoggedIn<'a>, probed: &[Probed]) -> Result<Option<LoginLock>, Stop> {
-        let Self { ledger, subject, recorded, clock, .. } = *self;
+    async fn end(&self, login: LoggedIn<'a>, probed: &[Probed]) -> Result<Option<LoginLock>, CheckAborted> {
+        let Self { ledger, ids, recorded, clock, .. } = *self;
         if !self.target.uses_rest() {
             return Ok(None);
         }
         let is_by_rest = login.is_by_rest();
-        let rest = probe::rest_end(probed).filter(|_| !matches!(login.basic, Basic::Held(_)));
-        if rest == Some(RestEnd::Refused) && is_by_rest {
+        let rest = probe::rest_result(probed).filter(|_| !matches!(login.basic, BasicAuthState::Held(_)));
+        if rest == Some(RestResult::Refused) && is_by_rest {
             // REST is the only way to log in.
             let failure = LoginFailure::Refused(Refusal::Credentials);
             match login.permit {
                 Some(permit) => permit.failed(failure, clock.now()).await,
-                None => ledger.login_failed_later(subject, failure, recorded, self.target.authority, clock.now()).await,
+                None => ledger.login_failed_later(ids, failure, recorded, self.target.ca_digest, clock.now()).await,
             }
-            return Err(Stop::LoginFailed(failure));
+            return Err(CheckAborted::LoginFailed(failure));
         }
-        let rest = if is_by_rest { Some(RestEnd::Works) } else { rest };
+        let rest = if is_by_rest { Some(RestResult::Works) } else { rest };
         match login.permit {
             Some(permit) => Ok(Some(permit.succeeded(rest, clock.now()).await)),
             None => {
-                ledger.end(subject, None, End::Read { rest }, recorded, clock.now()).await;
+                ledger.end(ids, None, LoginResult::Read { rest }, recorded, clock.now()).await;
                 Ok(None)
             }
         }
@@ -321,16 +326,16 @@ impl<'a, S: WebServices> Check<'a, S> {
         &self,
         lock: Option<LoginLock>,
         doubtful: &Arc<Session>,
-        basic: Basic,
+        basic: BasicAuthState,
         mut deadline: Instant,
         probed: &mut [Probed],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CheckAborted> {
         let lock = match lock {
             Some(lock) => lock,
             None => self.lock().await?,
         };
         // Another check may have logged in since, for the same reason.
-        let newer = lock.shared(self.target.authority).filter(|other| !Arc::ptr_eq(other, doubtful));
+        let newer = lock.shared(self.target.ca_digest).filter(|other| !Arc::ptr_eq(other, doubtful));
         let (session, _lock) = match newer {
             Some(session) => (session, lock),
             None => {

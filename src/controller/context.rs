@@ -82,7 +82,7 @@ impl Policy {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What the connection refers to could not be read.
-    #[error("reading what spec refers to: {0}")]
+    #[error("reading the objects that spec refers to: {0}")]
     Resolve(#[from] resolve::Error),
     /// The login ledger could not be read or written.
     #[error(transparent)]
@@ -91,13 +91,13 @@ pub enum Error {
     #[error("writing the verdict: {0}")]
     Publish(#[from] publish::Error),
     /// The check panicked, which is a defect. The panic is contained, and the check is retried.
-    #[error("the check ended by a panic, which is a defect of the operator")]
+    #[error("the check panicked, which is a defect of the operator")]
     Panicked,
 }
 
 impl Error {
     /// Returns the activity that the error blocks.
-    pub fn stall(&self) -> OverdueCause {
+    pub fn overdue_cause(&self) -> OverdueCause {
         match self {
             Error::Resolve(_) => OverdueCause::Reading,
             Error::Ledger(_) => OverdueCause::Ledger,

@@ -17,7 +17,7 @@ use crate::api::verdict::verdict_reason;
 use crate::api::{Delay, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 use crate::login_guard::attempts::WORKED_MAX;
 use crate::login_guard::entries::a_day_after;
-use crate::login_guard::{Attempts, Entry, Known, Login, Request, Rest, StatusRecord};
+use crate::login_guard::{Attempts, Entry, Login, LoginHistory, Request, Rest, StatusRecord};
 
 /// What may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Hold {
 pub fn gate(
     connection: &UkgProConnection,
     resolved: &Resolved,
-    known: &Known,
+    known: &LoginHistory,
     request: Option<Request>,
     now: Timestamp,
 ) -> Gate {
@@ -122,7 +122,7 @@ pub fn gate(
     if let Some(paused) = paused(connection, resolved, known, now).filter(|paused| paused.until() > now) {
         return Gate::Held(Hold::Paused(paused));
     }
-    if !(known.login_works || recorded.login) && known.refused_beside {
+    if !(known.login_works || recorded.login) && known.refused_with_other_key {
         return Gate::Held(Hold::PasswordRefused);
     }
     if let (false, Some(until)) = (known.login_works || recorded.login, known.failed_until) {
@@ -142,9 +142,9 @@ pub fn recorded(connection: &UkgProConnection, resolved: &Resolved) -> StatusRec
     status.map(|status| StatusRecord { worked: status.worked, tried: status.tried() }).unwrap_or_default()
 }
 
-/// Returns how often in a row these values were answered neither with a session nor with a refusal, by the record with the latest
-/// login. A status does not count if this process has seen the values work since.
-pub fn paused(connection: &UkgProConnection, resolved: &Resolved, known: &Known, now: Timestamp) -> Option<Paused> {
+/// Returns how many logins in a row with these values were answered neither with a session nor with a refusal, according to the
+/// record with the latest login. A status does not count if this process has seen the values work since.
+pub fn paused(connection: &UkgProConnection, resolved: &Resolved, known: &LoginHistory, now: Timestamp) -> Option<Paused> {
     let StatusRecord { worked, tried } = recorded(connection, resolved);
     let tried = known.tried.max(tried.filter(|_| !known.login_works))?;
     // If the clock was ahead, the pause starts now instead of in the future. The count is capped: a status may hold any number.
@@ -212,9 +212,9 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).expect("in range")
     }
 
-    fn known(login: Option<Login>, rest: Option<Rest>) -> Known {
+    fn known(login: Option<Login>, rest: Option<Rest>) -> LoginHistory {
         let entry = Entry { login, rest, at: at(0), times: 1, ..Entry::default() };
-        Known { entry: (login.is_some() || rest.is_some()).then_some(entry), ..Known::default() }
+        LoginHistory { entry: (login.is_some() || rest.is_some()).then_some(entry), ..LoginHistory::default() }
     }
 
     #[test]
@@ -300,9 +300,9 @@ mod tests {
     fn answers_that_are_neither_yes_nor_no_wait_for_the_next_login_whoever_remembers() {
         let tried = |times| Some(Attempts { times, at: at(0) });
         let held = |times, worked| Gate::Held(Hold::Paused(Paused { tried: Attempts { times, at: at(0) }, worked }));
-        let unclear = |worked| Known { tried: tried(2), ..known(Some(Login::Unclear { worked }), None) };
-        let works = Known { login_works: true, ..Known::default() };
-        let none = Known::default();
+        let unclear = |worked| LoginHistory { tried: tried(2), ..known(Some(Login::Unclear { worked }), None) };
+        let works = LoginHistory { login_works: true, ..LoginHistory::default() };
+        let none = LoginHistory::default();
         for (what, reason, told, known, second, expected) in [
             ("the ledger knows", None, None, &unclear(false), 3_599, held(2, false)),
             ("an hour later", None, None, &unclear(false), 3_600, Gate::Open),
@@ -334,10 +334,10 @@ mod tests {
     #[test]
     fn an_account_sees_so_many_logins_and_so_many_refusals_a_day() {
         let (limit, until) = (|until| Gate::Held(Hold::Limit(until)), at(5));
-        let spent = Known { spent_until: Some(until), ..Known::default() };
-        let failed = Known { failed_until: Some(until), ..Known::default() };
-        let requests = Known { requests_failed_until: Some(until), ..failed.clone() };
-        let works = Known { login_works: true, ..failed.clone() };
+        let spent = LoginHistory { spent_until: Some(until), ..LoginHistory::default() };
+        let failed = LoginHistory { failed_until: Some(until), ..LoginHistory::default() };
+        let requests = LoginHistory { requests_failed_until: Some(until), ..failed.clone() };
+        let works = LoginHistory { login_works: true, ..failed.clone() };
         let (new, active) = (connection_with(None), connection_with(Some(Reason::AllPermissionsGranted)));
         for (what, connection, known, request, expected) in [
             ("too many logins", &new, &spent, None, limit(until)),

@@ -10,15 +10,15 @@ use crate::cluster::watch::ConnectionRef;
 use crate::controller::context::Context;
 use crate::controller::{publish, resolve, uid};
 use crate::login_guard::Account;
-use crate::schedule::hosts::{Admission, Caller, Cause, Hosts, Priority};
+use crate::schedule::hosts::{Admission, CheckRequest, Hosts, Priority, WaitReason};
 
 /// Registers a connection whose check was postponed, so that the host's rate limit counts it.
 pub fn register_with_host(connection: &UkgProConnection, context: &Context) {
     let told = connection.status.as_ref().and_then(|status| status.endpoint.clone());
     if let Some(host) = resolve::host(&connection.spec).or(told) {
         let (uid, namespace) = (uid(connection), connection.namespace().unwrap_or_default());
-        let caller = Caller { uid: &uid, namespace: &namespace, interval: connection.spec.interval() };
-        context.hosts.register(caller, &host);
+        let request = CheckRequest { uid: &uid, namespace: &namespace, interval: connection.spec.interval() };
+        context.hosts.register(request, &host);
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn priority(connection: &UkgProConnection, context: &Context) -> Prio
 }
 
 /// How long to wait, and why.
-pub(super) struct Wait(pub(super) Duration, pub(super) Cause);
+pub(super) struct Wait(pub(super) Duration, pub(super) WaitReason);
 
 /// A running check's slot at a host, released on drop.
 pub(super) struct HostSlot<'a> {
@@ -49,23 +49,23 @@ impl<'a> HostSlot<'a> {
     pub(super) fn begin(
         context: &'a Context,
         connection: &UkgProConnection,
-        place: &str,
+        slot_uid: &str,
         host: String,
         priority: Priority,
     ) -> Result<Self, Wait> {
         let Context { hosts, clock, .. } = context;
         let namespace = connection.namespace().unwrap_or_default();
-        let caller = Caller { uid: place, namespace: &namespace, interval: connection.spec.interval() };
-        match hosts.admit(caller, &host, priority, clock.uptime()) {
+        let request = CheckRequest { uid: slot_uid, namespace: &namespace, interval: connection.spec.interval() };
+        match hosts.admit(request, &host, priority, clock.uptime()) {
             Admission::Now { silent } => Ok(Self { hosts, host, namespace, silent }),
-            Admission::After(wait, cause) => Err(Wait(wait, cause)),
+            Admission::After(wait, reason) => Err(Wait(wait, reason)),
         }
     }
 }
 
 impl Drop for HostSlot<'_> {
     fn drop(&mut self) {
-        self.hosts.left(&self.namespace, &self.host, self.silent);
+        self.hosts.release(&self.namespace, &self.host, self.silent);
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn report_to_host(
     let own_trouble = (own_trust && observation.is_about_trust()) || observation.rate_limited().is_some();
     let failing = observation.is_unanswered().filter(|_| !own_trouble);
     let host = observation.resolved().map(|resolved| resolved.endpoint.clone());
-    if let (Some(change), Some(host)) = (context.hosts.ended(&uid, failing, account), host.or(before)) {
+    if let (Some(change), Some(host)) = (context.hosts.record_result(&uid, failing, account), host.or(before)) {
         publish::report_host_change(&host, change, context).await;
     }
 }

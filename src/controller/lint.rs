@@ -6,11 +6,11 @@
 //!
 //! | | user name | password | API keys |
 //! |---|---|---|---|
-//! | empty; line end at the end; surrounding blanks; byte-order mark; invisible or control characters | fatal | fatal | fatal |
+//! | empty; newline at the end; surrounding spaces; byte-order mark; invisible or control characters | fatal | fatal | fatal |
 //! | letters beyond ASCII | suspicious where REST is used | likewise | fatal in the Customer API key: no header can carry it |
 //! | a colon | fatal where REST is used: basic authentication ends there | | |
 //! | the whole value is a placeholder | fatal | fatal | fatal |
-//! | base64 of a text that ends in a line end, as `echo … \| base64` makes | fatal | fatal | fatal |
+//! | base64 of a text that ends with a newline, as `echo … \| base64` makes | fatal | fatal | fatal |
 //! | in quotes, or with typographic quotes | suspicious: may be chosen | suspicious: may be generated | fatal |
 //! | the whole value is another word in `<…>` | suspicious | suspicious: may be generated | fatal |
 //! | a placeholder inside the value | suspicious | suspicious | suspicious |
@@ -56,7 +56,7 @@ pub enum ValueFlaw {
     Empty,
     /// It ends in a line feed or carriage return.
     LineEnd,
-    /// It begins or ends with a blank.
+    /// It begins or ends with a space.
     SurroundingBlanks,
     /// It begins with a byte-order mark, which some editors write.
     ByteOrderMark,
@@ -77,17 +77,17 @@ pub enum ValueFlaw {
     TypographicQuotes,
     /// It is a placeholder that was not replaced.
     Placeholder,
-    /// It is enclosed in angle brackets, but may be generated so.
+    /// It is enclosed in angle brackets. A generated value may have them too.
     AngleBrackets,
     /// It holds something that looks like a placeholder.
     PlaceholderInside,
-    /// It is base64 of a text that ends in a line end.
+    /// It is base64 of a text that ends with a newline.
     Base64LineEnd,
     /// It may be base64 of the value.
     Base64,
     /// The two API keys are the same value.
     SameAs(String),
-    /// An API key that is the same value as the user name or the password.
+    /// An API key that has the same value as the user name or the password.
     SameAsLogin(String),
     /// The two API keys look swapped.
     SwappedWith(String),
@@ -139,15 +139,15 @@ pub fn lint(credentials: &Credentials, keys: &SecretKeys, by_rest: bool) -> Lint
         .into_iter()
         .filter_map(|(role, key, value)| value.map(|value| Value { role, key, text: value.expose() }))
         .collect();
-    let mut lint = judge(&values);
+    let mut lint = lint_values(&values);
     if by_rest {
-        judge_for_basic(&values, &mut lint);
+        lint_basic_auth(&values, &mut lint);
     }
     lint
 }
 
 /// Finds what basic authentication cannot carry, or what may not be decoded as it was sent.
-fn judge_for_basic(values: &[Value<'_>], lint: &mut Lint) {
+fn lint_basic_auth(values: &[Value<'_>], lint: &mut Lint) {
     for value in values.iter().filter(|value| matches!(value.role, Role::Username | Role::Password)) {
         if value.role == Role::Username && value.text.contains(':') {
             lint.fatal.push(value.has(ValueFlaw::Colon));
@@ -158,7 +158,7 @@ fn judge_for_basic(values: &[Value<'_>], lint: &mut Lint) {
     }
 }
 
-fn judge(values: &[Value<'_>]) -> Lint {
+fn lint_values(values: &[Value<'_>]) -> Lint {
     let mut lint = Lint::default();
     let mut whole = Vec::new();
     for value in values {
@@ -328,7 +328,7 @@ fn placeholder(text: &str) -> Option<ValueFlaw> {
 
 /// Returns a flaw if a value decodes as base64 to something that may be the value.
 ///
-/// Eight or twelve letters and digits may be base64 by accident, so a value must show more: padding, a line end inside, or a
+/// Eight or twelve letters and digits may be base64 by accident, so a value must show more: padding, a newline inside, or a
 /// length at which accidental base64 does not decode to twelve typeable bytes. What an API key decodes to must look like an API
 /// key.
 fn base64_of_text(role: Role, text: &str) -> Option<ValueFlaw> {
@@ -405,33 +405,36 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, flaw } = self;
         let what = match flaw {
-            ValueFlaw::SameAs(other) | ValueFlaw::SameAsLogin(other) => return write!(f, "{key} is the same value as {other}"),
+            ValueFlaw::SameAs(other) | ValueFlaw::SameAsLogin(other) => {
+                return write!(f, "{key} has the same value as {other}");
+            }
             ValueFlaw::SwappedWith(other) => return write!(f, "{key} and {other} look swapped"),
             ValueFlaw::Empty => "is empty",
-            ValueFlaw::LineEnd => "ends in a line end",
-            ValueFlaw::SurroundingBlanks => "begins or ends with a blank",
+            ValueFlaw::LineEnd => "ends with a newline",
+            ValueFlaw::SurroundingBlanks => "begins or ends with a space",
             ValueFlaw::ByteOrderMark => "begins with a byte-order mark",
-            ValueFlaw::Invisible => "holds a no-break blank, a zero-width or another invisible character",
-            ValueFlaw::Control => "holds a line end or another control character",
-            ValueFlaw::NotAscii => "holds a letter beyond A to Z, which no header can carry",
+            ValueFlaw::Invisible => "contains a no-break space, a zero-width or another invisible character",
+            ValueFlaw::Control => "contains a newline or another control character",
+            ValueFlaw::NotAscii => "contains a non-ASCII character, which no HTTP header can carry",
             ValueFlaw::Colon => {
-                "holds a colon, where basic authentication ends a user name: permissions that are tested by REST need one without"
+                "contains a colon, which ends the user name in basic authentication: permissions that are tested by REST need a user \
+                 name without one"
             }
             ValueFlaw::BeyondAscii => {
-                "holds a letter beyond A to Z, which REST may read by another encoding than it was sent in (UTF-8)"
+                "contains a non-ASCII character, which REST may read in another encoding than it was sent in (UTF-8)"
             }
-            ValueFlaw::Quoted => "stands in quotes",
-            ValueFlaw::TypographicQuotes => "holds typographic quotes",
+            ValueFlaw::Quoted => "is enclosed in quotes",
+            ValueFlaw::TypographicQuotes => "contains typographic quotes",
             ValueFlaw::Placeholder => "is a placeholder that was not replaced",
-            ValueFlaw::AngleBrackets => "stands in angle brackets like a placeholder",
-            ValueFlaw::PlaceholderInside => "holds what looks like a placeholder that was not replaced",
+            ValueFlaw::AngleBrackets => "is enclosed in angle brackets like a placeholder",
+            ValueFlaw::PlaceholderInside => "contains what looks like a placeholder that was not replaced",
             ValueFlaw::Base64LineEnd => {
-                "is base64 of a text with a line end (a Secret's data is base64 once, its stringData is not)"
+                "is base64 of a text that ends with a newline (encode a Secret's data once, and its stringData not at all)"
             }
-            ValueFlaw::Base64 => "may be base64 of the value (a Secret's data is base64 once, its stringData is not)",
+            ValueFlaw::Base64 => "may be base64 of the value (encode a Secret's data once, and its stringData not at all)",
             ValueFlaw::LooksLikeUserApiKey => "looks like a User API key",
             ValueFlaw::LooksLikeCustomerApiKey => "looks like a Customer API key",
-            ValueFlaw::EmailAddress => "looks like an e-mail address, and a person's login is not a service account",
+            ValueFlaw::EmailAddress => "looks like an e-mail address, which is a person's login and not a service account's",
         };
         write!(f, "{key} {what}")
     }

@@ -17,7 +17,7 @@ use ukg_pro::transport::Unanswered;
 
 use super::authenticate::WebServices;
 use super::gate::RestHold;
-use crate::login_guard::RestEnd;
+use crate::login_guard::RestResult;
 
 /// The result of probing one permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Probed {
 
 /// What is known about basic authentication before the reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basic {
+pub enum BasicAuthState {
     /// It has worked in this process.
     Works,
     /// It has worked according to the connection's status.
@@ -41,7 +41,7 @@ pub enum Basic {
     Held(RestHold),
 }
 
-impl Basic {
+impl BasicAuthState {
     /// Whether a REST read may still be refused, as far as this process knows.
     pub fn is_unsure(self) -> bool {
         matches!(self, Self::Recorded | Self::Untried)
@@ -63,7 +63,7 @@ pub async fn probe(
     services: &impl WebServices,
     requirements: &[Requirement],
     session: &Session,
-    basic: Basic,
+    basic: BasicAuthState,
     deadline: Instant,
 ) -> Vec<Probed> {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -71,10 +71,10 @@ pub async fn probe(
     let (soap, rest): (Vec<_>, Vec<_>) =
         requirements.iter().enumerate().partition(|(_, requirement)| requirement.api == Api::Soap);
     let (soap, rest) = futures::join!(probes.concurrently(&soap), probes.one_then_rest(&rest, basic));
-    let basic_works = match rest_end(rest.iter().map(|(_, found)| found)) {
-        Some(RestEnd::Works) => true,
-        Some(RestEnd::Refused) => false,
-        Some(RestEnd::Unanswered) | None => matches!(basic, Basic::Works | Basic::Recorded),
+    let basic_works = match rest_result(rest.iter().map(|(_, found)| found)) {
+        Some(RestResult::Works) => true,
+        Some(RestResult::Refused) => false,
+        Some(RestResult::Unanswered) | None => matches!(basic, BasicAuthState::Works | BasicAuthState::Recorded),
     };
     let mut probed: Vec<_> = soap.into_iter().chain(rest).collect();
     probes.repeat(&mut probed, basic_works).await;
@@ -83,23 +83,23 @@ pub async fn probe(
 }
 
 /// Returns what the reads of a check show about basic authentication; `None` if they show nothing.
-pub fn rest_end<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestEnd> {
+pub fn rest_result<'a>(probed: impl IntoIterator<Item = &'a Probed>) -> Option<RestResult> {
     let ends = probed.into_iter().filter(|found| found.requirement.api == Api::Rest).filter_map(|found| match found.outcome {
-        Outcome::LoginRefused => Some(RestEnd::Refused),
-        Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied | Outcome::Undetermined => Some(RestEnd::Works),
-        Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestEnd::Unanswered),
+        Outcome::LoginRefused => Some(RestResult::Refused),
+        Outcome::Granted | Outcome::GrantedUnfiltered | Outcome::Denied | Outcome::Undetermined => Some(RestResult::Works),
+        Outcome::Error(Unanswered::AnswerTimeout | Unanswered::ConnectionLost) => Some(RestResult::Unanswered),
         Outcome::Held | Outcome::TokenRefused { .. } | Outcome::Error(_) => None,
     });
     // A refusal outweighs reads that were not sent because of it, and an answer outweighs lost answers.
     ends.min_by_key(|end| match end {
-        RestEnd::Refused => 0,
-        RestEnd::Works => 1,
-        RestEnd::Unanswered => 2,
+        RestResult::Refused => 0,
+        RestResult::Works => 1,
+        RestResult::Unanswered => 2,
     })
 }
 
 /// A value and its position in the order of the requirements.
-type Placed<T> = (usize, T);
+type Indexed<T> = (usize, T);
 
 struct Probes<'a, S> {
     services: &'a S,
@@ -110,7 +110,7 @@ struct Probes<'a, S> {
 }
 
 impl<S: WebServices> Probes<'_, S> {
-    async fn concurrently(&self, requirements: &[Placed<&Requirement>]) -> Vec<Placed<Probed>> {
+    async fn concurrently(&self, requirements: &[Indexed<&Requirement>]) -> Vec<Indexed<Probed>> {
         // A few reads always run concurrently, and more if permits are free: no check waits for another's reads.
         let more = requirements.len().saturating_sub(READS_PER_CHECK).min(MORE_READS.available_permits());
         let more = MORE_READS.try_acquire_many(u32::try_from(more).unwrap_or(0)).ok();
@@ -119,14 +119,14 @@ impl<S: WebServices> Probes<'_, S> {
         stream::iter(reads).buffer_unordered(at_once).collect().await
     }
 
-    async fn one_then_rest(&self, requirements: &[Placed<&Requirement>], basic: Basic) -> Vec<Placed<Probed>> {
+    async fn one_then_rest(&self, requirements: &[Indexed<&Requirement>], basic: BasicAuthState) -> Vec<Indexed<Probed>> {
         let mut probed = Vec::with_capacity(requirements.len());
         let mut left = requirements;
         while let Some((ahead, others)) = left.split_first() {
             let ahead = match basic {
-                Basic::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
-                Basic::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
-                Basic::Works | Basic::Recorded | Basic::Untried => self.one(*ahead).await,
+                BasicAuthState::Held(RestHold::Refused) => found(*ahead, Outcome::LoginRefused),
+                BasicAuthState::Held(RestHold::Uncertain) => found(*ahead, Outcome::Held),
+                BasicAuthState::Works | BasicAuthState::Recorded | BasicAuthState::Untried => self.one(*ahead).await,
             };
             let outcome = ahead.1.outcome;
             probed.push(ahead);
@@ -151,12 +151,12 @@ impl<S: WebServices> Probes<'_, S> {
         probed
     }
 
-    async fn one(&self, requirement: Placed<&Requirement>) -> Placed<Probed> {
+    async fn one(&self, requirement: Indexed<&Requirement>) -> Indexed<Probed> {
         found(requirement, self.services.read(self.session, requirement.1, self.first).await)
     }
 
     /// Repeats reads whose answer was lost, one after another, and stops after two losses in a row.
-    async fn repeat(&self, probed: &mut [Placed<Probed>], basic_works: bool) {
+    async fn repeat(&self, probed: &mut [Indexed<Probed>], basic_works: bool) {
         let mut basic_works = basic_works;
         let is_lost = |found: &Probed, basic_works: bool| match found.outcome {
             // The host has said when to come again.
@@ -199,6 +199,6 @@ impl<S: WebServices> Probes<'_, S> {
     }
 }
 
-fn found((position, requirement): Placed<&Requirement>, outcome: Outcome) -> Placed<Probed> {
+fn found((position, requirement): Indexed<&Requirement>, outcome: Outcome) -> Indexed<Probed> {
     (position, Probed { requirement: requirement.clone(), outcome })
 }

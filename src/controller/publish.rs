@@ -22,7 +22,7 @@ use super::decide::{Decision, EventToPost, Observation, Observed};
 use super::resolve::Resolved;
 use crate::api::{FIELD_MANAGER, HostChange, UkgProConnection, UkgProConnectionStatus, messages};
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::cluster::watch::listed::Listed;
+use crate::cluster::watch::listed::RawConnection;
 
 /// The reporting controller of events; the events API requires a qualified name.
 const REPORTING_CONTROLLER: &str = "ukgpro.dev/ukgpro-operator";
@@ -140,11 +140,11 @@ pub async fn publish(connection: &UkgProConnection, decision: &Decision, context
 pub async fn report_host_change(host: &str, change: HostChange, context: &Context) {
     let (warning, reason) = match change {
         HostChange::Outage { failing, known } => {
-            tracing::warn!(host, failing, known, "most connections of a host get no usable answer; it is asked less often");
+            tracing::warn!(host, failing, known, "most connections of a host get no usable answer; checking them less often");
             (true, "HostOutage")
         }
         HostChange::Recovery => {
-            tracing::info!(host, "a host answers again");
+            tracing::info!(host, "the host answers again");
             (false, "HostRecovered")
         }
     };
@@ -156,7 +156,7 @@ pub async fn warn_of_unfiltered(observation: &Observation, context: &Context) {
     for (requirement, host) in observation.unfiltered() {
         if context.unfiltered.is_news(requirement, host) {
             let row = &requirement.row.name;
-            tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of it was kept");
+            tracing::warn!(row, host, "a read that matches nobody was answered with people; nothing of the answer was kept");
             post(operator_pod(context), true, "ProbeUnfiltered", &messages::unfiltered(requirement, host), context).await;
         }
     }
@@ -191,17 +191,17 @@ fn operator_pod(context: &Context) -> ObjectReference {
 /// The body of the apply request: only the status of a connection.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Applied<'a> {
+struct ApplyBody<'a> {
     api_version: &'a str,
     kind: &'a str,
-    metadata: Onto<'a>,
+    metadata: ApplyMetadata<'a>,
     status: &'a UkgProConnectionStatus,
 }
 
 /// The object and the version that the status is applied to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Onto<'a> {
+struct ApplyMetadata<'a> {
     name: &'a str,
     resource_version: Option<&'a str>,
 }
@@ -210,17 +210,17 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
     let name = connection.name_any();
     // Without the version, a verdict could be written to another object that has the name by now, even one that was deleted and
     // created again: for the status of a custom resource the API server does not compare the uid.
-    let body = Applied {
+    let body = ApplyBody {
         api_version: &UkgProConnection::api_version(&()),
         kind: &UkgProConnection::kind(&()),
-        metadata: Onto { name: &name, resource_version: connection.metadata.resource_version.as_deref() },
+        metadata: ApplyMetadata { name: &name, resource_version: connection.metadata.resource_version.as_deref() },
         status: &decision.status,
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let path = UkgProConnection::url_path(&(), connection.namespace().as_deref());
     let request = Request::new(path).patch_subresource("status", &name, &params, &Patch::Apply(&body));
     let request = of_metadata(request.map_err(|error| Error::Status(kube::Error::BuildRequest(error)))?);
-    let request = context.kubernetes.request::<Listed>(request);
+    let request = context.kubernetes.request::<RawConnection>(request);
     let written = match tokio::time::timeout(KUBERNETES_DEADLINE, request).await.map_err(|_| Error::Deadline)? {
         Ok(written) => written,
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Published::Gone),
@@ -228,7 +228,7 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
         Err(error) => return Err(Error::Status(error)),
     };
     // The next check must decide on what was just written.
-    context.connections.wrote(&written.with(connection.spec.clone(), decision.status.clone()));
+    context.connections.record_write(&written.with(connection.spec.clone(), decision.status.clone()));
     Ok(Published::Done)
 }
 

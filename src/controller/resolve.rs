@@ -19,7 +19,7 @@ use super::Policy;
 use super::lint::Finding;
 use crate::api::{ApiChoice, CaReference, SecretKeys, Trim, UkgProConnection, UkgProConnectionSpec};
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::login_guard::single_flight::Authority;
+use crate::login_guard::single_flight::CaDigest;
 
 mod fetch;
 mod read;
@@ -49,7 +49,7 @@ pub struct Target {
     /// The HTTPS client.
     pub transport: Transport,
     /// The authorities it trusts besides the platform's.
-    pub authority: Authority,
+    pub ca_digest: CaDigest,
     /// What should be corrected in the CA bundle.
     pub bundle_warnings: BundleWarnings,
     /// The permissions that must be granted.
@@ -137,7 +137,7 @@ pub enum Error {
     #[error("getting the CA bundle: {}", kubernetes_failure(.0))]
     Ca(#[source] kube::Error),
     /// The right to read is missing, but was there a moment ago.
-    #[error("no right to get {0}")]
+    #[error("not allowed to get {0}")]
     Forbidden(String),
     /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", KUBERNETES_DEADLINE.as_secs())]
@@ -221,7 +221,7 @@ pub fn resolve(
     // LoginService requires the User API key; it is optional only if all permissions are tested by REST.
     let by_rest_alone = !requirements.is_empty() && requirements.iter().all(|requirement| requirement.api == Api::Rest);
     let credentials = values.credentials(&keys, by_rest_alone)?;
-    let (transport, bundle_warnings, authority) = match spec.ca_ref.as_ref().zip(references.bundle) {
+    let (transport, bundle_warnings, ca_digest) = match spec.ca_ref.as_ref().zip(references.bundle) {
         None => (transports.shared.clone(), BundleWarnings::default(), None),
         Some((ca, pem)) => {
             let flawed = |flaw| Unresolved::Ca(ca.clone(), flaw);
@@ -240,7 +240,7 @@ pub fn resolve(
         endpoint,
         credentials,
         transport,
-        authority,
+        ca_digest,
         bundle_warnings,
         requirements,
         secret_version,

@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use ukg_pro::login::{LoginFailure, Refusal};
 use ukg_pro::words::AccountState;
 
-use super::Subject;
+use super::CredentialIds;
 use super::attempts::Attempts;
 
 mod lines;
@@ -39,7 +39,7 @@ const USE_NOTED_DAYS: i64 = 30;
 
 /// The maximum number of remembered states that an unsaved entry may have in the store. Beyond it, the earliest is forgotten. If
 /// that is the state in the store, the entry stays as stored.
-const PREMISES_MAX: usize = 8;
+const STORED_STATES_MAX: usize = 8;
 
 /// By how much the clocks of two machines may differ if one operator takes over from the other.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
@@ -47,7 +47,8 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 /// The first line of a stored part.
 const HEADER: &str = "v1";
 
-/// The prefix of the owner and the keyless fingerprint in the list of requests. No request contains a full stop.
+/// The prefix of the namespace and the fingerprint without a User API key in the list of requests. No request contains a full
+/// stop.
 const ORIGIN: &str = "o.";
 
 /// The words for refusals that report the account's state.
@@ -73,12 +74,12 @@ pub struct Account(pub(super) [u8; 8]);
 
 /// The keyed fingerprint of the namespace whose connection supplied some credentials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Owner(pub(super) [u8; 4]);
+pub struct NamespaceId(pub(super) [u8; 4]);
 
 /// The keyed fingerprint of user name, password and Customer API key at a host: what REST logs in with, and LoginService together
 /// with a User API key. It is long enough to tell the passwords of one account apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Keyless(pub(super) [u8; 4]);
+pub struct WithoutUserApiKey(pub(super) [u8; 4]);
 
 /// The keyed fingerprint of a person's request for one more try: four bytes for its connection, four for its value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -108,9 +109,9 @@ pub struct Entry {
     /// When something last asked for the entry, to within some weeks.
     pub used: Timestamp,
     /// The namespace whose connection supplied the credentials.
-    pub owner: Owner,
+    pub namespace_id: NamespaceId,
     /// The fingerprint of the same values without a User API key.
-    pub without_key: Keyless,
+    pub without_user_api_key: WithoutUserApiKey,
 }
 
 #[cfg(test)]
@@ -187,9 +188,9 @@ impl Entry {
 /// The states that an unsaved entry may have in the store. There are several if a write got no answer, because it may have taken
 /// effect or not.
 #[derive(Debug, Clone, PartialEq)]
-struct Premise(Vec<Option<Entry>>);
+struct StoredStates(Vec<Option<Entry>>);
 
-impl Premise {
+impl StoredStates {
     fn is(&self, entry: Option<&Entry>) -> bool {
         matches!(self.0.as_slice(), [stored] if stored.as_ref() == entry)
     }
@@ -201,7 +202,7 @@ impl Premise {
     fn or(&mut self, entry: Option<&Entry>) {
         if !self.holds(entry) {
             self.0.push(entry.cloned());
-            let too_many = self.0.len().saturating_sub(PREMISES_MAX);
+            let too_many = self.0.len().saturating_sub(STORED_STATES_MAX);
             self.0.drain(..too_many);
         }
     }
@@ -239,7 +240,7 @@ impl Premise {
 pub struct EntryTable {
     entries: HashMap<Fingerprint, Entry>,
     /// The entries that differ from the stored ones, or may differ, with what is stored.
-    unsaved: HashMap<Fingerprint, Premise>,
+    unsaved: HashMap<Fingerprint, StoredStates>,
     /// When something in this process last asked for an entry; the stored time is weeks behind.
     asked: HashMap<Fingerprint, Timestamp>,
     /// Grows with each change.
@@ -302,8 +303,8 @@ impl EntryTable {
             return;
         }
         self.version += 1;
-        let premise = self.unsaved.entry(fingerprint).or_insert_with(|| Premise(vec![before]));
-        if premise.is(self.entries.get(&fingerprint)) {
+        let stored_states = self.unsaved.entry(fingerprint).or_insert_with(|| StoredStates(vec![before]));
+        if stored_states.is(self.entries.get(&fingerprint)) {
             self.unsaved.remove(&fingerprint);
         }
     }
@@ -343,26 +344,27 @@ impl EntryTable {
     /// Returns true if the same user name and password were refused with a User API key and these values have none, or the other
     /// way round: then another login would most likely be refused too. A login with a different User API key than the refused one
     /// is a different login.
-    pub fn is_refused_beside(&self, subject: Subject) -> bool {
+    pub fn is_refused_with_other_key(&self, ids: CredentialIds) -> bool {
         // UKG Pro reports a refused Customer API key, or User API key, as such.
         let is_refused = |entry: &Entry| entry.login == Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials)));
-        if subject.fingerprint != subject.keyless {
-            return self.get(subject.keyless).is_some_and(is_refused);
+        if ids.fingerprint != ids.fingerprint_without_user_api_key {
+            return self.get(ids.fingerprint_without_user_api_key).is_some_and(is_refused);
         }
-        self.kin(subject).any(is_refused)
+        self.related(ids).any(is_refused)
     }
 
     /// Returns true if these values have no User API key, and REST has refused the same user name, password and Customer API key.
-    pub fn is_refused_by_rest_beside(&self, subject: Subject) -> bool {
-        subject.fingerprint == subject.keyless && self.kin(subject).any(|entry| entry.rest == Some(Rest::Refused))
+    pub fn is_refused_by_rest_with_other_key(&self, ids: CredentialIds) -> bool {
+        ids.fingerprint == ids.fingerprint_without_user_api_key
+            && self.related(ids).any(|entry| entry.rest == Some(Rest::Refused))
     }
 
     /// Returns the other entries with the same user name, password and Customer API key.
-    fn kin(&self, subject: Subject) -> impl Iterator<Item = &Entry> {
-        let is_kin = move |(other, entry): &(&Fingerprint, &Entry)| {
-            **other != subject.fingerprint && entry.account == subject.account && entry.without_key == subject.without_key
+    fn related(&self, ids: CredentialIds) -> impl Iterator<Item = &Entry> {
+        let is_related = move |(other, entry): &(&Fingerprint, &Entry)| {
+            **other != ids.fingerprint && entry.account == ids.account && entry.without_user_api_key == ids.without_user_api_key
         };
-        self.entries.iter().filter(is_kin).map(|(_, entry)| entry)
+        self.entries.iter().filter(is_related).map(|(_, entry)| entry)
     }
 
     /// Drops entries that nothing has asked for in `UNUSED_DAYS`.

@@ -7,7 +7,7 @@ use ukg_pro::endpoint::Endpoint;
 use ukg_pro::sensitive::Sensitive;
 use zeroize::Zeroizing;
 
-use super::entries::{Account, Fingerprint, Keyless, Owner, Request};
+use super::entries::{Account, Fingerprint, NamespaceId, Request, WithoutUserApiKey};
 use super::storage::Error;
 use crate::login_guard::Ledger;
 
@@ -16,16 +16,16 @@ pub(super) const KEY_LENGTH: usize = 32;
 
 /// The fingerprints by which the ledger knows some credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject {
+pub struct CredentialIds {
     /// The fingerprint of everything that a login depends on.
     pub fingerprint: Fingerprint,
     /// The fingerprint of the account.
     pub account: Account,
     /// The fingerprint of the same values without a User API key.
-    pub(super) keyless: Fingerprint,
-    pub(super) without_key: Keyless,
+    pub(super) fingerprint_without_user_api_key: Fingerprint,
+    pub(super) without_user_api_key: WithoutUserApiKey,
     /// The fingerprint of the connection's namespace.
-    pub(super) owner: Owner,
+    pub(super) namespace_id: NamespaceId,
 }
 
 /// The HMAC key, and its bytes to store.
@@ -56,7 +56,12 @@ pub(super) fn digest<const N: usize>(key: &hmac::Key, what: &str, parts: &[&str]
 
 impl Ledger {
     /// Returns the fingerprints of these credentials, which a connection of this namespace uses.
-    pub async fn subject(&self, namespace: &str, endpoint: &Endpoint, credentials: &Credentials) -> Result<Subject, Error> {
+    pub async fn credential_ids(
+        &self,
+        namespace: &str,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<CredentialIds, Error> {
         let key = self.key().await?;
         self.catch_up().await?;
         let Credentials { username, password, customer_api_key, user_api_key } = credentials;
@@ -65,12 +70,12 @@ impl Ledger {
         let user_api_key = user_api_key.as_ref().map_or("", Sensitive::expose);
         let of =
             |user_api_key| Fingerprint(digest(key, "login", &[&host, username, password.expose(), customer, user_api_key]));
-        Ok(Subject {
+        Ok(CredentialIds {
             fingerprint: of(user_api_key),
             account: Account(digest(key, "account", &[&host, username, customer])),
-            keyless: of(""),
-            without_key: Keyless(digest(key, "password", &[&host, username, password.expose(), customer])),
-            owner: Owner(digest(key, "namespace", &[namespace])),
+            fingerprint_without_user_api_key: of(""),
+            without_user_api_key: WithoutUserApiKey(digest(key, "password", &[&host, username, password.expose(), customer])),
+            namespace_id: NamespaceId(digest(key, "namespace", &[namespace])),
         })
     }
 

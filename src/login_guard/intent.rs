@@ -10,15 +10,17 @@ use super::storage::Error;
 use crate::api::conditions::whole_seconds;
 use crate::login_guard::attempts::Attempts;
 use crate::login_guard::entries::{Entry, Login, Request, Rest};
-use crate::login_guard::fingerprint::Subject;
-use crate::login_guard::{End, Intent, Ledger, PROVEN_MAX, Proven, RestEnd, State, StatusRecord, lock};
+use crate::login_guard::fingerprint::CredentialIds;
+use crate::login_guard::{
+    Intent, Ledger, LoginResult, RestResult, State, StatusRecord, WORKING_LOGINS_MAX, WorkingLogin, lock,
+};
 
 impl Ledger {
     /// Stores the intent to send a login, and REST reads after it if `rest`. Returns `None` if another operator came first; the
     /// caller must then look up again what is known.
     pub async fn begin(
         &self,
-        subject: Subject,
+        ids: CredentialIds,
         rest: bool,
         granted: Option<Request>,
         recorded: StatusRecord,
@@ -26,36 +28,36 @@ impl Ledger {
     ) -> Result<Option<Intent>, Error> {
         let (before, intended) = {
             let mut state = lock(&self.state);
-            let before = state.table.get(subject.fingerprint).cloned();
+            let before = state.table.get(ids.fingerprint).cloned();
             let mut intended = Entry {
                 login: Some(match before.as_ref().and_then(|entry| entry.login) {
                     Some(Login::Refused(failure) | Login::BegunAgain(failure)) => Login::BegunAgain(failure),
                     Some(Login::Begun | Login::Unclear { .. }) | None => Login::Begun,
                 }),
                 rest: before.as_ref().and_then(|entry| entry.rest).or(rest.then_some(Rest::Begun)),
-                ..self.failed(subject, before.as_ref(), recorded, now)
+                ..self.failed(ids, before.as_ref(), recorded, now)
             };
             granted.into_iter().for_each(|request| intended.grant(request));
-            state.table.set(subject.fingerprint, Some(intended.clone()));
+            state.table.set(ids.fingerprint, Some(intended.clone()));
             state.table.prune(now);
             (before, intended)
         };
         if let Err(error) = self.commit().await {
             // Nothing was sent. If the intent was stored all the same, the next write removes it. Later changes stay.
             let mut state = lock(&self.state);
-            if state.table.get(subject.fingerprint) == Some(&intended) {
-                state.table.set(subject.fingerprint, before);
+            if state.table.get(ids.fingerprint) == Some(&intended) {
+                state.table.set(ids.fingerprint, before);
             }
             drop(state);
             self.changed.notify_one();
             return Err(error);
         }
-        let stands = lock(&self.state).table.get(subject.fingerprint) == Some(&intended);
+        let stands = lock(&self.state).table.get(ids.fingerprint) == Some(&intended);
         Ok(stands.then_some(Intent { before, intended }))
     }
 
     /// Returns an entry for one more login that failed, or may have failed.
-    pub(super) fn failed(&self, subject: Subject, before: Option<&Entry>, recorded: StatusRecord, now: Timestamp) -> Entry {
+    pub(super) fn failed(&self, ids: CredentialIds, before: Option<&Entry>, recorded: StatusRecord, now: Timestamp) -> Entry {
         // Attempts with values that have worked are counted separately.
         let has_worked = recorded.worked.login || before.is_some_and(Entry::has_worked);
         let tried = before.and_then(Entry::tried).max(recorded.tried).filter(|_| !has_worked);
@@ -68,7 +70,7 @@ impl Ledger {
             None => before.map_or(0, |entry| entry.times_within_a_day(now)).saturating_add(1),
         };
         Entry {
-            account: subject.account,
+            account: ids.account,
             login: None,
             rest: None,
             at: whole_seconds(now).0,
@@ -76,17 +78,24 @@ impl Ledger {
             granted: before.map(|entry| entry.granted.clone()).unwrap_or_default(),
             process_tag: self.process_tag,
             used: whole_seconds(now).0,
-            owner: before.map_or(subject.owner, |entry| entry.owner),
-            without_key: subject.without_key,
+            namespace_id: before.map_or(ids.namespace_id, |entry| entry.namespace_id),
+            without_user_api_key: ids.without_user_api_key,
         }
     }
 
     /// Records the result of a check. A refusal, or the end of one, is stored before this returns, or as soon as possible if that
     /// fails.
-    pub async fn end(&self, subject: Subject, intent: Option<Intent>, end: End, recorded: StatusRecord, now: Timestamp) {
-        let urgent = self.enter(subject, intent, end, recorded, now);
+    pub async fn end(
+        &self,
+        ids: CredentialIds,
+        intent: Option<Intent>,
+        result: LoginResult,
+        recorded: StatusRecord,
+        now: Timestamp,
+    ) {
+        let urgent = self.record(ids, intent, result, recorded, now);
         if urgent && let Err(error) = self.commit().await {
-            tracing::warn!(%error, "a refusal is not stored yet; it is tried again");
+            tracing::warn!(%error, "a refusal could not be stored in the login ledger; trying again");
         }
         if lock(&self.state).table.has_unsaved() {
             self.changed.notify_one();
@@ -94,24 +103,24 @@ impl Ledger {
     }
 
     /// Records the result in memory. Returns true if it must be stored at once: a refusal, or the end of one.
-    pub(super) fn enter(
+    pub(super) fn record(
         &self,
-        subject: Subject,
+        ids: CredentialIds,
         intent: Option<Intent>,
-        end: End,
+        result: LoginResult,
         recorded: StatusRecord,
         now: Timestamp,
     ) -> bool {
         let mut state = lock(&self.state);
-        let tried = state.tried_with(subject.fingerprint).max(recorded.tried);
-        let State { table, proven, passwords, tried: attempts, .. } = &mut *state;
-        let key = subject.fingerprint;
-        let vouches = recorded.worked;
+        let tried = state.tried_with(ids.fingerprint).max(recorded.tried);
+        let State { table, working, passwords, tried: attempts, .. } = &mut *state;
+        let key = ids.fingerprint;
+        let recorded_worked = recorded.worked;
         let present = table.get(key).cloned();
         // The intent has already counted this login.
         let failed = match (&intent, &present) {
             (Some(_), Some(intended)) => Entry { at: whole_seconds(now).0, ..intended.clone() },
-            _ => self.failed(subject, present.as_ref(), recorded, now),
+            _ => self.failed(ids, present.as_ref(), recorded, now),
         };
         let granted = present.as_ref().map(|entry| entry.granted.clone()).unwrap_or_default();
         let was_refused = matches!(present, Some(Entry { login: Some(Login::BegunAgain(_)), .. }));
@@ -121,17 +130,17 @@ impl Ledger {
             _ => present.clone(),
         };
         let known_rest = known.as_ref().and_then(|entry| entry.rest);
-        let was = proven.get(&key).copied().unwrap_or_default();
-        match end {
-            End::LoginFailed(failure) if failure.forbids_automatic_retry() => {
-                proven.remove(&key);
-                passwords.remove(&subject.without_key);
+        let was = working.get(&key).copied().unwrap_or_default();
+        match result {
+            LoginResult::LoginFailed(failure) if failure.forbids_automatic_retry() => {
+                working.remove(&key);
+                passwords.remove(&ids.without_user_api_key);
                 attempts.remove(&key);
                 table.set(key, Some(Entry { login: Some(Login::Refused(failure)), rest: known_rest, ..failed }));
                 true
             }
             // The answer may have been a refusal.
-            End::LoginFailed(failure) if failure.is_unclear() => {
+            LoginResult::LoginFailed(failure) if failure.is_unclear() => {
                 // An unclear answer to a person's request does not change a known refusal, nor a login that is held because its
                 // result is unknown.
                 let stands = known.as_ref().is_some_and(|known| match known.login {
@@ -139,10 +148,10 @@ impl Ledger {
                     Some(Login::Begun) => known.times_within_a_day(now) > 0,
                     Some(Login::Unclear { .. }) | None => false,
                 });
-                let worked = vouches.login || was.login || known.as_ref().is_some_and(Entry::has_worked);
+                let worked = recorded_worked.login || was.login || known.as_ref().is_some_and(Entry::has_worked);
                 let tried = Attempts::after(tried, whole_seconds(now).0);
                 if worked || stands {
-                    if attempts.len() >= PROVEN_MAX {
+                    if attempts.len() >= WORKING_LOGINS_MAX {
                         attempts.clear();
                     }
                     attempts.insert(key, tried);
@@ -163,40 +172,40 @@ impl Ledger {
                 false
             }
             // The result is unknown, and the values are not known to have worked: the intent stands. REST was not tried.
-            End::LoginFailed(LoginFailure::Unanswered(unanswered))
+            LoginResult::LoginFailed(LoginFailure::Unanswered(unanswered))
                 if may_have_been_judged(unanswered)
-                    && !(vouches.login || was.login || known.as_ref().is_some_and(Entry::has_worked)) =>
+                    && !(recorded_worked.login || was.login || known.as_ref().is_some_and(Entry::has_worked)) =>
             {
                 table.set(key, present.map(|intended| Entry { rest: known_rest, ..intended }));
                 false
             }
             // Nothing was judged, so what was known before is still valid.
-            End::LoginFailed(_) => {
+            LoginResult::LoginFailed(_) => {
                 if intent.is_some() {
                     table.set(key, known);
                 }
                 false
             }
-            End::LoggedIn { rest } | End::Read { rest } => {
-                let logged_in = matches!(end, End::LoggedIn { .. });
+            LoginResult::LoggedIn { rest } | LoginResult::Read { rest } => {
+                let logged_in = matches!(result, LoginResult::LoggedIn { .. });
                 let news = match rest {
-                    Some(RestEnd::Works) => Some(None),
-                    Some(RestEnd::Refused) => Some(Some(Rest::Refused)),
-                    Some(RestEnd::Unanswered) if !(vouches.rest || was.rest) => Some(Some(Rest::Begun)),
-                    Some(RestEnd::Unanswered) | None => None,
+                    Some(RestResult::Works) => Some(None),
+                    Some(RestResult::Refused) => Some(Some(Rest::Refused)),
+                    Some(RestResult::Unanswered) if !(recorded_worked.rest || was.rest) => Some(Some(Rest::Begun)),
+                    Some(RestResult::Unanswered) | None => None,
                 };
                 let now_rest = news.unwrap_or(known_rest);
-                let works = Proven { login: true, rest: now_rest.is_none() && (was.rest || news == Some(None)) };
+                let works = WorkingLogin { login: true, rest: now_rest.is_none() && (was.rest || news == Some(None)) };
                 if logged_in || was.login {
-                    if proven.len() >= PROVEN_MAX {
-                        proven.clear();
+                    if working.len() >= WORKING_LOGINS_MAX {
+                        working.clear();
                     }
-                    if passwords.len() >= PROVEN_MAX {
+                    if passwords.len() >= WORKING_LOGINS_MAX {
                         passwords.clear();
                     }
-                    passwords.insert(subject.without_key);
+                    passwords.insert(ids.without_user_api_key);
                     attempts.remove(&key);
-                    proven.insert(key, works);
+                    working.insert(key, works);
                 }
                 let login = known.as_ref().and_then(|entry| entry.login).filter(|_| !logged_in);
                 // Without news, the previous result of basic authentication stays, with its time.

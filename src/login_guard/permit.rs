@@ -8,16 +8,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ukg_pro::login::{LoginFailure, Session};
 
-use super::fingerprint::Subject;
-use super::single_flight::{Authority, LoginLock, Sharing};
-use super::{End, Intent, Ledger, RestEnd, StatusRecord};
+use super::fingerprint::CredentialIds;
+use super::single_flight::{CaDigest, LoginLock, Sharing};
+use super::{Intent, Ledger, LoginResult, RestResult, StatusRecord};
 
 /// A permit to log in. While it is held, no other check logs in with the same values. If the values are not known to work, an
 /// intent is stored.
 #[must_use = "a login that was sent has an end to record"]
 pub struct LoginPermit<'a> {
     ledger: &'a Ledger,
-    subject: Subject,
+    ids: CredentialIds,
     recorded: StatusRecord,
     lock: LoginLock,
     sharing: Sharing,
@@ -28,18 +28,18 @@ impl<'a> LoginPermit<'a> {
     /// Creates a permit. The gate must be open, and the intent stored if one is needed.
     pub fn new(
         ledger: &'a Ledger,
-        subject: Subject,
+        ids: CredentialIds,
         recorded: StatusRecord,
         lock: LoginLock,
         sharing: Sharing,
         intent: Option<Intent>,
     ) -> Self {
-        Self { ledger, subject, recorded, lock, sharing, intent }
+        Self { ledger, ids, recorded, lock, sharing, intent }
     }
 
     /// Returns another's recent session with the same values; then no login is needed.
     pub fn shared_session(&self) -> Option<Arc<Session>> {
-        self.lock.shared(self.sharing.authority)
+        self.lock.shared(self.sharing.ca_digest)
     }
 
     /// Shares this login's session with checks that follow soon.
@@ -51,14 +51,14 @@ impl<'a> LoginPermit<'a> {
 
     /// Records that the login failed, and reports it to the waiting checks.
     pub async fn failed(mut self, failure: LoginFailure, now: Timestamp) {
-        self.lock.failed(failure, self.sharing.authority);
-        self.ledger.end(self.subject, self.intent, End::LoginFailed(failure), self.recorded, now).await;
+        self.lock.failed(failure, self.sharing.ca_digest);
+        self.ledger.end(self.ids, self.intent, LoginResult::LoginFailed(failure), self.recorded, now).await;
     }
 
     /// Records that the login worked, and the result of basic authentication if it was tried. Returns the lock, which is still
     /// held.
-    pub async fn succeeded(self, rest: Option<RestEnd>, now: Timestamp) -> LoginLock {
-        self.ledger.end(self.subject, self.intent, End::LoggedIn { rest }, self.recorded, now).await;
+    pub async fn succeeded(self, rest: Option<RestResult>, now: Timestamp) -> LoginLock {
+        self.ledger.end(self.ids, self.intent, LoginResult::LoggedIn { rest }, self.recorded, now).await;
         self.lock
     }
 }
@@ -67,13 +67,13 @@ impl Ledger {
     /// Records that a login that was taken for a success is refused after all.
     pub async fn login_failed_later(
         &self,
-        subject: Subject,
+        ids: CredentialIds,
         failure: LoginFailure,
         recorded: StatusRecord,
-        authority: Authority,
+        ca_digest: CaDigest,
         now: Timestamp,
     ) {
-        self.end(subject, None, End::LoginFailed(failure), recorded, now).await;
-        self.login_lock(subject).await.failed(failure, authority);
+        self.end(ids, None, LoginResult::LoginFailed(failure), recorded, now).await;
+        self.login_lock(ids).await.failed(failure, ca_digest);
     }
 }

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use ukg_pro::login::{LoginFailure, Session};
 
 /// A digest of the certificate authorities that a connection trusts besides the platform's; `None` if there are none.
-pub type Authority = Option<[u8; 32]>;
+pub type CaDigest = Option<[u8; 32]>;
 
 /// Which connections may reuse a session, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Sharing {
     /// Connections that trust these authorities.
-    pub authority: Authority,
+    pub ca_digest: CaDigest,
     /// How long they may reuse it, which is [`SHARED_FOR`](super::SHARED_FOR).
     pub time: Duration,
 }
@@ -29,7 +29,7 @@ pub struct LoginLock {
     pub(super) last: OwnedMutexGuard<LastLogin>,
     /// The lock on the same password without a User API key, if these values have one: it is one password, and it is sent in one
     /// login at a time.
-    pub(super) _keyless: Option<OwnedMutexGuard<LastLogin>>,
+    pub(super) _without_user_api_key: Option<OwnedMutexGuard<LastLogin>>,
 }
 
 /// The mutex of all logins with some values.
@@ -40,29 +40,29 @@ pub(super) type LoginMutex = tokio::sync::Mutex<LastLogin>;
 pub(super) struct LastLogin {
     failed: Option<(Instant, LoginFailure)>,
     session: Weak<Session>,
-    authority: Authority,
+    ca_digest: CaDigest,
 }
 
 impl LoginLock {
     /// Returns the failure of another's login that ended while this lock was awaited: this login would fail the same way.
-    pub fn failed_meanwhile(&self, authority: Authority) -> Option<LoginFailure> {
+    pub fn failed_meanwhile(&self, ca_digest: CaDigest) -> Option<LoginFailure> {
         let (_, failure) = self.last.failed.filter(|(ended, _)| *ended >= self.asked)?;
-        (failure.forbids_automatic_retry() || self.last.authority == authority).then_some(failure)
+        (failure.forbids_automatic_retry() || self.last.ca_digest == ca_digest).then_some(failure)
     }
 
     /// Returns another's recent session.
-    pub fn shared(&self, authority: Authority) -> Option<Arc<Session>> {
-        self.last.session.upgrade().filter(|_| self.last.authority == authority)
+    pub fn shared(&self, ca_digest: CaDigest) -> Option<Arc<Session>> {
+        self.last.session.upgrade().filter(|_| self.last.ca_digest == ca_digest)
     }
 
     /// Reports to the waiting checks how this login failed.
-    pub fn failed(&mut self, failure: LoginFailure, authority: Authority) {
-        *self.last = LastLogin { failed: Some((Instant::now(), failure)), session: Weak::new(), authority };
+    pub fn failed(&mut self, failure: LoginFailure, ca_digest: CaDigest) {
+        *self.last = LastLogin { failed: Some((Instant::now(), failure)), session: Weak::new(), ca_digest };
     }
 
     /// Shares this session.
-    pub fn succeeded(&mut self, session: &Arc<Session>, Sharing { authority, time }: Sharing) {
-        *self.last = LastLogin { failed: None, session: Arc::downgrade(session), authority };
+    pub fn succeeded(&mut self, session: &Arc<Session>, Sharing { ca_digest, time }: Sharing) {
+        *self.last = LastLogin { failed: None, session: Arc::downgrade(session), ca_digest };
         // Keeps the mutex as well: without users it would be dropped, and with it the reference to the shared session.
         let lent = (session.clone(), OwnedMutexGuard::mutex(&self.last).clone());
         tokio::spawn(async move {

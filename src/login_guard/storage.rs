@@ -29,7 +29,8 @@ const PARTS: &str = "parts";
 /// The annotation that explains the Secret to whoever finds it.
 const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",
-    "Which UKG Pro logins were refused, as keyed fingerprints. Without it, those that no connection's status remembers are tried once more.",
+    "Records which UKG Pro logins were refused, as keyed fingerprints. Without this Secret, the operator tries a refused login once \
+     more, unless a connection's status records the refusal.",
 );
 
 /// The stored content of a part.
@@ -80,12 +81,12 @@ pub enum Error {
     Deadline,
     /// The Secret is immutable.
     #[error(
-        "Secret {0}, of the login ledger, is immutable: delete it, and it is written anew; logins it tells of are tried once more where no \
-         status tells of them"
+        "Secret {0} of the login ledger is immutable: delete it, and the operator creates it again; a refused login in it is then \
+         tried once more, unless a connection's status records the refusal"
     )]
     Immutable(String),
     /// Other processes write it all the time.
-    #[error("writing the login ledger: it changes faster than it can be written")]
+    #[error("writing the login ledger: other processes change it faster than it can be written")]
     Contended,
     /// The platform returned no random numbers for the key.
     #[error("the platform gave no random numbers for the login ledger's key")]

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::future::BoxFuture;
 use ukg_pro::credentials::Credentials;
 use ukg_pro::endpoint::Endpoint;
-use ukg_pro::login::{Refusal, Session, Unclear};
+use ukg_pro::login::{Refusal, Session, UndeterminedReason};
 use ukg_pro::sensitive::Sensitive;
 use ukg_pro::transport::Unanswered;
 
@@ -133,8 +133,8 @@ fn endpoint() -> Endpoint {
     Endpoint::from_parts("service4", "ultipro.com").expect("good")
 }
 
-async fn subject(ledger: &Ledger, password: &str) -> Subject {
-    ledger.subject("hr", &endpoint(), &credentials(["u", password, "c", "k"])).await.expect("stored")
+async fn ids(ledger: &Ledger, password: &str) -> CredentialIds {
+    ledger.credential_ids("hr", &endpoint(), &credentials(["u", password, "c", "k"])).await.expect("stored")
 }
 
 fn at(second: i64) -> Timestamp {
@@ -143,26 +143,27 @@ fn at(second: i64) -> Timestamp {
 
 const REFUSED: LoginFailure = LoginFailure::Refused(Refusal::Credentials);
 const LOST: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectionLost);
-const UNCLEAR: LoginFailure = LoginFailure::Undetermined(Unclear::Fault);
+const UNCLEAR: LoginFailure = LoginFailure::Undetermined(UndeterminedReason::Fault);
 const TROUBLE: LoginFailure = LoginFailure::Unanswered(Unanswered::ServerError);
 const UNAVAILABLE: LoginFailure = LoginFailure::Unanswered(Unanswered::Unavailable { retry_after: None });
 const NOT_SENT: LoginFailure = LoginFailure::Unanswered(Unanswered::ConnectRefused);
 
-async fn begin(ledger: &Ledger, subject: Subject) -> Intent {
-    ledger.begin(subject, false, None, StatusRecord::default(), at(0)).await.expect("stored").expect("nobody else")
+async fn begin(ledger: &Ledger, ids: CredentialIds) -> Intent {
+    ledger.begin(ids, false, None, StatusRecord::default(), at(0)).await.expect("stored").expect("nobody else")
 }
 
-fn login(ledger: &Ledger, subject: Subject) -> Option<Login> {
-    ledger.known(subject, at(1)).entry.and_then(|entry| entry.login)
+fn login(ledger: &Ledger, ids: CredentialIds) -> Option<Login> {
+    ledger.known(ids, at(1)).entry.and_then(|entry| entry.login)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let of = async |ledger: &Ledger, values| ledger.subject("hr", &endpoint(), &credentials(values)).await.expect("stored");
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let of =
+        async |ledger: &Ledger, values| ledger.credential_ids("hr", &endpoint(), &credentials(values)).await.expect("stored");
     let base = of(&ledger, ["u", "p", "c", "k"]).await;
-    assert_eq!(base, of(&shelf.ledger(), ["u", "p", "c", "k"]).await, "a restart");
+    assert_eq!(base, of(&store.ledger(), ["u", "p", "c", "k"]).await, "a restart");
     for (other, same_account) in [
         (["U", "p", "c", "k"], false),
         (["u", "P", "c", "k"], true),
@@ -175,7 +176,7 @@ async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
         assert_eq!(base.account == other.account, same_account);
     }
     let elsewhere = Endpoint::from_parts("service5", "ultipro.com").expect("good");
-    let elsewhere = ledger.subject("hr", &elsewhere, &credentials(["u", "p", "c", "k"])).await.expect("stored");
+    let elsewhere = ledger.credential_ids("hr", &elsewhere, &credentials(["u", "p", "c", "k"])).await.expect("stored");
     assert!(base.fingerprint != elsewhere.fingerprint && base.account != elsewhere.account);
     let other = of(&FakeStore::default().ledger(), ["u", "p", "c", "k"]).await;
     assert!(base.fingerprint != other.fingerprint && base.account != other.account, "another installation");
@@ -184,117 +185,118 @@ async fn a_fingerprint_changes_with_each_value_and_with_the_installation() {
 #[tokio::test(start_paused = true)]
 async fn what_each_end_leaves_for_the_next_process() {
     let recorded = StatusRecord { worked: Worked { login: true, rest: true }, tried: None };
-    let logged_in = |rest| End::LoggedIn { rest };
+    let logged_in = |rest| LoginResult::LoggedIn { rest };
     let not_told = StatusRecord::default();
     for (what, end, recorded, left) in [
-        ("refused", End::LoginFailed(REFUSED), not_told, (Some(Login::Refused(REFUSED)), None)),
-        ("refused though it worked", End::LoginFailed(REFUSED), recorded, (Some(Login::Refused(REFUSED)), None)),
-        ("no answer", End::LoginFailed(LOST), not_told, (Some(Login::Begun), None)),
-        ("no answer, but it worked", End::LoginFailed(LOST), recorded, (None, None)),
-        ("not sent", End::LoginFailed(NOT_SENT), not_told, (None, None)),
-        ("unclear", End::LoginFailed(UNCLEAR), not_told, (Some(Login::Unclear { worked: false }), None)),
-        ("trouble of the host", End::LoginFailed(TROUBLE), not_told, (Some(Login::Unclear { worked: false }), None)),
-        ("unclear, but it worked", End::LoginFailed(UNCLEAR), recorded, (None, None)),
-        ("a host that takes no requests", End::LoginFailed(UNAVAILABLE), not_told, (None, None)),
+        ("refused", LoginResult::LoginFailed(REFUSED), not_told, (Some(Login::Refused(REFUSED)), None)),
+        ("refused though it worked", LoginResult::LoginFailed(REFUSED), recorded, (Some(Login::Refused(REFUSED)), None)),
+        ("no answer", LoginResult::LoginFailed(LOST), not_told, (Some(Login::Begun), None)),
+        ("no answer, but it worked", LoginResult::LoginFailed(LOST), recorded, (None, None)),
+        ("not sent", LoginResult::LoginFailed(NOT_SENT), not_told, (None, None)),
+        ("unclear", LoginResult::LoginFailed(UNCLEAR), not_told, (Some(Login::Unclear { worked: false }), None)),
+        ("trouble of the host", LoginResult::LoginFailed(TROUBLE), not_told, (Some(Login::Unclear { worked: false }), None)),
+        ("unclear, but it worked", LoginResult::LoginFailed(UNCLEAR), recorded, (None, None)),
+        ("a host that takes no requests", LoginResult::LoginFailed(UNAVAILABLE), not_told, (None, None)),
         ("works", logged_in(None), not_told, (None, None)),
-        ("works with REST", logged_in(Some(RestEnd::Works)), not_told, (None, None)),
-        ("REST refuses", logged_in(Some(RestEnd::Refused)), not_told, (None, Some(Rest::Refused))),
-        ("REST does not answer", logged_in(Some(RestEnd::Unanswered)), not_told, (None, Some(Rest::Begun))),
-        ("REST does not answer, but it worked", logged_in(Some(RestEnd::Unanswered)), recorded, (None, None)),
+        ("works with REST", logged_in(Some(RestResult::Works)), not_told, (None, None)),
+        ("REST refuses", logged_in(Some(RestResult::Refused)), not_told, (None, Some(Rest::Refused))),
+        ("REST does not answer", logged_in(Some(RestResult::Unanswered)), not_told, (None, Some(Rest::Begun))),
+        ("REST does not answer, but it worked", logged_in(Some(RestResult::Unanswered)), recorded, (None, None)),
     ] {
-        let shelf = FakeStore::default();
-        let ledger = shelf.ledger();
-        let subject = subject(&ledger, "p").await;
-        let intent = begin(&ledger, subject).await;
-        assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun), "{what}: killed in between");
-        ledger.end(subject, Some(intent), end, recorded, at(1)).await;
+        let store = FakeStore::default();
+        let ledger = store.ledger();
+        let ids = ids(&ledger, "p").await;
+        let intent = begin(&ledger, ids).await;
+        assert_eq!(login(&store.ledger_after(ids).await, ids), Some(Login::Begun), "{what}: killed in between");
+        ledger.end(ids, Some(intent), end, recorded, at(1)).await;
         ledger.commit().await.expect("stored");
-        let next = shelf.ledger_after(subject).await;
-        let entry = next.known(subject, at(2)).entry;
+        let next = store.ledger_after(ids).await;
+        let entry = next.known(ids, at(2)).entry;
         assert_eq!(entry.as_ref().map_or((None, None), |entry| (entry.login, entry.rest)), left, "{what}");
-        assert!(!next.known(subject, at(2)).login_works, "{what}: what works is not known to the next process");
+        assert!(!next.known(ids, at(2)).login_works, "{what}: what works is not known to the next process");
     }
 }
 
 impl FakeStore {
     /// Returns the opened ledger of the next process.
-    async fn ledger_after(&self, before: Subject) -> Ledger {
+    async fn ledger_after(&self, before: CredentialIds) -> Ledger {
         let ledger = self.ledger();
-        assert_eq!(subject(&ledger, "p").await.fingerprint, before.fingerprint);
+        assert_eq!(ids(&ledger, "p").await.fingerprint, before.fingerprint);
         ledger
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_stored_before_it_is_told() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let subject = subject(&ledger, "p").await;
-    let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
-    assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Refused(REFUSED)), "without a commit");
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let ids = ids(&ledger, "p").await;
+    let intent = begin(&ledger, ids).await;
+    ledger.end(ids, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
+    assert_eq!(login(&store.ledger_after(ids).await, ids), Some(Login::Refused(REFUSED)), "without a commit");
 }
 
 #[tokio::test(start_paused = true)]
 async fn unclear_answers_are_counted_until_one_is_clear_whoever_remembers() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let subject = subject(&ledger, "p").await;
-    let tried = |ledger: &Ledger| ledger.known(subject, at(9)).tried.map(|tried| tried.times);
-    let attempt = async |ledger: &Ledger, recorded: StatusRecord, end: End| {
-        let intent = ledger.begin(subject, false, None, recorded, at(0)).await.expect("stored");
-        ledger.end(subject, intent, end, recorded, at(0)).await;
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let ids = ids(&ledger, "p").await;
+    let tried = |ledger: &Ledger| ledger.known(ids, at(9)).tried.map(|tried| tried.times);
+    let attempt = async |ledger: &Ledger, recorded: StatusRecord, end: LoginResult| {
+        let intent = ledger.begin(ids, false, None, recorded, at(0)).await.expect("stored");
+        ledger.end(ids, intent, end, recorded, at(0)).await;
     };
     for times in 1..=6 {
-        attempt(&ledger, StatusRecord::default(), End::LoginFailed(if times % 2 == 0 { UNCLEAR } else { TROUBLE })).await;
+        attempt(&ledger, StatusRecord::default(), LoginResult::LoginFailed(if times % 2 == 0 { UNCLEAR } else { TROUBLE }))
+            .await;
         assert_eq!(tried(&ledger), Some(times));
     }
     ledger.commit().await.expect("stored");
-    assert_eq!(tried(&shelf.ledger_after(subject).await), Some(6), "the next process knows");
+    assert_eq!(tried(&store.ledger_after(ids).await), Some(6), "the next process knows");
     // The ledger is lost, and the status is not.
     let told = StatusRecord { tried: Some(Attempts { at: at(0), times: 3 }), ..StatusRecord::default() };
     ledger.commit().await.expect("stored");
-    lock(&shelf.0).stored.get_mut(&0).expect("stored").entries.clear();
-    let anew = shelf.ledger_after(subject).await;
-    attempt(&anew, told, End::LoginFailed(UNCLEAR)).await;
+    lock(&store.0).stored.get_mut(&0).expect("stored").entries.clear();
+    let anew = store.ledger_after(ids).await;
+    attempt(&anew, told, LoginResult::LoginFailed(UNCLEAR)).await;
     assert_eq!(tried(&anew), Some(4));
     // For values that have worked, trouble of a minute is not written.
     let works = StatusRecord { worked: Worked { login: true, rest: false }, tried: None };
     let ledger = anew;
-    ledger.end(subject, None, End::LoggedIn { rest: None }, StatusRecord::default(), at(0)).await;
+    ledger.end(ids, None, LoginResult::LoggedIn { rest: None }, StatusRecord::default(), at(0)).await;
     for times in 1..=6 {
-        ledger.end(subject, None, End::LoginFailed(TROUBLE), works, at(0)).await;
+        ledger.end(ids, None, LoginResult::LoginFailed(TROUBLE), works, at(0)).await;
         assert_eq!(tried(&ledger), Some(times));
         ledger.commit().await.expect("stored");
-        let next = shelf.ledger_after(subject).await;
+        let next = store.ledger_after(ids).await;
         assert_eq!(tried(&next), Some(times).filter(|times| *times > UNWRITTEN_MAX));
-        assert!(next.known(subject, at(9)).entry.is_none_or(|entry| entry.has_worked()));
+        assert!(next.known(ids, at(9)).entry.is_none_or(|entry| entry.has_worked()));
     }
-    assert_eq!(ledger.known(subject, at(9)).failed_until, None, "other values of the account are tried");
-    ledger.end(subject, None, End::LoggedIn { rest: None }, works, at(0)).await;
+    assert_eq!(ledger.known(ids, at(9)).failed_until, None, "other values of the account are tried");
+    ledger.end(ids, None, LoginResult::LoggedIn { rest: None }, works, at(0)).await;
     assert_eq!(tried(&ledger), None);
-    ledger.distrust();
+    ledger.invalidate();
     assert_eq!(tried(&ledger), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_have_an_end_whatever_the_answers_are() {
     for (refused_before, refused_per_day) in [(false, 5), (true, 5), (false, 20)] {
-        let shelf = FakeStore::default();
-        let ledger = shelf.ledger_with(Limits { refused_per_day, ..Limits::default() });
-        let subject = subject(&ledger, "p").await;
+        let store = FakeStore::default();
+        let ledger = store.ledger_with(Limits { refused_per_day, ..Limits::default() });
+        let ids = ids(&ledger, "p").await;
         if refused_before {
-            refuse(&ledger, subject).await;
+            refuse(&ledger, ids).await;
         }
         let mut asked = 0;
-        while ledger.known(subject, at(9)).requests_failed_until.is_none() {
+        while ledger.known(ids, at(9)).requests_failed_until.is_none() {
             asked += 1;
             let request = ledger.request("uid", &asked.to_string()).await.expect("a key");
-            let intent = ledger.begin(subject, false, Some(request), StatusRecord::default(), at(1)).await.expect("stored");
-            ledger.end(subject, intent, End::LoginFailed(UNCLEAR), StatusRecord::default(), at(1)).await;
-            let entry = ledger.known(subject, at(9)).entry.expect("known");
+            let intent = ledger.begin(ids, false, Some(request), StatusRecord::default(), at(1)).await.expect("stored");
+            ledger.end(ids, intent, LoginResult::LoginFailed(UNCLEAR), StatusRecord::default(), at(1)).await;
+            let entry = ledger.known(ids, at(9)).entry.expect("known");
             assert!(entry.granted.contains(&request), "the same request is not granted again");
-            assert_eq!(refused_now(&ledger, subject), refused_before, "what was seen stands");
+            assert_eq!(refused_now(&ledger, ids), refused_before, "what was seen stands");
             assert!(asked <= 2 * refused_per_day, "refused before {refused_before}");
         }
         assert_eq!(asked + u32::from(refused_before), 2 * refused_per_day);
@@ -303,175 +305,176 @@ async fn requests_have_an_end_whatever_the_answers_are() {
 
 #[tokio::test(start_paused = true)]
 async fn a_try_that_was_not_judged_takes_nothing_from_what_was_known() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let subject = subject(&ledger, "p").await;
-    let intent = begin(&ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let ids = ids(&ledger, "p").await;
+    let intent = begin(&ledger, ids).await;
+    ledger.end(ids, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
     let asked = Request([1; 8]);
     let intent =
-        ledger.begin(subject, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
+        ledger.begin(ids, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
     let begun_again = Some(Login::BegunAgain(REFUSED));
-    assert_eq!(login(&ledger, subject), begun_again);
-    assert_eq!(login(&shelf.ledger_after(subject).await, subject), begun_again, "killed in between");
-    ledger.end(subject, Some(intent), End::LoginFailed(NOT_SENT), StatusRecord::default(), at(3)).await;
-    assert_eq!(login(&ledger, subject), Some(Login::Refused(REFUSED)));
+    assert_eq!(login(&ledger, ids), begun_again);
+    assert_eq!(login(&store.ledger_after(ids).await, ids), begun_again, "killed in between");
+    ledger.end(ids, Some(intent), LoginResult::LoginFailed(NOT_SENT), StatusRecord::default(), at(3)).await;
+    assert_eq!(login(&ledger, ids), Some(Login::Refused(REFUSED)));
     let asked = Request([2; 8]);
     let intent =
-        ledger.begin(subject, false, Some(asked), StatusRecord::default(), at(4)).await.expect("stored").expect("nobody else");
-    ledger.end(subject, Some(intent), End::LoggedIn { rest: None }, StatusRecord::default(), at(5)).await;
-    assert_eq!(login(&shelf.ledger_after(subject).await, subject), None, "that it works is stored at once");
+        ledger.begin(ids, false, Some(asked), StatusRecord::default(), at(4)).await.expect("stored").expect("nobody else");
+    ledger.end(ids, Some(intent), LoginResult::LoggedIn { rest: None }, StatusRecord::default(), at(5)).await;
+    assert_eq!(login(&store.ledger_after(ids).await, ids), None, "that it works is stored at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_granted_once_whatever_happens_after() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let subject = subject(&ledger, "p").await;
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let ids = ids(&ledger, "p").await;
     let asked = Request([1; 8]);
-    ledger.begin(subject, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
-    let next = shelf.ledger_after(subject).await;
-    assert_eq!(next.known(subject, at(3)).entry.map(|entry| entry.granted), Some(vec![asked]));
+    ledger.begin(ids, false, Some(asked), StatusRecord::default(), at(2)).await.expect("stored").expect("nobody else");
+    let next = store.ledger_after(ids).await;
+    assert_eq!(next.known(ids, at(3)).entry.map(|entry| entry.granted), Some(vec![asked]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_intent_that_could_not_be_stored_is_taken_back() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let subject = subject(&ledger, "p").await;
-    shelf.fail(1);
-    assert!(ledger.begin(subject, false, None, StatusRecord::default(), at(0)).await.is_err());
-    assert_eq!(ledger.known(subject, at(1)).entry, None);
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let ids = ids(&ledger, "p").await;
+    store.fail(1);
+    assert!(ledger.begin(ids, false, None, StatusRecord::default(), at(0)).await.is_err());
+    assert_eq!(ledger.known(ids, at(1)).entry, None);
     // An intent that was stored although the answer was lost is removed by the next write.
-    shelf.lose(1);
-    assert!(ledger.begin(subject, false, None, StatusRecord::default(), at(0)).await.is_err());
-    assert_eq!(login(&shelf.ledger_after(subject).await, subject), Some(Login::Begun));
-    let other = ledger.subject("hr", &endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
+    store.lose(1);
+    assert!(ledger.begin(ids, false, None, StatusRecord::default(), at(0)).await.is_err());
+    assert_eq!(login(&store.ledger_after(ids).await, ids), Some(Login::Begun));
+    let other = ledger.credential_ids("hr", &endpoint(), &credentials(["u", "other", "c", "k"])).await.expect("stored");
     begin(&ledger, other).await;
-    assert_eq!(login(&shelf.ledger_after(subject).await, subject), None);
-    begin(&ledger, subject).await;
+    assert_eq!(login(&store.ledger_after(ids).await, ids), None);
+    begin(&ledger, ids).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_two_operators_one_begins() {
-    let shelf = FakeStore::default();
-    let (first, second) = (shelf.ledger(), shelf.ledger());
-    let subject = subject(&first, "p").await;
-    subject_of(&second).await;
+    let store = FakeStore::default();
+    let (first, second) = (store.ledger(), store.ledger());
+    let ids = ids(&first, "p").await;
+    ids_of(&second).await;
     let both = futures::join!(
-        first.begin(subject, false, None, StatusRecord::default(), at(0)),
-        second.begin(subject, false, None, StatusRecord::default(), at(0))
+        first.begin(ids, false, None, StatusRecord::default(), at(0)),
+        second.begin(ids, false, None, StatusRecord::default(), at(0))
     );
     let begun = [both.0.expect("stored"), both.1.expect("stored")];
     assert_eq!(begun.iter().flatten().count(), 1, "{begun:?}");
-    assert!(second.known(subject, at(1)).entry.is_some() && first.known(subject, at(1)).entry.is_some());
+    assert!(second.known(ids, at(1)).entry.is_some() && first.known(ids, at(1)).entry.is_some());
 }
 
-async fn subject_of(ledger: &Ledger) -> Subject {
-    subject(ledger, "p").await
+async fn ids_of(ledger: &Ledger) -> CredentialIds {
+    ids(ledger, "p").await
 }
 
 #[tokio::test(start_paused = true)]
 async fn as_many_as_begin_at_once_are_a_few_writes() {
-    let shelf = FakeStore::default();
-    let ledger = Arc::new(shelf.ledger());
-    subject(&ledger, "p").await;
-    let before = shelf.writes();
+    let store = FakeStore::default();
+    let ledger = Arc::new(store.ledger());
+    ids(&ledger, "p").await;
+    let before = store.writes();
     // More than there are concurrent checks. A thousand would not fit into one Secret.
     let begun = (0..100).map(|n| {
         let ledger = ledger.clone();
         tokio::spawn(async move {
-            let subject = subject(&ledger, &n.to_string()).await;
-            begin(&ledger, subject).await
+            let ids = ids(&ledger, &n.to_string()).await;
+            begin(&ledger, ids).await
         })
     });
     for begun in futures::future::join_all(begun).await {
         begun.expect("no panic");
     }
-    assert!(shelf.writes() - before <= 3, "{} writes", shelf.writes() - before);
+    assert!(store.writes() - before <= 3, "{} writes", store.writes() - before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_works_moves_nothing_once_it_is_tidy() {
-    let shelf = FakeStore::default();
-    let ledger = Arc::new(shelf.ledger());
+    let store = FakeStore::default();
+    let ledger = Arc::new(store.ledger());
     let tidying = tokio::spawn({
         let ledger = ledger.clone();
-        async move { ledger.tidy().await }
+        async move { ledger.flush_loop().await }
     });
-    let subject = subject(&ledger, "p").await;
-    let intent = begin(&ledger, subject).await;
-    let end = End::LoggedIn { rest: None };
-    ledger.end(subject, Some(intent), end, StatusRecord::default(), at(1)).await;
-    tokio::time::sleep(2 * TIDY_DELAY).await;
-    assert_eq!(shelf.ledger_after(subject).await.known(subject, at(1)).entry, None, "the intent is struck out");
-    let writes = shelf.writes();
+    let ids = ids(&ledger, "p").await;
+    let intent = begin(&ledger, ids).await;
+    let end = LoginResult::LoggedIn { rest: None };
+    ledger.end(ids, Some(intent), end, StatusRecord::default(), at(1)).await;
+    tokio::time::sleep(2 * FLUSH_DELAY).await;
+    assert_eq!(store.ledger_after(ids).await.known(ids, at(1)).entry, None, "the intent is struck out");
+    let writes = store.writes();
     for _ in 0..100 {
-        assert!(ledger.known(subject, at(2)).login_works);
-        ledger.end(subject, None, end, StatusRecord::default(), at(2)).await;
-        tokio::time::sleep(2 * TIDY_DELAY).await;
+        assert!(ledger.known(ids, at(2)).login_works);
+        ledger.end(ids, None, end, StatusRecord::default(), at(2)).await;
+        tokio::time::sleep(2 * FLUSH_DELAY).await;
     }
-    assert_eq!(shelf.writes(), writes);
+    assert_eq!(store.writes(), writes);
     tidying.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_was_deleted_is_written_anew_whole() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    let refused = subject(&ledger, "p").await;
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    let refused = ids(&ledger, "p").await;
     let intent = begin(&ledger, refused).await;
-    ledger.end(refused, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
-    lock(&shelf.0).stored.clear();
-    let other = subject(&ledger, "other").await;
+    ledger.end(refused, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
+    lock(&store.0).stored.clear();
+    let other = ids(&ledger, "other").await;
     begin(&ledger, other).await;
-    assert_eq!(login(&shelf.ledger_after(refused).await, refused), Some(Login::Refused(REFUSED)));
+    assert_eq!(login(&store.ledger_after(refused).await, refused), Some(Login::Refused(REFUSED)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_is_restored_from_a_backup_learns_again_what_was_refused_since() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
-    refuse(&ledger, subject(&ledger, "before").await).await;
-    let backup = lock(&shelf.0).stored.clone();
-    let since = subject(&ledger, "since").await;
+    let store = FakeStore::default();
+    let ledger = store.ledger();
+    refuse(&ledger, ids(&ledger, "before").await).await;
+    let backup = lock(&store.0).stored.clone();
+    let since = ids(&ledger, "since").await;
     refuse(&ledger, since).await;
-    lock(&shelf.0).stored = backup;
-    ledger.reassert();
-    assert!(refused_now(&ledger, subject(&ledger, "since").await), "this process knows");
+    lock(&store.0).stored = backup;
+    ledger.mark_all_dirty();
+    assert!(refused_now(&ledger, ids(&ledger, "since").await), "this process knows");
     ledger.commit().await.expect("stored");
-    let next = shelf.ledger();
+    let next = store.ledger();
     for password in ["before", "since"] {
-        let subject = subject(&next, password).await;
-        assert!(refused_now(&next, subject), "{password}");
+        let ids = ids(&next, password).await;
+        assert!(refused_now(&next, ids), "{password}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_account_has_a_limit_of_logins_and_of_refusals() {
     let ledger = FakeStore::default().ledger_with(Limits { logins_per_day: 3, refused_per_day: 2 });
-    let subject = subject(&ledger, "p").await;
-    ledger.count(subject.account, 2, at(0));
-    assert_eq!(ledger.known(subject, at(1)).spent_until, None);
-    ledger.count(subject.account, 1, at(2));
+    let ids = ids(&ledger, "p").await;
+    ledger.count(ids.account, 2, at(0));
+    assert_eq!(ledger.known(ids, at(1)).spent_until, None);
+    ledger.count(ids.account, 1, at(2));
     let day = at(86_400);
-    assert_eq!(ledger.known(subject, at(3)).spent_until, Some(day));
-    assert_eq!(ledger.known(subject, day).spent_until, None);
-    ledger.count(subject.account, 1, day);
-    assert_eq!(ledger.known(subject, day).spent_until, None, "a new day");
+    assert_eq!(ledger.known(ids, at(3)).spent_until, Some(day));
+    assert_eq!(ledger.known(ids, day).spent_until, None);
+    ledger.count(ids.account, 1, day);
+    assert_eq!(ledger.known(ids, day).spent_until, None, "a new day");
     for (n, until) in [(1, None), (2, Some(day)), (3, Some(day))] {
-        let other = ledger.subject("hr", &endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
+        let other =
+            ledger.credential_ids("hr", &endpoint(), &credentials(["u", &n.to_string(), "c", "k"])).await.expect("stored");
         let intent = begin(&ledger, other).await;
-        ledger.end(other, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(0)).await;
-        assert_eq!(ledger.known(subject, at(1)).failed_until, until, "{n} refused");
+        ledger.end(other, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(0)).await;
+        assert_eq!(ledger.known(ids, at(1)).failed_until, until, "{n} refused");
     }
-    assert_eq!(ledger.known(subject, at(1)).requests_failed_until, None);
+    assert_eq!(ledger.known(ids, at(1)).requests_failed_until, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waited_while_another_failed_fails_the_same_way() {
     let ledger = Arc::new(Ledger::in_memory().expect("random"));
-    let (one, two) = (subject(&ledger, "1").await, subject(&ledger, "2").await);
+    let (one, two) = (ids(&ledger, "1").await, ids(&ledger, "2").await);
     let mut first = ledger.login_lock(one).await;
     let waiting = tokio::spawn({
         let ledger = ledger.clone();
@@ -490,127 +493,127 @@ async fn who_waited_while_another_failed_fails_the_same_way() {
 #[tokio::test(start_paused = true)]
 async fn a_session_is_lent_for_a_while_and_then_dropped() {
     let ledger = Ledger::in_memory().expect("random");
-    let subject = subject(&ledger, "p").await;
+    let ids = ids(&ledger, "p").await;
     let session = Arc::new(Session::Token(Sensitive::new("token".to_owned())));
     let weak = Arc::downgrade(&session);
-    ledger.login_lock(subject).await.succeeded(&session, Sharing { authority: None, time: SHARED_FOR });
+    ledger.login_lock(ids).await.succeeded(&session, Sharing { ca_digest: None, time: SHARED_FOR });
     drop(session);
     tokio::time::sleep(SHARED_FOR - Duration::from_millis(1)).await;
-    assert!(ledger.login_lock(subject).await.shared(None).is_some());
+    assert!(ledger.login_lock(ids).await.shared(None).is_some());
     tokio::time::sleep(Duration::from_millis(2)).await;
-    assert!(ledger.login_lock(subject).await.shared(None).is_none());
+    assert!(ledger.login_lock(ids).await.shared(None).is_none());
     assert_eq!(weak.strong_count(), 0, "nobody keeps it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn lines_in_which_nobody_waits_are_dropped() {
     let ledger = Ledger::in_memory().expect("random");
-    let held = ledger.line(Fingerprint([0; 16]));
+    let held = ledger.mutex_for(Fingerprint([0; 16]));
     static NEXT: AtomicU32 = AtomicU32::new(1);
     for _ in 0..3 * MUTEXES_KEPT {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-        ledger.line(Fingerprint(bytes));
+        ledger.mutex_for(Fingerprint(bytes));
     }
-    assert!(lock(&ledger.lines).all.len() <= MUTEXES_KEPT + 1);
-    assert!(Arc::ptr_eq(&held, &ledger.line(Fingerprint([0; 16]))), "one that is in use stays");
+    assert!(lock(&ledger.mutexes).all.len() <= MUTEXES_KEPT + 1);
+    assert!(Arc::ptr_eq(&held, &ledger.mutex_for(Fingerprint([0; 16]))), "one that is in use stays");
 }
 
-fn refused_now(ledger: &Ledger, subject: Subject) -> bool {
-    let known = ledger.known(subject, at(2));
+fn refused_now(ledger: &Ledger, ids: CredentialIds) -> bool {
+    let known = ledger.known(ids, at(2));
     matches!(known.entry.and_then(|entry| entry.login), Some(Login::Refused(_)))
 }
 
-async fn refuse(ledger: &Ledger, subject: Subject) {
-    let intent = begin(ledger, subject).await;
-    ledger.end(subject, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
+async fn refuse(ledger: &Ledger, ids: CredentialIds) {
+    let intent = begin(ledger, ids).await;
+    ledger.end(ids, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_grows_is_divided_and_each_write_stays_small() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..600 {
-        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+        refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
     }
     let (largest, secrets) = {
-        let kept = lock(&shelf.0);
+        let kept = lock(&store.0);
         (kept.largest, kept.stored.len())
     };
     assert!(largest <= PART_BYTES_MAX, "{largest}");
     assert!((5..=32).contains(&secrets), "{secrets}");
-    let after = shelf.ledger();
+    let after = store.ledger();
     for n in 0..600 {
-        let subject = subject(&after, &n.to_string()).await;
-        assert!(refused_now(&after, subject), "{n}");
+        let ids = ids(&after, &n.to_string()).await;
+        assert!(refused_now(&after, ids), "{n}");
     }
     // If one Secret is deleted, the next change of it writes its content again. The others are untouched.
-    lock(&shelf.0).stored.remove(&1);
+    lock(&store.0).stored.remove(&1);
     for n in 600..700 {
-        refuse(&after, subject(&after, &n.to_string()).await).await;
+        refuse(&after, ids(&after, &n.to_string()).await).await;
     }
-    let again = shelf.ledger();
+    let again = store.ledger();
     let mut known = 0;
     for n in 0..700 {
-        let subject = subject(&again, &n.to_string()).await;
-        known += usize::from(refused_now(&again, subject));
+        let ids = ids(&again, &n.to_string()).await;
+        known += usize::from(refused_now(&again, ids));
     }
     assert_eq!(known, 700);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_is_killed_while_it_is_divided_has_lost_nothing() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     let mut n = 0;
     // Fills the part until one more refusal divides it.
-    while lock(&shelf.0).stored.get(&0).is_none_or(|stored| stored.entries.len() < PART_BYTES_MAX - 200) {
-        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+    while lock(&store.0).stored.get(&0).is_none_or(|stored| stored.entries.len() < PART_BYTES_MAX - 200) {
+        refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
         n += 1;
     }
     for killed_after in 0..40 {
-        let shelf = FakeStore(Arc::new(Mutex::new(lock(&shelf.0).copy())));
-        let ledger = shelf.ledger();
-        let (one, two) = (subject(&ledger, "one more").await, subject(&ledger, "and one").await);
+        let store = FakeStore(Arc::new(Mutex::new(lock(&store.0).copy())));
+        let ledger = store.ledger();
+        let (one, two) = (ids(&ledger, "one more").await, ids(&ledger, "and one").await);
         let dividing = async {
-            for subject in [one, two] {
-                refuse(&ledger, subject).await;
+            for ids in [one, two] {
+                refuse(&ledger, ids).await;
             }
         };
         crate::controller::tests::after_polls(dividing, Some(killed_after)).await;
         drop(ledger);
-        let after = shelf.ledger();
+        let after = store.ledger();
         for n in 0..n {
-            let subject = subject(&after, &n.to_string()).await;
-            assert!(refused_now(&after, subject), "{n}, killed after {killed_after}");
+            let ids = ids(&after, &n.to_string()).await;
+            assert!(refused_now(&after, ids), "{n}, killed after {killed_after}");
         }
-        refuse(&after, subject(&after, "later").await).await;
-        let later = shelf.ledger();
-        assert!(refused_now(&later, subject(&later, "later").await), "killed after {killed_after}");
+        refuse(&after, ids(&after, "later").await).await;
+        let later = store.ledger();
+        assert!(refused_now(&later, ids(&later, "later").await), "killed after {killed_after}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_too_large_for_the_api_server_is_made_smaller_and_never_stands_still() {
-    let shelf = FakeStore::default();
-    lock(&shelf.0).most = 3_000;
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    lock(&store.0).most = 3_000;
+    let ledger = store.ledger();
     for n in 0..2_000 {
-        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+        refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
     }
-    let last = subject(&ledger, "last").await;
+    let last = ids(&ledger, "last").await;
     let intent = ledger.begin(last, false, None, StatusRecord::default(), at(100)).await.expect("stored").expect("first");
-    ledger.end(last, Some(intent), End::LoginFailed(REFUSED), StatusRecord::default(), at(101)).await;
-    let after = shelf.ledger();
-    let last = subject(&after, "last").await;
+    ledger.end(last, Some(intent), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(101)).await;
+    let after = store.ledger();
+    let last = ids(&after, "last").await;
     assert!(refused_now(&after, last), "what is new stays");
-    assert!(lock(&shelf.0).largest <= 3_000);
+    assert!(lock(&store.0).largest <= 3_000);
     // The cause of the refusal may be gone, so this process tries the full size again too.
     assert!(lock(&ledger.state).most() <= 3_000);
     tokio::time::advance(SIZE_LIMIT_TTL).await;
     assert_eq!(lock(&ledger.state).most(), PART_BYTES_MAX);
     lock(&ledger.state).found_too_large(8_000);
-    ledger.distrust();
+    ledger.invalidate();
     assert_eq!(lock(&ledger.state).most(), PART_BYTES_MAX);
 }
 
@@ -621,16 +624,16 @@ async fn one_password_with_and_without_a_user_api_key_is_one() {
         let Credentials { username, password, customer_api_key, .. } = credentials(["u", password, "c", "k"]);
         let user_api_key = key.map(|key| Sensitive::new(key.to_owned()));
         let credentials = Credentials { username, password, customer_api_key, user_api_key };
-        ledger.subject("hr", &endpoint(), &credentials).await.expect("stored")
+        ledger.credential_ids("hr", &endpoint(), &credentials).await.expect("stored")
     };
-    let beside = |subject| ledger.known(subject, at(2)).refused_beside;
+    let beside = |ids| ledger.known(ids, at(2)).refused_with_other_key;
     let (with, without, other) = (of("p", Some("k")).await, of("p", None).await, of("p", Some("k2")).await);
     assert_eq!(with.account, without.account);
     refuse(&ledger, with).await;
     assert_eq!((beside(without), beside(other)), (true, false), "another key is another login");
     assert!(!beside(of("q", None).await), "and another password");
     // Only the key was wrong.
-    let end = End::LoggedIn { rest: None };
+    let end = LoginResult::LoggedIn { rest: None };
     let intent = begin(&ledger, other).await;
     ledger.end(other, Some(intent), end, StatusRecord::default(), at(3)).await;
     assert!(!beside(without));
@@ -653,17 +656,17 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
         ("a write that fails, and another writes the new Secret", 4),
     ] {
         for n in 0..3 {
-            let shelf = FakeStore::default();
-            let ledger = shelf.ledger();
+            let store = FakeStore::default();
+            let ledger = store.ledger();
             let mut m = 0;
             // A dozen intents still fit, but not their refusals.
             while lock(&ledger.state).table.bytes_of(0, 1) < PART_BYTES_MAX - 40 * 95 {
-                refuse(&ledger, subject(&ledger, &format!("{n} filler {m}")).await).await;
+                refuse(&ledger, ids(&ledger, &format!("{n} filler {m}")).await).await;
                 m += 1;
             }
             let mut pending = Vec::new();
             loop {
-                let one = subject(&ledger, &format!("{n} last {}", pending.len())).await;
+                let one = ids(&ledger, &format!("{n} last {}", pending.len())).await;
                 if lock(&ledger.state).table.bytes_of(0, 1) + 100 > PART_BYTES_MAX {
                     break;
                 }
@@ -672,32 +675,32 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
             assert_eq!(lock(&ledger.state).parts(), 1);
             match fault {
                 0 => {
-                    let mut kept = lock(&shelf.0);
+                    let mut kept = lock(&store.0);
                     kept.version += 1;
                     let version = Some(kept.version.to_string());
                     kept.stored.get_mut(&0).expect("stored").version = version;
                 }
                 // The write of the new Secret succeeds, and that of the first fails.
-                1 | 3 | 4 => lock(&shelf.0).fail_after = Some(1),
-                2 => shelf.lose(1),
+                1 | 3 | 4 => lock(&store.0).fail_after = Some(1),
+                2 => store.lose(1),
                 _ => {}
             }
             for (one, intent) in &pending {
-                ledger.enter(*one, Some(intent.clone()), End::LoginFailed(REFUSED), StatusRecord::default(), at(1));
+                ledger.record(*one, Some(intent.clone()), LoginResult::LoginFailed(REFUSED), StatusRecord::default(), at(1));
             }
             let first = ledger.commit().await;
             assert_eq!(first.is_err(), matches!(fault, 1..=4), "{what}");
-            divided += usize::from(lock(&shelf.0).stored.contains_key(&1));
+            divided += usize::from(lock(&store.0).stored.contains_key(&1));
             match fault {
-                3 => drop(lock(&shelf.0).stored.remove(&1).expect("written")),
-                4 => lock(&shelf.0).stored.get_mut(&1).expect("written").version = Some("another's".to_owned()),
+                3 => drop(lock(&store.0).stored.remove(&1).expect("written")),
+                4 => lock(&store.0).stored.get_mut(&1).expect("written").version = Some("another's".to_owned()),
                 _ => {}
             }
             let here = pending.iter().filter(|(one, _)| !refused_now(&ledger, *one)).count();
             // The background task does this.
             ledger.commit().await.unwrap_or_else(|error| panic!("{what}: {error}"));
-            let after = shelf.ledger();
-            subject(&after, "opened").await;
+            let after = store.ledger();
+            ids(&after, "opened").await;
             let next = pending.iter().filter(|(one, _)| !refused_now(&after, *one)).count();
             if here + next > 0 {
                 forgotten.push(format!(
@@ -713,37 +716,37 @@ async fn refusals_whose_write_divides_the_ledger_outlast_what_goes_wrong_then() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_entered_while_a_write_waits_for_its_time_does_not_make_it_too_large() {
-    let shelf = FakeStore::default();
-    let ledger = Arc::new(shelf.ledger());
+    let store = FakeStore::default();
+    let ledger = Arc::new(store.ledger());
     let mut m = 0;
     while lock(&ledger.state).table.bytes_of(0, 1) < PART_BYTES_MAX - 300 {
-        refuse(&ledger, subject(&ledger, &format!("filler {m}")).await).await;
+        refuse(&ledger, ids(&ledger, &format!("filler {m}")).await).await;
         m += 1;
     }
     let begun = (0..64).map(|n| {
         let ledger = ledger.clone();
         tokio::spawn(async move {
-            let one = subject(&ledger, &n.to_string()).await;
+            let one = ids(&ledger, &n.to_string()).await;
             begin(&ledger, one).await
         })
     });
     for begun in futures::future::join_all(begun).await {
         begun.expect("no panic");
     }
-    let largest = lock(&shelf.0).largest;
+    let largest = lock(&store.0).largest;
     assert!(largest <= PART_BYTES_MAX, "{largest} bytes, {} in base64", largest * 4 / 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..60 {
-        refuse(&ledger, subject(&ledger, &format!("before {n}")).await).await;
+        refuse(&ledger, ids(&ledger, &format!("before {n}")).await).await;
     }
-    // An older operator wrote entries without an owner.
+    // An older operator wrote entries without a namespace.
     {
-        let mut kept = lock(&shelf.0);
+        let mut kept = lock(&store.0);
         for stored in kept.stored.values_mut() {
             stored.entries = stored
                 .entries
@@ -756,18 +759,20 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
                 .collect();
         }
     }
-    let ledger = shelf.ledger();
+    let ledger = store.ledger();
     let mut flood = 0;
     for round in 0..40 {
         // They are in use: each is looked up all the time.
         for n in 0..60 {
-            let one = subject(&ledger, &format!("before {n}")).await;
+            let one = ids(&ledger, &format!("before {n}")).await;
             ledger.known(one, at(10 + round));
         }
         for _ in 0..400 {
             flood += 1;
-            let one =
-                ledger.subject("flood", &endpoint(), &credentials([&flood.to_string(), "p", "c", "k"])).await.expect("open");
+            let one = ledger
+                .credential_ids("flood", &endpoint(), &credentials([&flood.to_string(), "p", "c", "k"]))
+                .await
+                .expect("open");
             let mut state = lock(&ledger.state);
             let entry = Entry {
                 login: Some(Login::Refused(REFUSED)),
@@ -781,7 +786,7 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
     }
     let mut lost = 0;
     for n in 0..60 {
-        let one = subject(&ledger, &format!("before {n}")).await;
+        let one = ids(&ledger, &format!("before {n}")).await;
         lost += u32::from(!refused_now(&ledger, one));
     }
     assert_eq!(lost, 0, "of 60 that were refused before the upgrade, after a flood of {flood}");
@@ -789,19 +794,19 @@ async fn what_was_refused_before_an_upgrade_outlasts_one_namespaces_flood() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..5_900 {
-        let one = subject(&ledger, &format!("before {n}")).await;
+        let one = ids(&ledger, &format!("before {n}")).await;
         let entry = Entry { login: Some(Login::Refused(REFUSED)), ..ledger.failed(one, None, StatusRecord::default(), at(0)) };
         lock(&ledger.state).table.set(one.fingerprint, Some(entry));
     }
     let entries = lock(&ledger.state).table.snapshot(0, 1).1;
-    lock(&shelf.0).stored.get_mut(&0).expect("stored").entries = entries;
-    let ledger = shelf.ledger();
+    lock(&store.0).stored.get_mut(&0).expect("stored").entries = entries;
+    let ledger = store.ledger();
     let begun = Instant::now();
     let mut failed = 0;
-    let one = subject(&ledger, "new").await;
+    let one = ids(&ledger, "new").await;
     while ledger.begin(one, false, None, StatusRecord::default(), at(1)).await.is_err() {
         failed += 1;
     }
@@ -811,17 +816,17 @@ async fn a_full_ledger_of_the_operator_before_is_taken_over_soon() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_operator_that_knows_no_parts_wrote_hides_none_of_them() {
-    let shelf = FakeStore::default();
-    let ledger = shelf.ledger();
+    let store = FakeStore::default();
+    let ledger = store.ledger();
     for n in 0..600 {
-        refuse(&ledger, subject(&ledger, &n.to_string()).await).await;
+        refuse(&ledger, ids(&ledger, &n.to_string()).await).await;
     }
     // An older operator replaces the first Secret whole, with what it read of it.
-    lock(&shelf.0).stored.get_mut(&0).expect("stored").parts = 0;
-    let after = shelf.ledger();
+    lock(&store.0).stored.get_mut(&0).expect("stored").parts = 0;
+    let after = store.ledger();
     let mut lost = 0;
     for n in 0..600 {
-        let one = subject(&after, &n.to_string()).await;
+        let one = ids(&after, &n.to_string()).await;
         lost += u32::from(!refused_now(&after, one));
     }
     assert_eq!(lost, 0, "of 600");
@@ -830,7 +835,7 @@ async fn what_an_operator_that_knows_no_parts_wrote_hides_none_of_them() {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_ahead_while_this_process_ran_holds_nobody_for_years() {
     let ledger = FakeStore::default().ledger();
-    let one = subject(&ledger, "p").await;
+    let one = ids(&ledger, "p").await;
     let ahead = at(3 * 365 * 86_400);
     ledger.begin(one, false, None, StatusRecord::default(), ahead).await.expect("stored").expect("nobody else");
     // The clock is right again.
@@ -843,10 +848,10 @@ async fn a_clock_that_was_ahead_while_this_process_ran_holds_nobody_for_years() 
 async fn nothing_is_kept_of_entries_that_are_gone() {
     let ledger = FakeStore::default().ledger();
     for n in 0..300 {
-        let one = subject(&ledger, &n.to_string()).await;
+        let one = ids(&ledger, &n.to_string()).await;
         let intent = begin(&ledger, one).await;
         ledger.known(one, at(1));
-        ledger.end(one, Some(intent), End::LoggedIn { rest: None }, StatusRecord::default(), at(1)).await;
+        ledger.end(one, Some(intent), LoginResult::LoggedIn { rest: None }, StatusRecord::default(), at(1)).await;
     }
     let asked = lock(&ledger.state).table.asked_len();
     assert_eq!((lock(&ledger.state).table.len(), asked), (0, 0));

@@ -12,20 +12,20 @@ use super::entries::PARTS_MAX;
 use super::storage::{Error, Store, Stored, Written};
 use crate::login_guard::fingerprint::{KEY_LENGTH, Key, key_of, new_key};
 use crate::login_guard::{
-    Ledger, READS_AT_ONCE, TIDY_DELAY, WRITE_FREE_KIB, WRITE_RETRY, WRITE_SPACING, WRITE_SPACING_KIB, WRITE_TRIES, lock,
+    FLUSH_DELAY, Ledger, READS_AT_ONCE, WRITE_FREE_KIB, WRITE_RETRY, WRITE_SPACING, WRITE_SPACING_KIB, WRITE_TRIES, lock,
 };
 
 #[derive(Default)]
-pub(super) struct Writing {
+pub(super) struct WriteState {
     /// The version of each Secret that the next write replaces.
-    pub(super) onto: HashMap<u8, String>,
+    pub(super) resource_versions: HashMap<u8, String>,
     /// The version of the entry table that is stored.
     pub(super) stored: u64,
     /// The earliest time of the next write.
     pub(super) next: Option<Instant>,
 }
 
-impl Writing {
+impl WriteState {
     /// Waits until the next write may begin.
     pub(super) async fn wait(&self) {
         if let Some(next) = self.next {
@@ -35,7 +35,7 @@ impl Writing {
 }
 
 /// When a written part becomes valid.
-pub(super) enum Counts<'a> {
+pub(super) enum Visibility<'a> {
     AtOnce,
     /// When part 0 counts this part. The snapshot is kept here until then.
     Later(&'a mut Vec<(u8, String)>),
@@ -46,46 +46,46 @@ pub(super) enum Counts<'a> {
 enum Progress {
     Done,
     /// The stored state, or its division into parts, is not what this process assumed. The write must be repeated.
-    Again,
+    Retry,
 }
 
 impl Ledger {
     /// Reads the ledger, or creates it, and retries until that succeeds.
-    pub async fn open_in_time(&self) {
+    pub async fn open_with_retry(&self) {
         while let Err(error) = self.opened().await {
-            tracing::warn!(%error, "without the login ledger no login is sent");
+            tracing::warn!(%error, "the login ledger cannot be opened, and no login is sent without it");
             tokio::time::sleep(WRITE_RETRY).await;
         }
     }
 
     /// Stores changes that are not urgent, until the future is dropped.
-    pub async fn tidy(&self) {
+    pub async fn flush_loop(&self) {
         loop {
             self.changed.notified().await;
-            tokio::time::sleep(TIDY_DELAY).await;
+            tokio::time::sleep(FLUSH_DELAY).await;
             while let Err(error) = self.commit().await {
-                tracing::warn!(%error, "the login ledger is not stored yet");
+                tracing::warn!(%error, "the login ledger could not be stored; trying again");
                 tokio::time::sleep(WRITE_RETRY).await;
             }
         }
     }
 
-    /// Forgets what only this process knows, and has the rest read again before its next use: another process may have been active
-    /// meanwhile.
-    pub fn distrust(&self) {
+    /// Forgets what only this process knows, and marks the rest to be read again before its next use: another process may have
+    /// been active meanwhile.
+    pub fn invalidate(&self) {
         let mut state = lock(&self.state);
-        state.proven.clear();
+        state.working.clear();
         state.passwords.clear();
         state.tried.clear();
         state.most = None;
         state.outdated = true;
     }
 
-    /// Has everything that this process knows stored again: the stored state may be older than it was, as after a backup was
-    /// restored.
-    pub fn reassert(&self) {
+    /// Marks everything that this process knows to be stored again: the stored state may be older than it was, as after a backup
+    /// was restored.
+    pub fn mark_all_dirty(&self) {
         let mut state = lock(&self.state);
-        state.table.reassert();
+        state.table.mark_all_dirty();
         // Forces a read before the next use, which merges the two.
         state.outdated = true;
         drop(state);
@@ -94,9 +94,9 @@ impl Ledger {
 
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
         let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).outdated) else { return Ok(()) };
-        let mut writing = self.writing.lock().await;
+        let mut write_state = self.write_state.lock().await;
         if std::mem::take(&mut lock(&self.state).outdated) {
-            let read = self.reread(store.as_ref(), &mut writing).await;
+            let read = self.reread(store.as_ref(), &mut write_state).await;
             return read.inspect_err(|_| lock(&self.state).outdated = true);
         }
         Ok(())
@@ -123,13 +123,13 @@ impl Ledger {
         let Some(store) = self.store.as_ref().filter(|_| lock(&self.state).table.has_unsaved()) else { return Ok(()) };
         let key = self.opened().await?.1.clone();
         let wanted = lock(&self.state).table.version();
-        let mut writing = self.writing.lock().await;
+        let mut write_state = self.write_state.lock().await;
         for _ in 0..WRITE_TRIES {
             // Another task's write may have included this change.
-            if writing.stored >= wanted || !lock(&self.state).table.has_unsaved() {
+            if write_state.stored >= wanted || !lock(&self.state).table.has_unsaved() {
                 return Ok(());
             }
-            if self.write_once(store.as_ref(), &key, &mut writing).await? == Progress::Done {
+            if self.write_once(store.as_ref(), &key, &mut write_state).await? == Progress::Done {
                 return Ok(());
             }
         }
@@ -137,7 +137,12 @@ impl Ledger {
     }
 
     /// Writes each part that has changed, over the version that this process knows.
-    async fn write_once(&self, store: &dyn Store, key: &Zeroizing<Vec<u8>>, writing: &mut Writing) -> Result<Progress, Error> {
+    async fn write_once(
+        &self,
+        store: &dyn Store,
+        key: &Zeroizing<Vec<u8>>,
+        write_state: &mut WriteState,
+    ) -> Result<Progress, Error> {
         let (version, parts, most) = {
             let state = lock(&self.state);
             (state.table.version(), state.parts(), state.most())
@@ -145,15 +150,15 @@ impl Ledger {
         let changed: Vec<_> = (0..parts).filter(|part| lock(&self.state).table.has_unsaved_of(*part, parts)).collect();
         for part in changed {
             // Waits before it measures the part, because entries may be added during the wait.
-            writing.wait().await;
+            write_state.wait().await;
             if parts < PARTS_MAX && lock(&self.state).table.bytes_of(part, parts) > most {
-                return self.divide(store, key, most, writing).await;
+                return self.divide(store, key, most, write_state).await;
             }
-            if self.write_part(store, key, part, parts, Counts::AtOnce, writing).await? == Progress::Again {
-                return Ok(Progress::Again);
+            if self.write_part(store, key, part, parts, Visibility::AtOnce, write_state).await? == Progress::Retry {
+                return Ok(Progress::Retry);
             }
         }
-        writing.stored = version;
+        write_state.stored = version;
         Ok(Progress::Done)
     }
 
@@ -165,7 +170,7 @@ impl Ledger {
         store: &dyn Store,
         key: &Zeroizing<Vec<u8>>,
         most: usize,
-        writing: &mut Writing,
+        write_state: &mut WriteState,
     ) -> Result<Progress, Error> {
         let before = lock(&self.state).parts();
         let is_small = |parts: u8| {
@@ -179,17 +184,17 @@ impl Ledger {
         let mut new = Vec::new();
         for part in (before..parts).chain(0..before) {
             // A process that was killed while dividing may have left this part behind.
-            if !writing.onto.contains_key(&part)
+            if !write_state.resource_versions.contains_key(&part)
                 && let Some(version) = store.read(part).await?.and_then(|stored| stored.version)
             {
-                writing.onto.insert(part, version);
+                write_state.resource_versions.insert(part, version);
             }
             // A division happens once and other tasks wait for it, so it uses the minimum time between two writes.
-            writing.next = writing.next.map(|next| next.min(Instant::now() + WRITE_SPACING));
-            writing.wait().await;
-            let counts = if part < before { Counts::AtOnce } else { Counts::Later(&mut new) };
-            if self.write_part(store, key, part, parts, counts, writing).await? == Progress::Again {
-                return Ok(Progress::Again);
+            write_state.next = write_state.next.map(|next| next.min(Instant::now() + WRITE_SPACING));
+            write_state.wait().await;
+            let visibility = if part < before { Visibility::AtOnce } else { Visibility::Later(&mut new) };
+            if self.write_part(store, key, part, parts, visibility, write_state).await? == Progress::Retry {
+                return Ok(Progress::Retry);
             }
             if part == 0 {
                 let mut state = lock(&self.state);
@@ -197,8 +202,8 @@ impl Ledger {
                 new.iter().for_each(|(part, snapshot)| state.table.saved(*part, parts, snapshot));
             }
         }
-        tracing::info!(secrets = parts, "the login ledger has grown and is kept in more Secrets");
-        Ok(Progress::Again)
+        tracing::info!(secrets = parts, "the login ledger has grown and is divided into more Secrets");
+        Ok(Progress::Retry)
     }
 
     /// Writes a part. The caller has waited until the write may begin.
@@ -208,8 +213,8 @@ impl Ledger {
         key: &Zeroizing<Vec<u8>>,
         part: u8,
         parts: u8,
-        counts: Counts<'_>,
-        writing: &mut Writing,
+        visibility: Visibility<'_>,
+        write_state: &mut WriteState,
     ) -> Result<Progress, Error> {
         let snapshot = {
             let mut state = lock(&self.state);
@@ -219,21 +224,26 @@ impl Ledger {
             }
             state.table.snapshot(part, parts).1
         };
-        let stored = Stored { key: key.clone(), entries: snapshot.clone(), parts, version: writing.onto.get(&part).cloned() };
+        let stored = Stored {
+            key: key.clone(),
+            entries: snapshot.clone(),
+            parts,
+            version: write_state.resource_versions.get(&part).cloned(),
+        };
         let kib = u32::try_from(snapshot.len() / 1024).unwrap_or(u32::MAX);
-        writing.next =
+        write_state.next =
             Some(Instant::now() + WRITE_SPACING + WRITE_SPACING_KIB.saturating_mul(kib.saturating_sub(WRITE_FREE_KIB)));
         let written = store.write(part, stored).await;
         match written.inspect_err(|_| lock(&self.state).table.maybe_saved(part, parts, &snapshot))? {
-            Written::Done(onto) => {
-                match onto {
-                    Some(onto) => writing.onto.insert(part, onto),
-                    None => writing.onto.remove(&part),
+            Written::Done(resource_version) => {
+                match resource_version {
+                    Some(resource_version) => write_state.resource_versions.insert(part, resource_version),
+                    None => write_state.resource_versions.remove(&part),
                 };
                 let mut state = lock(&self.state);
-                match counts {
-                    Counts::AtOnce => state.table.saved(part, parts, &snapshot),
-                    Counts::Later(new) => {
+                match visibility {
+                    Visibility::AtOnce => state.table.saved(part, parts, &snapshot),
+                    Visibility::Later(new) => {
                         state.table.maybe_saved(part, parts, &snapshot);
                         new.push((part, snapshot));
                     }
@@ -242,9 +252,9 @@ impl Ledger {
             }
             Written::Conflict => {
                 // The version to replace is gone. The reread below does not remove it for a part that is not valid yet.
-                writing.onto.remove(&part);
-                self.reread(store, writing).await?;
-                Ok(Progress::Again)
+                write_state.resource_versions.remove(&part);
+                self.reread(store, write_state).await?;
+                Ok(Progress::Retry)
             }
             Written::TooLarge => {
                 let mut state = lock(&self.state);
@@ -252,20 +262,20 @@ impl Ledger {
                 tracing::error!(
                     bytes = snapshot.len(),
                     now_at_most = most,
-                    "the login ledger is full: its Secret is not taken at this size"
+                    "the login ledger is full: the API server does not accept its Secret at this size"
                 );
-                Ok(Progress::Again)
+                Ok(Progress::Retry)
             }
         }
     }
 
-    async fn reread(&self, store: &dyn Store, writing: &mut Writing) -> Result<(), Error> {
+    async fn reread(&self, store: &dyn Store, write_state: &mut WriteState) -> Result<(), Error> {
         let first = store.read(0).await?;
-        self.take_over(store, first, writing).await
+        self.take_over(store, first, write_state).await
     }
 
     /// Takes over the stored state, given part 0.
-    async fn take_over(&self, store: &dyn Store, first: Option<Stored>, writing: &mut Writing) -> Result<(), Error> {
+    async fn take_over(&self, store: &dyn Store, first: Option<Stored>, write_state: &mut WriteState) -> Result<(), Error> {
         // An operator that does not know of parts drops their number, but the parts still exist.
         let is_told = first.as_ref().is_none_or(|stored| stored.parts > 0);
         let told = first.as_ref().map_or(1, |stored| stored.parts.clamp(1, PARTS_MAX).next_power_of_two());
@@ -283,12 +293,12 @@ impl Ledger {
                 Some(stored) => {
                     unreadable += lock(&self.state).table.rebase(*part, parts, &stored.entries);
                     match stored.version.clone() {
-                        Some(version) => writing.onto.insert(*part, version),
-                        None => writing.onto.remove(part),
+                        Some(version) => write_state.resource_versions.insert(*part, version),
+                        None => write_state.resource_versions.remove(part),
                     };
                 }
                 // The part does not exist yet, or somebody has deleted it: the next write creates it.
-                None => drop(writing.onto.remove(part)),
+                None => drop(write_state.resource_versions.remove(part)),
             }
         }
         if !is_told {
@@ -297,7 +307,7 @@ impl Ledger {
             all.iter().filter_map(|(_, stored)| stored.as_ref()).for_each(|stored| state.table.adopt(&stored.entries));
         }
         if unreadable > 0 {
-            tracing::error!(unreadable, "lines of the login ledger cannot be read and are left out; the others count");
+            tracing::error!(unreadable, "lines of the login ledger cannot be read and are ignored; the other lines are used");
         }
         Ok(())
     }
@@ -313,23 +323,23 @@ impl Ledger {
 
     pub(super) async fn open(&self) -> Result<Key, Error> {
         let Some(store) = &self.store else { return new_key() };
-        let mut writing = self.writing.lock().await;
+        let mut write_state = self.write_state.lock().await;
         for _ in 0..WRITE_TRIES {
             let found = store.read(0).await?;
-            let onto = found.as_ref().and_then(|stored| stored.version.clone());
+            let resource_version = found.as_ref().and_then(|stored| stored.version.clone());
             if let Some(stored) = found.filter(|stored| stored.key.len() == KEY_LENGTH) {
                 let key = key_of(stored.key.clone());
-                self.take_over(store.as_ref(), Some(stored), &mut writing).await?;
+                self.take_over(store.as_ref(), Some(stored), &mut write_state).await?;
                 return Ok(key);
             }
-            if onto.is_some() {
-                tracing::error!("the login ledger's Secret holds no key of the operator's; it is begun anew");
+            if resource_version.is_some() {
+                tracing::error!("the login ledger's Secret holds no valid key; starting a new ledger");
             }
             let key = new_key()?;
             let entries = lock(&self.state).table.snapshot(0, 1).1;
-            let stored = Stored { key: key.1.clone(), entries, parts: 1, version: onto };
+            let stored = Stored { key: key.1.clone(), entries, parts: 1, version: resource_version };
             if let Written::Done(Some(version)) = store.write(0, stored).await? {
-                writing.onto.insert(0, version);
+                write_state.resource_versions.insert(0, version);
                 return Ok(key);
             }
         }

@@ -61,7 +61,7 @@ pub const WATCH_LABEL: &str = "ukgpro.dev/watch=true";
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The HTTPS client cannot be made.
-    #[error("no HTTPS client could be made; see that the CA certificates of the platform are there (SSL_CERT_FILE)")]
+    #[error("no HTTPS client could be made; check that the CA certificates of the platform exist (SSL_CERT_FILE)")]
     Transport(#[from] ukg_pro::transport::TransportError),
     /// The platform gave no random numbers.
     #[error("the platform gave no random numbers for the login ledger's key")]

@@ -15,14 +15,14 @@ use tokio::time::Instant;
 
 use crate::api::UkgProConnection;
 use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
-use crate::cluster::watch::connections::{Lists, News};
-use crate::cluster::watch::history::{self, History};
-use crate::cluster::watch::listed::Listed;
+use crate::cluster::watch::connections::{CacheDelta, WatchEventHandler};
+use crate::cluster::watch::history::{self, ResourceVersionTracker};
+use crate::cluster::watch::listed::RawConnection;
 use crate::cluster::watch::retry::{self, FailureLog};
 use crate::controller::Context;
 use crate::operator::Scope;
 use crate::operator::settings::{SecretWatch, WATCH_LABEL};
-use crate::operator::workers::{Checks, Mandate};
+use crate::operator::workers::{CheckState, LeadershipState};
 use crate::schedule::work_queue::Queue;
 use crate::telemetry::health::Readiness;
 
@@ -31,19 +31,19 @@ pub const PAGE: u32 = 100;
 
 /// What the watches share about the cluster's history.
 #[derive(Clone, Copy)]
-pub(super) struct Relisting<'a> {
-    pub(super) history: &'a History,
+pub(super) struct RelistSignal<'a> {
+    pub(super) history: &'a ResourceVersionTracker,
     /// Changes when they have to list everything again.
-    pub(super) anew: &'a watch::Receiver<u64>,
+    pub(super) relist: &'a watch::Receiver<u64>,
 }
 
 /// Lists everything again when the cluster's history has run backwards. Never ends.
 pub(super) async fn follow_history(
     scope: &Scope,
     context: &Context,
-    checks: &Checks,
-    history: &History,
-    anew: &watch::Sender<u64>,
+    checks: &CheckState,
+    history: &ResourceVersionTracker,
+    relist: &watch::Sender<u64>,
 ) {
     let apis = scoped::<UkgProConnection>(&context.kubernetes, &scope.namespaces);
     let one = ListParams::default().limit(1);
@@ -60,16 +60,14 @@ pub(super) async fn follow_history(
             }
         }
         if history.has_run_backwards(before, version.as_deref()) {
-            tracing::warn!(
-                "versions of the API server have run backwards, as after a backup is restored; everything is listed anew"
-            );
-            match checks.mandate() {
+            tracing::warn!("resource versions have run backwards, as after a restore from a backup; listing everything again");
+            match checks.leadership() {
                 // A standby's copy of the ledger may be older than the backup.
-                Mandate::None => context.ledger.distrust(),
-                Mandate::Always | Mandate::Term(_) => context.ledger.reassert(),
+                LeadershipState::None => context.ledger.invalidate(),
+                LeadershipState::Always | LeadershipState::Term(_) => context.ledger.mark_all_dirty(),
             }
             context.unwritten.forget_all();
-            anew.send_modify(|times| *times += 1);
+            relist.send_modify(|times| *times += 1);
         }
     }
 }
@@ -90,11 +88,11 @@ where
 pub(super) async fn connections(
     scope: &Scope,
     context: &Arc<Context>,
-    checks: &Checks,
+    checks: &CheckState,
     queue: &Queue,
     listed: watch::Sender<bool>,
     readiness: &Readiness,
-    relisting: Relisting<'_>,
+    relist_signal: RelistSignal<'_>,
 ) {
     let select = watcher::Config::default().page_size(PAGE);
     let select = match &scope.selector {
@@ -102,35 +100,36 @@ pub(super) async fn connections(
         None => select,
     };
     let Scope { namespaces, controller_class, .. } = scope;
-    let mut lists = Lists::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
-    let watches = scoped::<Listed>(&context.kubernetes, namespaces).into_iter().enumerate();
-    let watches = watches.map(|(place, (_, api))| {
+    let mut handler =
+        WatchEventHandler::new(context.connections.clone(), context.secrets.clone(), namespaces, controller_class.clone());
+    let watches = scoped::<RawConnection>(&context.kubernetes, namespaces).into_iter().enumerate();
+    let watches = watches.map(|(index, (_, api))| {
         let select = select.clone();
-        let events = retry::restartable(move || watcher(api.clone(), select.clone()), relisting.anew.clone());
-        events.map(move |event| (place, event)).boxed()
+        let events = retry::restartable(move || watcher(api.clone(), select.clone()), relist_signal.relist.clone());
+        events.map(move |event| (index, event)).boxed()
     });
     let mut events = stream::select_all(watches);
     let mut failure_log = FailureLog::default();
-    readiness.lacks(lists.unlisted());
-    while let Some((place, event)) = events.next().await {
-        log_watch_event(&mut failure_log, place, &event, "connections", namespaces.get(place));
+    readiness.set_unlisted(handler.unlisted());
+    while let Some((index, event)) = events.next().await {
+        log_watch_event(&mut failure_log, index, &event, "connections", namespaces.get(index));
         if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &event {
-            relisting.history.heard(object.meta().resource_version.as_deref());
+            relist_signal.history.observe(object.meta().resource_version.as_deref());
         }
         let is_listed = matches!(event, Ok(Event::InitDone));
-        let news = match event {
-            Ok(event) => lists.after(place, event),
+        let delta = match event {
+            Ok(event) => handler.after(index, event),
             Err(error) => {
                 if !is_refused(&error) {
                     continue;
                 }
-                lists.without(place)
+                handler.without(index)
             }
         };
         if is_listed {
-            readiness.lacks(lists.unlisted());
+            readiness.set_unlisted(handler.unlisted());
         }
-        let News { changed, gone, unreadable } = news;
+        let CacheDelta { changed, gone, unreadable } = delta;
         if let Some(unreadable) = unreadable {
             let (namespace, name) = (unreadable.namespace(), unreadable.name());
             tracing::error!(namespace, name, "connection cannot be read; compare it with the CRD and apply it again");
@@ -140,7 +139,7 @@ pub(super) async fn connections(
             checks.forget_name(connection, context);
             queue.forget(connection);
         }
-        if lists.are_of_use() {
+        if handler.is_usable() {
             listed.send_if_modified(|listed| !std::mem::replace(listed, true));
         }
         changed.iter().for_each(|connection| queue.wake(connection));
@@ -160,7 +159,7 @@ pub(super) async fn secrets(
     context: &Context,
     listed: &watch::Receiver<bool>,
     queue: &Queue,
-    relisting: Relisting<'_>,
+    relist_signal: RelistSignal<'_>,
 ) {
     let config = watcher::Config::default().page_size(PAGE);
     let config = match scope.secret_watch {
@@ -172,15 +171,15 @@ pub(super) async fn secrets(
         return;
     }
     let watches = scoped::<PartialObjectMeta<Secret>>(&context.kubernetes, &scope.namespaces).into_iter();
-    let watches = watches.enumerate().map(|(place, (namespace, api))| {
+    let watches = watches.enumerate().map(|(index, (namespace, api))| {
         let config = config.clone();
-        let events = retry::restartable(move || watcher(api.clone(), config.clone()), relisting.anew.clone());
-        events.map(move |event| (place, namespace.clone(), event)).boxed()
+        let events = retry::restartable(move || watcher(api.clone(), config.clone()), relist_signal.relist.clone());
+        events.map(move |event| (index, namespace.clone(), event)).boxed()
     });
     let mut events = stream::select_all(watches);
     let mut failure_log = FailureLog::default();
-    while let Some((place, namespace, event)) = events.next().await {
-        log_watch_event(&mut failure_log, place, &event, "Secrets", namespace.as_ref());
+    while let Some((index, namespace, event)) = events.next().await {
+        log_watch_event(&mut failure_log, index, &event, "Secrets", namespace.as_ref());
         let Ok(event) = event else { continue };
         // A Secret missing from the list may exist without the label.
         if scope.secret_watch == SecretWatch::Labelled && matches!(event, Event::Init | Event::InitDone) {
@@ -197,7 +196,7 @@ pub(super) async fn secrets(
 /// restarts by itself, with its own backoff.
 fn log_watch_event<K>(
     failure_log: &mut FailureLog,
-    place: usize,
+    index: usize,
     event: &watcher::Result<Event<K>>,
     what: &str,
     namespace: Option<&String>,
@@ -207,8 +206,8 @@ fn log_watch_event<K>(
         // This event comes before the request is sent.
         Ok(Event::Init) => return,
         Ok(_) => {
-            if failure_log.works(place) {
-                tracing::info!(what, namespace, "watch goes on");
+            if failure_log.works(index) {
+                tracing::info!(what, namespace, "watch resumed");
             }
             return;
         }
@@ -221,7 +220,7 @@ fn log_watch_event<K>(
         watcher::Error::WatchError(status) => format!("the API server answered {} {}", status.code, status.reason),
         watcher::Error::NoResourceVersion => "the API server's list has no version".to_owned(),
     };
-    if let Some(times) = failure_log.failed(place, &failure, Instant::now()) {
+    if let Some(times) = failure_log.failed(index, &failure, Instant::now()) {
         tracing::warn!(what, namespace, failure, times, "watch interrupted");
     }
 }

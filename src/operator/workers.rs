@@ -17,7 +17,7 @@ use crate::schedule::work_queue::Queue;
 const ERROR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// Checks queued connections one after another.
-pub(super) async fn work(queue: Arc<Queue>, context: Arc<Context>, checks: Arc<Checks>) {
+pub(super) async fn work(queue: Arc<Queue>, context: Arc<Context>, checks: Arc<CheckState>) {
     while let Some((connection, mut queued)) = queue.next().await {
         context.metrics.waited(queued.runs());
         // A separate task turns a panic into an error of this check.
@@ -39,7 +39,7 @@ pub(super) async fn work(queue: Arc<Queue>, context: Arc<Context>, checks: Arc<C
 
 /// Whether this operator may act.
 #[derive(Clone)]
-pub(super) enum Mandate {
+pub(super) enum LeadershipState {
     /// There is no election.
     Always,
     /// It leads as long as this term lasts.
@@ -48,17 +48,17 @@ pub(super) enum Mandate {
     None,
 }
 
-pub(super) async fn check(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
+pub(super) async fn check(connection: ConnectionRef, context: Arc<Context>, checks: Arc<CheckState>) -> Result<Next, Error> {
     // The next leader checks all connections. A login that was sent is in the ledger as begun.
-    checks.mandated(check_as_leader(connection, context, checks.clone())).await.unwrap_or(Ok(Next::Change))
+    checks.run_while_leading(check_as_leader(connection, context, checks.clone())).await.unwrap_or(Ok(Next::Change))
 }
 
-async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, checks: Arc<Checks>) -> Result<Next, Error> {
+async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, checks: Arc<CheckState>) -> Result<Next, Error> {
     // It may have been deleted while it was queued.
     let Some(kept) = context.connections.get(&connection) else { return Ok(Next::Change) };
     // Another controller's finalizer may keep it for long. Nobody needs its status any more.
-    if kept.edition.is_deleted {
-        checks.forget(&kept.edition.uid, &context);
+    if kept.revision.is_deleted {
+        checks.forget(&kept.revision.uid, &context);
         checks.forget_name(&connection, &context);
         return Ok(Next::Change);
     }
@@ -86,15 +86,15 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
                 Ok(Next::Again(_)) => overdue.checked(&connection, interval, context.clock.uptime()),
                 Ok(Next::Later(_)) => overdue.stalled(&connection, OverdueCause::Host),
                 Ok(Next::Change) => {}
-                Err(error) => overdue.stalled(&connection, error.stall()),
+                Err(error) => overdue.stalled(&connection, error.overdue_cause()),
             }
             next
         }
     };
     // If the connection was deleted or recreated meanwhile, the check may have stored state for the old one again.
     let now = context.connections.get(&connection);
-    if now.as_ref().map(|now| &now.edition.uid) != Some(&kept.edition.uid) {
-        checks.forget(&kept.edition.uid, &context);
+    if now.as_ref().map(|now| &now.revision.uid) != Some(&kept.revision.uid) {
+        checks.forget(&kept.revision.uid, &context);
         if now.is_none() {
             checks.forget_name(&connection, &context);
         }
@@ -103,28 +103,28 @@ async fn check_as_leader(connection: ConnectionRef, context: Arc<Context>, check
 }
 
 /// The state of checks besides their verdicts.
-pub(super) struct Checks {
+pub(super) struct CheckState {
     /// The number of failures of Kubernetes in a row, for each connection whose last check failed. Deleted connections have no
     /// entry.
     pub(super) failures: Mutex<HashMap<ConnectionRef, u32>>,
-    pub(super) mandate: Mutex<Mandate>,
+    pub(super) leadership: Mutex<LeadershipState>,
 }
 
-impl Checks {
-    pub(super) fn new(mandate: Mandate) -> Self {
-        Self { failures: Mutex::default(), mandate: Mutex::new(mandate) }
+impl CheckState {
+    pub(super) fn new(leadership: LeadershipState) -> Self {
+        Self { failures: Mutex::default(), leadership: Mutex::new(leadership) }
     }
 
-    pub(super) fn mandate(&self) -> Mandate {
-        self.mandate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn leadership(&self) -> LeadershipState {
+        self.leadership.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs `act` while this operator may act; `None` if it may not, or no longer.
-    pub(super) async fn mandated<T>(&self, act: impl Future<Output = T>) -> Option<T> {
-        match self.mandate() {
-            Mandate::None => None,
-            Mandate::Always => Some(act.await),
-            Mandate::Term(term) => tokio::select! {
+    pub(super) async fn run_while_leading<T>(&self, act: impl Future<Output = T>) -> Option<T> {
+        match self.leadership() {
+            LeadershipState::None => None,
+            LeadershipState::Always => Some(act.await),
+            LeadershipState::Term(term) => tokio::select! {
                 biased;
                 () = term.lost() => None,
                 done = act => Some(done),
@@ -132,8 +132,8 @@ impl Checks {
         }
     }
 
-    pub(super) fn change_mandate(&self, mandate: Mandate) {
-        *self.mandate.lock().unwrap_or_else(PoisonError::into_inner) = mandate;
+    pub(super) fn set_leadership(&self, leadership: LeadershipState) {
+        *self.leadership.lock().unwrap_or_else(PoisonError::into_inner) = leadership;
     }
 
     fn has_failed(&self, connection: &ConnectionRef) -> bool {

@@ -9,13 +9,13 @@
 //! then.
 //!
 //! **Fair shares.** Within a priority, namespaces alternate: the first waiting check of a namespace goes before all waiting checks
-//! of the others except the first of each. Of the concurrent checks, a namespace has at most three times as many as are free.
+//! of the others except the first of each. A namespace has at most three times as many concurrent checks as are still free.
 //! Hosts that were tried and have never answered, and hosts with an outage, share a separate pool (`SILENT_MAX`), because each of
 //! their checks lasts until its timeout.
 //!
 //! **Pauses.** A host that limits requests limits an account first. The whole host is paused only if accounts of several
 //! namespaces meet the limit, or several accounts of the only namespace. For an outage, failing namespaces are counted, and a
-//! namespace fails if most of its connections fail: what one user writes is no outage of others.
+//! namespace fails if most of its connections fail. So one user's mistakes are no outage for others.
 //!
 //! **Bound.** A few hundred bytes for each connection. Hosts without connections are forgotten.
 
@@ -59,7 +59,7 @@ pub enum Priority {
 
 /// The connection that is to be checked at a host.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
+pub struct CheckRequest<'a> {
     /// The identifier of the connection, or of its candidate.
     pub uid: &'a str,
     /// The namespace of the connection.
@@ -71,18 +71,18 @@ pub struct Caller<'a> {
 /// Whether a check may begin, or when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// The check may begin now; [`Hosts::left`] must follow.
+    /// The check may begin now; [`Hosts::release`] must follow.
     Now {
         /// Whether the check has a slot in the pool for hosts that do not answer.
         silent: bool,
     },
     /// The caller may come back after this time.
-    After(Duration, Cause),
+    After(Duration, WaitReason),
 }
 
 /// Why a check may not begin yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum WaitReason {
     /// The host limits requests, and is paused.
     Limited,
     /// Other checks of the host come first.
@@ -112,25 +112,25 @@ pub struct Hosts {
 #[derive(Default)]
 struct All {
     by_host: HashMap<String, Host>,
-    by_connection: HashMap<String, Place>,
+    by_connection: HashMap<String, ConnectionEntry>,
     /// Running checks at hosts that do not answer, by namespace and in total.
     silent: HashMap<Arc<str>, usize>,
     silent_count: usize,
 }
 
 /// The state of a connection.
-struct Place {
+struct ConnectionEntry {
     host: String,
     namespace: Arc<str>,
     interval: Duration,
     /// The slot that is reserved for it and not used yet, in the host's own time.
     slot: Option<(Priority, Duration)>,
     /// The result of its last check, and the account of that check.
-    end: Option<End>,
+    last_result: Option<LastResult>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct End {
+struct LastResult {
     failing: bool,
     account: Option<Account>,
 }
@@ -143,55 +143,55 @@ impl Hosts {
 
     /// Returns the host of a connection, if the connection is registered.
     pub fn of(&self, uid: &str) -> Option<String> {
-        lock(&self.all).by_connection.get(uid).map(|place| place.host.clone())
+        lock(&self.all).by_connection.get(uid).map(|entry| entry.host.clone())
     }
 
     /// Registers a connection that will be checked, so that the routine rate is that of all connections from the beginning.
-    pub fn register(&self, caller: Caller<'_>, host: &str) {
-        lock(&self.all).enter(caller, host);
+    pub fn register(&self, request: CheckRequest<'_>, host: &str) {
+        lock(&self.all).enter(request, host);
     }
 
     /// Decides whether this connection may be checked now.
-    pub fn admit(&self, caller: Caller<'_>, host: &str, priority: Priority, now: Duration) -> Admission {
+    pub fn admit(&self, request: CheckRequest<'_>, host: &str, priority: Priority, now: Duration) -> Admission {
         let mut all = lock(&self.all);
-        all.enter(caller, host);
+        all.enter(request, host);
         all.by_host.retain(|_, host| host.connections > 0 || host.running > 0 || host.is_limited(now));
         let All { by_host, by_connection, silent, silent_count } = &mut *all;
-        let (Some(host), Some(place)) = (by_host.get_mut(host), by_connection.get_mut(caller.uid)) else {
+        let (Some(host), Some(entry)) = (by_host.get_mut(host), by_connection.get_mut(request.uid)) else {
             return Admission::Now { silent: false };
         };
-        let namespace = place.namespace.clone();
+        let namespace = entry.namespace.clone();
         let spacing = host.spacing(priority, self.host_limits);
-        let held = place.slot.take();
+        let held = entry.slot.take();
         if let Some((of, _)) = held {
-            host.line(of).leave(&namespace);
+            host.slot_queue(of).leave(&namespace);
         }
         // From here on, times are in the host's own time, which stops while the host is paused, so that slots keep their order.
         let pause = host.paused_until.saturating_sub(now);
         let now = host.time(now);
         let held = held.filter(|(of, at)| *of == priority && *at + SLOT_KEPT > now).map(|(_, at)| at);
-        let line = host.line(priority);
+        let queue = host.slot_queue(priority);
         let slot = match held {
             // Another check has taken this slot, so this one comes after it.
-            Some(at) if at <= now && line.free_at > now => {
-                let free_at = line.free_at;
-                host.again(&namespace, free_at, spacing)
+            Some(at) if at <= now && queue.free_at > now => {
+                let free_at = queue.free_at;
+                host.retry_slot(&namespace, free_at, spacing)
             }
             Some(at) => at,
-            None => line.slot(&namespace, spacing, now),
+            None => queue.slot(&namespace, spacing, now),
         };
         let wait = if slot > now || !pause.is_zero() {
-            Some((slot, if pause.is_zero() { Cause::Busy } else { Cause::Limited }))
+            Some((slot, if pause.is_zero() { WaitReason::Busy } else { WaitReason::Limited }))
         } else {
             let free = (self.host_limits.concurrency.max(1) as usize).saturating_sub(host.running);
             let running = host.shares.get(&namespace).map_or(0, |share| share.running);
-            let is_silent = host.voice == Reachability::Silent || host.outage;
+            let is_silent = host.reachability == Reachability::Silent || host.outage;
             if !fair_share(running, free) {
-                Some((host.again(&namespace, now + FULL_RETRY, spacing), Cause::Busy))
+                Some((host.retry_slot(&namespace, now + FULL_RETRY, spacing), WaitReason::Busy))
             } else if is_silent
                 && !fair_share(silent.get(&namespace).copied().unwrap_or(0), SILENT_MAX.saturating_sub(*silent_count))
             {
-                Some((host.again(&namespace, now + SILENT_RETRY, spacing), Cause::Busy))
+                Some((host.retry_slot(&namespace, now + SILENT_RETRY, spacing), WaitReason::Busy))
             } else {
                 if is_silent {
                     *silent.entry(namespace.clone()).or_default() += 1;
@@ -200,19 +200,19 @@ impl Hosts {
                 host.running += 1;
                 host.shares.entry(namespace.clone()).or_default().running += 1;
                 // Counts from the slot and not from now. Otherwise the lateness of timers would add up.
-                let line = host.line(priority);
-                line.free_at = line.free_at.max(slot) + spacing;
+                let queue = host.slot_queue(priority);
+                queue.free_at = queue.free_at.max(slot) + spacing;
                 return Admission::Now { silent: is_silent };
             }
         };
-        let (slot, cause) = wait.unwrap_or((now, Cause::Busy));
-        host.line(priority).enter(&namespace);
-        place.slot = Some((priority, slot));
-        Admission::After(slot.saturating_sub(now) + pause, cause)
+        let (slot, reason) = wait.unwrap_or((now, WaitReason::Busy));
+        host.slot_queue(priority).enter(&namespace);
+        entry.slot = Some((priority, slot));
+        Admission::After(slot.saturating_sub(now) + pause, reason)
     }
 
     /// Records that an admitted check has ended.
-    pub fn left(&self, namespace: &str, host: &str, was_silent: bool) {
+    pub fn release(&self, namespace: &str, host: &str, was_silent: bool) {
         let mut all = lock(&self.all);
         if was_silent {
             all.silent_count = all.silent_count.saturating_sub(1);
@@ -267,17 +267,17 @@ impl Hosts {
 
     /// Records the result of a check; `failing` is `None` if the host was not asked. Returns the change of the host as a whole, if
     /// there is one.
-    pub fn ended(&self, uid: &str, failing: Option<bool>, account: Option<Account>) -> Option<HostChange> {
+    pub fn record_result(&self, uid: &str, failing: Option<bool>, account: Option<Account>) -> Option<HostChange> {
         let mut all = lock(&self.all);
         let All { by_host, by_connection, .. } = &mut *all;
-        let place = by_connection.get_mut(uid)?;
-        let host = by_host.get_mut(&place.host)?;
-        let end = failing.map(|failing| End { failing, account });
-        host.tell(&place.namespace, std::mem::replace(&mut place.end, end), end);
-        host.voice = match (host.voice, failing) {
+        let entry = by_connection.get_mut(uid)?;
+        let host = by_host.get_mut(&entry.host)?;
+        let result = failing.map(|failing| LastResult { failing, account });
+        host.record_result(&entry.namespace, std::mem::replace(&mut entry.last_result, result), result);
+        host.reachability = match (host.reachability, failing) {
             (_, Some(false)) => Reachability::Heard,
             (Reachability::Unknown, Some(true)) => Reachability::Silent,
-            (voice, _) => voice,
+            (reachability, _) => reachability,
         };
         host.change()
     }
@@ -287,9 +287,9 @@ impl Hosts {
     pub fn withdraw(&self, uid: &str) {
         let mut all = lock(&self.all);
         let All { by_host, by_connection, .. } = &mut *all;
-        let Some(place) = by_connection.get_mut(uid) else { return };
-        let Some(host) = by_host.get_mut(&place.host) else { return };
-        host.tell(&place.namespace, place.end.take(), None);
+        let Some(entry) = by_connection.get_mut(uid) else { return };
+        let Some(host) = by_host.get_mut(&entry.host) else { return };
+        host.record_result(&entry.namespace, entry.last_result.take(), None);
         if host.outage {
             host.change();
         }
@@ -306,9 +306,9 @@ impl Hosts {
     }
 
     /// Forgets the results of checks, because another operator has made other checks since.
-    pub fn forget_ends(&self) {
+    pub fn forget_results(&self) {
         let mut all = lock(&self.all);
-        all.by_connection.values_mut().for_each(|place| place.end = None);
+        all.by_connection.values_mut().for_each(|entry| entry.last_result = None);
         for host in all.by_host.values_mut() {
             (host.failing, host.known, host.outage, host.failing_unnamed) = (0, 0, false, 0);
             host.failing_accounts.clear();
@@ -317,12 +317,12 @@ impl Hosts {
     }
 
     /// Releases the slot of a connection that does not need its host for now.
-    pub fn give_up(&self, uid: &str) {
+    pub fn release_slot(&self, uid: &str) {
         let mut all = lock(&self.all);
         let All { by_host, by_connection, .. } = &mut *all;
-        let Some(place) = by_connection.get_mut(uid) else { return };
-        if let (Some((priority, _)), Some(host)) = (place.slot.take(), by_host.get_mut(&place.host)) {
-            host.line(priority).leave(&place.namespace);
+        let Some(entry) = by_connection.get_mut(uid) else { return };
+        if let (Some((priority, _)), Some(host)) = (entry.slot.take(), by_host.get_mut(&entry.host)) {
+            host.slot_queue(priority).leave(&entry.namespace);
         }
     }
 
@@ -333,38 +333,38 @@ impl Hosts {
 }
 
 impl All {
-    fn enter(&mut self, Caller { uid, namespace, interval }: Caller<'_>, host: &str) {
-        if let Some(place) = self.by_connection.get_mut(uid).filter(|place| place.host == host) {
+    fn enter(&mut self, CheckRequest { uid, namespace, interval }: CheckRequest<'_>, host: &str) {
+        if let Some(entry) = self.by_connection.get_mut(uid).filter(|entry| entry.host == host) {
             if let Some(host) = self.by_host.get_mut(host) {
-                host.demand += demand(interval) - demand(place.interval);
+                host.demand += demand(interval) - demand(entry.interval);
             }
-            place.interval = interval;
+            entry.interval = interval;
             return;
         }
         self.leave(uid);
-        let entry = self.by_host.entry(host.to_owned()).or_default();
-        entry.connections += 1;
-        entry.demand += demand(interval);
+        let host_state = self.by_host.entry(host.to_owned()).or_default();
+        host_state.connections += 1;
+        host_state.demand += demand(interval);
         // One copy of a namespace's name for all its connections of a host.
-        let namespace = entry.shares.get_key_value(namespace).map_or_else(|| namespace.into(), |(known, _)| known.clone());
-        entry.shares.entry(namespace.clone()).or_default().connections += 1;
-        let place = Place { host: host.to_owned(), namespace, interval, slot: None, end: None };
-        self.by_connection.insert(uid.to_owned(), place);
+        let namespace = host_state.shares.get_key_value(namespace).map_or_else(|| namespace.into(), |(known, _)| known.clone());
+        host_state.shares.entry(namespace.clone()).or_default().connections += 1;
+        let entry = ConnectionEntry { host: host.to_owned(), namespace, interval, slot: None, last_result: None };
+        self.by_connection.insert(uid.to_owned(), entry);
     }
 
     fn leave(&mut self, uid: &str) {
-        let Some(place) = self.by_connection.remove(uid) else { return };
-        let Some(host) = self.by_host.get_mut(&place.host) else { return };
-        host.tell(&place.namespace, place.end, None);
-        if let Some((priority, _)) = place.slot {
-            host.line(priority).leave(&place.namespace);
+        let Some(entry) = self.by_connection.remove(uid) else { return };
+        let Some(host) = self.by_host.get_mut(&entry.host) else { return };
+        host.record_result(&entry.namespace, entry.last_result, None);
+        if let Some((priority, _)) = entry.slot {
+            host.slot_queue(priority).leave(&entry.namespace);
         }
         host.connections -= 1;
-        host.demand = (host.demand - demand(place.interval)).max(0.0);
-        if let Some(share) = host.shares.get_mut(&place.namespace) {
+        host.demand = (host.demand - demand(entry.interval)).max(0.0);
+        if let Some(share) = host.shares.get_mut(&entry.namespace) {
             share.connections -= 1;
         }
-        host.tidy(&place.namespace);
+        host.tidy(&entry.namespace);
         // An outage may end because the connection is gone.
         host.change();
         // The host is kept while checks run, and while a pause applies to the next connection. `admit` forgets it later.

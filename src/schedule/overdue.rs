@@ -28,13 +28,13 @@ pub struct Overdue(Mutex<HashMap<ConnectionRef, Entry>>);
 struct Entry {
     due_by: Duration,
     /// What last kept the connection from being checked.
-    stall: OverdueCause,
+    cause: OverdueCause,
     is_reported: bool,
 }
 
 impl Entry {
     fn after(interval: Duration, now: Duration) -> Self {
-        Self { due_by: now + interval * INTERVALS + SLACK, stall: OverdueCause::default(), is_reported: false }
+        Self { due_by: now + interval * INTERVALS + SLACK, cause: OverdueCause::default(), is_reported: false }
     }
 }
 
@@ -50,17 +50,17 @@ impl Overdue {
     }
 
     /// Records what kept the connection from being checked.
-    pub fn stalled(&self, connection: &ConnectionRef, stall: OverdueCause) {
+    pub fn stalled(&self, connection: &ConnectionRef, cause: OverdueCause) {
         if let Some(entry) = self.all().get_mut(connection) {
-            entry.stall = stall;
+            entry.cause = cause;
         }
     }
 
     /// Returns the connections that are overdue and were not reported, and why they were not checked.
-    pub fn news(&self, now: Duration) -> Vec<(ConnectionRef, OverdueCause)> {
+    pub fn unreported(&self, now: Duration) -> Vec<(ConnectionRef, OverdueCause)> {
         let all = self.all();
-        let news = all.iter().filter(|(_, entry)| entry.due_by <= now && !entry.is_reported);
-        news.map(|(connection, entry)| (connection.clone(), entry.stall)).collect()
+        let unreported = all.iter().filter(|(_, entry)| entry.due_by <= now && !entry.is_reported);
+        unreported.map(|(connection, entry)| (connection.clone(), entry.cause)).collect()
     }
 
     /// Returns true if the connection is still overdue: it may have been checked since it was found to be.
@@ -69,7 +69,7 @@ impl Overdue {
     }
 
     /// Marks the connection as reported, unless it was checked meanwhile: then the next time must be reported too.
-    pub fn told(&self, connection: &ConnectionRef, now: Duration) {
+    pub fn mark_reported(&self, connection: &ConnectionRef, now: Duration) {
         if let Some(entry) = self.all().get_mut(connection)
             && entry.due_by <= now
         {
@@ -88,7 +88,7 @@ impl Overdue {
         let mut counts = HashMap::<String, (usize, usize)>::new();
         for (connection, entry) in self.all().iter() {
             let (overdue, all) = counts.entry(connection.namespace().to_owned()).or_default();
-            *overdue += usize::from(entry.due_by <= now && entry.stall != OverdueCause::Host);
+            *overdue += usize::from(entry.due_by <= now && entry.cause != OverdueCause::Host);
             *all += 1;
         }
         (counts.values().filter(|(overdue, all)| overdue * 2 > *all).count(), counts.len())
@@ -125,17 +125,17 @@ mod tests {
         overdue.stalled(&a, OverdueCause::Ledger);
         // A check that is put off does not count as a check.
         overdue.expected(&a, minutes(10), minutes(20));
-        assert_eq!(overdue.news(minutes(31)), []);
-        assert_eq!(overdue.news(minutes(32)), [(a.clone(), OverdueCause::Ledger)]);
-        assert_eq!(overdue.news(minutes(33)).len(), 1, "not told of yet");
-        overdue.told(&a, minutes(33));
-        assert_eq!(overdue.news(minutes(600)), []);
+        assert_eq!(overdue.unreported(minutes(31)), []);
+        assert_eq!(overdue.unreported(minutes(32)), [(a.clone(), OverdueCause::Ledger)]);
+        assert_eq!(overdue.unreported(minutes(33)).len(), 1, "not told of yet");
+        overdue.mark_reported(&a, minutes(33));
+        assert_eq!(overdue.unreported(minutes(600)), []);
         assert_eq!(overdue.count(minutes(600)), 1, "and overdue for as long as it is not checked");
         overdue.checked(&a, minutes(10), minutes(601));
         assert_eq!((overdue.count(minutes(601)), overdue.is_overdue(&a, minutes(601))), (0, false));
         // A report that was about to be sent comes too late.
-        overdue.told(&a, minutes(601));
-        assert_eq!(overdue.news(minutes(633)), [(a.clone(), OverdueCause::NoWorker)]);
+        overdue.mark_reported(&a, minutes(601));
+        assert_eq!(overdue.unreported(minutes(633)), [(a.clone(), OverdueCause::NoWorker)]);
         overdue.forget(&a);
         assert_eq!(overdue.count(minutes(900)), 0);
     }

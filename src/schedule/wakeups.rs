@@ -12,14 +12,14 @@ use crate::cluster::watch::ConnectionRef;
 
 /// The connections that were seen, and why the next check of each is made.
 #[derive(Default)]
-pub struct Wakeups(Mutex<HashMap<ConnectionRef, Why>>, Refusals);
+pub struct Wakeups(Mutex<HashMap<ConnectionRef, Trigger>>, Refusals);
 
 /// How often in a row the API server refused what a connection refers to. Connections whose references may be read are not in it.
 type Refusals = Mutex<HashMap<ConnectionRef, u32>>;
 
 /// Why the next check is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum Trigger {
     /// The check is due as scheduled.
     Routine,
     /// Somebody waits for the check.
@@ -34,37 +34,37 @@ impl Wakeups {
         let mut all = self.all();
         let first = !all.contains_key(connection);
         if first {
-            all.insert(connection.clone(), Why::Routine);
+            all.insert(connection.clone(), Trigger::Routine);
         }
         first
     }
 
     /// Records that something has changed that a check depends on.
     pub fn wake(&self, connection: &ConnectionRef) {
-        self.all().insert(connection.clone(), Why::Urgent);
+        self.all().insert(connection.clone(), Trigger::Urgent);
     }
 
     /// Records that a Secret of the connection has changed.
     pub fn wake_by_secret(&self, connection: &ConnectionRef) {
         let mut all = self.all();
-        if all.get(connection) != Some(&Why::Urgent) {
-            all.insert(connection.clone(), Why::Secret);
+        if all.get(connection) != Some(&Trigger::Urgent) {
+            all.insert(connection.clone(), Trigger::Secret);
         }
     }
 
     /// Returns true if only Secrets have woken the connection since its last check began.
     pub fn is_woken_by_secret(&self, connection: &ConnectionRef) -> bool {
-        self.all().get(connection) == Some(&Why::Secret)
+        self.all().get(connection) == Some(&Trigger::Secret)
     }
 
     /// Returns true if something has changed that the next check depends on.
     pub fn is_woken(&self, connection: &ConnectionRef) -> bool {
-        matches!(self.all().get(connection), Some(Why::Urgent | Why::Secret))
+        matches!(self.all().get(connection), Some(Trigger::Urgent | Trigger::Secret))
     }
 
     /// Records that a check of the connection has begun, with everything that has changed until now.
     pub fn begun(&self, connection: &ConnectionRef) {
-        self.all().insert(connection.clone(), Why::Routine);
+        self.all().insert(connection.clone(), Trigger::Routine);
     }
 
     /// Records that the API server refused what a connection refers to. Returns how often in a row it has.
@@ -97,7 +97,7 @@ impl Wakeups {
         self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<ConnectionRef, Why>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<ConnectionRef, Trigger>> {
         // Each change is one insertion or removal, so a poisoned mutex holds valid data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

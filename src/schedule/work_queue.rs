@@ -10,7 +10,7 @@
 //! The queue replaces kube's `applier`, which polls every queued or running check whenever any of them makes progress. With ten
 //! thousand connections, that took six times the CPU of all the rest, and each waiting check held as much memory as a running one.
 //!
-//! **Bound.** One place for each connection, which is forgotten when the connection is deleted.
+//! **Bound.** One item for each connection, which is forgotten when the connection is deleted.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,8 @@ use crate::telemetry::watchdog::{Check, Watchdog};
 /// The debounce time: events of a burst come within this time of the first. The operator sees a Secret's rotation that much later.
 const BURST: Duration = Duration::from_millis(25);
 
-/// How many times as much as is free a namespace may hold. A namespace that is alone gets three quarters of all; the more
-/// namespaces compete, the smaller the share of each.
+/// A namespace may hold this many times the free units. A namespace that is alone gets three quarters of all; the more namespaces
+/// compete, the smaller the share of each.
 const SHARE_OF_FREE: usize = 3;
 
 /// Returns true if a namespace that holds `held` units of a shared resource, of which `free` are left, may hold one more: it may
@@ -38,26 +38,26 @@ pub fn fair_share(held: usize, free: usize) -> bool {
 
 /// The work queue.
 pub struct Queue {
-    line: Mutex<QueueState>,
-    /// One permit for each place that is ready, or was ready when it was forgotten, except those that wait for the share of their
-    /// namespace.
+    state: Mutex<QueueState>,
+    /// One permit for each item that is ready, or was ready when it was forgotten, except those that wait for the share of
+    /// their namespace.
     ready: Semaphore,
-    /// Signals that the first due place has changed.
-    sooner: Notify,
+    /// Signals that the first due item has changed.
+    earlier_due: Notify,
     watchdog: Arc<Watchdog>,
 }
 
 impl Queue {
     /// Creates an empty queue for this number of workers. The watchdog sees how long checks wait.
     pub fn new(workers: usize, watchdog: Arc<Watchdog>) -> Self {
-        let line = QueueState { workers: workers.max(1), ..QueueState::default() };
-        Self { line: Mutex::new(line), ready: Semaphore::new(0), sooner: Notify::new(), watchdog }
+        let state = QueueState { workers: workers.max(1), ..QueueState::default() };
+        Self { state: Mutex::new(state), ready: Semaphore::new(0), earlier_due: Notify::new(), watchdog }
     }
 
     /// Schedules a check of a connection soon.
     pub fn wake(&self, connection: &ConnectionRef) {
-        if self.line().add(connection, Instant::now() + BURST) {
-            self.sooner.notify_one();
+        if self.state().add(connection, Instant::now() + BURST) {
+            self.earlier_due.notify_one();
         }
     }
 
@@ -67,10 +67,10 @@ impl Queue {
         loop {
             self.ready.acquire().await.ok()?.forget();
             let (next, released) = {
-                let mut line = self.line();
+                let mut state = self.state();
                 // If one check may begin, another may too. A worker that finds nothing does not look again until a check has
                 // ended.
-                line.begin().map_or((None, 0), |next| (Some(next), line.release()))
+                state.begin().map_or((None, 0), |next| (Some(next), state.release()))
             };
             self.permit(released);
             if next.is_some() {
@@ -85,11 +85,11 @@ impl Queue {
         // The limit is far beyond any interval, and keeps the clock from overflowing.
         let next = next.map(|wait| now + wait.min(Duration::from_secs(7 * 86_400)));
         let (is_first, released) = {
-            let mut line = self.line();
-            (line.done(connection, next), line.release())
+            let mut state = self.state();
+            (state.done(connection, next), state.release())
         };
         if is_first {
-            self.sooner.notify_one();
+            self.earlier_due.notify_one();
         }
         self.permit(released);
     }
@@ -102,7 +102,7 @@ impl Queue {
 
     /// Forgets a connection that no longer exists.
     pub fn forget(&self, connection: &ConnectionRef) {
-        self.line().forget(connection);
+        self.state().forget(connection);
     }
 
     /// Closes the queue: no further check begins.
@@ -113,36 +113,36 @@ impl Queue {
     /// Hands due connections to the workers. Never returns.
     pub async fn run(&self) {
         loop {
-            let sooner = self.sooner.notified();
+            let earlier_due = self.earlier_due.notified();
             let (moved, next) = {
-                let mut line = self.line();
-                let moved = line.promote_due(Instant::now(), || self.watchdog.queued());
-                (moved, line.first_due())
+                let mut state = self.state();
+                let moved = state.promote_due(Instant::now(), || self.watchdog.queued());
+                (moved, state.first_due())
             };
             self.permit(moved);
             match next {
                 Some(at) => tokio::select! {
                     () = tokio::time::sleep_until(at) => {}
-                    () = sooner => {}
+                    () = earlier_due => {}
                 },
-                None => sooner.await,
+                None => earlier_due.await,
             }
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, QueueState> {
-        // A panic can at most leave a place in one collection and not in the other. Such a place is skipped.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        // A panic can at most leave an item in one collection and not in the other. Such an item is skipped.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When a place is due, and a sequence number that orders places with the same time.
+/// When an item is due, and a sequence number that orders items with the same time.
 type Due = (Instant, u64);
 
 /// The state of the queue. Pure: time is a parameter.
 #[derive(Default)]
 struct QueueState {
-    places: HashMap<ConnectionRef, Place>,
+    items: HashMap<ConnectionRef, ItemState>,
     later: BTreeMap<Due, ConnectionRef>,
     /// The due connections, by namespace.
     ready: HashMap<Arc<str>, VecDeque<(ConnectionRef, u64, Check)>>,
@@ -157,7 +157,7 @@ struct QueueState {
     count: u64,
 }
 
-enum Place {
+enum ItemState {
     /// It is not due yet.
     Later(Due),
     /// It waits for a worker. An entry in `ready` with another number belongs to a connection that was deleted.
@@ -174,20 +174,20 @@ enum Place {
 impl QueueState {
     /// Adds a connection, or moves it to an earlier time. Returns true if it is now the first due.
     fn add(&mut self, key: &ConnectionRef, at: Instant) -> bool {
-        match self.places.get_mut(key) {
-            Some(Place::Ready(_)) => return false,
-            Some(Place::Running { again, .. }) => {
+        match self.items.get_mut(key) {
+            Some(ItemState::Ready(_)) => return false,
+            Some(ItemState::Running { again, .. }) => {
                 *again = Some(again.map_or(at, |before| before.min(at)));
                 return false;
             }
-            Some(Place::Later(due)) if due.0 <= at => return false,
-            Some(Place::Later(due)) => drop(self.later.remove(due)),
+            Some(ItemState::Later(due)) if due.0 <= at => return false,
+            Some(ItemState::Later(due)) => drop(self.later.remove(due)),
             None => {}
         }
         self.count += 1;
         let due = (at, self.count);
         self.later.insert(due, key.clone());
-        self.places.insert(key.clone(), Place::Later(due));
+        self.items.insert(key.clone(), ItemState::Later(due));
         self.later.first_key_value().is_some_and(|(first, _)| *first == due)
     }
 
@@ -196,7 +196,7 @@ impl QueueState {
         let mut moved = 0;
         while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
             let ((_, number), key) = first.remove_entry();
-            self.places.insert(key.clone(), Place::Ready(number));
+            self.items.insert(key.clone(), ItemState::Ready(number));
             let entry = (key, number, queued());
             match self.ready.get_mut(entry.0.namespace()) {
                 Some(ready) => ready.push_back(entry),
@@ -238,10 +238,10 @@ impl QueueState {
     fn first_of(&mut self, namespace: &str) -> Option<(ConnectionRef, Check)> {
         let ready = self.ready.get_mut(namespace)?;
         while let Some((key, number, check)) = ready.pop_front() {
-            if let Some(place @ Place::Ready(_)) = self.places.get_mut(&key)
-                && matches!(place, Place::Ready(of) if *of == number)
+            if let Some(item @ ItemState::Ready(_)) = self.items.get_mut(&key)
+                && matches!(item, ItemState::Ready(of) if *of == number)
             {
-                *place = Place::Running { again: None, gone: false };
+                *item = ItemState::Running { again: None, gone: false };
                 return Some((key, check));
             }
         }
@@ -258,7 +258,7 @@ impl QueueState {
 
     /// Ends a check, and schedules the next one. Returns true if that is now the first due.
     fn done(&mut self, key: &ConnectionRef, next: Option<Instant>) -> bool {
-        let Some(Place::Running { again, gone }) = self.places.remove(key) else { return false };
+        let Some(ItemState::Running { again, gone }) = self.items.remove(key) else { return false };
         self.busy = self.busy.saturating_sub(1);
         if let Some(running) = self.running.get_mut(key.namespace()) {
             *running -= 1;
@@ -274,14 +274,14 @@ impl QueueState {
     }
 
     fn forget(&mut self, key: &ConnectionRef) {
-        match self.places.get_mut(key) {
-            // The place stays until the check has ended, so that two checks of one name never run at once.
-            Some(Place::Running { again, gone }) => (*again, *gone) = (None, true),
-            Some(Place::Later(due)) => {
+        match self.items.get_mut(key) {
+            // The item stays until the check has ended, so that two checks of one name never run at once.
+            Some(ItemState::Running { again, gone }) => (*again, *gone) = (None, true),
+            Some(ItemState::Later(due)) => {
                 self.later.remove(due);
-                self.places.remove(key);
+                self.items.remove(key);
             }
-            Some(Place::Ready(_)) => drop(self.places.remove(key)),
+            Some(ItemState::Ready(_)) => drop(self.items.remove(key)),
             None => {}
         }
     }

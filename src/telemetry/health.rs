@@ -33,15 +33,15 @@ use server::{Answer, Limits, answer};
 
 /// Whether the operator is ready. Its tasks set it; the endpoint asks.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<watch::Sender<Standing>>);
+pub struct Readiness(Arc<watch::Sender<ReadinessState>>);
 
 /// **Bound.** The namespaces that `--namespace` names.
 #[derive(Debug, Default)]
-struct Standing {
+struct ReadinessState {
     /// Whether the operator can work with what could be listed.
     works: bool,
     /// The namespaces whose connections have never been listed.
-    lacks: Vec<String>,
+    unlisted: Vec<String>,
     /// The number of namespaces where most connections are overdue, and of all namespaces.
     overdue: (usize, usize),
     /// How long the login ledger could not be written, if that is long.
@@ -51,38 +51,38 @@ struct Standing {
 impl Readiness {
     /// Notes that connections were listed and the login ledger was read: the operator can work, and stand for election.
     pub fn set(&self) {
-        self.0.send_modify(|standing| standing.works = true);
+        self.0.send_modify(|state| state.works = true);
     }
 
     /// Sets the watched namespaces whose connections were never listed. The operator works in the others all the same.
-    pub fn lacks(&self, namespaces: Vec<String>) {
-        self.0.send_modify(|standing| standing.lacks = namespaces);
+    pub fn set_unlisted(&self, namespaces: Vec<String>) {
+        self.0.send_modify(|state| state.unlisted = namespaces);
     }
 
     /// Sets the number of namespaces where most connections could not be checked for several intervals, and of all namespaces.
     pub fn overdue(&self, overdue: (usize, usize)) {
-        self.0.send_modify(|standing| standing.overdue = overdue);
+        self.0.send_modify(|state| state.overdue = overdue);
     }
 
     /// Sets how long the login ledger could not be written. Until it can, no login is sent with values that are not known to work.
     pub fn ledger_unwritten(&self, unwritten: Option<Duration>) {
-        self.0.send_modify(|standing| standing.unwritten = unwritten);
+        self.0.send_modify(|state| state.unwritten = unwritten);
     }
 
     /// Waits until the operator can work.
     pub async fn reached(&self) {
         // `self` holds the sender, so the channel is open.
-        let _ = self.0.subscribe().wait_for(|standing| standing.works).await;
+        let _ = self.0.subscribe().wait_for(|state| state.works).await;
     }
 
     /// Returns why the operator is not ready.
-    fn lacking(&self) -> Option<String> {
-        let standing = self.0.borrow();
-        let (overdue, all) = standing.overdue;
-        if let (true, Some(unwritten)) = (standing.works, standing.unwritten) {
+    fn not_ready_reason(&self) -> Option<String> {
+        let state = self.0.borrow();
+        let (overdue, all) = state.overdue;
+        if let (true, Some(unwritten)) = (state.works, state.unwritten) {
             return Some(format!("the login ledger could not be written for {} s; the log says why", unwritten.as_secs()));
         }
-        match (&standing.lacks[..], standing.works) {
+        match (&state.unlisted[..], state.works) {
             // Fewer may be one team's or one host's trouble; most are the operator's own, such as a ledger that cannot be written.
             ([], true) => (overdue * 2 > all).then(|| {
                 format!(
@@ -91,7 +91,7 @@ impl Readiness {
             }),
             ([first, rest @ ..], true) => Some(format!(
                 "the connections of namespace {first} cannot be listed{}; give the operator the right to list and watch \
-                 ukgproconnections there, or take it out of --namespace",
+                 ukgproconnections there, or remove the namespace from --namespace",
                 if rest.is_empty() { String::new() } else { format!(", nor those of {} more", rest.len()) }
             )),
             (_, false) => Some("the connections or the login ledger have not been read yet; the log says why".to_owned()),
@@ -167,12 +167,13 @@ fn start_within(endpoints: Endpoints, health_limits: Limits, metrics_limits: Lim
     Ok(Server { stop: guard, thread })
 }
 
-fn prepare(endpoints: Endpoints) -> io::Result<(Runtime, Health, Option<Scraped>)> {
+fn prepare(endpoints: Endpoints) -> io::Result<(Runtime, Health, Option<MetricsEndpoint>)> {
     let Endpoints { health, readiness, watchdog, metrics } = endpoints;
     // The one blocking thread encodes scrapes.
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
-    let scraped = |(listener, metrics)| io::Result::Ok(Scraped { listener: listen(&runtime, listener)?, metrics });
-    let metrics = metrics.map(scraped).transpose()?;
+    let metrics_endpoint =
+        |(listener, metrics)| io::Result::Ok(MetricsEndpoint { listener: listen(&runtime, listener)?, metrics });
+    let metrics = metrics.map(metrics_endpoint).transpose()?;
     let health = Health { listener: listen(&runtime, health)?, readiness, watchdog };
     Ok((runtime, health, metrics))
 }
@@ -193,10 +194,10 @@ struct Health {
 impl Health {
     async fn serve(self, limits: Limits, stop: CancellationToken) {
         let Self { listener, readiness, watchdog } = self;
-        let spoken = Arc::new(AtomicBool::new(false));
+        let reported = Arc::new(AtomicBool::new(false));
         let answer = move |path: &str, _: &HeaderMap| {
             std::future::ready(match path {
-                "/livez" => livez(&watchdog, &spoken),
+                "/livez" => livez(&watchdog, &reported),
                 "/readyz" => readyz(&readiness, &watchdog),
                 _ => not_found(),
             })
@@ -206,12 +207,12 @@ impl Health {
 }
 
 /// Prometheus' address.
-struct Scraped {
+struct MetricsEndpoint {
     listener: tokio::net::TcpListener,
     metrics: Arc<Metrics>,
 }
 
-impl Scraped {
+impl MetricsEndpoint {
     async fn serve(self, limits: Limits, stop: CancellationToken) {
         let Self { listener, metrics } = self;
         let one = Arc::new(Semaphore::new(1));
@@ -233,16 +234,16 @@ impl Scraped {
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers `/livez`. The kubelet shows the response to nobody, so each change is also logged once.
-fn livez(watchdog: &Watchdog, spoken: &AtomicBool) -> Answer {
+fn livez(watchdog: &Watchdog, reported: &AtomicBool) -> Answer {
     match watchdog.check() {
         Ok(()) => {
-            if spoken.swap(false, Ordering::Relaxed) {
+            if reported.swap(false, Ordering::Relaxed) {
                 tracing::info!("alive again");
             }
             answer(StatusCode::OK, TEXT, "ok\n")
         }
         Err(stuck) => {
-            if !spoken.swap(true, Ordering::Relaxed) {
+            if !reported.swap(true, Ordering::Relaxed) {
                 tracing::error!(%stuck, "not alive");
             }
             answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{stuck}\n"))
@@ -252,10 +253,10 @@ fn livez(watchdog: &Watchdog, spoken: &AtomicBool) -> Answer {
 
 /// Answers `/readyz`.
 fn readyz(readiness: &Readiness, watchdog: &Watchdog) -> Answer {
-    let lacking = readiness.lacking().or_else(|| watchdog.deaf().map(|deaf| deaf.to_string()));
-    match lacking {
+    let reason = readiness.not_ready_reason().or_else(|| watchdog.silent_watch().map(|silent| silent.to_string()));
+    match reason {
         None => answer(StatusCode::OK, TEXT, "ok\n"),
-        Some(lacking) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{lacking}\n")),
+        Some(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
     }
 }
 
@@ -276,7 +277,7 @@ async fn scrape(metrics: Arc<Metrics>, one: Arc<Semaphore>, open_metrics: bool) 
             found.headers_mut().insert(header::VARY, header::HeaderValue::from_static("accept"));
             found
         }
-        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the scrape ended by a panic\n"),
+        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the scrape panicked\n"),
     }
 }
 

@@ -31,7 +31,7 @@ mod gauges;
 pub mod text_format;
 mod vocabulary;
 
-use vocabulary::Closed;
+use vocabulary::StaticFamily;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -126,7 +126,7 @@ impl LoginOutcome {
 }
 
 /// Reads a number at each scrape. It must not wait.
-pub type Reading = Box<dyn Fn() -> usize + Send + Sync>;
+pub type GaugeFn = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// The sources that are read at each scrape.
 pub struct Sources {
@@ -135,29 +135,29 @@ pub struct Sources {
     /// The state of the watches and the queue.
     pub watchdog: Arc<Watchdog>,
     /// How many entries the login ledger has.
-    pub ledger_entries: Reading,
+    pub ledger_entries: GaugeFn,
     /// How long the login ledger could not be written, in seconds; 0 if it can.
-    pub ledger_failing_seconds: Reading,
+    pub ledger_failing_seconds: GaugeFn,
     /// How many connections were not checked in time.
-    pub connections_overdue: Reading,
+    pub connections_overdue: GaugeFn,
     /// How many accounts are rate-limited by their hosts (429).
-    pub accounts_limited: Reading,
+    pub accounts_limited: GaugeFn,
     /// How many hosts limit accounts of several namespaces, and are paused for all.
-    pub hosts_paused: Reading,
+    pub hosts_paused: GaugeFn,
     /// How many hosts are known to be down.
-    pub hosts_in_outage: Reading,
+    pub hosts_in_outage: GaugeFn,
 }
 
 /// The metrics of one operator.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    checks: Closed<Counter>,
-    logins: Closed<Counter>,
+    checks: StaticFamily<Counter>,
+    logins: StaticFamily<Counter>,
     rest_reads: Counter,
     unfiltered_reads: Counter,
-    tls_failures: Closed<Counter>,
-    stages: Closed<Histogram>,
+    tls_failures: StaticFamily<Counter>,
+    stages: StaticFamily<Histogram>,
     waits: Histogram,
     leader: Gauge,
     lease_wait: Gauge,
@@ -178,32 +178,32 @@ impl Metrics {
             hosts_paused,
             hosts_in_outage,
         } = sources;
-        let checks = Closed::new("reason", Reason::ALL.iter().map(|reason| reason.as_str()), Counter::default);
-        let logins = Closed::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
-        let tls_failures = Closed::new("cause", transport::CAUSES, Counter::default);
-        let stages = Closed::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
+        let checks = StaticFamily::new("reason", Reason::ALL.iter().map(|reason| reason.as_str()), Counter::default);
+        let logins = StaticFamily::new("outcome", LoginOutcome::ALL.map(LoginOutcome::as_str), Counter::default);
+        let tls_failures = StaticFamily::new("cause", transport::CAUSES, Counter::default);
+        let stages = StaticFamily::new("stage", Stage::ALL.map(Stage::as_str), || Histogram::new(CHECK_BUCKETS));
         let (rest_reads, unfiltered_reads) = (Counter::default(), Counter::default());
         let (waits, leader, lease_wait) = (Histogram::new(WAIT_BUCKETS), Gauge::default(), Gauge::default());
 
         // The registry adds a full stop to each help text, and units and `_total` to names.
         let mut registry = Registry::with_prefix(PREFIX);
-        registry.register("build", "The operator that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register("leader", "1 where this replica checks connections, 0 where it stands by", leader.clone());
-        let help = "For how long the Lease of another is left alone after its last change; 0 where there is none";
+        registry.register("build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("leader", "1 if this replica checks connections, 0 if it stands by", leader.clone());
+        let help = "How long this standby waits after the last change of the leader's Lease; 0 if it waits for no leader";
         registry.register_with_unit("lease_wait", help, Unit::Seconds, lease_wait.clone());
         registry.register("checks", "Checks that ended with a verdict, by its reason", checks.clone());
-        let help = "How long checks and their stages took, by stage";
+        let help = "Duration of checks and of their stages, by stage";
         registry.register_with_unit("check_duration", help, Unit::Seconds, stages.clone());
-        let help = "Logins to LoginService by how they ended; those held were not sent";
+        let help = "Logins by outcome; held logins were not sent";
         registry.register("logins", help, logins.clone());
         let help = "REST reads sent; UKG Pro counts each as a login";
         registry.register("rest_reads", help, rest_reads.clone());
-        let help = "Reads that match nobody and were answered with people: UKG Pro does not honour their filter";
+        let help = "Reads that match nobody but were answered with people, because UKG Pro ignored the filter";
         registry.register("unfiltered_reads", help, unfiltered_reads.clone());
-        let help = "Requests to UKG Pro that ended in the TLS handshake, by its cause";
+        let help = "Requests to UKG Pro that failed in the TLS handshake, by cause";
         registry.register("tls_failures", help, tls_failures.clone());
-        registry.register_with_unit("queue_wait", "How long checks waited for their place", Unit::Seconds, waits.clone());
-        registry.register_collector(Box::new(gauges::Levels {
+        registry.register_with_unit("queue_wait", "How long checks waited in the queue", Unit::Seconds, waits.clone());
+        registry.register_collector(Box::new(gauges::GaugeCollector {
             watchdog,
             ledger_entries,
             ledger_failing_seconds,
@@ -219,8 +219,8 @@ impl Metrics {
     }
 
     /// Sets how long this standby leaves another's Lease alone after a renewal; `None` if it does not wait for another.
-    pub fn stands_by(&self, patience: Option<Duration>) {
-        self.lease_wait.set(patience.map_or(0, |patience| i64::try_from(patience.as_secs()).unwrap_or(i64::MAX)));
+    pub fn set_lease_wait(&self, delay: Option<Duration>) {
+        self.lease_wait.set(delay.map_or(0, |delay| i64::try_from(delay.as_secs()).unwrap_or(i64::MAX)));
     }
 
     /// Counts a check that ended with a verdict, and its duration since it left the queue.

@@ -101,7 +101,7 @@ pub enum Stuck {
     #[error("the main runtime has not run for {} s", .0.as_secs())]
     Runtime(Duration),
     /// A watch.
-    #[error("the watch of {} has neither asked nor heard anything for {} s", .0.as_str(), .1.as_secs())]
+    #[error("the watch of {} has neither sent nor received anything for {} s", .0.as_str(), .1.as_secs())]
     Watch(Watched, Duration),
     /// A check.
     #[error("a check has been running for {} s", .0.as_secs())]
@@ -113,8 +113,8 @@ pub enum Stuck {
 
 /// A watch that has heard nothing for too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("nothing has been heard of the watch of {}{} for {} s; the log says why", .watched.as_str(), in_namespace(.namespace.as_deref()), .silence.as_secs())]
-pub struct Deaf {
+#[error("the watch of {}{} has received nothing for {} s; the log says why", .watched.as_str(), in_namespace(.namespace.as_deref()), .silence.as_secs())]
+pub struct SilentWatch {
     watched: Watched,
     namespace: Option<Box<str>>,
     silence: Duration,
@@ -148,23 +148,23 @@ pub fn verdict(ages: &Ages, bounds: &Bounds) -> Result<(), Stuck> {
 pub struct Watchdog {
     bounds: Bounds,
     clock: Box<dyn Fn() -> Duration + Send + Sync>,
-    runtime: Moment,
+    runtime: AtomicInstant,
     /// **Bound.** One per kind and watched namespace.
     watches: Mutex<Watches>,
     queue: Mutex<Queue>,
 }
 
 /// The kind and the namespace that are watched; `None` for all namespaces.
-type Place = (Watched, Option<Box<str>>);
-type Watches = BTreeMap<Place, Arc<Watch>>;
+type WatchKey = (Watched, Option<Box<str>>);
+type Watches = BTreeMap<WatchKey, Arc<Watch>>;
 
 /// A watch of one kind, of all namespaces or of one.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// When something was last heard; before that, the first request.
-    heard: Moment,
+    last_received: AtomicInstant,
     /// When something was last asked or heard.
-    moved: Moment,
+    moved: AtomicInstant,
 }
 
 /// **Bound.** As many entries as there are [`Check`]s.
@@ -190,7 +190,7 @@ impl Watchdog {
     /// Makes a watchdog whose `clock` returns the time since it was made.
     pub fn with_clock(bounds: Bounds, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         let clock = Box::new(clock);
-        Self { bounds, clock, runtime: Moment::default(), watches: Mutex::default(), queue: Mutex::default() }
+        Self { bounds, clock, runtime: AtomicInstant::default(), watches: Mutex::default(), queue: Mutex::default() }
     }
 
     /// Shows that the runtime on which it is spawned runs. Never ends.
@@ -210,34 +210,33 @@ impl Watchdog {
     pub fn asked(&self, watch: &Watch) {
         let now = self.now();
         watch.moved.set(now);
-        watch.heard.set_first(now);
+        watch.last_received.set_first(now);
     }
 
     /// Notes that a watch heard from the API server: a response, an event or a bookmark.
-    pub fn beat(&self, watch: &Watch) {
+    pub fn received(&self, watch: &Watch) {
         let now = self.now();
         watch.moved.set(now);
-        watch.heard.set(now);
+        watch.last_received.set(now);
     }
 
     /// Returns how long each started watch has heard nothing, by kind and namespace.
     pub fn silences(&self, now: Duration) -> Vec<(Watched, Option<Box<str>>, Duration)> {
         let watches = self.watches();
-        let of =
-            |((watched, namespace), watch): (&Place, &Arc<Watch>)| Some((*watched, namespace.clone(), watch.heard.age(now)?));
+        let of = |((watched, namespace), watch): (&WatchKey, &Arc<Watch>)| {
+            Some((*watched, namespace.clone(), watch.last_received.age(now)?))
+        };
         watches.iter().filter_map(of).collect()
     }
 
     /// Returns the watch that has been silent longest, if that is too long to keep verdicts up to date. It does not count as stuck,
     /// because a new process would mostly do no better.
-    pub fn deaf(&self) -> Option<Deaf> {
+    pub fn silent_watch(&self) -> Option<SilentWatch> {
         let silences = self.silences(self.now()).into_iter();
         let longest = silences.max_by_key(|(_, _, silence)| *silence)?;
-        Some(longest).filter(|(_, _, silence)| *silence > self.bounds.silence).map(|(watched, namespace, silence)| Deaf {
-            watched,
-            namespace,
-            silence,
-        })
+        Some(longest)
+            .filter(|(_, _, silence)| *silence > self.bounds.silence)
+            .map(|(watched, namespace, silence)| SilentWatch { watched, namespace, silence })
     }
 
     /// Adds a check that waits in the queue.
@@ -356,9 +355,9 @@ impl Queue {
 
 /// When something last happened: the time plus one nanosecond, or zero for never.
 #[derive(Debug, Default)]
-struct Moment(AtomicU64);
+struct AtomicInstant(AtomicU64);
 
-impl Moment {
+impl AtomicInstant {
     fn set(&self, now: Duration) {
         self.0.store(Self::mark(now), Ordering::Relaxed);
     }

@@ -60,7 +60,7 @@ async fn without_an_operator_helm_says_to_look_for_one() {
     let world = World::new("application-alone").await;
     let helm = Helm::new(&world);
     let (done, said, _) = run(&helm, &arguments(&world, "install", "any", &["--timeout", "2s"]));
-    assert!(!done && said.contains("see whether ukgpro-operator runs and watches this namespace"), "{said}");
+    assert!(!done && said.contains("verify that ukgpro-operator runs and watches this namespace"), "{said}");
     world.finish_without_operator().await;
 }
 

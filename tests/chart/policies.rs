@@ -141,7 +141,7 @@ async fn only_allowed_hosts_may_be_named() {
         [(json!(null), json!("ultipro.com")), (json!("service4"), json!(null)), (json!(null), json!(null))]
     {
         let said = judge(&world.admin, &to(subdomain, domain)).await.expect_err("refused");
-        assert!(said.contains("have to stand in the connection here, not in its Secret"), "{said}");
+        assert!(said.contains("must be in the connection here, not in its Secret"), "{said}");
     }
     // Of namespaces that are not looked after, nothing is said.
     let mut other = to(json!("service5"), json!("ultipro.com"));

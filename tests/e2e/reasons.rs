@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use ukgpro_operator::api::conditions::{find, is_true};
 use ukgpro_operator::api::messages;
-use ukgpro_operator::api::{Disposition, Reason, UkgProConnection, Verdict};
+use ukgpro_operator::api::{NextActor, Reason, UkgProConnection, Verdict};
 
 use crate::states::compare;
 use crate::support::World;
@@ -259,8 +259,8 @@ async fn look(world: &World, reason: Reason, generation: i64) {
     let status = connection.status.expect("a status");
     let state = reason.verdict().map_or("Unknown", Verdict::as_str);
     assert_eq!(status.state, state, "{reason:?}");
-    assert_eq!(is_true(&status.conditions, "Stalled"), reason.disposition() == Disposition::Stalled, "{reason:?}");
-    assert_eq!(is_true(&status.conditions, "Reconciling"), reason.disposition() == Disposition::Retried, "{reason:?}");
+    assert_eq!(is_true(&status.conditions, "Stalled"), reason.next_actor() == NextActor::Person, "{reason:?}");
+    assert_eq!(is_true(&status.conditions, "Reconciling"), reason.next_actor() == NextActor::Operator, "{reason:?}");
     let ready = &find(&status.conditions, "Ready").expect("always there").message;
     let opening = messages::template(reason).0.split('{').next().expect("a text").trim();
     assert!(ready.contains(opening), "{reason:?}: {ready}");
@@ -351,7 +351,7 @@ async fn what_the_operator_has_no_right_to_is_told_where_it_is_missed() {
     let labelled = json!({"metadata": {"labels": {"touched": "yes"}}});
     let secrets = world.secrets();
     let labelled = secrets.patch(&name, &PatchParams::default(), &Patch::Merge(&labelled)).await.expect("labelled");
-    world.wait_until("a refused check", async || world.operator_log().contains("no right to get ConfigMap")).await;
+    world.wait_until("a refused check", async || world.operator_log().contains("not allowed to get ConfigMap")).await;
     world.set_rules(rules).await;
     world.wait_until("the new version to be read", async || ready().await.1 == labelled.metadata.resource_version).await;
     assert_eq!(ready().await.0.last_transition_time, before.0.last_transition_time, "it was Ready all the time");
@@ -368,7 +368,7 @@ async fn without_an_operator_a_connection_says_that_it_waits() {
     compare(Reason::Probing.as_str(), &world.stored(&name(Reason::Probing)).await);
     let ready = find(&connection.status.as_ref().expect("a status").conditions, "Ready").expect("always there").clone();
     assert_eq!((ready.reason.as_str(), scenario_is_for_nobody()), (Reason::Probing.as_str(), true));
-    assert!(ready.message.contains("whether ukgpro-operator runs"), "{}", ready.message);
+    assert!(ready.message.contains("that ukgpro-operator runs"), "{}", ready.message);
     world.finish_without_operator().await;
 }
 

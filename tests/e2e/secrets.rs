@@ -52,10 +52,10 @@ async fn what_cannot_be_right_is_told_by_key_and_never_tried() {
 
     world.edit_secret(json!({"stringData": {"password": format!("{password}\n"), "username": ""}})).await;
     let said = message(world.wait_for_reason("SecretValueMalformed").await);
-    assert!(said.contains("username is empty; password ends in a line end"), "{said}");
+    assert!(said.contains("username is empty; password ends with a newline"), "{said}");
     world.edit_secret(json!({"stringData": {"password": password, "username": username, "userApiKey": customer}})).await;
     let said = message(world.wait_for_reason("ApiKeysSwapped").await);
-    assert!(said.contains("userApiKey is the same value as customerApiKey"), "{said}");
+    assert!(said.contains("userApiKey has the same value as customerApiKey"), "{said}");
     world.edit_secret(json!({"data": {"username": "/////w=="}, "stringData": {"userApiKey": user}})).await;
     let said = message(world.wait_for_reason("SecretValueMalformed").await);
     assert!(said.contains("username is not text"), "{said}");

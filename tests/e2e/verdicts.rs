@@ -119,7 +119,7 @@ async fn a_missing_permission_is_forbidden_by_its_name() {
     world.wait_for_reason("PermissionsMissing").await;
     assert_eq!(world.events(3).await[2], "PermissionsMissing");
     let (_, events) = world.kubectl(&["events", "--for=ukg/acme", "-o", "jsonpath={.items[*].message}"]).await;
-    assert!(events.contains("UKG Pro denies: Employee Job Details, PTO Plan Integration."), "{events}");
+    assert!(events.contains("UKG Pro denies these permissions: Employee Job Details, PTO Plan Integration."), "{events}");
     world.finish().await;
 }
 

@@ -42,7 +42,7 @@ async fn what_waits_is_told_the_message_where_only_a_person_can_help() {
     let output = waits(&world, &["--timeout", "1m"]).await.expect("it ends");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = said(&output);
-    assert!(said.starts_with("ukgpro-operator: acme is not Ready, and will not be by itself: SecretKeyMissing: "), "{said}");
+    assert!(said.starts_with("ukgpro-operator: acme is not Ready, and only a person can help: SecretKeyMissing: "), "{said}");
     // The condition to wait for may be Stalled.
     let output = waits(&world, &["--for", "Stalled", "--timeout", "1m"]).await.expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -77,11 +77,11 @@ async fn what_waits_in_vain_is_told_why() {
     let world = World::new("wait-over").await;
     let output = waits(&world, &["--timeout", "1s"]).await.expect("it ends");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let words = format!("acme is not Ready after 1 s: it is not there, in namespace {}", world.namespace);
+    let words = format!("acme is not Ready after 1 s: it does not exist in namespace {}", world.namespace);
     assert!(said(&output).contains(&words), "{output:?}");
     world.apply(&world.connection(&[])).await.expect("accepted");
     let output = waits(&world, &["--timeout", "1s"]).await.expect("it ends");
-    assert!(said(&output).contains("no operator has looked at it yet"), "{output:?}");
+    assert!(said(&output).contains("no operator has checked it yet"), "{output:?}");
     world.set_rules(None).await;
     let output = waits(&world, &["--timeout", "2s"]).await.expect("it ends");
     assert_eq!(output.status.code(), Some(1), "{output:?}");

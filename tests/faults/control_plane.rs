@@ -167,7 +167,7 @@ pub async fn etcd_restored_from_a_backup(given: Given) -> Recovery {
     fleet.caught_up(&world).await;
     let recovered = back.elapsed();
     assert!(recovered < SEEN_WITHIN, "{recovered:?}");
-    assert!(world.operator_log().contains("versions of the API server have run backwards"));
+    assert!(world.operator_log().contains("resource versions have run backwards"));
     assert_eq!(world.simulator.logins(&world.account).await, (1, 1), "what was refused since the backup is known");
     fleet.touch().await;
     fleet.caught_up(&world).await;

@@ -264,7 +264,7 @@ UNDETERMINED = "Unknown (LoginUndetermined)"
 UNREADABLE = "Unreachable (AnswerUnreadable)"
 NO_HOST = "Unreachable (NotUkgPro)"
 # What `check` says of a read that was answered with people.
-WITH_PEOPLE = "with people, though it asks for nobody"
+WITH_PEOPLE = "with people, although the read asks for nobody"
 
 
 @dataclass
@@ -293,38 +293,38 @@ def no_message_id(body):
 
 CASES = [
     Case("right values", ACTIVE, ACTIVE),
-    Case("values with XML's own signs and letters beyond ASCII", ACTIVE, ACTIVE, {"username": ODD_NAME, "password": ODD_PASSWORD}),
+    Case("values with XML markup characters and letters beyond ASCII", ACTIVE, ACTIVE, {"username": ODD_NAME, "password": ODD_PASSWORD}),
     Case("a blank before the password", *["Unknown (SecretValueMalformed)"] * 2, {"password": f" {PASSWORD}"}, logins=0),
     Case("a wrong password", REJECTED, REJECTED, {"password": "wrong-Pa55!word"}),
     Case("a wrong User API key", REJECTED, REJECTED, {"userApiKey": "UKEY0RACLE02"}),
     Case("a wrong Customer API key", *["Unauthorized (CustomerApiKeyRejected)"] * 2, {"customerApiKey": "ORCL2"}),
-    Case("the login is refused by a fault FailedAuthentication", REJECTED, REJECTED, account("svc-login-fault")),
-    Case("by a fault of the sender, in words", REJECTED, REJECTED, account("svc-login-bare-fault")),
-    Case("by a FaultException FailedAuthentication, left to the dispatcher", TROUBLE, None, account("svc-login-unhandled-fault")),
-    Case("by a SecurityException", TROUBLE, REJECTED, account("svc-login-security-exception")),
-    Case("by a SecurityException; IncludeExceptionDetailInFaults", REJECTED, None, account("svc-login-security-exception"), way="detail"),
+    Case("login refused: a FailedAuthentication fault", REJECTED, REJECTED, account("svc-login-fault")),
+    Case("login refused: a Sender fault that says so in its text", REJECTED, REJECTED, account("svc-login-bare-fault")),
+    Case("login refused: a FaultException FailedAuthentication, left to the dispatcher", TROUBLE, None, account("svc-login-unhandled-fault")),
+    Case("login refused: a SecurityException", TROUBLE, REJECTED, account("svc-login-security-exception")),
+    Case("login refused: a SecurityException, with IncludeExceptionDetailInFaults", REJECTED, None, account("svc-login-security-exception"), way="detail"),
     Case("the login throws an exception", TROUBLE, TROUBLE, account("svc-login-exception")),
-    Case("the same; IncludeExceptionDetailInFaults", TROUBLE, None, account("svc-login-exception"), way="detail"),
-    Case("a right is missing: SimpleAuthorizingInterceptor, CXF's own", None, MISSING, account("svc-person-role")),
-    Case("a right is missing: ServiceAuthorizationManager, which Mono does not ask", ACTIVE, None, account("svc-person-role")),
-    Case("a right is missing: a fault FailedAuthentication", MISSING, MISSING, account("svc-person-fault")),
-    Case("a right is missing: an answer with errors", MISSING, MISSING, account("svc-person-words")),
-    Case("a right is missing: a SecurityException", TROUBLE, MISSING, account("svc-person-security-exception")),
+    Case("the login throws an exception, with IncludeExceptionDetailInFaults", TROUBLE, None, account("svc-login-exception"), way="detail"),
+    Case("permission missing: CXF's SimpleAuthorizingInterceptor", None, MISSING, account("svc-person-role")),
+    Case("permission missing: ServiceAuthorizationManager, which Mono does not call", ACTIVE, None, account("svc-person-role")),
+    Case("permission missing: a FailedAuthentication fault", MISSING, MISSING, account("svc-person-fault")),
+    Case("permission missing: an answer with errors", MISSING, MISSING, account("svc-person-words")),
+    Case("permission missing: a SecurityException", TROUBLE, MISSING, account("svc-person-security-exception")),
     Case(
-        "the same; IncludeExceptionDetailInFaults", MISSING, None, account("svc-person-security-exception"), way="detail"
+        "permission missing: a SecurityException, with IncludeExceptionDetailInFaults", MISSING, None, account("svc-person-security-exception"), way="detail"
     ),
     Case("a read throws an exception", TROUBLE, TROUBLE, account("svc-person-exception")),
-    Case("the reads show somebody", ACTIVE, ACTIVE, account("svc-unfiltered"), told_of_people=True),
+    Case("the reads return a person", ACTIVE, ACTIVE, account("svc-unfiltered"), told_of_people=True),
     Case("both reads refuse the token", MISSING, MISSING, account("svc-token-refused")),
-    Case("the MessageID is taken out on the way", ACTIVE, UNDETERMINED, way="no MessageID"),
+    Case("the MessageID is removed on the way", ACTIVE, UNDETERMINED, way="no MessageID"),
     Case("addressing is not required", None, ACTIVE, way="optional"),
-    Case("addressing is not required, and the MessageID is taken out", None, UNDETERMINED, way="optional, no MessageID"),
+    Case("addressing is not required, and the MessageID is removed", None, UNDETERMINED, way="optional, no MessageID"),
     Case("addressing is off", None, UNDETERMINED, logins=0, way="unaddressed"),
     Case("the host speaks SOAP 1.1", UNDETERMINED, UNDETERMINED, way="soap11"),
     Case("the host speaks MTOM", UNDETERMINED, UNREADABLE, way="mtom"),
     Case("the host streams its answers", ACTIVE, None, way="streamed"),
-    Case("the host validates requests by its schema", None, ACTIVE, way="validated"),
-    Case("the stack's own TLS", NO_HOST, ACTIVE, way="tls"),
+    Case("the host validates requests against its schema", None, ACTIVE, way="validated"),
+    Case("the stack itself speaks TLS", NO_HOST, ACTIVE, way="tls"),
 ]
 
 
@@ -387,7 +387,7 @@ def run_case(number, case, stack, expected, operator):
         seen = sorted({operation for operation, _ in calls})
         parts.append(f"served {', '.join(seen)}" if seen else "no operation was reached")
     states = ", ".join(f"{row} {state}" for row, state in verdict.permissions.items())
-    told = "; ".join(parts) or "not asked"
+    told = "; ".join(parts) or "not contacted"
     return f"{told} → **{verdict.state}** ({verdict.reason})" + (f", {states}" if verdict.state == "Forbidden" else ""), flaws
 
 
@@ -517,10 +517,10 @@ MESSAGES = [
     ("PageSize, PageNumber, EmployeeNumber", lambda w: w.find(SIZE, PAGE, NUMBER)),
     ("PageNumber, EmployeeNumber, PageSize", lambda w: w.find(PAGE, NUMBER, SIZE)),
     (
-        "the same, to a host that validates",
+        "PageNumber, EmployeeNumber, PageSize, to a host that validates",
         lambda w: Wire(w.stack, "validated").find(PAGE, NUMBER, SIZE) if "validated" in w.stack.ports else "–",
     ),
-    ("a member that is not known, then the others", lambda w: w.find(member("Aardvark", "1"), NUMBER, PAGE, SIZE)),
+    ("an unknown member, then the others", lambda w: w.find(member("Aardvark", "1"), NUMBER, PAGE, SIZE)),
     ("employeenumber, then the others", lambda w: w.find(member("employeenumber", "= (7)"), PAGE, SIZE)),
     ("EmployeeNumber in no namespace, then the others", lambda w: w.find("<EmployeeNumber xmlns=''>= (7)</EmployeeNumber>", PAGE, SIZE)),
     ("EmployeeNumber twice: `= (7)`, `= (8)`", lambda w: w.find(NUMBER, member("EmployeeNumber", "= (8)"), PAGE, SIZE)),
@@ -531,24 +531,24 @@ MESSAGES = [
     ("EmployeeNumber nil", lambda w: w.find('<b:EmployeeNumber i:nil="true"/>', PAGE)),
     ("EmployeeNumber empty", lambda w: w.find("<b:EmployeeNumber/>", PAGE)),
     ("a boolean", lambda w: booleans(w, ["true", "1", " true "])),
-    ("a boolean that XML Schema does not have", lambda w: booleans(w, ["True", "yes"])),
-    ("a header with blanks around", lambda w: w.login("Password", values=login_values(Password=f"  {PASSWORD} "))),
+    ("a boolean that XML Schema does not allow", lambda w: booleans(w, ["True", "yes"])),
+    ("a header value with blanks around it", lambda w: w.login("Password", values=login_values(Password=f"  {PASSWORD} "))),
     ("a header with a CDATA section", lambda w: w.login("Password", values=login_values(Password="<![CDATA[a<b&c]]>"))),
-    ("a header that is not there", lambda w: w.login("Password", values=login_values(("ClientAccessKey", "UserAccessKey", "UserName")))),
+    ("a missing header", lambda w: w.login("Password", values=login_values(("ClientAccessKey", "UserAccessKey", "UserName")))),
     ("an empty body", lambda w: w.login("UserName", body="")),
     ("null in an answer", nil_form),
-    ("an answer begins with", beginning),
-    ("the code of what is thrown", fault_code),
+    ("the beginning of an answer", beginning),
+    ("the fault code of an exception", fault_code),
     ("Action without MessageID", lambda w: w.send(login(action(AUTHENTICATE)))),
-    ("a MessageID that was there before", twice),
-    ("Action that need not be understood", lambda w: w.send(login(f"<a:Action>{AUTHENTICATE}</a:Action>{message_id()}"))),
+    ("a MessageID that was used before", twice),
+    ("Action without mustUnderstand", lambda w: w.send(login(f"<a:Action>{AUTHENTICATE}</a:Action>{message_id()}"))),
     ("MessageID without Action", lambda w: w.send(login(message_id()))),
-    ("neither", lambda w: w.send(login(""))),
-    ("neither, and the action in Content-Type", lambda w: w.send(login(""), f'{SOAP}; action="{AUTHENTICATE}"')),
+    ("neither Action nor MessageID", lambda w: w.send(login(""))),
+    ("neither Action nor MessageID, and the action in Content-Type", lambda w: w.send(login(""), f'{SOAP}; action="{AUTHENTICATE}"')),
     ("another action in Content-Type", lambda w: w.send(login(), f'{SOAP}; action="{FIND_PEOPLE}"')),
     ("the Action of another service", lambda w: w.send(login(action(FIND_PEOPLE) + message_id()))),
     (
-        "To of another address, and ReplyTo",
+        "To with another address, and ReplyTo",
         lambda w: w.send(
             login(
                 more="<a:To>https://service4.ultipro.com/services/LoginService</a:To>"
@@ -556,12 +556,12 @@ MESSAGES = [
             )
         ),
     ),
-    ("a header that must be understood and is not known", lambda w: w.send(login(more=UNKNOWN))),
+    ("an unknown header with mustUnderstand", lambda w: w.send(login(more=UNKNOWN))),
     ("no charset", lambda w: w.send(login(), "application/soap+xml")),
     ("UTF-16", lambda w: w.send(login().encode("utf-16"), "application/soap+xml; charset=utf-16")),
     ("text/xml", lambda w: w.send(login(), "text/xml; charset=utf-8")),
     ("SOAP 1.1 as text/xml", lambda w: w.send(SOAP_1_1, "text/xml; charset=utf-8")),
-    ("a token that is not known", lambda w: w.send(find(uuid.UUID(int=1), NUMBER + PAGE + SIZE), path="EmployeePerson")),
+    ("an unknown token", lambda w: w.send(find(uuid.UUID(int=1), NUMBER + PAGE + SIZE), path="EmployeePerson")),
     ("the path in lower case", lambda w: w.send(login(), path="loginservice")),
     ("a path with //", lambda w: w.send(login(), path="/LoginService")),
     ("another service's path", lambda w: w.send(login(), path="EmployeeContacts")),
@@ -581,28 +581,29 @@ def table(head, rows):
 def document(versions, checks, messages):
     head = ("", "Mono WCF", "Apache CXF")
     return f"""\
-# What WCF and CXF make of the operator, and it of them
+# Tests against WCF and CXF
 
-UKG Pro's web services are built with WCF, and nobody here has a tenant. `make oracles` runs `ukgpro-operator check` against
-hosts (`tests/oracles`) of LoginService, EmployeePerson and EmployeeJob on two SOAP stacks that nobody here wrote, and writes this
-table from what it saw; it fails where that differs. What a host decides is this repository's; how it comes over the wire is the stack's.
+UKG Pro's web services are built with WCF, and the authors have no tenant. So `make oracles` runs `ukgpro-operator check` against hosts
+(`tests/oracles`) of LoginService, EmployeePerson and EmployeeJob on two SOAP stacks of other makers. It writes this page from the results,
+and fails if the committed page differs. This repository decides what a host answers. The stack decides how the answer goes over the wire.
 
 {versions}
 
-Mono has Microsoft's own DataContractSerializer; its dispatcher and HTTP channel are Mono's own, and differ from Microsoft's: a
-FaultException becomes InternalServiceFault unless an IErrorHandler sends it, and the code stands outermost, without a Sender or Receiver
-around it.
+Mono has Microsoft's own DataContractSerializer. The dispatcher and HTTP channel are Mono's own, and differ from Microsoft's in two ways.
+A FaultException becomes InternalServiceFault, unless an IErrorHandler sends it. And the fault code is outermost, without a Sender or
+Receiver around it.
 
 ## A check
 
-What the host answered → the operator's verdict. In every case the host counted one login, or none where it refused the message or was
-not asked, and all values and the query that matches nobody arrived to the letter. "–" is a case that the stack does not have.
+Each cell shows what the host answered → the operator's verdict. In every case the host counted one login, or none if it refused the
+message or was not contacted. All values, and the query that matches nobody, arrived unchanged. "–" marks a case that the stack does not
+have.
 
 {table(head, checks)}
 
 ## A message
 
-Sent as it is, to see what the stack does with it: what was answered, and what arrived at the service.
+Each message was sent as it is, to see what the stack does with it. The cells show what the stack answered, and what arrived at the service.
 
 {table(head, messages)}
 """

@@ -98,38 +98,38 @@ UNTRUSTED, FAILED = "TlsUntrusted", "TlsFailed"
 LOW = "ALL:@SECLEVEL=0"
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 SERVERS = [
-    Server("none of what follows, but a redirect", "NotUkgPro", "as a UKG Pro web service does", bytes_sent=REDIRECT, inside=True),
-    Server("an authority that is not trusted, with its intermediate", UNTRUSTED, "of an authority that is not trusted here", "strange", ("strange-intermediate",)),
-    Server("the intermediate is left out", UNTRUSTED, "it came alone, and its issuer is not trusted", chain=()),
-    Server("self-signed", UNTRUSTED, "it is self-signed", "self", ()),
-    Server("an authority with the name of a product that inspects TLS", UNTRUSTED, "a product that inspects TLS", "inspected", ("zscaler",)),
-    Server("expired", UNTRUSTED, "it expired on 2021-02-03", "expired"),
-    Server("not valid yet", UNTRUSTED, "it is not valid before 2080-01-02", "early"),
-    Server("its intermediate has expired", UNTRUSTED, "expired", "of-expired", ("expired-intermediate",)),
-    Server("made for another name", UNTRUSTED, "it is made for another name", "other"),
-    Server("made for the name of another level: a wildcard too high", UNTRUSTED, "it is made for another name", "wildcard"),
-    Server("no subjectAltName", UNTRUSTED, "it has no subjectAltName", "no-san"),
-    Server("an RSA key of 1,024 bits", UNTRUSTED, "too weak or not known", "weak-key"),
-    Server("signed with SHA-1", UNTRUSTED, "too weak or not known", "sha1"),
-    Server("made for clients", UNTRUSTED, "it is not made for servers", "client"),
-    Server("an authority that may not issue for this name", UNTRUSTED, "may not issue for this name", "constrained", ("constrained-intermediate",)),
-    Server("an authority in a server's place", UNTRUSTED, "one in a server's place", "ca-leaf"),
-    Server("an authority of the same name was replaced", UNTRUSTED, "the authority may have been replaced", "replaced", ()),
-    Server("a critical extension that nobody knows", UNTRUSTED, "it breaks a rule", "critical"),
-    Server("TLS 1.0 alone", FAILED, "only TLS older than 1.2", options=("-tls1", "-cipher", LOW)),
-    Server("TLS 1.1 alone", FAILED, "only TLS older than 1.2", options=("-tls1_1", "-cipher", LOW)),
-    Server("RSA key exchange alone", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-GCM-SHA384")),
-    Server("finite-field Diffie-Hellman alone", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256")),
-    Server("CBC alone", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA256")),
-    Server("TLS 1.3 with a group that the operator has not", FAILED, "no cipher suite or key exchange", options=("-tls1_3", "-groups", "P-521")),
-    Server("a certificate is wanted of the client, TLS 1.2", FAILED, "wants a certificate of its clients", options=("-tls1_2", "-Verify", "1", "-verify_return_error")),
-    Server("a certificate is wanted of the client, TLS 1.3", FAILED, "asks its clients for a certificate", options=("-tls1_3", "-Verify", "1", "-verify_return_error")),
-    Server("the name is refused by an alert", FAILED, "refused it by an alert", options=("-servername", "elsewhere.example", "-servername_fatal")),
+    Server("valid TLS, and a redirect", "NotUkgPro", "UKG Pro's web services send neither", bytes_sent=REDIRECT, inside=True),
+    Server("certificate of an authority that is not trusted, sent with its intermediate certificate", UNTRUSTED, "issued by an authority that is not trusted", "strange", ("strange-intermediate",)),
+    Server("intermediate certificate missing", UNTRUSTED, "the host sent no intermediate certificate", chain=()),
+    Server("self-signed certificate", UNTRUSTED, "it is self-signed", "self", ()),
+    Server("authority with the name of a product that inspects TLS", UNTRUSTED, "a product that inspects TLS", "inspected", ("zscaler",)),
+    Server("expired certificate", UNTRUSTED, "it expired on 2021-02-03", "expired"),
+    Server("certificate that is not valid yet", UNTRUSTED, "it is not valid before 2080-01-02", "early"),
+    Server("expired intermediate certificate", UNTRUSTED, "expired", "of-expired", ("expired-intermediate",)),
+    Server("certificate for another name", UNTRUSTED, "it is for another host name", "other"),
+    Server("wildcard certificate for a level that is too high", UNTRUSTED, "it is for another host name", "wildcard"),
+    Server("certificate without subjectAltName", UNTRUSTED, "it has no subjectAltName", "no-san"),
+    Server("RSA key of 1,024 bits", UNTRUSTED, "too weak, or of an unknown kind", "weak-key"),
+    Server("signature with SHA-1", UNTRUSTED, "too weak, or of an unknown kind", "sha1"),
+    Server("certificate for clients", UNTRUSTED, "it is not a server certificate", "client"),
+    Server("authority that may not issue certificates for this name", UNTRUSTED, "may not issue for this name", "constrained", ("constrained-intermediate",)),
+    Server("certificate of an authority in place of a server's", UNTRUSTED, "itself an authority's certificate", "ca-leaf"),
+    Server("authority that was replaced by one of the same name", UNTRUSTED, "the authority may have been replaced", "replaced", ()),
+    Server("unknown critical extension", UNTRUSTED, "it breaks a rule", "critical"),
+    Server("only TLS 1.0", FAILED, "only TLS versions older than 1.2", options=("-tls1", "-cipher", LOW)),
+    Server("only TLS 1.1", FAILED, "only TLS versions older than 1.2", options=("-tls1_1", "-cipher", LOW)),
+    Server("only RSA key exchange", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-GCM-SHA384")),
+    Server("only finite-field Diffie-Hellman", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256")),
+    Server("only CBC", FAILED, "no cipher suite or key exchange", options=("-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA256")),
+    Server("TLS 1.3 with only a group that the operator does not have", FAILED, "no cipher suite or key exchange", options=("-tls1_3", "-groups", "P-521")),
+    Server("client certificate required, TLS 1.2", FAILED, "requires a client certificate", options=("-tls1_2", "-Verify", "1", "-verify_return_error")),
+    Server("client certificate required, TLS 1.3", FAILED, "requires a client certificate", options=("-tls1_3", "-Verify", "1", "-verify_return_error")),
+    Server("name refused with an alert", FAILED, "refused it with a TLS alert", options=("-servername", "elsewhere.example", "-servername_fatal")),
     Server("plain HTTP", FAILED, "does not speak TLS", bytes_sent=b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
     Server("SSH", FAILED, "does not speak TLS", bytes_sent=b"SSH-2.0-OpenSSH_9.2\r\n", reads_first=False),
     Server("SMTP", FAILED, "does not speak TLS", bytes_sent=b"220 mail ESMTP ready\r\n", reads_first=False),
-    Server("closed at once", FAILED, "closed in its midst", bytes_sent=b"", reads_first=False),
-    Server("closed when it was greeted", FAILED, "closed in its midst", bytes_sent=b""),
+    Server("connection closed at once", FAILED, "closed during the handshake", bytes_sent=b"", reads_first=False),
+    Server("connection closed after the client's first message", FAILED, "closed during the handshake", bytes_sent=b""),
 ]
 
 
@@ -258,12 +258,13 @@ def main():
         except (Failed, subprocess.TimeoutExpired) as error:
             flaws.append(f"{server.what}: {error}")
     version = ssl.OPENSSL_VERSION.split()[1].rsplit(".", 1)[0]
-    head = f"""# What is said of a host whose TLS is wrong
+    head = f"""# TLS faults
 
-`make oracles` runs `ukgpro-operator check` against servers of OpenSSL {version} that are each wrong in one way, and writes this table from
-what it saw; it fails where that differs. In none of these cases was anything sent. The connection's state is Unreachable, and it is retried.
+`make oracles` runs `ukgpro-operator check` against servers of OpenSSL {version}, each with one fault. It writes this table from the results, and
+fails if the committed table differs. The operator sends nothing before the TLS handshake succeeds. In each case the connection's state is
+Unreachable, and the operator retries.
 
-| the server | reason, and what the message says |
+| Server | Reason, and what the message says |
 |---|---|
 """
     seen = head + "".join(f"| {what} | {said} |\n" for what, said in rows)

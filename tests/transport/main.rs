@@ -20,7 +20,7 @@ use ukg_pro::credentials::Credentials;
 use ukg_pro::endpoint::Endpoint;
 use ukg_pro::login::{LoginFailure, Refusal};
 use ukg_pro::sensitive::Sensitive;
-use ukg_pro::transport::{BODY_MAX, Oddity, ProxySettings, Transport, Trust, TrustFlaw, Unanswered, authorities};
+use ukg_pro::transport::{BODY_MAX, ProxySettings, Transport, Trust, TrustFlaw, Unanswered, UnreadableReason, authorities};
 use ukg_pro::words::Words;
 
 use servers::{Authority, H1, H2, LOGIN_OK, Reply, Reply2, answer, http1, http2, ok, refusing, tcp};
@@ -244,12 +244,12 @@ async fn an_answer_beyond_all_bounds_or_not_of_http_is_said_to_be_so() {
         format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}", page.len()).into_bytes();
     for (case, bytes, expected) in [
         ("the largest", answer("200 OK", "", &padded(BODY_MAX)), Ok(())),
-        ("larger", answer("200 OK", "", &padded(BODY_MAX + 1)), odd(Oddity::TooLarge)),
+        ("larger", answer("200 OK", "", &padded(BODY_MAX + 1)), odd(UnreadableReason::TooLarge)),
         ("a larger page", page, unanswered(Unanswered::NotUkgPro)),
         ("the largest, in chunks", chunked(BODY_MAX), Ok(())),
-        ("larger, in chunks", chunked(BODY_MAX + 1), odd(Oddity::TooLarge)),
+        ("larger, in chunks", chunked(BODY_MAX + 1), odd(UnreadableReason::TooLarge)),
         ("encoded as it is", answer("200 OK", "content-encoding: identity\r\n", LOGIN_OK), Ok(())),
-        ("compressed", answer("200 OK", "content-encoding: gzip\r\n", LOGIN_OK), odd(Oddity::Compressed)),
+        ("compressed", answer("200 OK", "content-encoding: gzip\r\n", LOGIN_OK), odd(UnreadableReason::Compressed)),
         ("a compressed 401", answer("401 Unauthorized", "content-encoding: gzip\r\n", "x"), refused),
         ("a 401 beyond all bounds", answer("401 Unauthorized", "", &padded(BODY_MAX + 1)), refused),
         (
@@ -258,8 +258,12 @@ async fn an_answer_beyond_all_bounds_or_not_of_http_is_said_to_be_so() {
             unanswered(Unanswered::Unavailable { retry_after: None }),
         ),
         ("a head of 16 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(16 << 10)), LOGIN_OK), Ok(())),
-        ("a head of 64 KiB", answer("200 OK", &format!("x: {}\r\n", "x".repeat(64 << 10)), LOGIN_OK), odd(Oddity::NotHttp)),
-        ("another protocol", b"220 smtp.corp ESMTP\r\n".to_vec(), odd(Oddity::NotHttp)),
+        (
+            "a head of 64 KiB",
+            answer("200 OK", &format!("x: {}\r\n", "x".repeat(64 << 10)), LOGIN_OK),
+            odd(UnreadableReason::NotHttp),
+        ),
+        ("another protocol", b"220 smtp.corp ESMTP\r\n".to_vec(), odd(UnreadableReason::NotHttp)),
     ] {
         let host = http1(authority.config(HOST, H1), move |_| Reply::Close(bytes.clone())).await;
         assert_eq!(login(&direct(&authority), host.port).await, expected, "{case}");
@@ -350,10 +354,10 @@ async fn with_a_platform_of_its_own(ports: &str, bundle: &std::ffi::OsStr) {
     let with_bundle = plain.trusting(authorities(&pem).unwrap().authorities).unwrap();
     for (transport, port, expected) in [
         (&plain, platform, Ok(())),
-        (&plain, bundled, unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone))),
+        (&plain, bundled, unanswered(Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing))),
         (&with_bundle, platform, Ok(())),
         (&with_bundle, bundled, Ok(())),
-        (&with_bundle, stranger, unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone))),
+        (&with_bundle, stranger, unanswered(Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing))),
     ] {
         assert_eq!(login(transport, port).await, expected);
     }

@@ -195,7 +195,7 @@ async fn a_transport_with_further_authorities_keeps_the_proxy() {
     let host = far_host(&authority).await;
     let server = proxy(None, Way::Tunnel(host.port, None)).await;
     let transport = by(&Authority::new(), &format!("http://127.0.0.1:{}", server.port));
-    assert_eq!(far(&transport).await, unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone)));
+    assert_eq!(far(&transport).await, unanswered(Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing)));
     assert_eq!(far(&transport.trusting(vec![authority.certificate.clone()]).unwrap()).await, Ok(()));
 }
 

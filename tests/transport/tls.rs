@@ -27,8 +27,8 @@ async fn a_certificate_that_is_not_trusted_is_told() {
     let constrained = Authority::constrained("example.com");
     let with_constrained = direct(&constrained);
     for (case, tls, transport, flaw) in [
-        ("alone, of an unknown authority", stranger.config(HOST, H1), &transport, TrustFlaw::Alone),
-        ("without its intermediate", authority.intermediate().config(HOST, H1), &transport, TrustFlaw::Alone),
+        ("alone, of an unknown authority", stranger.config(HOST, H1), &transport, TrustFlaw::IntermediateMissing),
+        ("without its intermediate", authority.intermediate().config(HOST, H1), &transport, TrustFlaw::IntermediateMissing),
         ("with an unknown authority", stranger.intermediate().config_with_chain(HOST), &transport, TrustFlaw::UnknownAuthority),
         ("of a proxy that inspects", inspector.config(HOST, H1), &transport, TrustFlaw::Inspected),
         ("the same with its chain", inspector.intermediate().config_with_chain(HOST), &transport, TrustFlaw::Inspected),

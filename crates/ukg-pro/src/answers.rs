@@ -13,7 +13,7 @@ const SOAP: &str = "application/soap+xml; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Seen by users of UKG Pro, or in its guides.
+/// Seen by users of UKG Pro, in its guides, or what HTTP means by it.
 const CERTAIN: &str = "certain";
 const PROBABLE: &str = "probable";
 const GUESSED: &str = "guessed";
@@ -24,7 +24,7 @@ const GUIDES: &str = "UKG's guides";
 const WCF: &str = "WCF (Mono 6.8)";
 const CXF: &str = "Apache CXF 4.2";
 const HTTP: &str = "RFC 9110";
-const THOUGHT: &str = "none; thought of";
+const THOUGHT: &str = "none; assumed";
 
 struct Row {
     what: &'static str,
@@ -78,7 +78,14 @@ fn logins() -> Vec<Row> {
     vec![
         row("`Status` Ok with a `Token`", 200, SOAP, &token("<Status>Ok</Status><Token>T</Token>"), CERTAIN, GUIDES),
         row("`Failed`: User authentication failed", 200, SOAP, &failed("User authentication failed"), PROBABLE, GUIDES),
-        row("the same with status 500, 404 or another", 500, SOAP, &failed("User authentication failed"), GUESSED, THOUGHT),
+        row(
+            "the same with HTTP status 500, 404 or another",
+            500,
+            SOAP,
+            &failed("User authentication failed"),
+            GUESSED,
+            THOUGHT,
+        ),
         row(
             "`Failed`: There was a problem with the authentication process",
             200,
@@ -97,11 +104,11 @@ fn logins() -> Vec<Row> {
             THOUGHT,
         ),
         row("`Failed`: An error has occured", 200, SOAP, &failed("An error has occured. Please try again."), PROBABLE, GUIDES),
-        row("`Failed` in other words, or in none", 200, SOAP, &failed("Nein."), GUESSED, THOUGHT),
+        row("`Failed` in other words, or without words", 200, SOAP, &failed("Nein."), GUESSED, THOUGHT),
         row("another `Status`", 200, SOAP, &token("<Status>Maybe</Status>"), GUESSED, THOUGHT),
         row("`Ok` without a `Token`", 200, SOAP, &token("<Status>Ok</Status>"), GUESSED, THOUGHT),
         row(
-            "two `Status`, or a fault beside the answer",
+            "two `Status` elements, or a fault in addition to the answer",
             200,
             SOAP,
             &token("<Status>Ok</Status><Status>Failed</Status><Token>T</Token>"),
@@ -109,7 +116,7 @@ fn logins() -> Vec<Row> {
             THOUGHT,
         ),
         row(
-            "`Ok` with a `Token` and status 206 or 500",
+            "`Ok` with a `Token` and HTTP status 206 or 500",
             206,
             SOAP,
             &token("<Status>Ok</Status><Token>T</Token>"),
@@ -117,7 +124,7 @@ fn logins() -> Vec<Row> {
             THOUGHT,
         ),
         row(
-            "a fault FailedAuthentication, InvalidSecurity, SecurityError",
+            "a fault FailedAuthentication, InvalidSecurity or SecurityError",
             500,
             SOAP,
             &fault("Sender", "FailedAuthentication", "x"),
@@ -125,16 +132,23 @@ fn logins() -> Vec<Row> {
             WCF,
         ),
         row(
-            "a fault of the sender in words of a refusal",
+            "a Sender fault whose text says that the login is refused",
             500,
             SOAP,
             &fault("Sender", "x", "User authentication failed"),
             MEASURED,
             WCF,
         ),
-        row("a fault of the receiver in words of a refusal", 500, SOAP, &fault("Receiver", "x", "Unauthorized"), MEASURED, CXF),
         row(
-            "a fault InternalServiceFault, EndpointUnavailable, or of the receiver",
+            "a Receiver fault whose text says that the login is refused",
+            500,
+            SOAP,
+            &fault("Receiver", "x", "Unauthorized"),
+            MEASURED,
+            CXF,
+        ),
+        row(
+            "a fault InternalServiceFault or EndpointUnavailable, or another Receiver fault",
             500,
             SOAP,
             &fault("Receiver", "InternalServiceFault", "The server was unable"),
@@ -142,7 +156,7 @@ fn logins() -> Vec<Row> {
             WCF,
         ),
         row(
-            "a fault of the receiver about a database",
+            "a Receiver fault about a database",
             500,
             SOAP,
             &fault("Receiver", "x", "EXECUTE permission was denied"),
@@ -150,29 +164,29 @@ fn logins() -> Vec<Row> {
             THOUGHT,
         ),
         row(
-            "a fault about the message's form, such as DeserializationFailed",
+            "a fault about the form of the message, such as DeserializationFailed",
             500,
             SOAP,
             &fault("Sender", "DeserializationFailed", "header ClientAccessKey"),
             MEASURED,
             WCF,
         ),
-        row("another fault of the sender", 500, SOAP, &fault("Sender", "x", "y"), GUESSED, THOUGHT),
+        row("another Sender fault", 500, SOAP, &fault("Sender", "x", "y"), GUESSED, THOUGHT),
         row("401", 401, "", "", PROBABLE, HTTP),
-        row("403 without a page", 403, "", "", PROBABLE, HTTP),
+        row("403 without a web page", 403, "", "", PROBABLE, HTTP),
         row("403 with a web page", 403, HTML, "<html>", GUESSED, THOUGHT),
-        asks_to_wait(row("403 with `Retry-After`, unless it speaks of a refusal", 403, "", "", GUESSED, THOUGHT)),
+        asks_to_wait(row("403 with `Retry-After`, unless its text refuses the login", 403, "", "", GUESSED, THOUGHT)),
         row("429", 429, "", "", CERTAIN, GUIDES),
         row("502, 503, 504", 503, "", "", CERTAIN, HTTP),
-        row("500, 405 or 408 without an envelope", 500, HTML, "<html>", PROBABLE, GUIDES),
-        row("a web page, whatever its status below 500", 200, HTML, "<html>", CERTAIN, THOUGHT),
-        row("a redirect", 302, "", "", CERTAIN, THOUGHT),
-        row("404 or 410 without a page", 404, "", "", GUESSED, THOUGHT),
+        row("500, 405 or 408 without a SOAP envelope", 500, HTML, "<html>", PROBABLE, GUIDES),
+        row("a web page with any status below 500", 200, HTML, "<html>", CERTAIN, HTTP),
+        row("a redirect", 302, "", "", CERTAIN, HTTP),
+        row("404 or 410 without a web page", 404, "", "", GUESSED, THOUGHT),
         row("a multipart message (MTOM)", 200, "multipart/related; type=\"application/xop+xml\"", "--b", MEASURED, CXF),
-        row("another encoding than UTF-8", 200, "text/xml; charset=utf-16", "<\0", MEASURED, WCF),
-        row("a document type", 200, SOAP, "<!DOCTYPE x><x/>", GUESSED, THOUGHT),
-        row("XML that is cut off", 200, SOAP, "<s:Envelope", GUESSED, THOUGHT),
-        row("nothing", 200, SOAP, "", GUESSED, THOUGHT),
+        row("an encoding other than UTF-8", 200, "text/xml; charset=utf-16", "<\0", MEASURED, WCF),
+        row("a document type declaration", 200, SOAP, "<!DOCTYPE x><x/>", GUESSED, THOUGHT),
+        row("truncated XML", 200, SOAP, "<s:Envelope", GUESSED, THOUGHT),
+        row("an empty answer", 200, SOAP, "", GUESSED, THOUGHT),
         row("JSON", 200, JSON, "{}", GUESSED, THOUGHT),
         row("415", 415, "", "", MEASURED, WCF),
         row("another status", 400, "", "", GUESSED, THOUGHT),
@@ -182,7 +196,7 @@ fn logins() -> Vec<Row> {
 fn soap_reads() -> Vec<Row> {
     vec![
         row(
-            "`Success` true (or 1), `HasErrors` not",
+            "`Success` true (or 1), and `HasErrors` not true",
             200,
             SOAP,
             &result("<HasErrors>0</HasErrors><Success>1</Success>"),
@@ -190,7 +204,7 @@ fn soap_reads() -> Vec<Row> {
             GUIDES,
         ),
         row(
-            "the same, with `Results` or a `TotalItems` above 0, though the filter matches nobody",
+            "the same, with `Results` or a `TotalItems` above 0, although the filter matches nobody",
             200,
             SOAP,
             &result("<HasErrors>false</HasErrors><Success>true</Success><PagingInfo><TotalItems>1</TotalItems></PagingInfo>"),
@@ -198,28 +212,35 @@ fn soap_reads() -> Vec<Row> {
             THOUGHT,
         ),
         row(
-            "`Success` true and `HasErrors` true, no boolean, or one of them twice",
+            "`Success` and `HasErrors` both true, a value that is no boolean, or one of them twice",
             200,
             SOAP,
             &result("<HasErrors>1</HasErrors><Success>true</Success>"),
             GUESSED,
             THOUGHT,
         ),
-        row("neither", 200, SOAP, &result(""), GUESSED, THOUGHT),
+        row("neither `Success` nor `HasErrors`", 200, SOAP, &result(""), GUESSED, THOUGHT),
         row(
-            "errors in words of a missing right",
+            "errors whose text says that a permission is missing",
             200,
             SOAP,
             &errors("User does not have access to this service"),
             PROBABLE,
             THOUGHT,
         ),
-        row("errors in words of nobody found", 200, SOAP, &errors("No employees were found"), GUESSED, THOUGHT),
-        row("errors about something else that is not found", 200, SOAP, &errors("Service not found"), GUESSED, THOUGHT),
-        row("errors in other words", 200, SOAP, &errors("Invalid page number"), GUESSED, THOUGHT),
-        row("a fault in words of a missing right", 500, SOAP, &fault("Sender", "x", "Access is denied."), PROBABLE, WCF),
+        row("errors whose text says that nobody was found", 200, SOAP, &errors("No employees were found"), GUESSED, THOUGHT),
+        row("errors about something else that was not found", 200, SOAP, &errors("Service not found"), GUESSED, THOUGHT),
+        row("errors with another text", 200, SOAP, &errors("Invalid page number"), GUESSED, THOUGHT),
         row(
-            "a fault FailedAuthentication, InvalidSecurity, SecurityError; 401",
+            "a fault whose text says that a permission is missing",
+            500,
+            SOAP,
+            &fault("Sender", "x", "Access is denied."),
+            PROBABLE,
+            WCF,
+        ),
+        row(
+            "a fault FailedAuthentication, InvalidSecurity or SecurityError; 401",
             500,
             SOAP,
             &fault("Sender", "InvalidSecurity", "x"),
@@ -235,7 +256,7 @@ fn soap_reads() -> Vec<Row> {
             THOUGHT,
         ),
         row(
-            "a fault InternalServiceFault, EndpointUnavailable, or of the receiver",
+            "a fault InternalServiceFault or EndpointUnavailable, or another Receiver fault",
             500,
             SOAP,
             &fault("Receiver", "InternalServiceFault", "x"),
@@ -243,7 +264,7 @@ fn soap_reads() -> Vec<Row> {
             WCF,
         ),
         row(
-            "a fault about the message's form",
+            "a fault about the form of the message",
             500,
             SOAP,
             &fault("Sender", "ActionNotSupported", "not allowed"),
@@ -251,31 +272,31 @@ fn soap_reads() -> Vec<Row> {
             WCF,
         ),
         row("another fault", 500, SOAP, &fault("Sender", "x", "y"), GUESSED, THOUGHT),
-        row("403 without a page", 403, "", "", PROBABLE, HTTP),
+        row("403 without a web page", 403, "", "", PROBABLE, HTTP),
         row("403 with a web page", 403, HTML, "<html>Your address is not allowed", GUESSED, THOUGHT),
         asks_to_wait(row("403 with `Retry-After`; 429", 403, "", "", GUESSED, THOUGHT)),
         row("502, 503, 504", 503, "", "", CERTAIN, HTTP),
-        row("500, 405 or 408 without an envelope", 405, "", "", PROBABLE, GUIDES),
-        row("a web page or a redirect", 302, "", "", CERTAIN, THOUGHT),
-        row("what cannot be read", 200, SOAP, "<s:Envelope", GUESSED, THOUGHT),
+        row("500, 405 or 408 without a SOAP envelope", 405, "", "", PROBABLE, GUIDES),
+        row("a web page or a redirect", 302, "", "", CERTAIN, HTTP),
+        row("an answer that cannot be read", 200, SOAP, "<s:Envelope", GUESSED, THOUGHT),
         row("another status", 404, "", "", GUESSED, THOUGHT),
     ]
 }
 
 fn rest_reads() -> Vec<Row> {
     vec![
-        row("200 with JSON, an empty list among it", 200, JSON, "[]", CERTAIN, GUIDES),
-        row("200 with rows, of a page of people past the end", 200, JSON, "[{}]", GUESSED, THOUGHT),
+        row("200 with JSON, which may be an empty list", 200, JSON, "[]", CERTAIN, GUIDES),
+        row("200 with rows, for a page of people past the end", 200, JSON, "[{}]", GUESSED, THOUGHT),
         row("200 with something else", 200, JSON, "oops", GUESSED, THOUGHT),
         row("401", 401, JSON, "{}", PROBABLE, HTTP),
-        row("403 with nothing, or JSON without a word", 403, JSON, "{}", PROBABLE, HTTP),
-        row("403 in words of a missing right", 403, JSON, "{\"title\": \"Forbidden\"}", PROBABLE, THOUGHT),
-        row("403 with a web page, or in other words", 403, HTML, "<html>Your address is not allowed", GUESSED, THOUGHT),
+        row("403 with an empty body, or with JSON without text", 403, JSON, "{}", PROBABLE, HTTP),
+        row("403 whose text says that a permission is missing", 403, JSON, "{\"title\": \"Forbidden\"}", PROBABLE, THOUGHT),
+        row("403 with a web page or with another text", 403, HTML, "<html>Your address is not allowed", GUESSED, THOUGHT),
         asks_to_wait(row("403 with `Retry-After`; 429", 403, "", "", GUESSED, THOUGHT)),
         row("404", 404, JSON, "{}", GUESSED, THOUGHT),
         row("502, 503, 504", 503, "", "", CERTAIN, HTTP),
         row("500, 405 or 408", 500, JSON, "{}", PROBABLE, GUIDES),
-        row("a web page with a success, or a redirect", 200, HTML, "<html>", CERTAIN, THOUGHT),
+        row("a web page with a success status, or a redirect", 200, HTML, "<html>", CERTAIN, HTTP),
         row("another status", 400, JSON, "{}", GUESSED, THOUGHT),
     ]
 }
@@ -287,9 +308,9 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
     };
     let taken = failure.to_string();
     let then = match failure {
-        failure if failure.forbids_automatic_retry() => "held until the values change or a person asks",
-        failure if failure.is_unclear() => "an attempt: LoginPaused",
-        _ => "nobody has judged it: tried again",
+        failure if failure.forbids_automatic_retry() => "held until the values change or a user requests a check",
+        failure if failure.is_unclear() => "counts as an attempt: LoginPaused",
+        _ => "the login was not judged: tried again",
     };
     (taken, then)
 }
@@ -297,22 +318,21 @@ fn of_login(answer: &Answer, words: &Words) -> (String, &'static str) {
 fn of_read(outcome: Outcome) -> (String, &'static str) {
     let then = match outcome {
         Outcome::Granted => "",
-        Outcome::GrantedUnfiltered => "told to whoever runs the operator: ProbeUnfiltered",
+        Outcome::GrantedUnfiltered => "reported to whoever runs the operator: ProbeUnfiltered",
         Outcome::Denied => "Forbidden",
-        Outcome::TokenRefused { denies: true } => "one more login where another service took it; else denied",
-        Outcome::TokenRefused { denies: false } => "one more login; else it cannot be told",
-        Outcome::LoginRefused => "no REST read until the values change or a person asks",
+        Outcome::TokenRefused { denies: true } => "one more login if another service accepted it; otherwise denied",
+        Outcome::TokenRefused { denies: false } => "one more login; otherwise undetermined",
+        Outcome::LoginRefused => "no REST read until the values change or a user requests a check",
         Outcome::Undetermined => "PermissionsUndetermined; read again at the interval",
         Outcome::Held => panic!("it is no answer"),
-        Outcome::Error(_) => "read again soon; an Active connection stays so for a while",
+        Outcome::Error(_) => "read again soon; an Active connection stays Active for a while",
     };
     (outcome.to_string(), then)
 }
 
 fn table(text: &mut String, title: &str, rows: &[Row], of: impl Fn(&Answer) -> (String, &'static str)) {
     // Writing to a String does not fail.
-    let _ =
-        write!(text, "\n## {title}\n\n| what comes | is taken as | and then | how sure | source |\n|---|---|---|---|---|\n");
+    let _ = write!(text, "\n## {title}\n\n| answer | taken as | then | how sure | source |\n|---|---|---|---|---|\n");
     for Row { what, answer, sure, source } in rows {
         let (taken, then) = of(answer);
         let _ = writeln!(text, "| {what} | {taken} | {then} | {sure} | {source} |");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::soap::read::{self, ReadError};
-use crate::transport::{Answer, Head, Unanswered, known};
+use crate::transport::{Answer, RedactedHeaders, Unanswered, known};
 use crate::words::Words;
 
 pub mod structure;
@@ -61,7 +61,7 @@ pub struct Redacted {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub content_type: Vec<&'static str>,
     /// The other headers.
-    pub head: Head,
+    pub head: RedactedHeaders,
     /// The body.
     pub body: Body,
 }

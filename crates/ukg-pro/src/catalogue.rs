@@ -104,13 +104,13 @@ pub struct Profile {
     /// Its purpose.
     pub description: String,
     /// Its rows.
-    pub permissions: Vec<Member>,
+    pub permissions: Vec<ProfileEntry>,
 }
 
 /// A row in a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Member {
+pub struct ProfileEntry {
     /// The row's name.
     pub name: String,
     /// The interface to test it by, if it matters.
@@ -158,7 +158,7 @@ struct File {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// Not YAML, or unknown fields.
-    #[error("it is not of the form of crates/ukg-pro/src/catalogue.yaml: {0}")]
+    #[error("it does not have the format of crates/ukg-pro/src/catalogue.yaml: {0}")]
     Syntax(String),
     /// A row cannot be probed.
     #[error("permission {name}: {what}")]
@@ -205,7 +205,7 @@ impl fmt::Display for Unknown {
             Unknown::Permission(name, nearest) => ("permission", name, nearest),
             Unknown::Profile(name, nearest) => ("profile", name, nearest),
             Unknown::Api(name, api) => return write!(f, "permission {name} cannot be tested by {api}"),
-            Unknown::Unprobed(name, why) => return write!(f, "permission {name} is not tested, since {why}; leave it out"),
+            Unknown::Unprobed(name, why) => return write!(f, "permission {name} is not tested, because {why}; leave it out"),
         };
         write!(f, "there is no {kind} {name}")?;
         if nearest.is_empty() { Ok(()) } else { write!(f, " (nearest: {})", nearest.join(", ")) }
@@ -240,13 +240,13 @@ impl Row {
         let wrong = |what| Err(CatalogueError::Row { name: self.name.clone(), what });
         let word = |text: &str| !text.is_empty() && text.len() <= 63 && text.chars().all(|c| c.is_ascii_alphanumeric());
         if !word(&self.name) || !self.name.starts_with(|c: char| c.is_ascii_uppercase()) {
-            return wrong("name: write letters and digits that begin with a capital, such as EmployeePersonDetails");
+            return wrong("name: write letters and digits, beginning with a capital letter, such as EmployeePersonDetails");
         }
         if self.title.is_empty() || self.title.len() > 128 || self.title.chars().any(char::is_control) {
-            return wrong("title: write what stands on the page, in at most 128 characters");
+            return wrong("title: write the title on the page, in at most 128 characters");
         }
         if self.enables.is_empty() || self.enables.len() > 256 || self.enables.chars().any(char::is_control) {
-            return wrong("enables: write what an integration gets by it, in at most 256 characters");
+            return wrong("enables: write what the row gives an integration, in at most 256 characters");
         }
         if self.soap.is_none() && self.rest.is_none() {
             return wrong("write a soap or a rest read");
@@ -268,17 +268,17 @@ impl Row {
         }
         if rest.page_size.eq_ignore_ascii_case("page") {
             return wrong(
-                "rest.pageSize: page is the parameter for the page itself; write the one for its size, such as per_Page",
+                "rest.pageSize: page is the parameter for the page number; write the one for the page size, such as per_Page",
             );
         }
         if !rest.people && rest.page_size != PAGE_SIZE {
-            return wrong("rest.pageSize: leave it out where people is not true, and write the page's size in rest.path");
+            return wrong("rest.pageSize: leave it out if people is not true, and write the page size in rest.path");
         }
         if rest.people && rest.path.contains('?') {
-            return wrong("rest.path: leave the query out where people is true; a page far past the end is asked for");
+            return wrong("rest.path: leave the query out if people is true; the operator requests a page far past the end");
         }
         if rest.path.contains(NEVER_PROBED) {
-            return wrong("rest.path: UKG Pro allows eight calls a day of this read, so it is never probed");
+            return wrong("rest.path: UKG Pro allows only eight calls of this read per day, so it is never probed");
         }
         Ok(())
     }

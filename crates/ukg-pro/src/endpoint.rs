@@ -13,7 +13,7 @@ mod pasted;
 
 pub use allowed::AllowedDomain;
 pub use forms::{SubdomainForm, may_come_from_a_secret};
-use pasted::Pasted;
+use pasted::HostInput;
 pub use pasted::Suggestion;
 
 /// The default port.
@@ -79,8 +79,8 @@ pub enum Flaw {
 impl Flaw {
     /// Returns what is wrong, and what to write instead.
     pub fn advice(self, part: Part) -> (&'static str, &'static str) {
-        let subdomain = "write only what stands between https:// and the first dot of the web-service URL, such as service4";
-        let domain = "write only what follows the first dot of the host name, such as ultipro.com";
+        let subdomain = "write only the part between https:// and the first dot of the web-service URL, such as service4";
+        let domain = "write only the part after the first dot of the host name, such as ultipro.com";
         let only = match part {
             Part::Subdomain => subdomain,
             Part::Domain => domain,
@@ -88,30 +88,32 @@ impl Flaw {
         match (self, part) {
             (Flaw::Empty, _) => ("is empty", only),
             (Flaw::Characters, _) => (
-                "holds a blank, a line end or another character that no host name has",
+                "contains a space, a newline or another character that no host name has",
                 "write lower-case letters, digits and hyphens only",
             ),
-            (Flaw::Scheme, _) => ("holds a URL", only),
-            (Flaw::Path, _) => ("holds a path", only),
+            (Flaw::Scheme, _) => ("contains a URL", only),
+            (Flaw::Path, _) => ("contains a path", only),
             (Flaw::WholeHost, Part::Subdomain) => (
-                "holds a dot",
+                "contains a dot",
                 "write only the part before the first dot here, such as service4, and the rest in domain, such as ultipro.com",
             ),
-            (Flaw::WholeHost, Part::Domain) => ("holds the subdomain too", only),
+            (Flaw::WholeHost, Part::Domain) => ("contains the subdomain too", only),
             (Flaw::SingleLabel, _) => ("has no dot", "write the whole domain, such as ultipro.com"),
-            (Flaw::Capitals, _) => ("holds capital letters", "write it in lower case"),
+            (Flaw::Capitals, _) => ("contains capital letters", "write it in lower case"),
             (Flaw::Label, _) => (
                 "is not a host name",
-                "each part between dots has 1 to 63 letters, digits and hyphens and neither begins nor ends with a hyphen, and an \
-                 address is not a name",
+                "write a name and not an address: each part between dots has 1 to 63 letters, digits and hyphens, and neither \
+                 begins nor ends with a hyphen",
             ),
-            (Flaw::Port, _) => ("has a colon that no port from 1 to 65535 follows", "leave it out, UKG Pro answers on 443"),
+            (Flaw::Port, _) => {
+                ("has a colon without a port from 1 to 65535 after it", "leave the port out: UKG Pro answers on port 443")
+            }
             (Flaw::UnknownForm, _) => (
-                "is in none of the forms that are taken from a Secret, where it would be shown to everybody who may read the connection",
-                "write it in spec.subdomain, without blanks, capital letters and dots; of a Secret only service or rental with digits, such \
-                 as service4, and servicet are taken, and what --secret-subdomains adds",
+                "is not in a form that the operator accepts from a Secret (everybody who may read the connection sees the subdomain)",
+                "write it in spec.subdomain, without spaces, capital letters and dots; from a Secret, the operator accepts service or \
+                 rental with digits (such as service4), servicet, and what --secret-subdomains adds",
             ),
-            (Flaw::LoginSite, _) => ("is of a site where people log in, which has no web services", only),
+            (Flaw::LoginSite, _) => ("belongs to a site where people log in, which has no web services", only),
         }
     }
 }
@@ -142,7 +144,7 @@ impl Endpoint {
         let of = |part| move |flaw| EndpointFlaw { part, flaw };
         for (part, text) in [(Part::Subdomain, subdomain), (Part::Domain, domain)] {
             // Checked before the form. Otherwise a pasted URL would be corrected, step by step, to a host that cannot work.
-            if pasted::is_login_site(&Pasted::of(text).host) {
+            if pasted::is_login_site(&HostInput::of(text).host) {
                 return Err(of(part)(Flaw::LoginSite));
             }
         }

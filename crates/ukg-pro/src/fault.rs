@@ -9,12 +9,12 @@ use crate::soap::read::Fault;
 
 /// The subject of a fault, by its codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
+pub enum FaultCategory {
     /// The form of the message. No login or permission was checked.
     Form,
     /// The identity of the sender, by WS-Security.
     Identity,
-    /// Trouble of the receiver, or what it calls so.
+    /// A problem of the receiver, or one that it reports as its own.
     Receiver,
     /// Something else in the request.
     Sender,
@@ -51,16 +51,16 @@ const TROUBLE: [&str; 2] = ["InternalServiceFault", "EndpointUnavailable"];
 
 impl Fault {
     /// Returns what the fault is about, by its codes.
-    pub fn about(&self) -> About {
+    pub fn category(&self) -> FaultCategory {
         let has = |known: &[&str]| self.codes.iter().any(|code| known.contains(&code.as_str()));
         if has(&FORM) {
-            About::Form
+            FaultCategory::Form
         } else if has(&IDENTITY) {
-            About::Identity
+            FaultCategory::Identity
         } else if has(&TROUBLE) || self.codes.first().is_some_and(|code| RECEIVER.contains(&code.as_str())) {
-            About::Receiver
+            FaultCategory::Receiver
         } else {
-            About::Sender
+            FaultCategory::Sender
         }
     }
 }
@@ -71,20 +71,20 @@ mod tests {
 
     #[test]
     fn codes_are_looked_at_from_the_most_telling_one() {
-        for (codes, about) in [
-            (&["Sender", "DeserializationFailed"][..], About::Form),
-            (&["Receiver", "FailedAuthentication"], About::Identity),
-            (&["InternalServiceFault"], About::Receiver),
-            (&["Sender", "InternalServiceFault"], About::Receiver),
-            (&["Sender", "Receiver"], About::Sender),
-            (&["Receiver"], About::Receiver),
-            (&["Server"], About::Receiver),
-            (&["Sender"], About::Sender),
-            (&["Client"], About::Sender),
-            (&[], About::Sender),
+        for (codes, category) in [
+            (&["Sender", "DeserializationFailed"][..], FaultCategory::Form),
+            (&["Receiver", "FailedAuthentication"], FaultCategory::Identity),
+            (&["InternalServiceFault"], FaultCategory::Receiver),
+            (&["Sender", "InternalServiceFault"], FaultCategory::Receiver),
+            (&["Sender", "Receiver"], FaultCategory::Sender),
+            (&["Receiver"], FaultCategory::Receiver),
+            (&["Server"], FaultCategory::Receiver),
+            (&["Sender"], FaultCategory::Sender),
+            (&["Client"], FaultCategory::Sender),
+            (&[], FaultCategory::Sender),
         ] {
             let fault = Fault { codes: codes.iter().map(ToString::to_string).collect(), reason: String::new() };
-            assert_eq!(fault.about(), about, "{codes:?}");
+            assert_eq!(fault.category(), category, "{codes:?}");
         }
     }
 }

@@ -4,11 +4,11 @@
 //! names the key or state. UKG Pro's texts are only probable. So a refusal in unknown words is neither a known refusal nor
 //! trouble on their side: it gives no verdict, but still prevents a second login.
 
-use crate::fault::About;
+use crate::fault::FaultCategory;
 use crate::outcome::is_rest_denial;
 use crate::sensitive::Sensitive;
 use crate::soap::read::{self, Element, Fault};
-use crate::transport::{Answer, Oddity, Unanswered};
+use crate::transport::{Answer, Unanswered, UnreadableReason};
 use crate::unreadable::unreadable;
 use crate::words::{AccountState, Text, Words};
 
@@ -28,8 +28,8 @@ pub enum LoginFailure {
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The answer shows neither a refusal nor a success.
-    #[error("it cannot be told: {0}")]
-    Undetermined(Unclear),
+    #[error("undetermined: {0}")]
+    Undetermined(UndeterminedReason),
     /// No usable answer came.
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
@@ -54,23 +54,23 @@ pub enum Refusal {
 
 /// What is unclear about an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unclear {
+pub enum UndeterminedReason {
     /// `Failed` in unknown words, or a 403 as a web page: most likely a refusal.
     #[error("most likely refused")]
     Failed,
     /// `Ok` without a token.
-    #[error("it says Ok and has no token")]
+    #[error("it says Ok without a token")]
     NoToken,
     /// A fault that names no refusal.
-    #[error("a SOAP fault that speaks of no refusal")]
+    #[error("it is a SOAP fault that reports no refusal")]
     Fault,
     /// The form of the request is refused, which implies that no credentials were checked.
     #[error(
-        "the form of the request is refused, so this is not LoginService as it is known, or a proxy has changed the request"
+        "it rejects the form of the request, so this is not LoginService as the operator knows it, or a proxy changed the request"
     )]
     Form,
     /// Another status or another message.
-    #[error("it is none of the answers that are known")]
+    #[error("it is not a known answer")]
     Other,
 }
 
@@ -78,8 +78,10 @@ impl LoginFailure {
     /// Whether an answer came that may or may not be a refusal. It counts as an attempt.
     pub fn is_unclear(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Undetermined(Unclear::Failed) => false,
-            Self::Undetermined(Unclear::NoToken | Unclear::Fault | Unclear::Form | Unclear::Other) => true,
+            Self::Refused(_) | Self::Undetermined(UndeterminedReason::Failed) => false,
+            Self::Undetermined(
+                UndeterminedReason::NoToken | UndeterminedReason::Fault | UndeterminedReason::Form | UndeterminedReason::Other,
+            ) => true,
             Self::Unanswered(unanswered) => match unanswered {
                 Unanswered::ServerError | Unanswered::Unreadable(_) => true,
                 // Not sent.
@@ -100,7 +102,7 @@ impl LoginFailure {
 
     /// Whether the same values must not be sent again automatically.
     pub fn forbids_automatic_retry(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Undetermined(Unclear::Failed))
+        matches!(self, Self::Refused(_) | Self::Undetermined(UndeterminedReason::Failed))
     }
 }
 
@@ -115,7 +117,7 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
         return Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials)));
     }
     if envelope.as_ref().is_ok_and(read::is_ambiguous) {
-        return Err(LoginFailure::Undetermined(Unclear::Other));
+        return Err(LoginFailure::Undetermined(UndeterminedReason::Other));
     }
     // Neither the status nor the envelope alone decides: a `TokenResponse` is read whatever the status.
     if let Some(response) = envelope.as_ref().ok().and_then(token_response) {
@@ -123,13 +125,13 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
             (200, read) => read,
             (300..=399, Ok(_)) => Err(Unanswered::NotUkgPro.into()),
             // A session with an error status is a contradiction.
-            (_, Ok(_)) => Err(LoginFailure::Undetermined(Unclear::Other)),
+            (_, Ok(_)) => Err(LoginFailure::Undetermined(UndeterminedReason::Other)),
             (_, Err(failure)) => Err(failure),
         };
     }
     match answer.status {
         // Perhaps a page of a firewall or a gateway: no verdict, but no second attempt either.
-        403 if answer.is_html() && answer.retry_after.is_none() => Err(LoginFailure::Undetermined(Unclear::Failed)),
+        403 if answer.is_html() && answer.retry_after.is_none() => Err(LoginFailure::Undetermined(UndeterminedReason::Failed)),
         403 => {
             let said = envelope.ok().as_ref().and_then(read::fault).and_then(|fault| refusal(&Text::of(&fault.reason), words));
             match (said, answer.retry_after) {
@@ -138,13 +140,11 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
                 (said, _) => Err(LoginFailure::Refused(said.unwrap_or(Refusal::Credentials))),
             }
         }
-        200..=299 => {
-            match envelope {
-                Ok(envelope) => Err(read::fault(&envelope)
-                    .map_or(LoginFailure::Undetermined(Unclear::Other), |fault| read_fault(&fault, words))),
-                Err(error) => Err(unreadable(answer, error).into()),
-            }
-        }
+        200..=299 => match envelope {
+            Ok(envelope) => Err(read::fault(&envelope)
+                .map_or(LoginFailure::Undetermined(UndeterminedReason::Other), |fault| read_fault(&fault, words))),
+            Err(error) => Err(unreadable(answer, error).into()),
+        },
         status => {
             if let Some(unanswered) = Unanswered::from_status(answer) {
                 // A fault says more than its status, which is 500 for all faults of WCF.
@@ -154,15 +154,14 @@ pub fn read_answer(answer: &Answer, words: &Words) -> Result<Session, LoginFailu
                 };
             }
             match envelope {
-                Ok(envelope) => {
-                    Err(read::fault(&envelope).map_or(LoginFailure::Undetermined(Unclear::Other), |f| read_fault(&f, words)))
-                }
+                Ok(envelope) => Err(read::fault(&envelope)
+                    .map_or(LoginFailure::Undetermined(UndeterminedReason::Other), |f| read_fault(&f, words))),
                 // Every UKG Pro web-service host has LoginService, whatever else it refuses.
                 Err(_) if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
-                Err(_) if matches!(status, 404 | 410) => Err(Unanswered::Unreadable(Oddity::NotFound).into()),
+                Err(_) if matches!(status, 404 | 410) => Err(Unanswered::Unreadable(UnreadableReason::NotFound).into()),
                 // The host refuses the media type: it wants SOAP 1.1 or MTOM.
-                Err(_) if status == 415 => Err(LoginFailure::Undetermined(Unclear::Form)),
-                Err(_) => Err(LoginFailure::Undetermined(Unclear::Other)),
+                Err(_) if status == 415 => Err(LoginFailure::Undetermined(UndeterminedReason::Form)),
+                Err(_) => Err(LoginFailure::Undetermined(UndeterminedReason::Other)),
             }
         }
     }
@@ -175,11 +174,12 @@ pub fn read_basic(answer: &Answer, words: &Words) -> Result<Session, LoginFailur
         200..=299 | 404 if answer.is_html() => Err(Unanswered::NotUkgPro.into()),
         200..=299 => Ok(Session::Basic),
         // Perhaps a page of a firewall or a gateway.
-        403 if answer.is_html() => Err(LoginFailure::Undetermined(Unclear::Failed)),
+        403 if answer.is_html() => Err(LoginFailure::Undetermined(UndeterminedReason::Failed)),
         403 if answer.retry_after.is_some() => Err(Unanswered::RateLimited { retry_after: answer.retry_after }.into()),
         // It is about a permission, so the login was accepted.
         403 if is_rest_denial(answer, words) => Ok(Session::Basic),
-        _ => Err(Unanswered::from_status(answer).map_or(LoginFailure::Undetermined(Unclear::Other), LoginFailure::Unanswered)),
+        _ => Err(Unanswered::from_status(answer)
+            .map_or(LoginFailure::Undetermined(UndeterminedReason::Other), LoginFailure::Unanswered)),
     }
 }
 
@@ -190,15 +190,15 @@ fn token_response(envelope: &Element) -> Option<&Element> {
 
 fn read_response(response: &Element, words: &Words) -> Result<Session, LoginFailure> {
     if response.children.iter().filter(|child| child.name == "Status").count() > 1 {
-        return Err(LoginFailure::Undetermined(Unclear::Other));
+        return Err(LoginFailure::Undetermined(UndeterminedReason::Other));
     }
     match response.child_text("Status").map(str::to_ascii_lowercase).as_deref() {
         Some("ok") => match response.child_text("Token") {
             Some(token) => Ok(Session::Token(Sensitive::new(token.to_owned()))),
-            None => Err(LoginFailure::Undetermined(Unclear::NoToken)),
+            None => Err(LoginFailure::Undetermined(UndeterminedReason::NoToken)),
         },
         Some("failed") => Err(read_message(response.child_text("StatusMessage").unwrap_or_default(), words)),
-        _ => Err(LoginFailure::Undetermined(Unclear::Other)),
+        _ => Err(LoginFailure::Undetermined(UndeterminedReason::Other)),
     }
 }
 
@@ -207,19 +207,19 @@ fn read_message(message: &str, words: &Words) -> LoginFailure {
     match refusal(&text, words) {
         Some(refusal) => LoginFailure::Refused(refusal),
         None if words.says_general_error(&text) => LoginFailure::Unanswered(Unanswered::ServerError),
-        None => LoginFailure::Undetermined(Unclear::Failed),
+        None => LoginFailure::Undetermined(UndeterminedReason::Failed),
     }
 }
 
 fn read_fault(fault: &Fault, words: &Words) -> LoginFailure {
     let text = Text::of(&fault.reason);
     let said = || refusal(&text, words).map(LoginFailure::Refused);
-    match fault.about() {
-        About::Form => LoginFailure::Undetermined(Unclear::Form),
-        About::Identity => said().unwrap_or(LoginFailure::Refused(Refusal::Credentials)),
-        About::Receiver if words.says_trouble(&text) => Unanswered::ServerError.into(),
-        About::Receiver => said().unwrap_or(Unanswered::ServerError.into()),
-        About::Sender => said().unwrap_or(LoginFailure::Undetermined(Unclear::Fault)),
+    match fault.category() {
+        FaultCategory::Form => LoginFailure::Undetermined(UndeterminedReason::Form),
+        FaultCategory::Identity => said().unwrap_or(LoginFailure::Refused(Refusal::Credentials)),
+        FaultCategory::Receiver if words.says_trouble(&text) => Unanswered::ServerError.into(),
+        FaultCategory::Receiver => said().unwrap_or(Unanswered::ServerError.into()),
+        FaultCategory::Sender => said().unwrap_or(LoginFailure::Undetermined(UndeterminedReason::Fault)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::fault::About;
+use crate::fault::FaultCategory;
 use crate::soap::read::{self, Element, Fault};
 use crate::transport::{Answer, Unanswered};
 use crate::unreadable::unreadable;
@@ -44,12 +44,12 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Granted => "granted",
-            Self::GrantedUnfiltered => "granted, and the filter is not honoured",
+            Self::GrantedUnfiltered => "granted, but the filter is ignored",
             Self::Denied => "denied",
             Self::TokenRefused { denies: true } => "the token is refused",
             Self::TokenRefused { denies: false } => "the session has ended",
             Self::LoginRefused => "REST refuses the login",
-            Self::Undetermined => "it cannot be told",
+            Self::Undetermined => "undetermined",
             Self::Held => "not sent",
             Self::Error(unanswered) => return unanswered.fmt(f),
         })
@@ -86,19 +86,19 @@ pub fn read_soap(answer: &Answer, disputed: bool, words: &Words) -> Outcome {
 
 fn read_fault(answer: &Answer, fault: &Fault, disputed: bool, words: &Words) -> Outcome {
     let text = Text::of(&fault.reason);
-    let (about, is_rest_denial) = (fault.about(), words.says_denied(&text));
+    let (category, is_rest_denial) = (fault.category(), words.says_denied(&text));
     if answer.status != 500
         && let Some(unanswered) = Unanswered::from_status(answer)
     {
         return Outcome::Error(unanswered);
     }
-    match about {
-        About::Form => Outcome::Undetermined,
+    match category {
+        FaultCategory::Form => Outcome::Undetermined,
         _ if words.says_session_ended(&text) => Outcome::TokenRefused { denies: false },
-        About::Receiver if words.says_trouble(&text) || !is_rest_denial => Outcome::Error(Unanswered::ServerError),
+        FaultCategory::Receiver if words.says_trouble(&text) || !is_rest_denial => Outcome::Error(Unanswered::ServerError),
         _ if is_rest_denial => Outcome::Denied,
-        About::Identity if !disputed => Outcome::TokenRefused { denies: true },
-        About::Identity | About::Receiver | About::Sender => Outcome::Undetermined,
+        FaultCategory::Identity if !disputed => Outcome::TokenRefused { denies: true },
+        FaultCategory::Identity | FaultCategory::Receiver | FaultCategory::Sender => Outcome::Undetermined,
     }
 }
 
@@ -206,7 +206,7 @@ pub(super) fn is_rest_denial(answer: &Answer, words: &Words) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Oddity;
+    use crate::transport::UnreadableReason;
     use Outcome::*;
 
     const SOAP: &str = "application/soap+xml; charset=utf-8";
@@ -302,7 +302,7 @@ mod tests {
             ("429", 429, String::new(), Error(Unanswered::RateLimited { retry_after: None })),
             ("500 without a fault", 500, "oops".to_owned(), Error(Unanswered::ServerError)),
             ("redirect", 302, String::new(), Error(Unanswered::NotUkgPro)),
-            ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::Unreadable(Oddity::Malformed))),
+            ("not XML", 200, "<html><br></html>".to_owned(), Error(Unanswered::Unreadable(UnreadableReason::Malformed))),
         ];
         for (what, status, body, expected) in cases {
             assert_eq!(read_soap(&Answer::new(*status, SOAP, body.as_bytes()), false, &Words::built_in()), *expected, "{what}");

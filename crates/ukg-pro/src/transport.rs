@@ -38,11 +38,11 @@ mod unanswered;
 
 pub use bundle::{Bundle, BundleFlaw, BundleWarnings, authorities};
 use connect::Connector;
-pub use head::{Head, OTHER, known};
+pub use head::{OTHER, RedactedHeaders, known};
 pub use proxy::{ProxyFlaw, ProxySettings, ProxyVariableError};
 pub use tls::{CAUSES, HandshakeFlaw, TrustFlaw};
 use tls::{ExplainingVerifier, NoCertificate};
-pub use unanswered::{Oddity, Unanswered};
+pub use unanswered::{Unanswered, UnreadableReason};
 
 /// The `User-Agent`, also towards a proxy.
 const AGENT: &str = concat!("ukgpro-operator/", env!("CARGO_PKG_VERSION"));
@@ -73,9 +73,9 @@ pub struct Answer {
     /// The bounded delay of `Retry-After`; `None` if it is absent or invalid.
     pub retry_after: Option<Duration>,
     /// What a capture keeps of the other headers.
-    pub head: Head,
+    pub head: RedactedHeaders,
     /// Why the body was not read, if so.
-    pub unread: Option<Oddity>,
+    pub unread: Option<UnreadableReason>,
     /// The body: wiped on drop, since LoginService's holds a token.
     pub body: Zeroizing<Vec<u8>>,
     /// The slot of a large answer.
@@ -93,7 +93,7 @@ impl Answer {
         match self.unread {
             // This status is a refusal, whatever the body holds.
             Some(_) if matches!(self.status, 401 | 403) => Ok(()),
-            Some(Oddity::TooLarge) if !self.is_html() => Err(Unanswered::Unreadable(Oddity::TooLarge)),
+            Some(UnreadableReason::TooLarge) if !self.is_html() => Err(Unanswered::Unreadable(UnreadableReason::TooLarge)),
             Some(_) if self.is_html() => Err(Unanswered::from_status(self).unwrap_or(Unanswered::NotUkgPro)),
             Some(oddity) => Err(Unanswered::from_status(self).unwrap_or(Unanswered::Unreadable(oddity))),
             None => Ok(()),
@@ -106,7 +106,7 @@ impl Answer {
             status,
             content_type: content_type.to_ascii_lowercase(),
             retry_after: None,
-            head: Head::default(),
+            head: RedactedHeaders::default(),
             unread: None,
             body: Zeroizing::new(body.to_vec()),
             _place: None,
@@ -160,7 +160,7 @@ pub enum TransportError {
 #[derive(Debug, Clone)]
 pub struct Transport {
     client: Client<Connector, Full<Bytes>>,
-    ground: Arc<SharedParts>,
+    shared: Arc<SharedParts>,
 }
 
 /// What clients with different authorities share.
@@ -169,14 +169,14 @@ struct SharedParts {
     platform: RootCertStore,
     resolver: PolicyResolver,
     proxy: ProxySettings,
-    room: Room,
+    large_answer_slots: LargeAnswerSlots,
 }
 
 /// The slots for large answers.
 #[derive(Debug, Clone)]
-struct Room(Arc<Semaphore>);
+struct LargeAnswerSlots(Arc<Semaphore>);
 
-impl Default for Room {
+impl Default for LargeAnswerSlots {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
     }
@@ -189,17 +189,20 @@ impl Transport {
         // Unreadable files count as absent: only whether there is any root matters.
         platform.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let resolver = PolicyResolver { allow_private: trust.allow_private_addresses };
-        Self::on(Arc::new(SharedParts { platform, resolver, proxy: trust.proxy, room: Room::default() }), trust.extra_roots)
+        Self::on(
+            Arc::new(SharedParts { platform, resolver, proxy: trust.proxy, large_answer_slots: LargeAnswerSlots::default() }),
+            trust.extra_roots,
+        )
     }
 
     /// Makes a client with the same proxy and address policy that also trusts these authorities. It has its own pool: a
     /// connection made under one trust must not serve another.
     pub fn trusting(&self, extra_roots: Vec<CertificateDer<'static>>) -> Result<Self, TransportError> {
-        Self::on(self.ground.clone(), extra_roots)
+        Self::on(self.shared.clone(), extra_roots)
     }
 
-    fn on(ground: Arc<SharedParts>, extra_roots: Vec<CertificateDer<'static>>) -> Result<Self, TransportError> {
-        let mut roots = ground.platform.clone();
+    fn on(shared: Arc<SharedParts>, extra_roots: Vec<CertificateDer<'static>>) -> Result<Self, TransportError> {
+        let mut roots = shared.platform.clone();
         for root in extra_roots {
             roots.add(root).map_err(TransportError::Authority)?;
         }
@@ -227,8 +230,8 @@ impl Transport {
             .http2_max_header_list_size(HEAD_MAX)
             .http2_initial_stream_window_size(WINDOW)
             .http2_initial_connection_window_size(WINDOW)
-            .build(Connector::new(ground.resolver, ground.proxy.clone(), tls));
-        Ok(Self { client, ground })
+            .build(Connector::new(shared.resolver, shared.proxy.clone(), tls));
+        Ok(Self { client, shared })
     }
 
     /// Starts a `POST`.
@@ -243,14 +246,19 @@ impl Transport {
 
     fn request(&self, method: Method, url: String) -> RequestBuilder {
         let request = Request::builder().method(method).uri(url).header(USER_AGENT, AGENT);
-        RequestBuilder { client: self.client.clone(), room: self.ground.room.clone(), request, body: Bytes::new() }
+        RequestBuilder {
+            client: self.client.clone(),
+            large_answer_slots: self.shared.large_answer_slots.clone(),
+            request,
+            body: Bytes::new(),
+        }
     }
 }
 
 /// A request to be sent.
 pub(super) struct RequestBuilder {
     client: Client<Connector, Full<Bytes>>,
-    room: Room,
+    large_answer_slots: LargeAnswerSlots,
     request: http::request::Builder,
     body: Bytes,
 }
@@ -289,12 +297,12 @@ impl RequestBuilder {
 
 /// Sends a request once and reads the whole answer, both before the deadline.
 pub(super) async fn send(request: RequestBuilder, deadline: Instant) -> Result<Answer, Unanswered> {
-    let RequestBuilder { client, room, request, body } = request;
+    let RequestBuilder { client, large_answer_slots, request, body } = request;
     // An invalid URL or header belongs to no host.
     let mut request = request.body(Full::new(body)).map_err(|_| Unanswered::HostNotFound)?;
     request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     let connection = capture_connection(&mut request);
-    let answer = tokio::time::timeout_at(deadline, exchange(client.request(request), room.0)).await;
+    let answer = tokio::time::timeout_at(deadline, exchange(client.request(request), large_answer_slots.0)).await;
     match answer {
         Ok(result) => result,
         // Looks at this request's state, not the connector's: it may use a connection that another request made.
@@ -313,10 +321,10 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
     let retry_after = text(RETRY_AFTER).and_then(|value| retry_after(value, Timestamp::now()));
     let status = response.status().as_u16();
-    let head = Head::of(response.version(), response.headers());
+    let head = RedactedHeaders::of(response.version(), response.headers());
     let unread = |oddity| Answer { retry_after, head, unread: Some(oddity), ..Answer::new(status, &content_type, &[]) };
     if is_encoded {
-        return Ok(unread(Oddity::Compressed));
+        return Ok(unread(UnreadableReason::Compressed));
     }
     let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
@@ -325,14 +333,14 @@ async fn exchange(sending: Sending, large: Arc<Semaphore>) -> Result<Answer, Una
         // Trailers are not data.
         let Ok(data) = frame.map_err(|error| stage_of_exchange(&error))?.into_data() else { continue };
         if body.len() + data.len() > BODY_MAX {
-            return Ok(unread(Oddity::TooLarge));
+            return Ok(unread(UnreadableReason::TooLarge));
         }
         if body.len() + data.len() > SMALL && place.is_none() {
             // Does not wait: unread data of the waiting answers would keep an HTTP/2 connection's window closed for those that
             // have a slot.
             match large.clone().try_acquire_owned() {
                 Ok(free) => place = Some(free),
-                Err(_) if matches!(status, 401 | 403) => return Ok(unread(Oddity::TooLarge)),
+                Err(_) if matches!(status, 401 | 403) => return Ok(unread(UnreadableReason::TooLarge)),
                 Err(_) => return Err(Unanswered::ServerError),
             }
         }
@@ -352,7 +360,7 @@ fn stage(error: &hyper_util::client::legacy::Error) -> Unanswered {
 
 /// Classifies a failed exchange: an answer that is not HTTP, or none.
 fn stage_of_exchange(error: &hyper::Error) -> Unanswered {
-    if error.is_parse() { Unanswered::Unreadable(Oddity::NotHttp) } else { Unanswered::ConnectionLost }
+    if error.is_parse() { Unanswered::Unreadable(UnreadableReason::NotHttp) } else { Unanswered::ConnectionLost }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Determines why an answer is not a SOAP envelope. Pure.
 
 use crate::soap::read::ReadError;
-use crate::transport::{Answer, Oddity, Unanswered};
+use crate::transport::{Answer, Unanswered, UnreadableReason};
 
 /// Returns why an answer that is not an envelope cannot be read.
 pub(crate) fn unreadable(answer: &Answer, error: ReadError) -> Unanswered {
@@ -10,13 +10,13 @@ pub(crate) fn unreadable(answer: &Answer, error: ReadError) -> Unanswered {
     }
     let of_type = |part: &str| answer.content_type.contains(part);
     Unanswered::Unreadable(match error {
-        _ if answer.body.trim_ascii().is_empty() => Oddity::Empty,
-        _ if of_type("multipart/") => Oddity::Multipart,
-        _ if of_type("charset=") && !of_type("utf-8") && !of_type("ascii") => Oddity::Encoding,
-        ReadError::NotUtf8 => Oddity::Encoding,
-        ReadError::Entities => Oddity::DocumentType,
-        ReadError::TooLarge => Oddity::TooLarge,
-        ReadError::NotXml if answer.body.trim_ascii_start().starts_with(b"<") => Oddity::Malformed,
-        ReadError::NotXml | ReadError::NotSoap => Oddity::NotSoap,
+        _ if answer.body.trim_ascii().is_empty() => UnreadableReason::Empty,
+        _ if of_type("multipart/") => UnreadableReason::Multipart,
+        _ if of_type("charset=") && !of_type("utf-8") && !of_type("ascii") => UnreadableReason::Encoding,
+        ReadError::NotUtf8 => UnreadableReason::Encoding,
+        ReadError::Entities => UnreadableReason::DocumentType,
+        ReadError::TooLarge => UnreadableReason::TooLarge,
+        ReadError::NotXml if answer.body.trim_ascii_start().starts_with(b"<") => UnreadableReason::Malformed,
+        ReadError::NotXml | ReadError::NotSoap => UnreadableReason::NotSoap,
     })
 }

@@ -99,7 +99,7 @@ impl Text {
         phrases.iter().any(|phrase| self.find(phrase).is_some())
     }
 
-    /// Returns where a phrase occurs as whole words. An end that is no letter or digit may be inside a word.
+    /// Returns where a phrase occurs as whole words. An end of the phrase that is not a letter or digit needs no word boundary.
     fn find(&self, phrase: &str) -> Option<usize> {
         let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let (begins, ends) = (is_word(phrase.chars().next()), is_word(phrase.chars().next_back()));

@@ -1,4 +1,4 @@
-//! HTTP requests and replies as plain values: a service is a function from `Call` to `Reply`.
+//! HTTP requests and replies as plain values: a service is a function from `HttpRequest` to `HttpResponse`.
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -12,7 +12,7 @@ use crate::message::Message;
 const PIECE: usize = 64 * 1024;
 
 /// A request. It holds credentials, so it cannot be printed.
-pub(crate) struct Call {
+pub(crate) struct HttpRequest {
     /// Host in lower case, without the port.
     pub(crate) host: String,
     /// Host and port as the client wrote them. The port is there only if the client wrote it.
@@ -29,7 +29,7 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
-impl Call {
+impl HttpRequest {
     /// Returns the text of a header, if there is one and it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -38,7 +38,7 @@ impl Call {
 
 /// A reply.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct HttpResponse {
     /// HTTP status.
     pub(crate) status: StatusCode,
     /// HTTP headers.
@@ -62,7 +62,7 @@ pub(crate) enum Payload {
     Message(Box<Message>),
 }
 
-impl Reply {
+impl HttpResponse {
     /// Creates a reply without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self::of(status, Payload::Whole(Bytes::new()))
@@ -145,10 +145,10 @@ pub(crate) mod tests {
     use super::*;
 
     /// Returns a correct SOAP POST to a path.
-    pub(crate) fn soap_call(path: &str, body: &str) -> Call {
+    pub(crate) fn soap_call(path: &str, body: &str) -> HttpRequest {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/soap+xml; charset=utf-8"));
-        Call {
+        HttpRequest {
             host: "service4.ultipro.localhost".to_owned(),
             authority: "service4.ultipro.localhost:8443".to_owned(),
             method: Method::POST,
@@ -160,7 +160,7 @@ pub(crate) mod tests {
     }
 
     /// Returns the body of a reply as text.
-    pub(crate) fn text(reply: &Reply) -> String {
+    pub(crate) fn text(reply: &HttpResponse) -> String {
         match &reply.body {
             Payload::Whole(bytes) | Payload::Repeated(bytes, _) | Payload::Torn(bytes) => {
                 String::from_utf8_lossy(bytes).into_owned()
@@ -172,7 +172,8 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn a_repeated_body_is_exactly_so_many_times_as_long() {
         for (unit, times) in [("abc", 0), ("abc", 1), ("abc", 50_000), ("", 5), ("x", 65_537)] {
-            let reply = Reply { body: Payload::Repeated(Bytes::from(unit), times), ..Reply::empty(StatusCode::OK) };
+            let reply =
+                HttpResponse { body: Payload::Repeated(Bytes::from(unit), times), ..HttpResponse::empty(StatusCode::OK) };
             let body = axum::body::to_bytes(reply.into_response().into_body(), usize::MAX).await;
             assert_eq!(body.expect("nothing tears it"), unit.repeat(times).as_bytes(), "{times} times {unit:?}");
         }

@@ -5,7 +5,7 @@
 
 use axum::http::StatusCode;
 
-use crate::call::{Call, Reply};
+use crate::call::{HttpRequest, HttpResponse};
 use crate::catalogue::{self, CLIENT_ACCESS_KEY, CONTRACTS, LOGIN, QUERY_MEMBERS, SoapService, TOKEN};
 use crate::config::DeniedAs;
 use crate::filter::{self, Filter};
@@ -42,7 +42,7 @@ pub(crate) struct Query {
 }
 
 /// Reads a request strictly, except for what a data contract drops silently.
-pub(crate) fn read(call: &Call, service: &SoapService) -> Result<Read, Refusal> {
+pub(crate) fn read(call: &HttpRequest, service: &SoapService) -> Result<Read, Refusal> {
     let understood = [(TOKEN, "UltiProToken"), (CLIENT_ACCESS_KEY, "ClientAccessKey")];
     let envelope = soap::read(call, &service.action(), &understood)?;
     if let Some(block) = envelope.headers.iter().find(|block| block.namespace == LOGIN) {
@@ -151,7 +151,7 @@ pub(crate) fn select(query: &Query, people: usize) -> (Vec<Person>, usize) {
 }
 
 /// Creates the answer with these persons.
-pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], total: usize) -> Reply {
+pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], total: usize) -> HttpResponse {
     let records: String = people.iter().map(|person| records::record(service, person)).collect();
     let paging = format!(
         "<b:PagingInfo><b:CurrentPage>{}</b:CurrentPage><b:PageSize>{}</b:PageSize><b:PageTotal>{}</b:PageTotal><b:TotalItems>{total}</b:TotalItems></b:PagingInfo>",
@@ -163,11 +163,19 @@ pub(crate) fn found(service: &SoapService, query: &Query, people: &[Person], tot
 }
 
 /// Creates an answer with an error in its `OperationResult` and no results.
-pub(crate) fn operation_error(service: &SoapService, code: &str, severity: &str, message: &str) -> Reply {
+pub(crate) fn operation_error(service: &SoapService, code: &str, severity: &str, message: &str) -> HttpResponse {
     result(service, false, code, severity, message, r#"<b:PagingInfo i:nil="true"/>"#, "")
 }
 
-fn result(service: &SoapService, good: bool, code: &str, severity: &str, message: &str, paging: &str, records: &str) -> Reply {
+fn result(
+    service: &SoapService,
+    good: bool,
+    code: &str,
+    severity: &str,
+    message: &str,
+    paging: &str,
+    records: &str,
+) -> HttpResponse {
     let operation = service.operation;
     let body = format!(
         r#"<{operation}Response xmlns="{}"><{operation}Result xmlns:b="{CONTRACTS}" xmlns:i="{INSTANCE}"><b:OperationResult><b:HasErrors>{}</b:HasErrors><b:HasWarnings>false</b:HasWarnings><b:Messages><b:OperationMessage><b:Code>{}</b:Code><b:LogEntryId i:nil="true"/><b:Message>{}</b:Message><b:PropertyName i:nil="true"/><b:Severity>{}</b:Severity></b:OperationMessage></b:Messages>{paging}<b:RequestNumber i:nil="true"/><b:Success>{good}</b:Success></b:OperationResult><b:Results>{records}</b:Results></{operation}Result></{operation}Response>"#,
@@ -181,18 +189,18 @@ fn result(service: &SoapService, good: bool, code: &str, severity: &str, message
 }
 
 /// Creates the answer to a token that is unknown, expired or another tenant's.
-pub(crate) fn token_refused() -> Reply {
+pub(crate) fn token_refused() -> HttpResponse {
     let reason = "An error occurred when verifying security for the message.";
     Fault::new("Sender", Some("InvalidSecurity"), reason).reply()
 }
 
 /// Creates the answer to a missing permission, in this shape. Nobody has recorded the real one.
-pub(crate) fn denied(service: &SoapService, shape: DeniedAs) -> Reply {
+pub(crate) fn denied(service: &SoapService, shape: DeniedAs) -> HttpResponse {
     let message = format!("The account does not have permission to view {}.", catalogue::soap_title(service.name));
     match shape {
         DeniedAs::OperationError => operation_error(service, "NotAuthorized", "Error", &message),
-        DeniedAs::Http403 => Reply::empty(StatusCode::FORBIDDEN),
-        DeniedAs::Http401 => Reply::empty(StatusCode::UNAUTHORIZED),
+        DeniedAs::Http403 => HttpResponse::empty(StatusCode::FORBIDDEN),
+        DeniedAs::Http401 => HttpResponse::empty(StatusCode::UNAUTHORIZED),
         DeniedAs::FaultAccessDenied => Fault::new("Sender", Some("FailedAuthentication"), "Access is denied.").reply(),
         DeniedAs::FaultPermissionTextBare => Fault::new("InternalServiceFault", None, message).reply(),
         DeniedAs::FaultPermissionText => Fault::new("Receiver", Some("InternalServiceFault"), message).reply(),
@@ -200,7 +208,7 @@ pub(crate) fn denied(service: &SoapService, shape: DeniedAs) -> Reply {
 }
 
 /// Creates the answer to a condition that cannot be read.
-pub(crate) fn unreadable(service: &SoapService, member: &str) -> Reply {
+pub(crate) fn unreadable(service: &SoapService, member: &str) -> HttpResponse {
     let message = format!("The condition of {member} cannot be read: write {}.", filter::FORMS);
     operation_error(service, "InvalidQuery", "Error", &message)
 }

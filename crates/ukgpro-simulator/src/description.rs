@@ -10,7 +10,7 @@ mod wsdl;
 
 use axum::http::{Method, StatusCode};
 
-use crate::call::{Call, Reply};
+use crate::call::{HttpRequest, HttpResponse};
 use crate::description::contract::Contract;
 use crate::xml::escape;
 
@@ -46,7 +46,7 @@ impl Document {
 }
 
 /// Returns the document that a call requests. UKG Pro serves one for the bare path too, where published clients request it.
-pub(crate) fn asked_for(call: &Call) -> Option<Document> {
+pub(crate) fn asked_for(call: &HttpRequest) -> Option<Document> {
     if call.method != Method::GET {
         return None;
     }
@@ -67,7 +67,7 @@ pub(crate) fn asked_for(call: &Call) -> Option<Document> {
 }
 
 /// Returns the operation's name, for counters and faults, of a call for a description. The path is one of the catalogue.
-pub(crate) fn operation(call: &Call, document: Document) -> String {
+pub(crate) fn operation(call: &HttpRequest, document: Document) -> String {
     match document {
         Document::Service if call.query.as_deref().unwrap_or_default().is_empty() => format!("GET {}", call.path),
         Document::Unknown => format!("GET {}?unknown", call.path),
@@ -76,16 +76,21 @@ pub(crate) fn operation(call: &Call, document: Document) -> String {
 }
 
 /// Returns the description of LoginService.
-pub(crate) fn login(call: &Call, document: Document) -> Reply {
+pub(crate) fn login(call: &HttpRequest, document: Document) -> HttpResponse {
     reply(call, &Contract::login(), document)
 }
 
 /// Returns the description of a data service. It declares the two token headers if `headers`.
-pub(crate) fn data(call: &Call, service: &crate::catalogue::SoapService, headers: bool, document: Document) -> Reply {
+pub(crate) fn data(
+    call: &HttpRequest,
+    service: &crate::catalogue::SoapService,
+    headers: bool,
+    document: Document,
+) -> HttpResponse {
     reply(call, &Contract::data(service, headers), document)
 }
 
-fn reply(call: &Call, contract: &Contract, document: Document) -> Reply {
+fn reply(call: &HttpRequest, contract: &Contract, document: Document) -> HttpResponse {
     // The authority is the client's own name for this host, so a forwarded port stays the one that the client used.
     let address = format!("https://{}/services/{}", escape(&call.authority), contract.name);
     let text = match document {
@@ -94,11 +99,11 @@ fn reply(call: &Call, contract: &Contract, document: Document) -> Reply {
         Document::Single => wsdl::single(contract, &address),
         Document::Schema(number) => match contract.schemas.get(number) {
             Some(schema) => schema.document(&|namespace| location(contract, &address, namespace)),
-            None => return Reply::empty(StatusCode::NOT_FOUND),
+            None => return HttpResponse::empty(StatusCode::NOT_FOUND),
         },
-        Document::Unknown => return Reply::empty(StatusCode::NOT_FOUND),
+        Document::Unknown => return HttpResponse::empty(StatusCode::NOT_FOUND),
     };
-    Reply::new(StatusCode::OK, CONTENT_TYPE, format!("{DECLARATION}{}", numbered(&text)))
+    HttpResponse::new(StatusCode::OK, CONTENT_TYPE, format!("{DECLARATION}{}", numbered(&text)))
 }
 
 /// Numbers the prefixes `q`. One element uses each prefix and then declares it. WCF uses no prefix twice in a document, so a

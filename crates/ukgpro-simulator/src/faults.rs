@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Payload, Reply};
+use crate::call::{HttpResponse, Payload};
 use crate::catalogue::soap_service;
 use crate::{data, login, soap};
 
@@ -104,7 +104,7 @@ pub(crate) struct Plan {
     /// Delay before the reply.
     pub(crate) delay: Option<Duration>,
     /// The reply. `None`: the usual answer.
-    pub(crate) reply: Option<Reply>,
+    pub(crate) reply: Option<HttpResponse>,
     /// Whether the reply refuses a login.
     pub(crate) refuses_login: bool,
 }
@@ -213,9 +213,9 @@ impl Answer {
         Plan { delay, reply: self.reply(operation), refuses_login: self.login_failed.is_some() }
     }
 
-    fn reply(&self, operation: &str) -> Option<Reply> {
+    fn reply(&self, operation: &str) -> Option<HttpResponse> {
         if let Some(status) = self.status {
-            let mut reply = Reply::empty(code(status));
+            let mut reply = HttpResponse::empty(code(status));
             for (name, value) in &self.headers {
                 if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                     reply.headers.append(name, value);
@@ -229,7 +229,7 @@ impl Answer {
             return Some(reply);
         }
         if self.close_connection == Some(true) {
-            return Some(Reply { body: Payload::Torn(Bytes::from(TORN)), ..Reply::empty(StatusCode::OK) });
+            return Some(HttpResponse { body: Payload::Torn(Bytes::from(TORN)), ..HttpResponse::empty(StatusCode::OK) });
         }
         if let Some(message) = &self.login_failed {
             return Some(login::refused(message));

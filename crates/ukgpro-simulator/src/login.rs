@@ -4,7 +4,7 @@
 
 use axum::http::StatusCode;
 
-use crate::call::{Call, Reply};
+use crate::call::{HttpRequest, HttpResponse};
 use crate::catalogue::{CONTRACTS, LOGIN, LOGIN_ACTION, LOGIN_HEADERS};
 use crate::soap::{self, Fault, Refusal};
 use crate::tenants::Presented;
@@ -39,7 +39,7 @@ impl Login {
 }
 
 /// Reads a login request strictly.
-pub(crate) fn read(call: &Call) -> Result<Login, Refusal> {
+pub(crate) fn read(call: &HttpRequest) -> Result<Login, Refusal> {
     let understood = LOGIN_HEADERS.map(|name| (LOGIN, name));
     let envelope = soap::read(call, LOGIN_ACTION, &understood)?;
     for name in LOGIN_HEADERS {
@@ -67,23 +67,23 @@ pub(crate) fn read(call: &Call) -> Result<Login, Refusal> {
 }
 
 /// Returns the user name of any request, so that the attempt counts even if the answer is a fault.
-pub(crate) fn username(call: &Call) -> Option<String> {
+pub(crate) fn username(call: &HttpRequest) -> Option<String> {
     let root = xml::read(&call.body).ok()?;
     let header = root.children.into_iter().find(|part| part.name == "Header")?;
     header.children.into_iter().rfind(|block| block.name == "UserName").map(|block| block.text)
 }
 
 /// Creates the answer to a correct login.
-pub(crate) fn accepted(token: &str) -> Reply {
+pub(crate) fn accepted(token: &str) -> HttpResponse {
     response("Ok", None, Some(token))
 }
 
 /// Creates the answer to a refused login.
-pub(crate) fn refused(message: &str) -> Reply {
+pub(crate) fn refused(message: &str) -> HttpResponse {
     response("Failed", Some(message), None)
 }
 
-fn response(status: &str, message: Option<&str>, token: Option<&str>) -> Reply {
+fn response(status: &str, message: Option<&str>, token: Option<&str>) -> HttpResponse {
     let child = |name: &str, value: Option<&str>| match value {
         Some(value) => format!(r#"<{name} xmlns="{LOGIN}">{}</{name}>"#, escape(value)),
         None => format!(r#"<{name} i:nil="true" xmlns="{LOGIN}" xmlns:i="{INSTANCE}"/>"#),

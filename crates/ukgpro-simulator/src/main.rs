@@ -64,7 +64,7 @@ const GRACE: Duration = Duration::from_secs(3);
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Flags {
-    /// YAML file with the tenants to play.
+    /// YAML file with the tenants to simulate.
     #[arg(long, env = "UKGPRO_SIMULATOR_CONFIG", value_name = "FILE")]
     config: PathBuf,
     /// Address of the HTTPS listener; port 0 takes a free port.
@@ -76,7 +76,7 @@ struct Flags {
     /// File to write the certificate of the simulator's own authority to, for clients to trust.
     #[arg(long, env = "UKGPRO_SIMULATOR_CA_OUT", value_name = "FILE")]
     ca_out: Option<PathBuf>,
-    /// Directory that keeps the authority, ca.crt and ca.key, over restarts; made if it is not there.
+    /// Directory that keeps the authority (ca.crt and ca.key) across restarts; created if it does not exist.
     #[arg(long, env = "UKGPRO_SIMULATOR_STATE_DIR", value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,
     /// Stop when standard input closes, as it does when the parent process dies.

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::call::{Call, Reply};
+use crate::call::{HttpRequest, HttpResponse};
 use crate::catalogue::{self, RestRead, Rows};
 use crate::config::RestPastEnd;
 use crate::people::Person;
@@ -24,7 +24,7 @@ pub(crate) struct Basic {
 }
 
 /// Reads Basic authentication, if it is there and valid.
-pub(crate) fn basic(call: &Call) -> Option<Basic> {
+pub(crate) fn basic(call: &HttpRequest) -> Option<Basic> {
     let (scheme, encoded) = call.header("authorization")?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -44,7 +44,7 @@ pub(crate) struct Page {
 }
 
 /// Reads the page from a query. The error names a parameter whose value is not an integer from 1.
-pub(crate) fn page(call: &Call, read: &RestRead) -> Result<Page, &'static str> {
+pub(crate) fn page(call: &HttpRequest, read: &RestRead) -> Result<Page, &'static str> {
     let mut page = Page { number: 1, size: DEFAULT_PAGE_SIZE, dropped: Vec::new() };
     for (name, value) in call.query.as_deref().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
         let number = || value.parse::<usize>().ok().filter(|number| *number > 0);
@@ -60,7 +60,7 @@ pub(crate) fn page(call: &Call, read: &RestRead) -> Result<Page, &'static str> {
 }
 
 /// Returns the answer with the rows of a page, and the number of persons' records in it.
-pub(crate) fn rows(read: &RestRead, page: &Page, people: usize, past_end: RestPastEnd) -> (Reply, usize) {
+pub(crate) fn rows(read: &RestRead, page: &Page, people: usize, past_end: RestPastEnd) -> (HttpResponse, usize) {
     let total = match read.rows {
         Rows::People => people,
         Rows::Company(rows) => rows,
@@ -68,11 +68,11 @@ pub(crate) fn rows(read: &RestRead, page: &Page, people: usize, past_end: RestPa
     let first = page.size.saturating_mul(page.number - 1).min(total);
     let indexes = first..first.saturating_add(page.size).min(total);
     if indexes.is_empty() && past_end == RestPastEnd::NotFound {
-        return (Reply::empty(StatusCode::NOT_FOUND), 0);
+        return (HttpResponse::empty(StatusCode::NOT_FOUND), 0);
     }
     let persons = if read.rows == Rows::People { indexes.len() } else { 0 };
     let rows: Vec<Value> = indexes.map(|index| row(read, index)).collect();
-    (Reply::new(StatusCode::OK, "application/json; charset=utf-8", Value::from(rows).to_string()), persons)
+    (HttpResponse::new(StatusCode::OK, "application/json; charset=utf-8", Value::from(rows).to_string()), persons)
 }
 
 fn row(read: &RestRead, index: usize) -> Value {
@@ -90,31 +90,31 @@ fn row(read: &RestRead, index: usize) -> Value {
 }
 
 /// 401. It does not say which of user name, password and key is wrong.
-pub(crate) fn unauthorized() -> Reply {
+pub(crate) fn unauthorized() -> HttpResponse {
     problem(StatusCode::UNAUTHORIZED, "Unauthorized", "The credentials or the customer API key are not valid.")
         .with(header::WWW_AUTHENTICATE, "Basic realm=\"UKG Pro\"")
 }
 
 /// 403: the row is not ticked.
-pub(crate) fn forbidden(path: &str) -> Reply {
+pub(crate) fn forbidden(path: &str) -> HttpResponse {
     let detail = format!("The account does not have permission to view {}.", catalogue::rest_title(path));
     problem(StatusCode::FORBIDDEN, "Forbidden", &detail)
 }
 
 /// 400: a parameter or a body cannot be used.
-pub(crate) fn bad_request(detail: &str) -> Reply {
+pub(crate) fn bad_request(detail: &str) -> HttpResponse {
     problem(StatusCode::BAD_REQUEST, "Bad Request", detail)
 }
 
 /// 405: the path takes another method.
-pub(crate) fn method_not_allowed(allowed: &Method) -> Reply {
+pub(crate) fn method_not_allowed(allowed: &Method) -> HttpResponse {
     let reply = problem(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "The path takes another method.");
     reply.with(header::ALLOW, if allowed == Method::POST { "POST" } else { "GET" })
 }
 
-fn problem(status: StatusCode, title: &str, detail: &str) -> Reply {
+fn problem(status: StatusCode, title: &str, detail: &str) -> HttpResponse {
     let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    Reply::new(status, "application/problem+json", body.to_string())
+    HttpResponse::new(status, "application/problem+json", body.to_string())
 }
 
 #[cfg(test)]
@@ -122,8 +122,8 @@ mod tests {
     use super::*;
     use crate::call::tests::{soap_call, text};
 
-    fn get(query: &str) -> Call {
-        Call { method: Method::GET, query: Some(query.to_owned()), ..soap_call("/x", "") }
+    fn get(query: &str) -> HttpRequest {
+        HttpRequest { method: Method::GET, query: Some(query.to_owned()), ..soap_call("/x", "") }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use axum::http::uri::Authority;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use rustls::crypto::SecureRandom;
 
-use crate::call::{Call, Reply};
+use crate::call::{HttpRequest, HttpResponse};
 use crate::catalogue::{self, EMPLOYEE_CHANGES, LOGIN_SERVICE, PAY_STATEMENT, SERVICES, SoapService};
 use crate::config::Config;
 use crate::counters::{Counters, Outcome};
@@ -95,7 +95,7 @@ impl Simulator {
     }
 
     /// Counts a call and takes the fault that matches it, if any.
-    fn arrive(&self, call: &Call) -> (String, Option<Plan>) {
+    fn arrive(&self, call: &HttpRequest) -> (String, Option<Plan>) {
         let mut state = self.state();
         let here = state.tenants.serves(&call.host);
         let operation = if here { operation(call) } else { format!("{} (login page)", call.method) };
@@ -120,9 +120,9 @@ impl Simulator {
     }
 
     /// Answers as UKG Pro would.
-    fn answer(&self, call: &Call, operation: &str) -> Reply {
+    fn answer(&self, call: &HttpRequest, operation: &str) -> HttpResponse {
         if !self.state().tenants.serves(&call.host) {
-            return Reply::new(StatusCode::OK, "text/html; charset=utf-8", LOGIN_PAGE);
+            return HttpResponse::new(StatusCode::OK, "text/html; charset=utf-8", LOGIN_PAGE);
         }
         let result = if let Some(name) = call.path.strip_prefix(SERVICES) {
             let document = description::asked_for(call);
@@ -140,7 +140,7 @@ impl Simulator {
                     None => self.read_soap(call, service, operation),
                 }
             } else {
-                return Reply::empty(StatusCode::NOT_FOUND);
+                return HttpResponse::empty(StatusCode::NOT_FOUND);
             }
         } else {
             self.read_rest(call, operation)
@@ -151,7 +151,7 @@ impl Simulator {
         })
     }
 
-    fn log_in(&self, call: &Call) -> Result<Reply, Refusal> {
+    fn log_in(&self, call: &HttpRequest) -> Result<HttpResponse, Refusal> {
         let login = login::read(call)?;
         let mut state = self.state();
         for note in &login.notes {
@@ -174,7 +174,7 @@ impl Simulator {
         Ok(login::accepted(&token))
     }
 
-    fn read_soap(&self, call: &Call, service: &'static SoapService, operation: &str) -> Result<Reply, Refusal> {
+    fn read_soap(&self, call: &HttpRequest, service: &'static SoapService, operation: &str) -> Result<HttpResponse, Refusal> {
         let read = data::read(call, service)?;
         for note in read.notes.iter().chain(&read.query.dropped) {
             self.note(operation, note);
@@ -199,12 +199,12 @@ impl Simulator {
         Ok(data::found(service, &read.query, &page, total))
     }
 
-    fn read_rest(&self, call: &Call, operation: &str) -> Result<Reply, Refusal> {
+    fn read_rest(&self, call: &HttpRequest, operation: &str) -> Result<HttpResponse, Refusal> {
         let known = catalogue::rest_read(&call.path);
         if call.path == EMPLOYEE_CHANGES {
             self.note(operation, "is allowed eight times a day and no check may call it");
         } else if known.is_none() && call.path != PAY_STATEMENT {
-            return Ok(Reply::empty(StatusCode::NOT_FOUND));
+            return Ok(HttpResponse::empty(StatusCode::NOT_FOUND));
         }
         let method = if call.path == PAY_STATEMENT { Method::POST } else { Method::GET };
         if call.method != method {
@@ -229,7 +229,7 @@ impl Simulator {
         let Some(read) = known else {
             return match call.path.as_str() {
                 PAY_STATEMENT => Ok(rest::bad_request("The body names no employee.")),
-                _ => Ok(Reply::new(StatusCode::OK, "application/json; charset=utf-8", "[]")),
+                _ => Ok(HttpResponse::new(StatusCode::OK, "application/json; charset=utf-8", "[]")),
             };
         };
         let page = match rest::page(call, read) {
@@ -275,7 +275,7 @@ fn try_login(state: &mut State, host: &str, presented: &Presented<'_>) -> Result
 }
 
 /// Returns the name of a call's operation, for counters and faults.
-fn operation(call: &Call) -> String {
+fn operation(call: &HttpRequest) -> String {
     if let Some(name) = call.path.strip_prefix(SERVICES) {
         let service = catalogue::soap_service(name);
         if let (Some(document), true) = (description::asked_for(call), name == LOGIN_SERVICE || service.is_some()) {
@@ -292,7 +292,7 @@ fn operation(call: &Call) -> String {
 }
 
 /// Reads a whole request. The error is the reply to one that cannot be read.
-async fn read(request: Request<Body>) -> Result<Call, Reply> {
+async fn read(request: Request<Body>) -> Result<HttpRequest, HttpResponse> {
     let (parts, body) = request.into_parts();
     let authority = parts.uri.authority().cloned().or_else(|| {
         let value = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -302,8 +302,8 @@ async fn read(request: Request<Body>) -> Result<Call, Reply> {
     let port = authority.as_ref().and_then(Authority::port_u16).map_or_else(String::new, |port| format!(":{port}"));
     let body = axum::body::to_bytes(body, LARGEST_BODY)
         .await
-        .map_err(|_| Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or ended early"))?;
-    Ok(Call {
+        .map_err(|_| HttpResponse::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or ended early"))?;
+    Ok(HttpRequest {
         host: host.trim_end_matches('.').to_ascii_lowercase(),
         authority: format!("{host}{port}"),
         method: parts.method,

@@ -5,7 +5,7 @@
 
 use axum::http::{Method, StatusCode, header};
 
-use crate::call::{Call, Reply};
+use crate::call::{HttpRequest, HttpResponse};
 use crate::catalogue::{ADDRESSING, SOAP11, SOAP12};
 use crate::message::Message;
 use crate::xml::{self, Element, boolean, escape};
@@ -38,7 +38,7 @@ pub(crate) struct Envelope {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The reply to the client.
-    pub(crate) reply: Box<Reply>,
+    pub(crate) reply: Box<HttpResponse>,
     /// The note for the counter, if the client broke the protocol.
     pub(crate) note: String,
 }
@@ -73,7 +73,7 @@ impl Fault {
     }
 
     /// Converts the fault to a reply.
-    pub(crate) fn reply(&self) -> Reply {
+    pub(crate) fn reply(&self) -> HttpResponse {
         let subcode = self.subcode.as_deref().map_or_else(String::new, |subcode| {
             let namespace = match subcode {
                 "InvalidSecurity" | "FailedAuthentication" => SECURITY,
@@ -97,14 +97,14 @@ impl Fault {
 }
 
 /// Creates an answer with this body.
-pub(crate) fn reply(status: StatusCode, action: &str, body: &str) -> Reply {
+pub(crate) fn reply(status: StatusCode, action: &str, body: &str) -> HttpResponse {
     let message = Message { action: action.to_owned(), body: body.to_owned(), relates_to: None, byte_order_mark: false };
-    Reply::message(status, CONTENT_TYPE, message)
+    HttpResponse::message(status, CONTENT_TYPE, message)
 }
 
 impl Refusal {
     /// Creates a refusal of a protocol violation, answered with this reply.
-    pub(crate) fn new(reply: Reply, note: impl Into<String>) -> Self {
+    pub(crate) fn new(reply: HttpResponse, note: impl Into<String>) -> Self {
         Self { reply: Box::new(reply), note: note.into() }
     }
 }
@@ -116,17 +116,17 @@ pub(crate) fn refuse(fault: &Fault) -> Refusal {
 
 fn refuse_http(status: StatusCode, note: impl Into<String>) -> Refusal {
     let note = note.into();
-    Refusal::new(Reply::text(status, note.as_str()), note)
+    Refusal::new(HttpResponse::text(status, note.as_str()), note)
 }
 
 /// A header block an endpoint understands: namespace and local name.
 pub(crate) type Understood<'a> = (&'a str, &'a str);
 
 /// Reads a request to an endpoint that has one action. The checks run in a WCF endpoint's order.
-pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> Result<Envelope, Refusal> {
+pub(crate) fn read(call: &HttpRequest, action: &str, understood: &[Understood<'_>]) -> Result<Envelope, Refusal> {
     if call.method != Method::POST {
         let note = format!("{} where only POST is allowed", call.method);
-        let reply = Reply::text(StatusCode::METHOD_NOT_ALLOWED, note.as_str());
+        let reply = HttpResponse::text(StatusCode::METHOD_NOT_ALLOWED, note.as_str());
         return Err(Refusal::new(reply.with(header::ALLOW, "POST"), note));
     }
     let content_action = check_content_type(call)?;
@@ -174,7 +174,7 @@ pub(crate) fn read(call: &Call, action: &str, understood: &[Understood<'_>]) -> 
 }
 
 /// Checks the content type and returns its parameter `action`.
-fn check_content_type(call: &Call) -> Result<Option<&str>, Refusal> {
+fn check_content_type(call: &HttpRequest) -> Result<Option<&str>, Refusal> {
     let refuse = |note: &str| refuse_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, note);
     if call.header("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(refuse("the body is compressed"));
@@ -263,7 +263,7 @@ fn must_be_understood(block: &Element) -> Result<bool, Refusal> {
 }
 
 /// Returns the message ID of a call, if it has one that an answer can repeat.
-pub(crate) fn message_id(call: &Call) -> Option<String> {
+pub(crate) fn message_id(call: &HttpRequest) -> Option<String> {
     // This reads the body a second time, so it first checks for an ID, which few clients send.
     memchr::memmem::find(&call.body, b"MessageID")?;
     let root = xml::read(&call.body).ok()?;

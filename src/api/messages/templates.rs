@@ -1,223 +1,246 @@
 //! The text of each condition and event, by reason: what happened, and what to do.
 
 use crate::api::Reason;
-use crate::api::messages::Facts;
+use crate::api::messages::MessageArgs;
 
-/// Returns what happened and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`Facts`] and
+/// Returns what happened and what to do. `{secret}`, `{host}`, `{detail}` and `{page}` stand for [`MessageArgs`] and
 /// [`PAGE`](super::PAGE).
 pub fn template(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::AllPermissionsGranted => ("The login to {host} works and every required permission is granted.", ""),
         Reason::OnlyLoginTested => (
             "The login to {host} works. No permission is required, so none was tested.",
-            "Name what the integration reads in spec.permissions or spec.profiles, or a missing permission is found by the integration alone.",
+            "In spec.permissions or spec.profiles, list the permissions that the integration needs. Otherwise only the \
+             integration notices a missing permission.",
         ),
         Reason::Degraded => (
-            "The login to {host} and every required permission worked before; since then {detail}",
-            "Nothing need be done if this passes. The verdict changes when spec.failureThreshold checks in a row have failed.",
+            "The login to {host} and every required permission worked before. {detail}",
+            "No action is needed if this passes. The verdict changes when spec.failureThreshold checks in a row have failed.",
         ),
         Reason::CredentialsRejected => (
             "UKG Pro at {host} refused the login and does not say which value is wrong.",
-            "In UKG Pro, open {page} and compare Secret {secret} with the account's row: the user name (case-sensitive, and a service \
-             account rather than a person's login), the password, the User API key of this very row (not the Customer API key), and \
-             that the account's status is Active. To protect the account from being locked, no login is tried until the Secret changes or \
-             a check is asked for by the annotation reconcile.fluxcd.io/requestedAt.",
+            "In UKG Pro, open {page} and compare Secret {secret} with the account's row: the user name (case-sensitive, and of \
+             a service account, not of a person), the password, and the User API key of this row (not the Customer API key). \
+             The account's status must be Active. To protect the account from being locked, the operator sends no login until \
+             the Secret changes or you request a check with the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::CustomerApiKeyRejected => (
-            "UKG Pro at {host} refused the login before it looked at the account: the Customer API key is wrong, or this is not the \
-             tenant's data centre.",
-            "In UKG Pro, open {page} and copy the Customer API key shown at its top (not a User API key) into Secret {secret}, and \
-             compare the host with the URLs on the page Web Services. No login is tried until the Secret or the spec changes, or one is \
-             asked for by the annotation reconcile.fluxcd.io/requestedAt.",
+            "UKG Pro at {host} refused the login before it looked at the account: the Customer API key is wrong, or this is \
+             not the tenant's data centre.",
+            "In UKG Pro, open {page} and copy the Customer API key at the top of the page (not a User API key) into Secret \
+             {secret}. Compare the host with the URLs on the page Web Services. The operator sends no login until the Secret \
+             or the spec changes, or you request a check with the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::UserApiKeyRejected => (
             "UKG Pro at {host} refused the User API key.",
-            "In UKG Pro, open {page} and copy the User API key from the row of this very user name (not the Customer API key, which is \
-             a different one) into Secret {secret}. No login is tried until the Secret changes or one is asked for by the annotation \
+            "In UKG Pro, open {page} and copy the User API key from the row of this user name (not the Customer API key) into \
+             Secret {secret}. The operator sends no login until the Secret changes or you request a check with the annotation \
              reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::AccountUnusable => (
             "UKG Pro at {host} refused the login and says that {detail}.",
-            "In UKG Pro, open {page} and set the account right, or give it a new password there and in Secret {secret}. A login follows at \
-             once when the Secret changes; if only the account was set right, ask for one by the annotation \
-             reconcile.fluxcd.io/requestedAt. None is sent until then.",
+            "In UKG Pro, open {page} and correct the account, or set a new password there and in Secret {secret}. The operator \
+             logs in again when the Secret changes. If you corrected only the account, request a check with the annotation \
+             reconcile.fluxcd.io/requestedAt. Until then, the operator sends no login.",
         ),
         Reason::LoginHeld => (
-            "No login was tried: {host} has refused these same credentials before.",
-            "Correct Secret {secret} by what {page} shows; a login follows at once when its values change. If they are right, because \
-             the account was locked and is not any more, ask for one by the annotation reconcile.fluxcd.io/requestedAt.",
+            "The operator sent no login: {host} refused the same credentials before.",
+            "Compare Secret {secret} with {page} in UKG Pro, and correct it. The operator logs in again when the values \
+             change. If they are right, for example because the account was locked and is unlocked now, request a check with \
+             the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::PasswordHeld => (
-            "No login was tried: {host} has refused this user name and password, sent with a User API key where this Secret has none, or \
-             without one.",
-            "Compare the user name, the password and the Customer API key in Secret {secret} with {page}; a login follows at once when they \
-             change. If they are right, because only the other's User API key was wrong, ask for one by the annotation \
-             reconcile.fluxcd.io/requestedAt.",
+            "The operator sent no login: {host} refused another login with this user name and password. That login had a User \
+             API key and this one has none, or the other way round.",
+            "Compare the user name, the password and the Customer API key in Secret {secret} with {page}. The operator logs in \
+             when they change. If they are right and only the User API key of the other login was wrong, request a check with \
+             the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::PermissionsMissing => (
-            "The login to {host} works, but UKG Pro denies: {detail}.",
-            "In UKG Pro, open {page}, edit this service account, tick View in these rows, and save. The next check will see it.",
+            "The login to {host} works, but UKG Pro denies these permissions: {detail}.",
+            "In UKG Pro, open {page}, edit this service account, tick View in these rows, and save. The next check sees the \
+             change.",
         ),
         Reason::RestLoginRefused => (
-            "LoginService of {host} takes this login, but the REST API refuses it (401), so these are not granted: {detail}.",
-            "Compare Secret {secret} with {page}: REST wants the user name, the password and the Customer API key. To protect the \
-             account, no REST read is tried until the Secret changes or a check is asked for by the annotation \
-             reconcile.fluxcd.io/requestedAt.",
+            "LoginService at {host} accepts this login, but the REST API refuses it (401), so these permissions are not \
+             granted: {detail}.",
+            "Compare Secret {secret} with {page}: REST uses the user name, the password and the Customer API key. To protect \
+             the account from being locked, the operator sends no REST read until the Secret changes or you request a check \
+             with the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::HostNotFound => (
-            "The host name of {host} does not resolve.",
-            "Compare subdomain and domain with the web-service URL on UKG Pro's page Web Services (subdomain service4, domain \
-             ultipro.com). A company's login page has another host name. If it is right, look at the cluster's DNS.",
+            "The host name of {host} does not resolve, or no name server answered.",
+            "Compare subdomain and domain with the web-service URL on UKG Pro's page Web Services (for example subdomain \
+             service4 and domain ultipro.com). The login page of a company has another host name. If the host name is right, \
+             check the cluster's DNS.",
         ),
         Reason::ConnectTimeout => (
-            "No connection to {host} was made in time.",
-            "Allow outbound HTTPS (port 443) from the operator's pod to this host in firewalls and network policies, or set a proxy.",
+            "The connection to {host}, or its TLS handshake, timed out.",
+            "Allow outbound HTTPS (port 443) from the operator's Pod to this host in firewalls and network policies, or set a \
+             proxy.",
         ),
         Reason::ConnectRefused => (
-            "The connection to {host} was refused.",
-            "Check subdomain, domain and port; if they are right, something between the operator's pod and UKG Pro refuses outbound \
-             HTTPS.",
+            "The connection to {host} was refused, or there is no route to it.",
+            "Check subdomain, domain and port. If they are right, something between the operator's Pod and UKG Pro refuses \
+             outbound HTTPS.",
         ),
         Reason::ProxyFailed => (
-            "The proxy made no connection to {host}.",
-            "Check the operator's HTTPS_PROXY and NO_PROXY, the proxy's user and password, and that it allows CONNECT to this host.",
+            "The operator could not connect to {host} through the proxy.",
+            "Check the operator's HTTPS_PROXY and NO_PROXY, and the user and password for the proxy. Check that the proxy \
+             allows CONNECT to this host.",
         ),
         Reason::TlsUntrusted => (
-            "The certificate that {host} shows is not trusted: {detail}.",
-            "If a proxy inspects TLS, name its authority in spec.caRef. If not, check the host name: this may not be UKG Pro.",
+            "The certificate of {host} is not trusted: {detail}.",
+            "If a proxy inspects TLS, name its certificate authority in spec.caRef. Otherwise check the host name: this host \
+             may not be UKG Pro.",
         ),
         Reason::TlsFailed => (
             "The TLS handshake with {host} failed: {detail}.",
-            "Something between the operator's pod and UKG Pro breaks TLS; check proxies and firewalls, and that the port speaks HTTPS.",
+            "Something between the operator's Pod and UKG Pro breaks TLS. Check proxies and firewalls, and check that the port \
+             speaks HTTPS.",
         ),
         Reason::AnswerTimeout => (
             "{host} accepted the connection but did not answer within spec.timeout.",
-            "Nothing need be done if this passes. If it stays, raise spec.timeout or ask UKG support about the tenant's web services.",
+            "No action is needed if this passes. If it persists, raise spec.timeout or ask UKG support about the tenant's web \
+             services.",
         ),
         Reason::ConnectionLost => (
-            "The connection to {host} broke before the answer was whole.",
-            "Nothing need be done if this passes. If it stays, look at proxies and firewalls that end connections.",
+            "The connection to {host} broke before the answer was complete.",
+            "No action is needed if this passes. If it persists, check proxies and firewalls that end connections.",
         ),
         Reason::NotUkgPro => (
-            "{host} answers, but not as a UKG Pro web service does: it sends a web page or a redirect.",
-            "This is often the host of the login page. Take subdomain and domain from the URLs on UKG Pro's page Web Services, such \
-             as service4 and ultipro.com.",
+            "{host} answers with a web page or a redirect. UKG Pro's web services send neither.",
+            "This is often the host of the login page. Take subdomain and domain from the URLs on UKG Pro's page Web Services, \
+             such as service4 and ultipro.com.",
         ),
         Reason::AnswerUnreadable => (
-            "{host} answers in a form that the operator cannot read: {detail}.",
-            "Look for a proxy or firewall between the operator's pod and UKG Pro that changes answers, and compare subdomain and domain \
-             with the URLs on UKG Pro's page Web Services. 'ukgpro-operator check --capture' keeps the form of the answer, without values.",
+            "{host} sent an answer that the operator cannot read: {detail}.",
+            "Look for a proxy or firewall between the operator's Pod and UKG Pro that changes answers. Compare subdomain and \
+             domain with the URLs on UKG Pro's page Web Services. 'ukgpro-operator check --capture' records the structure of \
+             the answer, without values.",
         ),
         Reason::RateLimited => (
             "{host} limits requests at the moment.",
-            "Nothing need be done if this passes. If it stays, use a longer spec.interval, or fewer clients with this account.",
+            "No action is needed if this passes. If it persists, use a longer spec.interval, or fewer clients with this \
+             account.",
         ),
         Reason::ServerError => (
-            "{host} has trouble of its own and gave no usable answer.",
-            "Nothing need be done if this passes. If it stays, ask UKG support about the tenant's web services.",
+            "{host} reports a server error and gave no usable answer.",
+            "No action is needed if this passes. If it persists, ask UKG support about the tenant's web services.",
         ),
         Reason::AddressNotAllowed => (
             "The host name of {host} resolves to a loopback, link-local or private address.",
-            "Check subdomain and domain. If UKG Pro is reached by a private address here, start the operator with \
-             --allow-private-addresses.",
+            "Check subdomain and domain. If your network reaches UKG Pro at a private address, whoever runs the operator can \
+             set --allow-private-addresses.",
         ),
         Reason::SecretNotFound => (
             "There is no Secret {secret} in this namespace.",
-            "Create it, or correct spec.secretRef.name. The check follows by itself.",
+            "Create it, or correct spec.secretRef.name. The operator then checks the connection by itself.",
         ),
         Reason::SecretKeyMissing => (
-            "Secret {secret} lacks: {detail}.",
-            "Add what is missing, or name the keys it has in spec.secretRef.keys. Domain and subdomain may stand in spec instead.",
+            "Secret {secret} lacks these keys: {detail}.",
+            "Add them, or set the names of the keys that the Secret has in spec.secretRef.keys. You can set domain and \
+             subdomain in spec instead.",
         ),
         Reason::SecretValueMalformed => (
             "Secret {secret} has values that cannot be right: {detail}.",
-            "Correct them; no login is tried with them. Write values with 'kubectl create secret --from-literal', or with \
-             stringData, so that no line end gets in; spec.secretRef.trim: Newline drops one.",
+            "Correct them; the operator sends no login with them. Write values with 'kubectl create secret --from-literal' or \
+             with stringData, which add no newline, or set spec.secretRef.trim to Newline, which removes one.",
         ),
         Reason::ApiKeysSwapped => (
-            "Secret {secret} does not hold the two API keys in their places: {detail}.",
-            "The Customer API key is one for the whole tenant; the User API key stands on the account's row. Both are on {page}.",
+            "Secret {secret} does not hold two different API keys: {detail}.",
+            "The Customer API key is the same for the whole tenant. The User API key is in the account's row. Both are on \
+             {page}.",
         ),
         Reason::EndpointInvalid => {
-            ("Subdomain and domain make no host: {detail}.", "Both are in the URLs on UKG Pro's page Web Services.")
+            ("Subdomain and domain do not form a host name: {detail}.", "Both are in the URLs on UKG Pro's page Web Services.")
         }
         Reason::DomainNotAllowed => (
-            "This operator may not speak to that domain and port: {detail}, on port 443 where no other is named.",
-            "Check the domain, and leave the port out: UKG Pro answers on 443. Whoever runs the operator can allow more by \
-             --allowed-domains.",
+            "The operator may not connect to this domain and port. It allows these domains, on port 443 unless another port is \
+             named: {detail}.",
+            "Check the domain, and leave the port out: UKG Pro answers on port 443. Whoever runs the operator can allow more \
+             with --allowed-domains.",
         ),
         Reason::CaNotFound => (
-            "The certificate authorities that spec.caRef names are not there: {detail}.",
-            "Create it, or correct kind, name or key in spec.caRef. It is looked for again within a minute.",
+            "The CA bundle that spec.caRef names does not exist: {detail}.",
+            "Create it, or correct kind, name or key in spec.caRef. The operator looks for it again within a minute.",
         ),
         Reason::CaInvalid => (
-            "spec.caRef gives no certificate authorities: {detail}.",
-            "The key must hold one or more certificates in PEM. It is read again within a minute.",
+            "The CA bundle in {detail}.",
+            "The key must hold one or more certificates in PEM format. The operator reads it again within a minute.",
         ),
         Reason::ReferenceForbidden => (
-            "The operator has no right to get {detail} in this namespace, so nothing can be said of this connection.",
-            "Whoever runs the operator gives its ServiceAccount that right; the chart's Role and RoleBinding do, unless rbac.create is \
-             off, this namespace is not in watchNamespaces, or resourceNames leave the object out. It is tried again within a minute.",
+            "The operator is not allowed to get {detail} in this namespace, so it cannot check this connection.",
+            "Whoever runs the operator must give its ServiceAccount this right. The chart's Role and RoleBinding do, unless \
+             rbac.create is false, watchNamespaces lacks this namespace, or resourceNames lack the object. The operator tries \
+             again within a minute.",
         ),
         Reason::PermissionUnknown => (
-            "spec asks for permissions that the operator cannot test: {detail}.",
-            "In spec.permissions, write a row's title without blanks, such as EmployeePersonDetails, and in spec.profiles the name of a \
-             profile, such as EmployeeData; 'ukgpro-operator catalogue' lists the rows and profiles there are.",
+            "spec requires permissions that the operator cannot test: {detail}.",
+            "In spec.permissions, write the title of a row without spaces, such as EmployeePersonDetails. In spec.profiles, \
+             write the name of a profile, such as EmployeeData. 'ukgpro-operator catalogue' lists all rows and profiles.",
         ),
         Reason::LoginUndetermined => (
-            "{host} gave an answer to the login that shows neither a success nor a refusal: {detail}.",
-            "It is tried again at status.nextCheckTime, each time later, lest the account be locked. If it stays, ask UKG support whether \
-             LoginService works for this tenant; 'ukgpro-operator check --capture' keeps the form of the answer, without values.",
+            "The answer of {host} to the login shows neither success nor refusal: {detail}.",
+            "The operator tries again at status.nextCheckTime. It waits longer each time, so that the account is not locked. \
+             If this persists, ask UKG support whether LoginService works for this tenant. 'ukgpro-operator check --capture' \
+             records the structure of the answer, without values.",
         ),
         Reason::LoginPaused => (
-            "{host} answered several logins in a row neither with a success nor with a refusal: {detail}.",
-            "Each of them may have been refused in a form that the operator does not know, so no more are sent for a while, lest the account \
-             be locked. Compare Secret {secret} with {page}; other values are tried at once, and a check can be asked for by the \
-             annotation reconcile.fluxcd.io/requestedAt. 'ukgpro-operator check --capture' keeps the form of the answer, without values.",
+            "The answers of {host} to several logins in a row show neither success nor refusal: {detail}.",
+            "Each answer may be a refusal in a form that the operator does not know. The operator waits before it sends \
+             another login, so that the account is not locked. Compare Secret {secret} with {page}. The operator tries other \
+             values when it sees them, and you can request a check with the annotation reconcile.fluxcd.io/requestedAt. 'ukgpro-operator \
+             check --capture' records the structure of the answer, without values.",
         ),
         Reason::LoginFailedUnexplained => (
-            "UKG Pro at {host} failed the login in words the operator does not know; most likely it was refused.",
-            "Compare Secret {secret} with {page}. To protect the account from being locked, no login is tried until the Secret changes \
-             or one is asked for by the annotation reconcile.fluxcd.io/requestedAt.",
+            "UKG Pro at {host} says that the login failed, in words that the operator does not know. Most likely it refused \
+             the login.",
+            "Compare Secret {secret} with {page}. To protect the account from being locked, the operator sends no login until \
+             the Secret changes or you request a check with the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::LoginUncertain => (
-            "A login to {host} with these values was sent and no end of it was seen, so UKG Pro may have refused it.",
-            "To protect the account from being locked, it is not repeated by itself before {detail}. If Secret {secret} is right, ask for \
-             a check by the annotation reconcile.fluxcd.io/requestedAt; other values are tried at once.",
+            "The operator sent a login to {host} with these values and does not know the result. UKG Pro may have refused it.",
+            "To protect the account from being locked, the operator does not repeat the login before {detail}. If Secret \
+             {secret} is right, request a check with the annotation reconcile.fluxcd.io/requestedAt. The operator tries other \
+             values when it sees them.",
         ),
         Reason::LoginLimitReached => (
-            "No login was tried: this account has seen as many logins, or refused ones, within a day as the operator allows.",
-            "Logins go on at {detail}. Compare Secret {secret} with {page}, and look for what keeps changing it, for a short \
-             spec.interval and for many connections with this account. Whoever runs the operator can set --logins-per-day and \
-             --refused-logins-per-day. A check can be asked for by the annotation reconcile.fluxcd.io/requestedAt.",
+            "The operator sent no login: this account has reached its daily limit of logins or of refused logins.",
+            "The operator continues at {detail}. Compare Secret {secret} with {page}. Find out whether something keeps \
+             changing the Secret, whether spec.interval is too short, or whether too many connections use this account. \
+             Whoever runs the operator can change --logins-per-day and --refused-logins-per-day. A check that you request with the \
+             annotation reconcile.fluxcd.io/requestedAt can exceed only --refused-logins-per-day.",
         ),
         Reason::PermissionsUndetermined => (
-            "The login to {host} works, but UKG Pro's answers do not show whether it grants: {detail}.",
-            "Look at these rows on {page}. They are tested again at the interval.",
+            "The login to {host} works, but UKG Pro's answers do not show whether these permissions are granted: {detail}.",
+            "Check these rows on {page}. The operator tests them again after spec.interval.",
         ),
-        Reason::Probing => ("No check has ended yet.", ""),
+        Reason::Probing => ("No check has finished yet.", ""),
         Reason::CheckDelayed => (
-            "These values were not tested yet: {detail}.",
-            "Nothing need be done; the check follows by itself. If it stays, use a longer spec.interval, or fewer clients with this \
-             account.",
+            "These values have not been tested yet: {detail}.",
+            "No action is needed: the operator checks the connection then. If this persists, use a longer spec.interval, or \
+             fewer clients with this account.",
         ),
         Reason::CheckOverdue => (
-            "This connection worked when it was last tested, but {detail}, so it is not known whether it works now.",
-            "Whoever runs the operator finds the cause in its log and under /readyz. The verdict follows with the next check.",
+            "This connection worked when it was last tested, but {detail}. It is not known whether it works now.",
+            "Whoever runs the operator finds the cause in the operator's log and at /readyz. The next check gives a new \
+             verdict.",
         ),
-        Reason::Suspended => {
-            ("Checks are suspended by spec.suspend; the last verdict stays.", "Set spec.suspend to false to go on.")
-        }
+        Reason::Suspended => (
+            "spec.suspend is true: the operator makes no checks and keeps the last verdict.",
+            "To resume, set spec.suspend to false.",
+        ),
     }
 }
 
-/// Returns the template that fits the facts: if single reads fail while others work, the host as a whole is not at fault.
-pub(super) fn template_for(reason: Reason, facts: &Facts) -> (&'static str, &'static str) {
+/// Returns the template that fits the arguments: if single reads fail while others work, the host as a whole is not at fault.
+pub(super) fn template_for(reason: Reason, args: &MessageArgs) -> (&'static str, &'static str) {
     match reason {
-        Reason::ServerError if !facts.detail.is_empty() => (
-            "{host} takes the login and answers other reads, but has trouble of its own with the reads of {detail}.",
-            "Nothing need be done if this passes. If it stays, see on UKG Pro's page {page} whether View is ticked in these rows, since a \
-             service may fail where it is not; then ask UKG support.",
+        Reason::ServerError if !args.detail.is_empty() => (
+            "{host} accepts the login and answers other reads, but reports a server error for the reads of {detail}.",
+            "No action is needed if this passes. If it persists, check in UKG Pro, on the page {page}, whether View is ticked \
+             in these rows: a read may fail without it. Then ask UKG support.",
         ),
         _ => template(reason),
     }

@@ -80,23 +80,23 @@ pub fn flaws(manifest: &Value) -> Vec<String> {
     let root = crd.spec.versions.first().and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
     let spec = root.and_then(|root| root.properties.as_ref()?.get("spec"));
     match (manifest.get("spec"), spec) {
-        (Some(value), Some(schema)) => look("spec", value, schema, &mut flaws),
+        (Some(value), Some(schema)) => validate("spec", value, schema, &mut flaws),
         _ => flaws.push("spec is missing".to_owned()),
     }
     flaws
 }
 
-fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     // The API server replaces a null by the default.
     if value.is_null() && (schema.nullable == Some(true) || schema.default.is_some()) {
         return;
     }
     let (fits, kind) = match schema.type_.as_deref() {
-        Some("object") => (value.is_object(), "a group of fields"),
+        Some("object") => (value.is_object(), "an object"),
         Some("array") => (value.is_array(), "a list"),
-        Some("string") => (value.is_string(), "a text"),
+        Some("string") => (value.is_string(), "a string"),
         Some("boolean") => (value.is_boolean(), "true or false"),
-        Some("integer") => (value.is_i64() || value.is_u64(), "a whole number"),
+        Some("integer") => (value.is_i64() || value.is_u64(), "an integer"),
         _ => (true, ""),
     };
     if !fits {
@@ -104,9 +104,9 @@ fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<Str
         return;
     }
     match value {
-        Value::Object(fields) => look_at_fields(path, fields, schema, flaws),
-        Value::Array(items) => look_at_items(path, items, schema, flaws),
-        Value::String(text) => look_at_text(path, text, schema, flaws),
+        Value::Object(fields) => validate_fields(path, fields, schema, flaws),
+        Value::Array(items) => validate_items(path, items, schema, flaws),
+        Value::String(text) => validate_text(path, text, schema, flaws),
         _ => {}
     }
     for rule in schema.x_kubernetes_validations.iter().flatten() {
@@ -114,24 +114,24 @@ fn look(path: &str, value: &Value, schema: &JSONSchemaProps, flaws: &mut Vec<Str
         if !holds {
             flaws.push(format!(
                 "{path}: {}",
-                rule.message.as_deref().unwrap_or("it breaks a rule of the resource's definition")
+                rule.message.as_deref().unwrap_or("it breaks a rule of the CustomResourceDefinition")
             ));
         }
     }
 }
 
-fn look_at_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     let Some(properties) = &schema.properties else { return };
     for (name, value) in fields {
         match properties.get(name) {
-            Some(schema) => look(&format!("{path}.{name}"), value, schema, flaws),
+            Some(schema) => validate(&format!("{path}.{name}"), value, schema, flaws),
             None if matches!(schema.additional_properties, Some(JSONSchemaPropsOrBool::Schema(_))) => {}
             None => {
                 let likeness = |known: &&String| strsim::jaro_winkler(&known.to_ascii_lowercase(), &name.to_ascii_lowercase());
                 let nearest = properties.keys().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
                 let nearest =
-                    nearest.filter(|known| likeness(known) > 0.75).map(|known| format!("; the nearest there is: {known}"));
-                flaws.push(format!("{path} has a field that does not exist{}", nearest.unwrap_or_default()));
+                    nearest.filter(|known| likeness(known) > 0.75).map(|known| format!("; the most similar field is {known}"));
+                flaws.push(format!("{path} has an unknown field{}", nearest.unwrap_or_default()));
             }
         }
     }
@@ -140,7 +140,7 @@ fn look_at_fields(path: &str, fields: &serde_json::Map<String, Value>, schema: &
     }
 }
 
-fn look_at_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     if schema.max_items.is_some_and(|max| i64::try_from(items.len()).is_ok_and(|count| count > max)) {
         flaws.push(format!("{path} must not have more than {} entries", schema.max_items.unwrap_or_default()));
         return;
@@ -153,15 +153,15 @@ fn look_at_items(path: &str, items: &[Value], schema: &JSONSchemaProps, flaws: &
     };
     for (number, item) in items.iter().enumerate() {
         if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
-            look(&format!("{path}[{number}]"), item, schema, flaws);
+            validate(&format!("{path}[{number}]"), item, schema, flaws);
         }
         if identity(item).is_some_and(|this| items[..number].iter().any(|before| identity(before).as_ref() == Some(&this))) {
-            flaws.push(format!("{path}[{number}] is there already"));
+            flaws.push(format!("{path}[{number}] is a duplicate"));
         }
     }
 }
 
-fn look_at_text(path: &str, text: &str, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
+fn validate_text(path: &str, text: &str, schema: &JSONSchemaProps, flaws: &mut Vec<String>) {
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if schema.min_length.is_some_and(|min| length < min) {
         flaws.push(format!("{path} is empty"));

@@ -14,7 +14,7 @@ use kube::api::ObjectMeta;
 use zeroize::Zeroizing;
 
 use super::admission;
-use super::once::Gathered;
+use super::once::CheckInput;
 use crate::api::{CaKind, CaReference, UkgProConnection, messages};
 use crate::controller::resolve::{CaFlaw, Found, ReferencedObjects, VALUE_MAX};
 
@@ -33,7 +33,7 @@ pub struct Source {
 
 /// A position in the files, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     file: String,
     document: usize,
     line: usize,
@@ -41,7 +41,7 @@ pub struct Place {
     item: Option<usize>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, document {} (line {})", self.file, self.document, self.line)?;
         match self.item {
@@ -58,20 +58,20 @@ pub enum BadInput {
     #[error("{0}: {1}")]
     Unreadable(String, String),
     /// The file is too large.
-    #[error("{0}: larger than {max} MiB", max = FILE_MAX >> 20)]
+    #[error("{0}: the file is larger than {max} MiB", max = FILE_MAX >> 20)]
     TooLarge(String),
     /// Kubernetes would not accept a document.
     #[error("{0}: {1}")]
-    Document(Place, String),
+    Document(Location, String),
     /// There is no connection, or none of the requested name.
-    #[error("the files hold no UkgProConnection{}{}", if .0.is_some() { " named " } else { "" }, .0.as_deref().unwrap_or_default())]
+    #[error("the files contain no UkgProConnection{}{}", if .0.is_some() { " named " } else { "" }, .0.as_deref().unwrap_or_default())]
     NoConnection(Option<String>),
     /// There are several connections.
-    #[error("the files hold more than one UkgProConnection; choose by --name: {}", .0.join(", "))]
+    #[error("the files contain more than one UkgProConnection; choose one with --name: {}", .0.join(", "))]
     ManyConnections(Vec<String>),
     /// The connection refers to a missing object.
-    #[error("the files hold no {kind} {name}, to which {field} of the connection refers")]
-    NotThere {
+    #[error("the files contain no {kind} {name}, and {field} of the connection refers to it")]
+    Missing {
         /// Its kind.
         kind: &'static str,
         /// Its name.
@@ -80,8 +80,8 @@ pub enum BadInput {
         field: &'static str,
     },
     /// Two objects of one kind and name.
-    #[error("the files hold the {0} {1} more than once")]
-    Twice(&'static str, String),
+    #[error("the files contain {0} {1} more than once")]
+    Duplicate(&'static str, String),
 }
 
 impl Source {
@@ -106,11 +106,11 @@ impl Source {
         Self { name: name.to_owned(), text: Zeroizing::new(text.as_bytes().to_vec()) }
     }
 
-    /// Returns the documents, each with its place. A line `---`, alone or followed by a blank, separates documents.
-    fn documents(&self) -> Result<Vec<(Place, &str)>, BadInput> {
-        let place = |document, line| Place { file: self.name.clone(), document, line, item: None };
+    /// Returns the documents, each with its location. A line `---`, alone or followed by a blank, separates documents.
+    fn documents(&self) -> Result<Vec<(Location, &str)>, BadInput> {
+        let location = |document, line| Location { file: self.name.clone(), document, line, item: None };
         let text = std::str::from_utf8(&self.text)
-            .map_err(|_| BadInput::Document(place(1, 1), "the file is not text (UTF-8)".to_owned()))?;
+            .map_err(|_| BadInput::Document(location(1, 1), "the file is not text (UTF-8)".to_owned()))?;
         let text = text.trim_start_matches('\u{feff}');
         let mut documents = Vec::new();
         let (mut begin, mut first_line, mut at) = (0, 1, 0);
@@ -130,7 +130,7 @@ impl Source {
             at += line.len();
         }
         add(text, begin..at, first_line);
-        Ok(documents.into_iter().enumerate().map(|(n, (line, range))| (place(n + 1, line), &text[range])).collect())
+        Ok(documents.into_iter().enumerate().map(|(n, (line, range))| (location(n + 1, line), &text[range])).collect())
     }
 }
 
@@ -153,11 +153,11 @@ struct Objects {
 }
 
 /// Finds the connection to check, by name if there are several, and what it refers to.
-pub fn gather(sources: &[Source], name: Option<&str>) -> Result<Gathered, BadInput> {
+pub fn collect(sources: &[Source], name: Option<&str>) -> Result<CheckInput, BadInput> {
     let mut objects = Objects::default();
     for source in sources {
-        for (place, text) in source.documents()? {
-            objects.add(place, text)?;
+        for (location, text) in source.documents()? {
+            objects.add(location, text)?;
         }
     }
     let Objects { connections, secrets, config_maps, notes } = objects;
@@ -179,7 +179,7 @@ pub fn gather(sources: &[Source], name: Option<&str>) -> Result<Gathered, BadInp
     let data = content.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value)))).collect();
     let metadata = ObjectMeta { name: Some(wanted), namespace: namespace.map(str::to_owned), ..ObjectMeta::default() };
     let secret = Some(Found::of(Secret { metadata, data: Some(data), ..Secret::default() }, VALUE_MAX));
-    Ok(Gathered { connection, references: ReferencedObjects { secret, bundle }, notes })
+    Ok(CheckInput { connection, references: ReferencedObjects { secret, bundle }, notes })
 }
 
 impl<T: Default> Default for Object<T> {
@@ -217,46 +217,46 @@ fn only<T>(
     let mut found = objects.iter().enumerate().filter(|(_, object)| object.name == name && fits(object)).map(|(n, _)| n);
     match (found.next(), found.next()) {
         (Some(position), None) => Ok(position),
-        (None, _) => Err(BadInput::NotThere { kind, name: name.to_owned(), field }),
-        (Some(_), Some(_)) => Err(BadInput::Twice(kind, name.to_owned())),
+        (None, _) => Err(BadInput::Missing { kind, name: name.to_owned(), field }),
+        (Some(_), Some(_)) => Err(BadInput::Duplicate(kind, name.to_owned())),
     }
 }
 
 impl Objects {
-    fn add(&mut self, place: Place, text: &str) -> Result<(), BadInput> {
-        let head: Head = read(&place, text, "it is not a manifest with apiVersion and kind")?;
+    fn add(&mut self, location: Location, text: &str) -> Result<(), BadInput> {
+        let head: Head = read(&location, text, "it is not a manifest with apiVersion and kind")?;
         let Head { api_version, kind, metadata } = head;
         match (api_version.as_str(), kind.as_str()) {
             ("ukgpro.dev/v1alpha1", "UkgProConnection") => {
-                let (name, namespace) = metadata.checked(&place)?;
-                let content = connection(&place, text)?;
+                let (name, namespace) = metadata.checked(&location)?;
+                let content = connection(&location, text)?;
                 self.connections.push(Object { name, namespace, content });
             }
-            (_, "UkgProConnection") => return Err(wrong(&place, "apiVersion must be ukgpro.dev/v1alpha1")),
+            (_, "UkgProConnection") => return Err(wrong(&location, "apiVersion must be ukgpro.dev/v1alpha1")),
             ("v1", "Secret") => {
-                let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a Secret as Kubernetes takes it; a value that is not text must be quoted";
-                let Contents { data, string_data, .. } = read(&place, text, what)?;
-                let mut content = decoded(&place, data.unwrap_or_default())?;
+                let (name, namespace) = metadata.checked(&location)?;
+                let what = "it is not a Secret that Kubernetes accepts; a value that is not text must be quoted";
+                let Contents { data, string_data, .. } = read(&location, text, what)?;
+                let mut content = decoded(&location, data.unwrap_or_default())?;
                 content.extend(plain(string_data.unwrap_or_default()));
                 self.secrets.push(Object { name, namespace, content });
             }
             ("v1", "ConfigMap") => {
-                let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a ConfigMap as Kubernetes takes it; a value that is not text must be quoted";
-                let Contents { data, binary_data, .. } = read(&place, text, what)?;
-                let mut content = decoded(&place, binary_data.unwrap_or_default())?;
+                let (name, namespace) = metadata.checked(&location)?;
+                let what = "it is not a ConfigMap that Kubernetes accepts; a value that is not text must be quoted";
+                let Contents { data, binary_data, .. } = read(&location, text, what)?;
+                let mut content = decoded(&location, binary_data.unwrap_or_default())?;
                 content.extend(plain(data.unwrap_or_default()));
                 self.config_maps.push(Object { name, namespace, content });
             }
             // kubectl prints `List`; the API answers with `SecretList` and the like.
             (_, list) if list.ends_with("List") => {
-                let List { items } = read(&place, text, "it is not a List of manifests with apiVersion and kind each")?;
+                let List { items } = read(&location, text, "it is not a List of manifests that each have apiVersion and kind")?;
                 for (number, item) in items.into_iter().enumerate() {
-                    self.add_item(Place { item: Some(number + 1), ..place.clone() }, item)?;
+                    self.add_item(Location { item: Some(number + 1), ..location.clone() }, item)?;
                 }
             }
-            _ => self.notes.push(format!("{place}: ignored, since it is no UkgProConnection, Secret or ConfigMap")),
+            _ => self.notes.push(format!("{location}: ignored, because it is not a UkgProConnection, Secret or ConfigMap")),
         }
         Ok(())
     }
@@ -264,54 +264,54 @@ impl Objects {
 
 impl Objects {
     /// Adds an item of a List.
-    fn add_item(&mut self, place: Place, item: Item) -> Result<(), BadInput> {
+    fn add_item(&mut self, location: Location, item: Item) -> Result<(), BadInput> {
         let Item { api_version, kind, metadata, spec, data, string_data, binary_data } = item;
         match (api_version.as_str(), kind.as_str()) {
             ("ukgpro.dev/v1alpha1", "UkgProConnection") => {
-                let (name, namespace) = metadata.checked(&place)?;
+                let (name, namespace) = metadata.checked(&location)?;
                 let value = serde_json::json!({
                     "apiVersion": api_version, "kind": kind, "spec": spec,
                     "metadata": {"name": name, "namespace": namespace},
                 });
-                let content = admitted(&place, value)?;
+                let content = admitted(&location, value)?;
                 self.connections.push(Object { name, namespace, content });
             }
-            (_, "UkgProConnection") => return Err(wrong(&place, "apiVersion must be ukgpro.dev/v1alpha1")),
+            (_, "UkgProConnection") => return Err(wrong(&location, "apiVersion must be ukgpro.dev/v1alpha1")),
             ("v1", "Secret") => {
-                let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a Secret as Kubernetes takes it; a value that is not text must be quoted";
-                let mut content = decoded(&place, data.or(&place, what)?)?;
-                content.extend(plain(string_data.or(&place, what)?));
+                let (name, namespace) = metadata.checked(&location)?;
+                let what = "it is not a Secret that Kubernetes accepts; a value that is not text must be quoted";
+                let mut content = decoded(&location, data.or(&location, what)?)?;
+                content.extend(plain(string_data.or(&location, what)?));
                 self.secrets.push(Object { name, namespace, content });
             }
             ("v1", "ConfigMap") => {
-                let (name, namespace) = metadata.checked(&place)?;
-                let what = "it is not a ConfigMap as Kubernetes takes it; a value that is not text must be quoted";
-                let mut content = decoded(&place, binary_data.or(&place, what)?)?;
-                content.extend(plain(data.or(&place, what)?));
+                let (name, namespace) = metadata.checked(&location)?;
+                let what = "it is not a ConfigMap that Kubernetes accepts; a value that is not text must be quoted";
+                let mut content = decoded(&location, binary_data.or(&location, what)?)?;
+                content.extend(plain(data.or(&location, what)?));
                 self.config_maps.push(Object { name, namespace, content });
             }
-            _ => self.notes.push(format!("{place}: ignored, since it is no UkgProConnection, Secret or ConfigMap")),
+            _ => self.notes.push(format!("{location}: ignored, because it is not a UkgProConnection, Secret or ConfigMap")),
         }
         Ok(())
     }
 }
 
 /// Returns a connection as the API server would store it: validated, with defaults, and without the status.
-fn connection(place: &Place, text: &str) -> Result<UkgProConnection, BadInput> {
-    let mut value: serde_json::Value = read(place, text, "it is not YAML")?;
+fn connection(location: &Location, text: &str) -> Result<UkgProConnection, BadInput> {
+    let mut value: serde_json::Value = read(location, text, "it is not YAML")?;
     if let Some(object) = value.as_object_mut() {
         object.remove("status");
     }
-    admitted(place, value)
+    admitted(location, value)
 }
 
-fn admitted(place: &Place, value: serde_json::Value) -> Result<UkgProConnection, BadInput> {
+fn admitted(location: &Location, value: serde_json::Value) -> Result<UkgProConnection, BadInput> {
     let flaws = admission::flaws(&value);
     if !flaws.is_empty() {
-        return Err(wrong(place, &flaws.join("; ")));
+        return Err(wrong(location, &flaws.join("; ")));
     }
-    serde_json::from_value(value).map_err(|_| wrong(place, "it is not a UkgProConnection"))
+    serde_json::from_value(value).map_err(|_| wrong(location, "it is not a UkgProConnection"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The check of one connection from manifests, without a cluster.
 //!
 //! ```text
-//! read ─▶ gather ─▶ check ─▶ render
-//! files    pure      UKG Pro   pure
+//! read ─▶ collect ─▶ check ─▶ render
+//! files    pure       UKG Pro   pure
 //! ```
 //!
 //! **Role.** Runs the controller's own steps on files instead of Kubernetes. All decisions come from [`controller::check`] and
@@ -29,7 +29,7 @@ use crate::operator::OperatorError;
 use crate::schedule::clock::Clock;
 
 /// The content of the manifests about one connection.
-pub struct Gathered {
+pub struct CheckInput {
     /// The connection, with the definition's defaults and without a status.
     pub connection: UkgProConnection,
     /// The objects it refers to.
@@ -53,25 +53,25 @@ pub fn warning(connection: &UkgProConnection, catalogue: &Catalogue) -> Option<S
     let rest = requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
     let more = match rest {
         0 => String::new(),
-        1 => ", and makes one REST read, which carries the password too".to_owned(),
-        reads => format!(", and makes {reads} REST reads, which carry the password too"),
+        1 => ", and makes one REST read, which sends the password too".to_owned(),
+        reads => format!(", and makes {reads} REST reads, which send the password too"),
     };
     Some(format!(
-        "this logs in to UKG Pro once with the values of Secret {}{more}. A refused password counts against the account, and nothing \
-         remembers it: do not repeat a check that was refused before the values are corrected.",
+        "this check logs in to UKG Pro once with the values of Secret {}{more}. A refused login counts against the account, and \
+         this command does not remember it: if the login is refused, correct the values before you check again.",
         spec.secret_ref.name
     ))
 }
 
 /// Checks a connection once, like the operator.
 pub async fn check(
-    gathered: Gathered,
+    input: CheckInput,
     policy: &Policy,
     proxy: ProxySettings,
     catalogue: &Catalogue,
     recorder: Option<Arc<Recorder>>,
 ) -> Result<Checked, OperatorError> {
-    let Gathered { mut connection, references, .. } = gathered;
+    let CheckInput { mut connection, references, .. } = input;
     let transports = Transports::new(Transport::new(policy.trust(proxy))?);
     let (ledger, clock) = (Ledger::in_memory()?, Clock::system());
     let requirements = resolve::requirements(&connection.spec, catalogue);
@@ -142,7 +142,7 @@ impl Checked {
 pub fn capture_file(capture: &Capture) -> Result<String, serde_saphyr::ser::Error> {
     let yaml = serde_saphyr::to_string(capture)?;
     Ok(format!(
-        "# What UKG Pro answered ukgpro-operator {}. Only words of a built-in list are copied; all else is a <placeholder>.\n{yaml}",
+        "# What UKG Pro answered ukgpro-operator {}. Only words of a built-in list are copied; everything else is a <placeholder>.\n{yaml}",
         env!("CARGO_PKG_VERSION")
     ))
 }

@@ -79,7 +79,7 @@ async fn ask(access: &ApiServerClient) -> kube::Result<(u16, String)> {
 /// Makes the configuration due to be read again.
 fn wait(access: &ApiServerClient) {
     let mut state = access.state();
-    state.looked = state.looked.checked_sub(AGAIN).expect("not so soon after the start");
+    state.last_reload = state.last_reload.checked_sub(RELOAD_INTERVAL).expect("not so soon after the start");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn after_a_rotation_of_the_api_servers_authority_the_one_that_is_named_now
     let error = ask(&access).await.expect_err("not trusted yet");
     assert_eq!(
         kubernetes_failure(&error),
-        "the API server's certificate is of no authority that the operator's kubeconfig or ServiceAccount names"
+        "the API server's certificate is not from an authority that the operator's kubeconfig or ServiceAccount names"
     );
     ask(&access).await.expect_err("it was looked at a moment ago");
     wait(&access);

@@ -46,13 +46,13 @@ impl Rules {
 
     /// How long a record is left alone after its last seen change. Its own duration is untrusted: it comes from anyone who may
     /// write the Lease.
-    pub(super) fn leave_alone(&self, record: &Record) -> Duration {
-        record.lasts.unwrap_or(self.lease).min(self.lease * FOREIGN_LEASES)
+    pub(super) fn takeover_delay(&self, record: &Record) -> Duration {
+        record.duration.unwrap_or(self.lease).min(self.lease * FOREIGN_LEASES)
     }
 
     /// How long the holder of a deleted Lease may still lead, if it renewed at the last moment. This uses this program's own
     /// durations, within which a leader steps down; the record is gone.
-    fn patience(&self) -> Duration {
+    fn takeover_delay_after_deletion(&self) -> Duration {
         self.lease
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct Now {
 
 /// The outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum LeaseAnswer {
+pub(super) enum LeaseEvent {
     /// Nothing but time has passed.
     Nothing,
     /// This is the Lease.
@@ -89,7 +89,7 @@ pub(super) enum LeaseAnswer {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     /// Sleep until this instant.
-    Rest(Instant),
+    Sleep(Instant),
     /// Read the Lease.
     Read,
     /// Write the Lease onto the version in this metadata; create it if there is none.
@@ -98,7 +98,7 @@ pub(super) enum Step {
 
 /// What is known of the Lease.
 #[derive(Debug, Clone, PartialEq)]
-enum Sight {
+enum LeaseView {
     /// Nothing yet.
     Unseen,
     /// There was no Lease at the first read, nor since.
@@ -112,23 +112,23 @@ enum Sight {
 /// A candidate's state.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct State {
-    sight: Sight,
+    view: LeaseView,
     /// When this process stops leading.
     until: Option<Instant>,
     /// Whether a write is under way or may have been carried out. Then what is known may be outdated.
     unsure: bool,
     /// No read before this.
-    look: Instant,
+    next_read: Instant,
     /// No write before this.
-    write: Instant,
+    next_write: Instant,
     /// No takeover before this, whatever the Lease says: a Lease was deleted, and its holder may not know yet.
-    quiet: Instant,
+    no_takeover_before: Instant,
 }
 
 impl State {
     /// Returns the state of a candidate that has just started.
     pub(super) fn new(now: Instant) -> Self {
-        Self { sight: Sight::Unseen, until: None, unsure: false, look: now, write: now, quiet: now }
+        Self { view: LeaseView::Unseen, until: None, unsure: false, next_read: now, next_write: now, no_takeover_before: now }
     }
 
     /// Returns the instant until which this process leads, if it does.
@@ -138,18 +138,18 @@ impl State {
 
     /// Whether this process may be the holder of the Lease.
     pub(super) fn may_hold(&self, rules: &Rules) -> bool {
-        self.unsure || matches!(&self.sight, Sight::There { lease, .. } if lease.record.holder == rules.identity)
+        self.unsure || matches!(&self.view, LeaseView::There { lease, .. } if lease.record.holder == rules.identity)
     }
 
     /// Returns the next step of a candidate that wants to lead.
-    pub(super) fn next(&mut self, rules: &Rules, heard: LeaseAnswer, now: Now) -> Step {
-        self.learn(rules, heard, now.local);
+    pub(super) fn next(&mut self, rules: &Rules, event: LeaseEvent, now: Now) -> Step {
+        self.learn(rules, event, now.local);
         let step = self.step(rules, now);
         match step {
-            Step::Rest(_) => {}
-            Step::Read => self.look = now.local + rules.poll,
+            Step::Sleep(_) => {}
+            Step::Read => self.next_read = now.local + rules.poll,
             Step::Write { .. } => {
-                self.write = now.local + rules.retry;
+                self.next_write = now.local + rules.retry;
                 self.unsure = true;
             }
         }
@@ -157,15 +157,15 @@ impl State {
     }
 
     /// Returns the next step of a candidate whose work has ended and that must not stay the holder; `None` when it is done.
-    pub(super) fn leave(&mut self, rules: &Rules, heard: LeaseAnswer, now: Now) -> Option<Step> {
+    pub(super) fn leave(&mut self, rules: &Rules, event: LeaseEvent, now: Now) -> Option<Step> {
         // There is no time to try again; the Lease expires by itself.
-        let failed = matches!(heard, LeaseAnswer::Unread(_) | LeaseAnswer::Unanswered(_));
-        self.learn(rules, heard, now.local);
+        let failed = matches!(event, LeaseEvent::Unread(_) | LeaseEvent::Unanswered(_));
+        self.learn(rules, event, now.local);
         self.until = None;
-        match &self.sight {
+        match &self.view {
             _ if failed => None,
             _ if self.unsure => Some(Step::Read),
-            Sight::There { lease, .. } if lease.record.holder == rules.identity => {
+            LeaseView::There { lease, .. } if lease.record.holder == rules.identity => {
                 let onto = Some(lease.metadata.clone());
                 self.unsure = true;
                 Some(Step::Write { onto, record: self.release(now.wall) })
@@ -174,99 +174,99 @@ impl State {
         }
     }
 
-    fn learn(&mut self, rules: &Rules, heard: LeaseAnswer, now: Instant) {
-        match heard {
-            LeaseAnswer::Nothing | LeaseAnswer::Unread(_) => {}
-            LeaseAnswer::Found(lease) => {
+    fn learn(&mut self, rules: &Rules, event: LeaseEvent, now: Instant) {
+        match event {
+            LeaseEvent::Nothing | LeaseEvent::Unread(_) => {}
+            LeaseEvent::Found(lease) => {
                 self.unsure = false;
                 if lease.record.holder != rules.identity {
                     self.until = None;
                 }
                 self.see(rules, lease, now);
             }
-            LeaseAnswer::Absent => {
+            LeaseEvent::Absent => {
                 self.unsure = false;
                 self.miss(rules, now);
             }
-            LeaseAnswer::Written { lease, sent } => {
+            LeaseEvent::Written { lease, sent } => {
                 self.unsure = false;
                 self.until = (lease.record.holder == rules.identity).then(|| sent + rules.renew);
                 self.see(rules, lease, now);
             }
-            LeaseAnswer::Refused | LeaseAnswer::Unanswered(_) => self.look = now,
+            LeaseEvent::Refused | LeaseEvent::Unanswered(_) => self.next_read = now,
         }
         self.until = self.until.filter(|until| now < *until);
     }
 
     fn see(&mut self, rules: &Rules, lease: Lease, now: Instant) {
         let mut since = now;
-        if let Sight::There { since: before, lease: known } = &self.sight {
+        if let LeaseView::There { since: before, lease: known } = &self.view {
             // Compares versions, not records: a clock may give two renewals the same time, but no two versions are the same.
             if known.metadata.resource_version == lease.metadata.resource_version {
                 since = *before;
             }
             if known.metadata.uid != lease.metadata.uid {
-                self.quiet = now + rules.patience();
+                self.no_takeover_before = now + rules.takeover_delay_after_deletion();
             }
         }
-        self.sight = Sight::There { since, lease };
+        self.view = LeaseView::There { since, lease };
     }
 
     fn miss(&mut self, rules: &Rules, now: Instant) {
-        self.sight = match std::mem::replace(&mut self.sight, Sight::Unseen) {
-            Sight::Unseen | Sight::NeverMade => Sight::NeverMade,
-            Sight::There { lease, .. } => {
-                self.quiet = now + rules.patience();
+        self.view = match std::mem::replace(&mut self.view, LeaseView::Unseen) {
+            LeaseView::Unseen | LeaseView::NeverMade => LeaseView::NeverMade,
+            LeaseView::There { lease, .. } => {
+                self.no_takeover_before = now + rules.takeover_delay_after_deletion();
                 // A leader creates it again at once.
-                self.write = now;
-                Sight::Gone(lease.record)
+                self.next_write = now;
+                LeaseView::Gone(lease.record)
             }
-            gone @ Sight::Gone(_) => gone,
+            gone @ LeaseView::Gone(_) => gone,
         };
     }
 
     fn step(&self, rules: &Rules, now: Now) -> Step {
         let Now { local, wall } = now;
-        let look = if local >= self.look { Step::Read } else { Step::Rest(self.look) };
-        if self.unsure || self.sight == Sight::Unseen {
-            return sooner(look, self.until);
+        let read = if local >= self.next_read { Step::Read } else { Step::Sleep(self.next_read) };
+        if self.unsure || self.view == LeaseView::Unseen {
+            return sooner(read, self.until);
         }
         let write = self.open(rules);
         match self.until {
             _ if local >= write => Step::Write { onto: self.version(), record: self.claim(rules, wall) },
-            Some(until) => Step::Rest(write.min(until)),
-            None => sooner(look, Some(write)),
+            Some(until) => Step::Sleep(write.min(until)),
+            None => sooner(read, Some(write)),
         }
     }
 
     /// Returns the instant from which this process may write itself into the Lease.
     fn open(&self, rules: &Rules) -> Instant {
         if self.until.is_some() {
-            return self.write;
+            return self.next_write;
         }
-        let open = match &self.sight {
-            Sight::There { since, lease: Lease { record, .. } }
+        let open = match &self.view {
+            LeaseView::There { since, lease: Lease { record, .. } }
                 if !record.holder.is_empty() && record.holder != rules.identity =>
             {
-                *since + rules.leave_alone(record)
+                *since + rules.takeover_delay(record)
             }
-            _ => self.write,
+            _ => self.next_write,
         };
-        open.max(self.write).max(self.quiet)
+        open.max(self.next_write).max(self.no_takeover_before)
     }
 
     fn version(&self) -> Option<Box<ObjectMeta>> {
-        match &self.sight {
-            Sight::There { lease, .. } => Some(lease.metadata.clone()),
+        match &self.view {
+            LeaseView::There { lease, .. } => Some(lease.metadata.clone()),
             _ => None,
         }
     }
 
     fn record(&self) -> Option<&Record> {
-        match &self.sight {
-            Sight::Unseen | Sight::NeverMade => None,
-            Sight::Gone(record) => Some(record),
-            Sight::There { lease, .. } => Some(&lease.record),
+        match &self.view {
+            LeaseView::Unseen | LeaseView::NeverMade => None,
+            LeaseView::Gone(record) => Some(record),
+            LeaseView::There { lease, .. } => Some(&lease.record),
         }
     }
 
@@ -275,7 +275,7 @@ impl State {
         let before = self.record();
         let renewed = Some(self.stamp(wall));
         let record =
-            Record { holder: rules.identity.clone(), lasts: Some(rules.lease), acquired: renewed, renewed, transitions: 0 };
+            Record { holder: rules.identity.clone(), duration: Some(rules.lease), acquired: renewed, renewed, transitions: 0 };
         match before {
             None => record,
             Some(before) if before.holder == rules.identity => {
@@ -285,11 +285,12 @@ impl State {
         }
     }
 
-    /// Returns a record without a holder. Others take over at once, and older versions of them after its one second.
+    /// Returns a record without a holder, with a duration of one second. Other candidates take over at once; older versions of them
+    /// wait for that duration.
     fn release(&self, wall: Timestamp) -> Record {
         let renewed = Some(self.stamp(wall));
         let transitions = self.record().map_or(0, |record| record.transitions);
-        Record { holder: String::new(), lasts: Some(Duration::from_secs(1)), acquired: renewed, renewed, transitions }
+        Record { holder: String::new(), duration: Some(Duration::from_secs(1)), acquired: renewed, renewed, transitions }
     }
 
     /// Returns the time to write, in the precision of a Lease. It always differs from the time in the Lease: a PUT without a change
@@ -306,7 +307,7 @@ impl State {
 /// Returns this step; a sleep ends at this instant at the latest.
 fn sooner(step: Step, instant: Option<Instant>) -> Step {
     match (step, instant) {
-        (Step::Rest(until), Some(instant)) => Step::Rest(until.min(instant)),
+        (Step::Sleep(until), Some(instant)) => Step::Sleep(until.min(instant)),
         (step, _) => step,
     }
 }

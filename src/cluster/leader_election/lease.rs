@@ -27,7 +27,7 @@ pub(super) struct Record {
     /// Who leads; empty if nobody does.
     pub(super) holder: String,
     /// How long others leave it alone after a change; `None` if the Lease has no valid duration.
-    pub(super) lasts: Option<Duration>,
+    pub(super) duration: Option<Duration>,
     /// When this holder began to lead, by its own clock; for people.
     pub(super) acquired: Option<Timestamp>,
     /// When it was renewed, by the holder's own clock; for people.
@@ -57,12 +57,12 @@ pub(super) trait Store {
 }
 
 /// The Lease in a cluster.
-pub(super) struct Cluster {
+pub(super) struct KubeLeaseStore {
     api: Api<Object>,
     name: String,
 }
 
-impl Cluster {
+impl KubeLeaseStore {
     /// Uses its own client, because the shared one would retry each request for minutes. Needs a runtime.
     pub(super) fn new(config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
         let client = kube::Client::new(ApiServerClient::new(config, false, "leader-election")?, namespace);
@@ -70,7 +70,7 @@ impl Cluster {
     }
 }
 
-impl Store for Cluster {
+impl Store for KubeLeaseStore {
     async fn read(&self) -> Result<Option<Lease>, String> {
         match self.api.get_opt(&self.name).await {
             Ok(object) => Ok(object.map(Lease::from)),
@@ -109,7 +109,7 @@ impl From<Object> for Lease {
             metadata: Box::new(ObjectMeta { managed_fields: None, ..metadata }),
             record: Record {
                 holder: spec.holder_identity.unwrap_or_default(),
-                lasts: seconds.map(Duration::from_secs),
+                duration: seconds.map(Duration::from_secs),
                 acquired: spec.acquire_time.map(|time| time.0),
                 renewed: spec.renew_time.map(|time| time.0),
                 transitions: spec.lease_transitions.unwrap_or_default(),
@@ -122,7 +122,7 @@ impl From<Record> for LeaseSpec {
     fn from(record: Record) -> Self {
         Self {
             holder_identity: Some(record.holder),
-            lease_duration_seconds: record.lasts.and_then(|lasts| i32::try_from(lasts.as_secs()).ok()),
+            lease_duration_seconds: record.duration.and_then(|duration| i32::try_from(duration.as_secs()).ok()),
             acquire_time: record.acquired.map(MicroTime),
             renew_time: record.renewed.map(MicroTime),
             lease_transitions: Some(record.transitions),
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     /// Returns the Lease of a cluster whose API server always gives this answer, and the number of requests to it.
-    async fn saying(code: u16, reason: &'static str) -> (Cluster, Arc<AtomicUsize>) {
+    async fn saying(code: u16, reason: &'static str) -> (KubeLeaseStore, Arc<AtomicUsize>) {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = requests.clone();
         let answer = move || {
@@ -156,7 +156,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(answer)).await });
         let config = kube::Config::new(url.parse().expect("a URL"));
-        (Cluster::new(config, "hr", "x".to_owned()).expect("a client"), requests)
+        (KubeLeaseStore::new(config, "hr", "x".to_owned()).expect("a client"), requests)
     }
 
     #[tokio::test]
@@ -169,19 +169,19 @@ mod tests {
             (403, "Forbidden", unanswered("403 Forbidden"), unanswered("403 Forbidden")),
             (500, "InternalError", unanswered("500 InternalError"), unanswered("500 InternalError")),
         ] {
-            let (cluster, _) = saying(code, reason).await;
+            let (store, _) = saying(code, reason).await;
             let there = Some(Box::new(ObjectMeta { name: Some("x".to_owned()), ..ObjectMeta::default() }));
-            assert_eq!(cluster.write(there, Record::default()).await, Err(replaced), "PUT, {reason}");
-            assert_eq!(cluster.write(None, Record::default()).await, Err(made), "POST, {reason}");
-            assert_eq!(cluster.read().await.ok(), (code == 404).then_some(None), "GET, {reason}");
+            assert_eq!(store.write(there, Record::default()).await, Err(replaced), "PUT, {reason}");
+            assert_eq!(store.write(None, Record::default()).await, Err(made), "POST, {reason}");
+            assert_eq!(store.read().await.ok(), (code == 404).then_some(None), "GET, {reason}");
         }
     }
 
     #[tokio::test]
     async fn a_request_is_made_once_whatever_comes_of_it() {
         for (code, reason) in [(429, "TooManyRequests"), (503, "ServiceUnavailable"), (504, "Timeout")] {
-            let (cluster, requests) = saying(code, reason).await;
-            let answers = async { (cluster.read().await.is_err(), cluster.write(None, Record::default()).await.is_err()) };
+            let (store, requests) = saying(code, reason).await;
+            let answers = async { (store.read().await.is_err(), store.write(None, Record::default()).await.is_err()) };
             assert_eq!(tokio::time::timeout(Duration::from_secs(20), answers).await, Ok((true, true)));
             assert_eq!(requests.load(Ordering::SeqCst), 2);
         }
@@ -192,7 +192,7 @@ mod tests {
         let moment = Timestamp::from_microsecond(1_800_000_000_123_456).expect("in range");
         let record = Record {
             holder: "a".to_owned(),
-            lasts: Some(Duration::from_secs(15)),
+            duration: Some(Duration::from_secs(15)),
             acquired: Some(moment),
             renewed: Some(moment),
             transitions: 3,

@@ -37,8 +37,8 @@ impl Rival {
     }
 
     fn timed(server: &Server, identity: &str, timing: Timing, chance: u8) -> Self {
-        let (link, office) = (Link::new(server), TermSender::default());
-        let leadership = office.leadership();
+        let (link, sender) = (Link::new(server), TermSender::default());
+        let leadership = sender.leadership();
         let (drained, end) = oneshot::channel();
         let wall = Arc::new(Mutex::new(Some(SignedDuration::ZERO)));
         let naps = Naps::default();
@@ -54,7 +54,7 @@ impl Rival {
             let link = link.clone();
             async move {
                 let drained = async { end.await.unwrap_or(()) };
-                stand(&rules, &link, clock, &office, drained).await;
+                run_election(&rules, &link, clock, &sender, drained).await;
             }
         };
         let election = tokio::spawn(Napping { inner: Box::pin(election), naps: naps.clone(), asleep: None });
@@ -382,7 +382,7 @@ async fn a_process_that_starts_again_waits_for_what_it_was_before() {
 /// Writes a holder for 68 years, as anyone can who may write the Lease.
 fn forever(lease: &mut lease::Lease) {
     lease.record.holder = "thief".to_owned();
-    lease.record.lasts = Some(Duration::from_secs(u64::from(i32::MAX.unsigned_abs())));
+    lease.record.duration = Some(Duration::from_secs(u64::from(i32::MAX.unsigned_abs())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -392,7 +392,7 @@ async fn a_record_of_68_years_keeps_nobody_from_leading_for_longer_than_ten_leas
     server.edit(forever);
     term.lost().await;
     let told = Mutex::new(Vec::new());
-    let telling = standby.leadership.patience(|patience| told.lock().expect("no panic").push(patience));
+    let telling = standby.leadership.watch_takeover_delay(|delay| told.lock().expect("no panic").push(delay));
     assert!(tokio::time::timeout(3 * SECOND, telling).await.is_err(), "it goes on telling");
     assert_eq!(told.lock().expect("no panic").last(), Some(&Some(150 * SECOND)), "as in its metric");
     let idle = time(async {

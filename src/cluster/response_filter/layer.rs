@@ -11,19 +11,19 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use crate::cluster::response_filter::JsonFilter;
-use crate::cluster::response_filter::keep::Keep;
+use crate::cluster::response_filter::projection::Projection;
 
 /// A response body of which only a part is kept.
 pub struct FilteredBody<B> {
     pub(super) body: B,
     /// `None` if everything is kept.
-    pub(super) sieve: Option<JsonFilter>,
+    pub(super) filter: Option<JsonFilter>,
 }
 
 impl<B> FilteredBody<B> {
     /// Filters the body of one response.
-    pub fn new(body: B, keep: Keep) -> Self {
-        Self { body, sieve: Some(JsonFilter::new(keep)) }
+    pub fn new(body: B, projection: Projection) -> Self {
+        Self { body, filter: Some(JsonFilter::new(projection)) }
     }
 }
 
@@ -37,15 +37,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for FilteredBody<B> {
             let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)).transpose()? else {
                 return Poll::Ready(None);
             };
-            let Some(sieve) = &mut this.sieve else { return Poll::Ready(Some(Ok(frame))) };
+            let Some(filter) = &mut this.filter else { return Poll::Ready(Some(Ok(frame))) };
             match frame.into_data() {
-                Ok(data) => match sieve.filter(&data) {
+                Ok(data) => match filter.filter(&data) {
                     kept if kept.is_empty() => {}
                     kept => {
-                        return Poll::Ready(Some(Ok(Frame::data(match sieve.keep {
-                            Keep::Objects => Bytes::from(kept),
+                        return Poll::Ready(Some(Ok(Frame::data(match filter.projection {
+                            Projection::Objects => Bytes::from(kept),
                             // The values may hold a credential.
-                            Keep::Values(_) => Bytes::from_owner(Zeroizing::new(kept)),
+                            Projection::Values(_) => Bytes::from_owner(Zeroizing::new(kept)),
                         }))));
                     }
                 },
@@ -101,8 +101,8 @@ where
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            let sieve = (is_filtered && answer.status().is_success()).then(|| JsonFilter::new(Keep::Objects));
-            Ok(answer.map(|body| FilteredBody { body, sieve }))
+            let filter = (is_filtered && answer.status().is_success()).then(|| JsonFilter::new(Projection::Objects));
+            Ok(answer.map(|body| FilteredBody { body, filter }))
         })
     }
 }

@@ -4,18 +4,18 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::REQUESTED_AT;
-use crate::cluster::response_filter::keep::ANNOTATION_MAX;
 use crate::cluster::response_filter::layer::is_filtered;
+use crate::cluster::response_filter::projection::ANNOTATION_MAX;
 
-fn sifted(keep: &Keep, text: &str, piece: usize) -> String {
-    let mut sieve = JsonFilter::new(keep.clone());
-    let kept = text.as_bytes().chunks(piece).flat_map(|piece| sieve.filter(piece)).collect();
+fn filtered(projection: &Projection, text: &str, piece: usize) -> String {
+    let mut filter = JsonFilter::new(projection.clone());
+    let kept = text.as_bytes().chunks(piece).flat_map(|piece| filter.filter(piece)).collect();
     String::from_utf8(kept).expect("text")
 }
 
 /// Filters in one piece and byte by byte, which must give the same.
-fn as_json(keep: &Keep, text: &str) -> Value {
-    let [whole, by_bytes] = [text.len().max(1), 1].map(|piece| sifted(keep, text, piece));
+fn as_json(projection: &Projection, text: &str) -> Value {
+    let [whole, by_bytes] = [text.len().max(1), 1].map(|piece| filtered(projection, text, piece));
     assert_eq!(whole, by_bytes);
     serde_json::from_str(&whole).unwrap_or_else(|error| panic!("{error}: {whole}"))
 }
@@ -41,10 +41,10 @@ fn of_an_object_everything_is_kept_but_what_metadata_holds_for_others() {
         |object| json!({"kind": "List", "metadata": {"continue": "c", "resourceVersion": "7"}, "items": [object.clone(), object]}),
         |_| json!({"kind": "List", "metadata": {}, "items": []}),
     ] {
-        let found = as_json(&Keep::Objects, &wrap(object(whole.clone())).to_string());
+        let found = as_json(&Projection::Objects, &wrap(object(whole.clone())).to_string());
         assert_eq!(found, wrap(object(kept.clone())));
         let pretty = serde_json::to_string_pretty(&wrap(object(whole.clone()))).expect("JSON");
-        assert_eq!(as_json(&Keep::Objects, &pretty), wrap(object(kept.clone())));
+        assert_eq!(as_json(&Projection::Objects, &pretty), wrap(object(kept.clone())));
     }
 }
 
@@ -52,13 +52,13 @@ fn of_an_object_everything_is_kept_but_what_metadata_holds_for_others() {
 fn the_events_of_a_watch_stay_lines() {
     let event = |version: &str| json!({"type": "ADDED", "object": {"metadata": {"resourceVersion": version}}}).to_string();
     let text = format!("{}\n{}\n", event("1"), event("2"));
-    assert_eq!(sifted(&Keep::Objects, &text, 5), text);
+    assert_eq!(filtered(&Projection::Objects, &text, 5), text);
 }
 
 #[test]
 fn a_request_is_kept_as_far_as_it_counts() {
     for (value, least) in [("é".repeat(5000), 500), ("x\\\"\u{2028}".repeat(5000), 100), ("short".to_owned(), 5)] {
-        let found = as_json(&Keep::Objects, &object(json!({"annotations": {REQUESTED_AT: value}})).to_string());
+        let found = as_json(&Projection::Objects, &object(json!({"annotations": {REQUESTED_AT: value}})).to_string());
         let kept = found["metadata"]["annotations"][REQUESTED_AT].as_str().expect("a text");
         assert!(value.starts_with(kept) && kept.chars().count() >= least, "{} characters", kept.chars().count());
         assert!(kept.len() <= ANNOTATION_MAX);
@@ -74,7 +74,7 @@ fn an_annotation_is_never_cut_amid_an_escape() {
         for offset in 0..12 {
             let value = format!("{}{}", "x".repeat(offset), unit.repeat(600));
             let text = format!(r#"{{"metadata":{{"annotations":{{"{REQUESTED_AT}":"{value}"}},"name":"n"}}}}"#);
-            let found = as_json(&Keep::Objects, &text);
+            let found = as_json(&Projection::Objects, &text);
             let kept = found["metadata"]["annotations"][REQUESTED_AT].as_str().expect("a text");
             let whole = format!("{}{}", "x".repeat(offset), character.repeat(600));
             assert!(whole.starts_with(kept) && kept.chars().count() >= 64, "{unit} at {offset}: {kept}");
@@ -85,26 +85,26 @@ fn an_annotation_is_never_cut_amid_an_escape() {
 
 #[test]
 fn of_a_secret_the_wanted_values_are_kept_and_null_stands_for_a_long_one() {
-    let keep = Keep::Values(vec![("password".to_owned(), 8), ("username".to_owned(), 8), ("odd".to_owned(), 8)]);
+    let projection = Projection::Values(vec![("password".to_owned(), 8), ("username".to_owned(), 8), ("odd".to_owned(), 8)]);
     let secret = json!({"kind": "Secret", "immutable": true, "metadata": {"resourceVersion": "7", "annotations": {"a": "b"}},
         "data": {"username": "12345678", "password": "123456789\\\"", "keystore": "x".repeat(1 << 20), "odd": {"a": "}"}}});
     let expected =
         json!({"metadata": {"resourceVersion": "7"}, "data": {"username": "12345678", "password": null, "odd": null}});
-    assert_eq!(as_json(&keep, &secret.to_string()), expected);
-    assert_eq!(as_json(&keep, r#"{"data":null,"metadata":{}}"#), json!({"data": null, "metadata": {}}));
+    assert_eq!(as_json(&projection, &secret.to_string()), expected);
+    assert_eq!(as_json(&projection, r#"{"data":null,"metadata":{}}"#), json!({"data": null, "metadata": {}}));
 }
 
 #[test]
 fn nothing_is_held_of_what_is_left_out() {
-    let mut sieve = JsonFilter::new(Keep::Values(vec![("password".to_owned(), 4096)]));
+    let mut filter = JsonFilter::new(Projection::Values(vec![("password".to_owned(), 4096)]));
     let mut most = 0;
     let text = format!(r#"{{"data":{{"password":"{0}","other":"{0}"}}}}"#, "A".repeat(1 << 20));
     let kept: usize = text
         .as_bytes()
         .chunks(1 << 14)
         .map(|piece| {
-            let kept = sieve.filter(piece);
-            most = most.max(sieve.text.capacity() + kept.capacity());
+            let kept = filter.filter(piece);
+            most = most.max(filter.text.capacity() + kept.capacity());
             kept.len()
         })
         .sum();
@@ -114,16 +114,16 @@ fn nothing_is_held_of_what_is_left_out() {
 #[test]
 fn what_is_deep_is_left_out() {
     let deep = format!(r#"{{"spec":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
-    let mut sieve = JsonFilter::new(Keep::Objects);
-    let kept = sieve.filter(deep.as_bytes());
-    assert!(kept.len() < 200 && sieve.containers.capacity() <= 2 * DEPTH_MAX, "{}", String::from_utf8_lossy(&kept));
+    let mut filter = JsonFilter::new(Projection::Objects);
+    let kept = filter.filter(deep.as_bytes());
+    assert!(kept.len() < 200 && filter.containers.capacity() <= 2 * DEPTH_MAX, "{}", String::from_utf8_lossy(&kept));
     serde_json::from_slice::<Value>(&kept).expect("JSON");
 }
 
 #[test]
 fn what_is_no_json_stays_none() {
     for text in ["<html></html>", "{]", "{\"a\" 1}", "[1}", "{\"a\":1", "]", "{\"a\":\"b\" \"c\"}"] {
-        let kept = sifted(&Keep::Objects, text, 3);
+        let kept = filtered(&Projection::Objects, text, 3);
         assert!(serde_json::from_str::<Value>(&kept).is_err(), "{text} became {kept}");
     }
 }
@@ -162,14 +162,14 @@ proptest! {
     #[test]
     fn whatever_a_spec_holds_comes_through_as_it_was(spec in any_json(), piece in 1_usize..20) {
         let text = json!({"metadata": {"name": "n"}, "spec": spec}).to_string();
-        let kept = sifted(&Keep::Objects, &text, piece);
+        let kept = filtered(&Projection::Objects, &text, piece);
         prop_assert_eq!(serde_json::from_str::<Value>(&kept).expect("JSON"), serde_json::from_str::<Value>(&text).expect("JSON"));
     }
 
     #[test]
     fn no_bytes_make_it_panic_or_grow(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..20) {
-        let mut sieve = JsonFilter::new(Keep::Objects);
-        let kept: usize = bytes.chunks(piece).map(|piece| sieve.filter(piece).len()).sum();
+        let mut filter = JsonFilter::new(Projection::Objects);
+        let kept: usize = bytes.chunks(piece).map(|piece| filter.filter(piece).len()).sum();
         // At most, `null` replaces a value, and a comma comes between two.
         prop_assert!(kept <= 5 * bytes.len());
     }

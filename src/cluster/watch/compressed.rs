@@ -10,15 +10,15 @@ use crate::api::{UkgProConnectionSpec, UkgProConnectionStatus};
 
 /// Spec and status, compressed.
 #[derive(Debug)]
-pub(super) struct Text(Box<[u8]>);
+pub(super) struct CompressedState(Box<[u8]>);
 
-impl Text {
+impl CompressedState {
     pub(super) fn of(spec: &UkgProConnectionSpec, status: Option<&UkgProConnectionStatus>) -> Self {
-        Self(compress_prepend_size_with_dict(&json(spec, status), TYPICAL).into())
+        Self(compress_prepend_size_with_dict(&json(spec, status), DICTIONARY).into())
     }
 
     pub(super) fn read(&self) -> (UkgProConnectionSpec, Option<UkgProConnectionStatus>) {
-        let text = decompress_size_prepended_with_dict(&self.0, TYPICAL).expect("it is what was compressed");
+        let text = decompress_size_prepended_with_dict(&self.0, DICTIONARY).expect("it is what was compressed");
         serde_json::from_slice(&text).expect("it is what was written")
     }
 }
@@ -29,7 +29,7 @@ fn json(spec: &UkgProConnectionSpec, status: Option<&UkgProConnectionStatus>) ->
 
 /// Spec and status of a connection that is Active and needs every row of the catalogue, as JSON. A test of the controller writes
 /// it.
-const TYPICAL: &[u8] = include_bytes!("typical.json");
+const DICTIONARY: &[u8] = include_bytes!("typical.json");
 
 #[cfg(test)]
 mod tests {
@@ -42,7 +42,7 @@ mod tests {
         for (reason, most) in [(Some(Reason::AllPermissionsGranted), 300), (Some(Reason::PermissionsMissing), 900), (None, 500)]
         {
             let connection = connection_with(reason);
-            let text = Text::of(&connection.spec, connection.status.as_ref());
+            let text = CompressedState::of(&connection.spec, connection.status.as_ref());
             assert_eq!(text.read(), (connection.spec.clone(), connection.status.clone()));
             let plain = json(&connection.spec, connection.status.as_ref()).len();
             assert!(text.0.len() <= most, "{reason:?}: {} of {plain} bytes", text.0.len());

@@ -3,9 +3,9 @@
 //!
 //! **Contract.** A connection is passed on as changed only when the cache holds it, also after a relist. None is passed on before
 //! the first list of every watch is complete, because the rate limit of a host depends on all its connections. A change of status
-//! alone is the operator's own write, and is no news. What the operator wrote is known at once ([`Connections::wrote`]), and an
-//! older event that the watch brings later changes nothing. A check that decided on an older status would move times and post
-//! events twice.
+//! alone is the operator's own write, and is no change. What the operator wrote is known at once
+//! ([`Connections::record_write`]), and an older event that the watch brings later changes nothing. A check that decided on an
+//! older status would move times and post events twice.
 //!
 //! **Bound.** One entry per connection; during a list, also one reference each.
 
@@ -18,7 +18,7 @@ use kube::core::ObjectMeta;
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 
-use super::listed::{CachedConnection, Listed};
+use super::listed::{CachedConnection, RawConnection};
 use super::{ConnectionRef, SecretIndex};
 use crate::api::UkgProConnection;
 
@@ -45,12 +45,12 @@ impl Connections {
     }
 
     /// Takes in the API server's response to a write: it is the newest version, unless the watch was faster.
-    pub fn wrote(&self, written: &UkgProConnection) {
+    pub fn record_write(&self, written: &UkgProConnection) {
         let kept = CachedConnection::of(written);
         let mut all = self.write();
         // A connection that is not in the cache was deleted meanwhile.
         if let Some(known) = all.get_mut(&ConnectionRef::of(written))
-            && known.edition.uid == kept.edition.uid
+            && known.revision.uid == kept.revision.uid
             && !is_at(&known.version, &kept.version)
         {
             *known = Arc::new(kept);
@@ -58,7 +58,7 @@ impl Connections {
     }
 
     /// Waits until the cache has another version of this object, or none. Gives up after some seconds.
-    pub async fn passes(&self, connection: &UkgProConnection) {
+    pub async fn wait_for_newer(&self, connection: &UkgProConnection) {
         let key = ConnectionRef::of(connection);
         let version = connection.metadata.resource_version.as_deref().unwrap_or_default();
         let wait = async {
@@ -103,7 +103,7 @@ impl CachedConnection {
     /// Whether this is the object that a watch shows, in that version or a later one. A `listed` object counts even if it is older.
     fn is_no_older_than(&self, shown: &ObjectMeta, listed: bool) -> bool {
         let version = shown.resource_version.as_deref().unwrap_or_default();
-        Some(self.edition.uid.as_ref()) == shown.uid.as_deref()
+        Some(self.revision.uid.as_ref()) == shown.uid.as_deref()
             && (self.version.as_ref() == version || (!listed && is_at(&self.version, version)))
     }
 }
@@ -118,7 +118,7 @@ fn is_at(version: &str, wanted: &str) -> bool {
 
 /// The result of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub struct CacheDelta {
     /// Connections to check.
     pub changed: Vec<ConnectionRef>,
     /// Connections that no longer exist, or not with this uid.
@@ -128,14 +128,14 @@ pub struct News {
 }
 
 /// Applies the events of watches to the cache.
-pub struct Lists {
+pub struct WatchEventHandler {
     connections: Arc<Connections>,
     secrets: Arc<SecretIndex>,
     /// The controller class of this operator. Connections of another class are left to another operator.
     class: Option<String>,
     scopes: Vec<Scope>,
     /// Changes found before the first lists were complete.
-    withheld: Vec<ConnectionRef>,
+    pending: Vec<ConnectionRef>,
 }
 
 /// One watch.
@@ -145,30 +145,30 @@ struct Scope {
     /// What the current list has shown so far.
     listing: Option<HashSet<ConnectionRef>>,
     /// Whether its first list is complete, or is no longer waited for.
-    whole: bool,
+    synced: bool,
     /// Whether it has ever been listed completely.
     listed: bool,
 }
 
-impl Lists {
+impl WatchEventHandler {
     /// Makes one watch per namespace, identified by its position; or one of the whole cluster if there are none.
     pub fn new(connections: Arc<Connections>, secrets: Arc<SecretIndex>, namespaces: &[String], class: Option<String>) -> Self {
-        let scope = |namespace| Scope { namespace, listing: None, whole: false, listed: false };
+        let scope = |namespace| Scope { namespace, listing: None, synced: false, listed: false };
         let scopes = match namespaces {
             [] => vec![scope(None)],
             some => some.iter().cloned().map(Some).map(scope).collect(),
         };
-        Self { connections, secrets, class, scopes, withheld: Vec::new() }
+        Self { connections, secrets, class, scopes, pending: Vec::new() }
     }
 
     /// Whether the first list of every watch is complete or no longer waited for.
-    pub fn are_whole(&self) -> bool {
-        self.scopes.iter().all(|scope| scope.whole)
+    pub fn has_synced(&self) -> bool {
+        self.scopes.iter().all(|scope| scope.synced)
     }
 
     /// Whether the operator can work: no list is waited for, and at least one was complete.
-    pub fn are_of_use(&self) -> bool {
-        self.are_whole() && self.scopes.iter().any(|scope| scope.listed)
+    pub fn is_usable(&self) -> bool {
+        self.has_synced() && self.scopes.iter().any(|scope| scope.listed)
     }
 
     /// Returns the namespaces that have never been listed.
@@ -177,15 +177,15 @@ impl Lists {
     }
 
     /// Applies an event of this watch.
-    pub fn after(&mut self, scope: usize, event: Event<Listed>) -> News {
-        let mut news = News::default();
+    pub fn after(&mut self, scope: usize, event: Event<RawConnection>) -> CacheDelta {
+        let mut delta = CacheDelta::default();
         match event {
             Event::Init => self.scopes[scope].listing = Some(HashSet::new()),
             Event::InitApply(object) => {
-                if let Some(key) = self.take_in(object, true, &mut news) {
+                if let Some(key) = self.upsert(object, true, &mut delta) {
                     self.scopes[scope].listing.get_or_insert_default().insert(key);
                 }
-                self.withheld.append(&mut news.changed);
+                self.pending.append(&mut delta.changed);
             }
             Event::InitDone => {
                 let listed = self.scopes[scope].listing.take().unwrap_or_default();
@@ -195,45 +195,45 @@ impl Lists {
                 let known = self.connections.read();
                 let absent: Vec<_> = known.keys().filter(|key| is_in_scope(key) && !listed.contains(*key)).cloned().collect();
                 drop(known);
-                absent.iter().for_each(|key| self.remove(key, &mut news));
-                self.scopes[scope].whole = true;
+                absent.iter().for_each(|key| self.remove(key, &mut delta));
+                self.scopes[scope].synced = true;
                 self.scopes[scope].listed = true;
-                self.hand_on(&mut news);
+                self.flush_pending(&mut delta);
             }
             Event::Apply(object) => {
-                self.take_in(object, false, &mut news);
-                if !self.are_whole() {
-                    self.withheld.append(&mut news.changed);
+                self.upsert(object, false, &mut delta);
+                if !self.has_synced() {
+                    self.pending.append(&mut delta.changed);
                 }
             }
             Event::Delete(object) => {
                 let metadata = kube::Resource::meta(&object);
-                self.remove(&ConnectionRef::new(metadata.namespace.as_deref(), metadata.name.as_deref()), &mut news);
+                self.remove(&ConnectionRef::new(metadata.namespace.as_deref(), metadata.name.as_deref()), &mut delta);
             }
         }
         self.connections.moved.notify_waiters();
-        news
+        delta
     }
 
     /// Stops waiting for the first list of a namespace, so that it no longer delays the others. If it succeeds later, its
     /// connections are passed on then.
-    pub fn without(&mut self, scope: usize) -> News {
-        let mut news = News::default();
-        self.scopes[scope].whole = true;
-        self.hand_on(&mut news);
-        news
+    pub fn without(&mut self, scope: usize) -> CacheDelta {
+        let mut delta = CacheDelta::default();
+        self.scopes[scope].synced = true;
+        self.flush_pending(&mut delta);
+        delta
     }
 
-    fn hand_on(&mut self, news: &mut News) {
-        if self.are_whole() {
-            let all = std::mem::take(&mut self.withheld);
-            news.changed.extend(all.into_iter().filter(|key| self.connections.get(key).is_some()));
+    fn flush_pending(&mut self, delta: &mut CacheDelta) {
+        if self.has_synced() {
+            let all = std::mem::take(&mut self.pending);
+            delta.changed.extend(all.into_iter().filter(|key| self.connections.get(key).is_some()));
         }
     }
 
     /// Enters an object; returns its name if it is in the cache now. A `listed` object counts even if it is older, as after a
     /// restore.
-    fn take_in(&self, object: Listed, listed: bool, news: &mut News) -> Option<ConnectionRef> {
+    fn upsert(&self, object: RawConnection, listed: bool, delta: &mut CacheDelta) -> Option<ConnectionRef> {
         let metadata = kube::Resource::meta(&object);
         let key = ConnectionRef::new(metadata.namespace.as_deref(), metadata.name.as_deref());
         // Before it is parsed: after each write, the watch shows what is already known from the response.
@@ -245,13 +245,13 @@ impl Lists {
         let connection = match object.read() {
             Ok(connection) => connection,
             Err(key) => {
-                self.remove(&key, news);
-                news.unreadable = Some(key);
+                self.remove(&key, delta);
+                delta.unreadable = Some(key);
                 return None;
             }
         };
         if connection.spec.controller_class != self.class {
-            self.remove(&key, news);
+            self.remove(&key, delta);
             return None;
         }
         let mut all = self.connections.write();
@@ -265,22 +265,22 @@ impl Lists {
             return Some(key);
         }
         let kept = CachedConnection::of(&connection);
-        let is_new = before.as_ref().is_none_or(|before| before.edition != kept.edition);
-        let other = before.filter(|before| before.edition.uid != kept.edition.uid);
+        let is_new = before.as_ref().is_none_or(|before| before.revision != kept.revision);
+        let other = before.filter(|before| before.revision.uid != kept.revision.uid);
         all.insert(key.clone(), Arc::new(kept));
         drop(all);
         self.secrets.enter(&key, &connection);
-        news.gone.extend(other.map(|other| (key.clone(), other.edition.uid.clone())));
+        delta.gone.extend(other.map(|other| (key.clone(), other.revision.uid.clone())));
         if is_new {
-            news.changed.push(key.clone());
+            delta.changed.push(key.clone());
         }
         Some(key)
     }
 
-    fn remove(&self, key: &ConnectionRef, news: &mut News) {
+    fn remove(&self, key: &ConnectionRef, delta: &mut CacheDelta) {
         self.secrets.leave(key);
         if let Some(before) = self.connections.write().remove(key) {
-            news.gone.push((key.clone(), before.edition.uid.clone()));
+            delta.gone.push((key.clone(), before.revision.uid.clone()));
         }
     }
 }

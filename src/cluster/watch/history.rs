@@ -15,11 +15,11 @@ pub const ROUND: Duration = Duration::from_secs(30);
 
 /// The highest version seen. Pure.
 #[derive(Debug, Default)]
-pub struct History(AtomicU64);
+pub struct ResourceVersionTracker(AtomicU64);
 
-impl History {
+impl ResourceVersionTracker {
     /// Notes a version. One that is not a number cannot be compared and is ignored.
-    pub fn heard(&self, version: Option<&str>) {
+    pub fn observe(&self, version: Option<&str>) {
         if let Some(version) = version.and_then(|version| version.parse().ok()) {
             self.0.fetch_max(version, Ordering::Relaxed);
         }
@@ -37,7 +37,7 @@ impl History {
         let turned = listed < before;
         match turned {
             true => self.0.store(listed, Ordering::Relaxed),
-            false => self.heard(Some(&listed.to_string())),
+            false => self.observe(Some(&listed.to_string())),
         }
         turned
     }
@@ -49,13 +49,13 @@ mod tests {
 
     #[test]
     fn history_has_turned_when_a_list_is_behind_what_was_heard_before_it_was_asked_for() {
-        let history = History::default();
+        let history = ResourceVersionTracker::default();
         assert!(!history.has_run_backwards(history.highest(), Some("100")));
-        history.heard(Some("120"));
-        history.heard(Some("110"));
+        history.observe(Some("120"));
+        history.observe(Some("110"));
         let before = history.highest();
         // An event that overtakes the list is later than the list.
-        history.heard(Some("130"));
+        history.observe(Some("130"));
         assert!(!history.has_run_backwards(before, Some("125")));
         assert!(
             !history.has_run_backwards(history.highest(), Some("no number"))

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::ConnectionRef;
-use super::compressed::Text;
+use super::compressed::CompressedState;
 use crate::api::conditions::{self, READY};
 use crate::api::{REQUESTED_AT, Reason, UkgProConnection, UkgProConnectionSpec, UkgProConnectionStatus, Verdict};
 
@@ -22,14 +22,14 @@ use crate::api::{REQUESTED_AT, Reason, UkgProConnection, UkgProConnectionSpec, U
 /// the operator's own writes, and one object that cannot be read must not stop the others. A watch event must have its type before
 /// its object, as API servers write it; otherwise the text is not available.
 #[derive(Clone)]
-pub struct Listed {
+pub struct RawConnection {
     /// Only the fields that are needed.
     metadata: ObjectMeta,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
 }
 
-impl Listed {
+impl RawConnection {
     /// Parses the connection. If spec or status cannot be read, returns its namespace and name. The CRD refuses such objects, but
     /// they may have been stored under an earlier CRD.
     pub fn read(self) -> Result<UkgProConnection, ConnectionRef> {
@@ -52,7 +52,7 @@ fn text(part: Option<&RawValue>) -> &str {
 }
 
 #[cfg(test)]
-impl From<UkgProConnection> for Listed {
+impl From<UkgProConnection> for RawConnection {
     fn from(UkgProConnection { metadata, spec, status }: UkgProConnection) -> Self {
         Self {
             metadata,
@@ -88,7 +88,7 @@ struct WireAnnotations {
     requested_at: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Listed {
+impl<'de> Deserialize<'de> for RawConnection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
         if metadata.name.is_none() {
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Listed {
 }
 
 /// The same as the full kind, for the API's paths and for watches.
-impl Resource for Listed {
+impl Resource for RawConnection {
     type DynamicType = ();
     type Scope = <UkgProConnection as Resource>::Scope;
 
@@ -140,15 +140,15 @@ impl Resource for Listed {
 }
 
 /// Omits the spec, which a log does not need.
-impl fmt::Debug for Listed {
+impl fmt::Debug for RawConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listed").field("name", &self.metadata.name).finish_non_exhaustive()
+        f.debug_struct("RawConnection").field("name", &self.metadata.name).finish_non_exhaustive()
     }
 }
 
 /// What makes a connection new: another object, spec or request, or the start of its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edition {
+pub struct Revision {
     /// Identifies the object among those with this name.
     pub uid: Box<str>,
     generation: Option<i64>,
@@ -161,14 +161,14 @@ pub struct Edition {
 #[derive(Debug)]
 pub struct CachedConnection {
     /// What makes the connection new.
-    pub edition: Edition,
+    pub revision: Revision,
     /// Its `resourceVersion`.
     pub version: Box<str>,
     /// The verdict, if it is a known one.
     pub state: Option<Verdict>,
     /// The reason of its condition Ready, if it is a known one.
     pub reason: Option<Reason>,
-    text: Text,
+    compressed: CompressedState,
 }
 
 impl CachedConnection {
@@ -178,7 +178,7 @@ impl CachedConnection {
         let status = connection.status.as_ref();
         let ready = status.and_then(|status| conditions::find(&status.conditions, READY));
         Self {
-            edition: Edition {
+            revision: Revision {
                 uid: metadata.uid.as_deref().unwrap_or_default().into(),
                 generation: metadata.generation,
                 requested_at: connection.requested_at().map(Into::into),
@@ -187,14 +187,14 @@ impl CachedConnection {
             version: metadata.resource_version.as_deref().unwrap_or_default().into(),
             state: status.and_then(|status| Verdict::ALL.into_iter().find(|known| known.as_str() == status.state)),
             reason: ready.and_then(|ready| Reason::ALL.iter().copied().find(|known| known.as_str() == ready.reason)),
-            text: Text::of(&connection.spec, status),
+            compressed: CompressedState::of(&connection.spec, status),
         }
     }
 
     /// Returns the connection with this name, in the form that a check needs.
     pub fn connection(&self, reference: &ConnectionRef) -> UkgProConnection {
-        let (spec, status) = self.text.read();
-        let Edition { uid, generation, requested_at, .. } = &self.edition;
+        let (spec, status) = self.compressed.read();
+        let Revision { uid, generation, requested_at, .. } = &self.revision;
         let metadata = ObjectMeta {
             name: Some(reference.name().to_owned()),
             namespace: Some(reference.namespace().to_owned()),

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// After this time, the same failure is news again, whether or not the watch brought anything in between.
-const FORGOTTEN: Duration = Duration::from_mins(10);
+const FAILURE_TTL: Duration = Duration::from_mins(10);
 
 /// Adds a backoff after each failure to the events of a watch: from one second to one minute. It is reset only when the API server
 /// has sent an object or a complete list.
@@ -39,22 +39,22 @@ pub fn with_backoff<K: 'static>(
     })
 }
 
-/// The same for a watch that restarts, with a list, on each change of `anew`.
+/// The same for a watch that restarts, with a list, on each change of `relist`.
 pub fn restartable<K, S>(
     make: impl Fn() -> S + Send + 'static,
-    anew: watch::Receiver<u64>,
+    relist: watch::Receiver<u64>,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Send + 'static,
     S: Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
 {
-    stream::unfold((None, make, anew), |(events, make, mut anew)| async move {
+    stream::unfold((None, make, relist), |(events, make, mut relist)| async move {
         let mut events = events.unwrap_or_else(|| with_backoff(make()).boxed());
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = anew.changed() => events = with_backoff(make()).boxed(),
-                event = events.next() => return Some((event?, (Some(events), make, anew))),
+                Ok(()) = relist.changed() => events = with_backoff(make()).boxed(),
+                event = events.next() => return Some((event?, (Some(events), make, relist))),
             }
         }
     })
@@ -62,9 +62,9 @@ where
 
 /// The failures of watches that were logged. **Bound.** One entry per watch.
 #[derive(Default)]
-pub struct FailureLog(HashMap<usize, Complaint>);
+pub struct FailureLog(HashMap<usize, LoggedFailure>);
 
-struct Complaint {
+struct LoggedFailure {
     failure: String,
     times: u64,
     last: Instant,
@@ -73,16 +73,16 @@ struct Complaint {
 impl FailureLog {
     /// Notes a failure of this watch. Returns its count in a row if it is to be logged: the first time, when it differs from the
     /// one before, and at the second, fourth, eighth time and so on.
-    pub fn failed(&mut self, place: usize, failure: &str, now: Instant) -> Option<u64> {
-        let known = self.0.get(&place).filter(|known| known.failure == failure && now.duration_since(known.last) < FORGOTTEN);
+    pub fn failed(&mut self, index: usize, failure: &str, now: Instant) -> Option<u64> {
+        let known = self.0.get(&index).filter(|known| known.failure == failure && now.duration_since(known.last) < FAILURE_TTL);
         let times = known.map_or(0, |known| known.times) + 1;
-        self.0.insert(place, Complaint { failure: failure.to_owned(), times, last: now });
+        self.0.insert(index, LoggedFailure { failure: failure.to_owned(), times, last: now });
         times.is_power_of_two().then_some(times)
     }
 
     /// Notes that the watch works. Returns true if it had failed.
-    pub fn works(&mut self, place: usize) -> bool {
-        self.0.remove(&place).is_some()
+    pub fn works(&mut self, index: usize) -> bool {
+        self.0.remove(&index).is_some()
     }
 }
 
@@ -147,6 +147,6 @@ mod tests {
         assert_eq!(failure_log.failed(0, "500", now), Some(1), "another failure");
         assert!(failure_log.works(0) && !failure_log.works(0));
         assert_eq!(failure_log.failed(0, "500", now), Some(1), "it had worked");
-        assert_eq!(failure_log.failed(1, "403", now + FORGOTTEN), Some(1), "long after");
+        assert_eq!(failure_log.failed(1, "403", now + FAILURE_TTL), Some(1), "long after");
     }
 }

@@ -92,7 +92,7 @@ impl SecretIndex {
     }
 
     /// Returns true if the last version seen of one of this connection's Secrets is not the one in its status, so that a new leader
-    /// must check it. What another operator has read counts as read, and is noted so.
+    /// must check it. Notes the version in the status as read, because another operator has read it.
     pub fn is_news(&self, key: &ConnectionRef, connection: &UkgProConnection) -> bool {
         let mut index = self.index();
         let mut news = false;

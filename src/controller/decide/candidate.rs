@@ -3,17 +3,17 @@
 use jiff::Timestamp;
 use ukg_pro::catalogue::Requirement;
 
-use crate::api::conditions::{self, CANDIDATE_READY, Status, Wanted};
-use crate::api::messages::{self, Facts};
+use crate::api::conditions::{self, CANDIDATE_READY, DesiredCondition, Status};
+use crate::api::messages::{self, MessageArgs};
 use crate::api::{CandidateStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::EventToPost;
-use crate::controller::decide::conclusion::{facts, ready};
+use crate::controller::decide::conclusion::{message_args, ready};
 use crate::controller::decide::observation::{Observation, Observed, is_transient};
 use crate::controller::gate::{self, Hold, candidate_fingerprint};
 
 /// The condition and status of the candidate.
 pub(super) struct CandidateOutcome {
-    pub(super) condition: Wanted,
+    pub(super) condition: DesiredCondition,
     pub(super) reason: Option<Reason>,
     pub(super) status: Option<CandidateStatus>,
 }
@@ -61,7 +61,7 @@ impl CandidateOutcome {
         });
         if let Some(before) = before.filter(|_| same && passes) {
             return Some(Self {
-                condition: conditions::as_it_was(CANDIDATE_READY, before),
+                condition: conditions::unchanged(CANDIDATE_READY, before),
                 reason: None,
                 // Only the login attempts are updated.
                 status: status.or_else(|| previous.candidate.clone()).map(|status| CandidateStatus {
@@ -71,10 +71,10 @@ impl CandidateOutcome {
             });
         }
         let (reason, message) = match looked {
-            None => (Reason::Probing, messages::message(Reason::Probing, &Facts::default())),
+            None => (Reason::Probing, messages::message(Reason::Probing, &MessageArgs::default())),
             Some((observation, (reason, detail))) => {
-                let facts = facts(observation, reason, detail, &promoted.spec.secret_ref.name, now);
-                (reason, messages::candidate(reason, &facts))
+                let args = message_args(observation, reason, detail, &promoted.spec.secret_ref.name, now);
+                (reason, messages::candidate(reason, &args))
             }
         };
         let ready = match reason {
@@ -82,7 +82,7 @@ impl CandidateOutcome {
             _ if is_transient(reason) => Status::Unknown,
             _ => ready(reason),
         };
-        let condition = Wanted { type_: CANDIDATE_READY, status: ready, reason: reason.as_str().to_owned(), message };
+        let condition = DesiredCondition { type_: CANDIDATE_READY, status: ready, reason: reason.as_str().to_owned(), message };
         Some(Self { condition, reason: Some(reason).filter(|reason| *reason != Reason::Probing), status })
     }
 

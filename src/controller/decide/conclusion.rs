@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{READY, RECONCILING, STALLED, Status, Wanted};
-use crate::api::messages::{self, Facts};
+use crate::api::conditions::{DesiredCondition, READY, RECONCILING, STALLED, Status};
+use crate::api::messages::{self, MessageArgs};
 use crate::api::verdict::verdict_reason;
-use crate::api::{Disposition, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::api::{NextActor, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::observation::{Observation, Observed, is_transient};
 use crate::controller::gate::{self, Hold, is_about_values};
 use crate::controller::lint;
@@ -26,32 +26,38 @@ impl Conclusion {
     ) -> Self {
         let Observed { observation, failures, .. } = observed;
         let (reason, detail) = observation.finding(previous);
-        let facts = facts(observation, reason, detail, &connection.spec.secret_ref.name, now);
+        let args = message_args(observation, reason, detail, &connection.spec.secret_ref.name, now);
         // A pause after failures of another connection with the same values counts as this connection's own failures.
         let stays = (is_transient(reason) || matches!(observation, Observation::Held(_, Hold::Paused(_))))
             && *failures < connection.spec.failure_threshold()
             && verdict_reason(previous).and_then(Reason::verdict) == Some(Verdict::Active)
             && observation.resolved().is_some_and(|resolved| is_about_values(previous, connection, resolved));
         if stays {
-            let what = messages::what(reason, &facts);
-            let detail = format!("check {failures} of {} in a row failed. {what}", connection.spec.failure_threshold());
-            let facts = Facts { detail, hint: String::new(), ..facts };
-            return Self { reason: Reason::Degraded, message: messages::message(Reason::Degraded, &facts) };
+            let what = messages::what(reason, &args);
+            let detail = format!("Failed checks in a row: {failures} of {}. {what}", connection.spec.failure_threshold());
+            let args = MessageArgs { detail, hint: String::new(), ..args };
+            return Self { reason: Reason::Degraded, message: messages::message(Reason::Degraded, &args) };
         }
         // In this check or before it.
         let has_worked = |resolved: &Resolved| observation.worked(gate::recorded(connection, resolved).worked).login;
         let message = match reason {
-            Reason::NotUkgPro if observation.resolved().is_some_and(has_worked) => messages::page_of_a_known_host(&facts),
-            _ => messages::message(reason, &facts),
+            Reason::NotUkgPro if observation.resolved().is_some_and(has_worked) => messages::page_of_a_known_host(&args),
+            _ => messages::message(reason, &args),
         };
         Self { reason, message }
     }
 }
 
-pub(super) fn facts(observation: &Observation, reason: Reason, detail: String, secret: &str, now: Timestamp) -> Facts {
+pub(super) fn message_args(
+    observation: &Observation,
+    reason: Reason,
+    detail: String,
+    secret: &str,
+    now: Timestamp,
+) -> MessageArgs {
     let host = observation.resolved().map(|resolved| resolved.endpoint.clone()).unwrap_or_default();
     let hint = observation.resolved().and_then(|resolved| hint(reason, resolved, now)).unwrap_or_default();
-    Facts { secret: secret.to_owned(), host, detail, hint }
+    MessageArgs { secret: secret.to_owned(), host, detail, hint }
 }
 
 /// Returns what was noticed before the login and may explain the result.
@@ -75,25 +81,25 @@ pub(super) fn hint(reason: Reason, resolved: &Resolved, now: Timestamp) -> Optio
     }
 }
 
-pub(super) fn conditions_of(finding: &Conclusion) -> Vec<Wanted> {
+pub(super) fn conditions_of(finding: &Conclusion) -> Vec<DesiredCondition> {
     let Conclusion { reason, message, .. } = finding;
-    let wanted = |type_, status, message: &str| Wanted {
+    let desired = |type_, status, message: &str| DesiredCondition {
         type_,
         status,
         reason: reason.as_str().to_owned(),
         message: message.to_owned(),
     };
     let verdict = reason.verdict();
-    let mut list = vec![wanted(READY, ready(*reason), message)];
+    let mut list = vec![desired(READY, ready(*reason), message)];
     list.extend(Verdict::ALL.iter().map(|each| match verdict {
-        None => wanted(each.as_str(), Status::Unknown, &messages::see_condition(READY)),
-        Some(verdict) if verdict == *each => wanted(each.as_str(), Status::True, message),
-        Some(verdict) => wanted(each.as_str(), Status::False, &messages::see_condition(verdict.as_str())),
+        None => desired(each.as_str(), Status::Unknown, &messages::see_condition(READY)),
+        Some(verdict) if verdict == *each => desired(each.as_str(), Status::True, message),
+        Some(verdict) => desired(each.as_str(), Status::False, &messages::see_condition(verdict.as_str())),
     }));
-    match reason.disposition() {
-        Disposition::Settled => {}
-        Disposition::Retried => list.push(wanted(RECONCILING, Status::True, message)),
-        Disposition::Stalled => list.push(wanted(STALLED, Status::True, message)),
+    match reason.next_actor() {
+        NextActor::Nobody => {}
+        NextActor::Operator => list.push(desired(RECONCILING, Status::True, message)),
+        NextActor::Person => list.push(desired(STALLED, Status::True, message)),
     }
     list
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{self, CANDIDATE_READY, READY, RECONCILING, STALLED, Status, Wanted};
-use crate::api::messages::{self, Facts};
+use crate::api::conditions::{self, CANDIDATE_READY, DesiredCondition, READY, RECONCILING, STALLED, Status};
+use crate::api::messages::{self, MessageArgs};
 use crate::api::verdict::{is_settled, verdict_reason};
 use crate::api::{OverdueCause, PermissionState, PermissionStatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::conclusion::{Conclusion, conditions_of};
@@ -17,22 +17,23 @@ use crate::controller::decide::status::binding;
 use crate::controller::decide::{Decision, EventToPost};
 
 /// Returns the conditions that are always present, and those of the types in `also`, unchanged.
-fn as_they_were(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = Wanted> {
+fn all_unchanged(previous: &UkgProConnectionStatus, also: &[&'static str]) -> impl Iterator<Item = DesiredCondition> {
     previous.conditions.iter().filter_map(|condition| {
         let type_ = conditions::ALWAYS.into_iter().chain(also.iter().copied()).find(|type_| *type_ == condition.type_)?;
-        Some(conditions::as_it_was(type_, condition))
+        Some(conditions::unchanged(type_, condition))
     })
 }
 
 /// Keeps the verdict while changed values are checked, and reports that in `Reconciling`. `Stalled` is dropped: only the new
-/// values show whether a user must act. `None` if there is no verdict on the present spec that could be taken for one on the new
-/// values.
+/// values show whether a user must act. Returns `None` if the status has no verdict about the present spec, because then nobody
+/// can mistake it for a verdict about the new values.
 pub fn rechecking(connection: &UkgProConnection, now: Timestamp) -> Option<Decision> {
     let previous = connection.status.as_ref().filter(|_| is_settled(connection) && !connection.spec.suspend)?;
     let message = messages::rechecking(&connection.spec.secret_ref.name);
-    let reconciling = Wanted { type_: RECONCILING, status: Status::True, reason: Reason::Probing.as_str().to_owned(), message };
-    let wanted = as_they_were(previous, &[CANDIDATE_READY]).chain([reconciling]).collect();
-    let conditions = conditions::renew(&previous.conditions, wanted, connection.metadata.generation, now);
+    let reconciling =
+        DesiredCondition { type_: RECONCILING, status: Status::True, reason: Reason::Probing.as_str().to_owned(), message };
+    let desired = all_unchanged(previous, &[CANDIDATE_READY]).chain([reconciling]).collect();
+    let conditions = conditions::merge_conditions(&previous.conditions, desired, connection.metadata.generation, now);
     let status = UkgProConnectionStatus { conditions, ..previous.clone() };
     Some(Decision { status, events: Vec::new(), requeue: Duration::ZERO })
 }
@@ -49,14 +50,14 @@ pub(super) fn keep_while_delayed(
     let Conclusion { reason, message } = Conclusion::of(connection, observed, previous, now);
     let is_paused = reason == Reason::LoginPaused;
     let also: &[_] = if is_paused { &[CANDIDATE_READY, STALLED, RECONCILING] } else { &[CANDIDATE_READY] };
-    let kept = as_they_were(previous, also);
-    let waits = Wanted { type_: RECONCILING, status: Status::True, reason: reason.as_str().to_owned(), message };
+    let kept = all_unchanged(previous, also);
+    let waits = DesiredCondition { type_: RECONCILING, status: Status::True, reason: reason.as_str().to_owned(), message };
     let generation = connection.metadata.generation;
     let status = UkgProConnectionStatus {
         observed_generation: generation,
         next_check_time: Some(conditions::whole_seconds(until)),
         login_attempts: observed.observation.attempts(previous.login_attempts.clone()),
-        conditions: conditions::renew(
+        conditions: conditions::merge_conditions(
             &previous.conditions,
             kept.chain((!is_paused).then_some(waits)).collect(),
             generation,
@@ -78,11 +79,11 @@ pub fn overdue(connection: &UkgProConnection, why: OverdueCause, now: Timestamp)
     if !is_ready || connection.spec.suspend {
         return None;
     }
-    let facts = Facts { detail: messages::stall(why).to_owned(), ..Facts::default() };
-    let message = messages::message(Reason::CheckOverdue, &facts);
-    let mut wanted = conditions_of(&Conclusion { reason: Reason::CheckOverdue, message: message.clone() });
+    let args = MessageArgs { detail: messages::overdue_text(why).to_owned(), ..MessageArgs::default() };
+    let message = messages::message(Reason::CheckOverdue, &args);
+    let mut desired = conditions_of(&Conclusion { reason: Reason::CheckOverdue, message: message.clone() });
     let candidate = conditions::find(&previous.conditions, CANDIDATE_READY);
-    wanted.extend(candidate.map(|candidate| conditions::as_it_was(CANDIDATE_READY, candidate)));
+    desired.extend(candidate.map(|candidate| conditions::unchanged(CANDIDATE_READY, candidate)));
     let unknown = |permission: &PermissionStatus| PermissionStatus {
         state: PermissionState::Unknown,
         reason: Some(Reason::CheckOverdue.as_str().to_owned()),
@@ -95,7 +96,7 @@ pub fn overdue(connection: &UkgProConnection, why: OverdueCause, now: Timestamp)
         state: "Unknown".to_owned(),
         missing: None,
         failures: 0,
-        conditions: conditions::renew(&previous.conditions, wanted, previous.observed_generation, now),
+        conditions: conditions::merge_conditions(&previous.conditions, desired, previous.observed_generation, now),
         permissions: previous.permissions.iter().map(unknown).collect(),
         ..previous.clone()
     };
@@ -108,16 +109,18 @@ pub fn overdue(connection: &UkgProConnection, why: OverdueCause, now: Timestamp)
 pub(super) fn suspended(connection: &UkgProConnection, previous: &UkgProConnectionStatus, now: Timestamp) -> Decision {
     let generation = connection.metadata.generation;
     let stays = previous.checked_spec == Some(connection.spec.checked());
-    let message = messages::message(Reason::Suspended, &Facts::default());
+    let message = messages::message(Reason::Suspended, &MessageArgs::default());
     let keep = |type_: &'static str| {
         let before = conditions::find(&previous.conditions, type_).filter(|_| stays);
-        let before = before
-            .map_or(Wanted { type_, status: Status::Unknown, reason: String::new(), message: String::new() }, |condition| {
-                conditions::as_it_was(type_, condition)
-            });
+        let before = before.map_or(
+            DesiredCondition { type_, status: Status::Unknown, reason: String::new(), message: String::new() },
+            |condition| conditions::unchanged(type_, condition),
+        );
         match before.reason.as_str() {
-            "" => Wanted { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
-            _ if type_ == READY => Wanted { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
+            "" => DesiredCondition { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before },
+            _ if type_ == READY => {
+                DesiredCondition { reason: Reason::Suspended.as_str().to_owned(), message: message.clone(), ..before }
+            }
             _ => before,
         }
     };
@@ -128,14 +131,14 @@ pub(super) fn suspended(connection: &UkgProConnection, previous: &UkgProConnecti
         .is_some_and(|candidate| promoted.is_some_and(|checked| candidate.checked_spec.starts_with(&checked)));
     let candidate =
         conditions::find(&previous.conditions, CANDIDATE_READY).filter(|_| stays && same_candidate).map(|_| CANDIDATE_READY);
-    let wanted = conditions::ALWAYS.into_iter().chain(candidate).map(keep).collect();
+    let desired = conditions::ALWAYS.into_iter().chain(candidate).map(keep).collect();
     let before = if stays { previous.clone() } else { UkgProConnectionStatus::default() };
     let status = UkgProConnectionStatus {
         observed_generation: generation,
         binding: binding(connection, previous, &Observation::Suspended),
         candidate: before.candidate.clone().filter(|_| same_candidate),
         state: if before.state.is_empty() { "Unknown".to_owned() } else { before.state },
-        conditions: conditions::renew(&previous.conditions, wanted, generation, now),
+        conditions: conditions::merge_conditions(&previous.conditions, desired, generation, now),
         ..before
     };
     Decision { status, events: Vec::new(), requeue: add_jitter(connection, connection.spec.interval(), now) }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ukg_pro::catalogue::{Api, Requirement};
-use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 use ukg_pro::outcome::Outcome;
 use ukg_pro::transport::Unanswered;
 
-use crate::api::messages::{self, Facts};
+use crate::api::messages::{self, MessageArgs};
 use crate::api::verdict::verdict_reason;
 use crate::api::{
     CaReference, LoginAttempts, PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict, Worked, conditions,
@@ -16,7 +16,7 @@ use crate::controller::gate::{Hold, Paused, is_about_values, is_refusal};
 use crate::controller::lint::{self, Finding};
 use crate::controller::probe::{self, Probed};
 use crate::controller::resolve::{CaFlaw, Resolved, Unresolved, VALUE_MAX};
-use crate::login_guard::RestEnd;
+use crate::login_guard::RestResult;
 
 /// The wait for what was left out of a check, and the longest wait for a missing right or CA bundle: no more than the least
 /// interval.
@@ -148,10 +148,10 @@ impl Observation {
     pub(super) fn worked(&self, before: Worked) -> Worked {
         match self {
             Self::Probed(_, probed) => {
-                let rest = match probe::rest_end(probed) {
-                    Some(RestEnd::Works) => true,
-                    Some(RestEnd::Refused) => false,
-                    Some(RestEnd::Unanswered) | None => before.rest,
+                let rest = match probe::rest_result(probed) {
+                    Some(RestResult::Works) => true,
+                    Some(RestResult::Refused) => false,
+                    Some(RestResult::Unanswered) | None => before.rest,
                 };
                 Worked { login: true, rest }
             }
@@ -254,14 +254,14 @@ fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
             (Reason::PermissionUnknown, unknown.join("; "))
         }
         Unresolved::TooManyPermissions => {
-            (Reason::PermissionUnknown, "together more than 128 permissions, which several connections may share".to_owned())
+            (Reason::PermissionUnknown, "there are more than 128 of them; divide them among several connections".to_owned())
         }
         Unresolved::SecretNotFound => (Reason::SecretNotFound, String::new()),
         Unresolved::Forbidden(what) => (Reason::ReferenceForbidden, what.clone()),
         Unresolved::SecretKeysMissing(keys) => (Reason::SecretKeyMissing, keys.join(", ")),
         Unresolved::KeyShared(key) => (Reason::SecretValueMalformed, messages::key_shared(key)),
         Unresolved::SecretValueTooLong(key) => {
-            (Reason::SecretValueMalformed, format!("{key} has more than {VALUE_MAX} bytes, which no value of UKG Pro has"))
+            (Reason::SecretValueMalformed, format!("{key} is longer than {VALUE_MAX} bytes, and no UKG Pro value is"))
         }
         Unresolved::SecretValueNotText(key) => (Reason::SecretValueMalformed, format!("{key} is not text (UTF-8)")),
         Unresolved::EndpointInvalid(found, place, suggestion) => {
@@ -269,7 +269,7 @@ fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
         }
         Unresolved::DomainNotAllowed(allowed) => {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-            (Reason::DomainNotAllowed, format!("allowed are {}", allowed.join(", ")))
+            (Reason::DomainNotAllowed, allowed.join(", "))
         }
         Unresolved::Ca(ca, flaw) => reason_of_authorities(ca, *flaw),
     }
@@ -278,12 +278,12 @@ fn reason_of_unresolved(unresolved: &Unresolved) -> (Reason, String) {
 fn reason_of_authorities(ca: &CaReference, flaw: CaFlaw) -> (Reason, String) {
     let CaReference { kind, name, key } = ca;
     let object = format!("{} {name}", kind.as_str());
-    let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} cannot be used: {flaw}"));
+    let unusable = |flaw: &str| (Reason::CaInvalid, format!("key {key} of {object} (spec.caRef) cannot be used: {flaw}"));
     match flaw {
         CaFlaw::ObjectNotFound => (Reason::CaNotFound, format!("{object} is not in this namespace")),
         CaFlaw::KeyMissing => (Reason::CaNotFound, format!("{object} has no key {key}")),
         CaFlaw::Bundle(flaw) => unusable(&flaw.to_string()),
-        CaFlaw::TooLarge => unusable("it holds more than 128 KiB; leave out what the platform trusts already"),
+        CaFlaw::TooLarge => unusable("it is larger than 128 KiB; leave out the authorities that the platform already trusts"),
     }
 }
 
@@ -317,7 +317,7 @@ fn reason_of_login(failure: LoginFailure, paused: Option<Paused>) -> (Reason, St
     let (reason, detail) = (reason_of_failure(failure), of_detail(failure));
     match paused.filter(|paused| paused.is_spent()) {
         Some(paused) => {
-            let last = messages::what(reason, &Facts { detail, ..Facts::default() });
+            let last = messages::what(reason, &MessageArgs { detail, ..MessageArgs::default() });
             let until = conditions::whole_seconds(paused.until()).0;
             (Reason::LoginPaused, messages::paused(paused.tried.times, Some(&last), until))
         }
@@ -349,7 +349,7 @@ fn reason_of_failure(failure: LoginFailure) -> Reason {
         LoginFailure::Refused(Refusal::CustomerApiKey) => Reason::CustomerApiKeyRejected,
         LoginFailure::Refused(Refusal::UserApiKey) => Reason::UserApiKeyRejected,
         LoginFailure::Refused(Refusal::Account(_)) => Reason::AccountUnusable,
-        LoginFailure::Undetermined(Unclear::Failed) => Reason::LoginFailedUnexplained,
+        LoginFailure::Undetermined(UndeterminedReason::Failed) => Reason::LoginFailedUnexplained,
         LoginFailure::Undetermined(_) => Reason::LoginUndetermined,
         LoginFailure::Unanswered(unanswered) => reason_of_unanswered(unanswered),
     }

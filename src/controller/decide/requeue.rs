@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::conditions::{self, RECONCILING, STALLED};
 use crate::api::verdict::{is_settled, verdict_reason};
-use crate::api::{Disposition, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::api::{NextActor, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::conclusion::Conclusion;
 use crate::controller::decide::observation::{Observation, Observed, SOON};
 use crate::schedule::hosts::PAUSE_MAX;
@@ -33,7 +33,7 @@ pub fn first_due(connection: &UkgProConnection, now: Timestamp) -> Option<Durati
     Some(held.map_or(wait, |held| wait.min(held)))
 }
 
-/// Returns when to check again. A host is not asked again before the time it gave. What is held until a time is checked then.
+/// Returns when to check again: not before the time that the host asked for, and no later than the end of a hold.
 pub(super) fn requeue(
     connection: &UkgProConnection,
     previous: &UkgProConnectionStatus,
@@ -52,7 +52,7 @@ pub(super) fn requeue(
         };
     }
     let first = verdict_reason(previous).is_none_or(|reason| reason == Reason::Probing);
-    if first && finding.reason.disposition() == Disposition::Settled {
+    if first && finding.reason.next_actor() == NextActor::Nobody {
         // Spread connections that were created together.
         wait = wait.mul_f64(0.5 + jitter(&(connection.metadata.uid.as_deref(), "second")) / 2.0);
     }
@@ -99,8 +99,8 @@ pub(super) fn wait(connection: &UkgProConnection, status: &UkgProConnectionStatu
     }
 }
 
-/// Adds up to a tenth, by the object's identity and the time, so that connections that were created together do not stay
-/// together.
+/// Adds a jitter of up to a tenth, derived from the object's identity and the time, so that connections that were created together
+/// do not stay together.
 pub(super) fn add_jitter(connection: &UkgProConnection, wait: Duration, now: Timestamp) -> Duration {
     wait + wait.mul_f64(jitter(&(connection.metadata.uid.as_deref(), now.as_millisecond())) / 10.0)
 }

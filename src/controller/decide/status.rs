@@ -38,8 +38,8 @@ pub(super) fn status(
     };
     let is_same = resolved.is_some_and(|resolved| is_about_values(previous, connection, resolved));
     let attempts = observation.attempts(previous.login_attempts.clone().filter(|_| is_same));
-    let mut wanted = conditions_of(finding);
-    wanted.extend(candidate.map(|candidate| candidate.condition.clone()));
+    let mut desired = conditions_of(finding);
+    desired.extend(candidate.map(|candidate| candidate.condition.clone()));
     UkgProConnectionStatus {
         observed_generation: generation,
         state: finding.reason.verdict().map_or("Unknown", Verdict::as_str).to_owned(),
@@ -59,7 +59,7 @@ pub(super) fn status(
         next_check_time: held_until.map(conditions::whole_seconds),
         login_attempts: attempts,
         candidate: candidate.and_then(|candidate| candidate.status.clone()),
-        conditions: conditions::renew(&previous.conditions, wanted, generation, now),
+        conditions: conditions::merge_conditions(&previous.conditions, desired, generation, now),
         permissions,
     }
 }

@@ -1,13 +1,13 @@
 use ukg_pro::catalogue::{Api, Catalogue, Unknown};
 use ukg_pro::endpoint::{EndpointFlaw, Flaw, Part};
-use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 use ukg_pro::outcome::Outcome;
-use ukg_pro::transport::{BundleFlaw, BundleWarnings, HandshakeFlaw, Oddity, TrustFlaw, Unanswered};
+use ukg_pro::transport::{BundleFlaw, BundleWarnings, HandshakeFlaw, TrustFlaw, Unanswered, UnreadableReason};
 use ukg_pro::words::AccountState;
 
 use super::*;
 use crate::api::conditions::{READY, RECONCILING, STALLED};
-use crate::api::reason::{Disposition, OverdueCause};
+use crate::api::reason::{NextActor, OverdueCause};
 use crate::api::spec::CaReference;
 use crate::api::status::{ApiKind, PermissionState, Worked};
 use crate::api::verdict::is_settled;
@@ -99,12 +99,12 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::ConnectTimeout => unanswered(Unanswered::ConnectTimeout),
         Reason::ConnectRefused => unanswered(Unanswered::ConnectRefused),
         Reason::ProxyFailed => unanswered(Unanswered::ProxyFailed),
-        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted(TrustFlaw::Alone)),
+        Reason::TlsUntrusted => unanswered(Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing)),
         Reason::TlsFailed => unanswered(Unanswered::TlsFailed(HandshakeFlaw::NotTls)),
         Reason::AnswerTimeout => unanswered(Unanswered::AnswerTimeout),
         Reason::ConnectionLost => unanswered(Unanswered::ConnectionLost),
         Reason::NotUkgPro => unanswered(Unanswered::NotUkgPro),
-        Reason::AnswerUnreadable => unanswered(Unanswered::Unreadable(Oddity::Compressed)),
+        Reason::AnswerUnreadable => unanswered(Unanswered::Unreadable(UnreadableReason::Compressed)),
         Reason::RateLimited => unanswered(Unanswered::RateLimited { retry_after: None }),
         Reason::ServerError => unanswered(Unanswered::ServerError),
         Reason::AddressNotAllowed => unanswered(Unanswered::AddressNotAllowed),
@@ -126,12 +126,12 @@ fn observation_of(reason: Reason) -> Observation {
         Reason::PermissionUnknown => {
             Observation::Unresolved(Unresolved::PermissionsUnknown(vec![Unknown::Permission("Nope".to_owned(), Vec::new())]))
         }
-        Reason::LoginUndetermined => failed(LoginFailure::Undetermined(Unclear::Fault)),
+        Reason::LoginUndetermined => failed(LoginFailure::Undetermined(UndeterminedReason::Fault)),
         Reason::LoginPaused => Observation::Held(resolved(), Hold::Paused(paused(4, at(0), false))),
         Reason::PasswordHeld => Observation::Held(resolved(), Hold::PasswordRefused),
         Reason::LoginUncertain => Observation::Held(resolved(), Hold::Uncertain(at(86_400))),
         Reason::LoginLimitReached => Observation::Held(resolved(), Hold::Limit(at(86_400))),
-        Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(Unclear::Failed)),
+        Reason::LoginFailedUnexplained => failed(LoginFailure::Undetermined(UndeterminedReason::Failed)),
         Reason::PermissionsUndetermined => probed([Outcome::Granted, Outcome::Undetermined]),
         Reason::Suspended => Observation::Suspended,
         Reason::CheckDelayed => Observation::Held(resolved(), Hold::Delayed(Delay::AccountLimited, at(600))),
@@ -188,8 +188,8 @@ fn every_observation_gives_its_reason_and_conditions_that_fit() {
         let ready = conditions::find(&status.conditions, "Ready").expect("always there");
         assert_eq!(ready.reason, reason.as_str());
         assert_eq!(status.state, reason.verdict().map_or("Unknown", Verdict::as_str), "{reason:?}");
-        assert_eq!(status_of(&status, "Stalled") == "True", reason.disposition() == Disposition::Stalled, "{reason:?}");
-        assert_eq!(status_of(&status, "Reconciling") == "True", reason.disposition() == Disposition::Retried, "{reason:?}");
+        assert_eq!(status_of(&status, "Stalled") == "True", reason.next_actor() == NextActor::Person, "{reason:?}");
+        assert_eq!(status_of(&status, "Reconciling") == "True", reason.next_actor() == NextActor::Operator, "{reason:?}");
         assert_eq!(verdict_reason(&status), Some(reason));
     }
 }
@@ -208,7 +208,7 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
         Unanswered::AnswerTimeout,
         Unanswered::ConnectionLost,
         Unanswered::NotUkgPro,
-        Unanswered::Unreadable(Oddity::Encoding),
+        Unanswered::Unreadable(UnreadableReason::Encoding),
         Unanswered::Unavailable { retry_after: None },
         Unanswered::RateLimited { retry_after: None },
         Unanswered::ServerError,
@@ -217,7 +217,9 @@ fn the_verdict_for_every_combination_of_login_and_probe_outcomes() {
     for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
         assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Refused(refusal), None)), "Unauthorized");
     }
-    for unclear in [Unclear::Failed, Unclear::NoToken, Unclear::Fault, Unclear::Other] {
+    for unclear in
+        [UndeterminedReason::Failed, UndeterminedReason::NoToken, UndeterminedReason::Fault, UndeterminedReason::Other]
+    {
         assert_eq!(verdict(Observation::LoginFailed(resolved(), LoginFailure::Undetermined(unclear), None)), "Unknown");
     }
     for unanswered in transient {
@@ -321,7 +323,7 @@ fn a_held_login_repeats_what_was_said_and_a_newcomer_learns_of_it() {
         (Some(Reason::LoginHeld), refused, Reason::LoginHeld),
         (None, refused, Reason::LoginHeld),
         (Some(Reason::SecretNotFound), refused, Reason::LoginHeld),
-        (None, Hold::Refused(LoginFailure::Undetermined(Unclear::Failed)), Reason::LoginFailedUnexplained),
+        (None, Hold::Refused(LoginFailure::Undetermined(UndeterminedReason::Failed)), Reason::LoginFailedUnexplained),
         (Some(Reason::AnswerTimeout), Hold::Uncertain(at(86_400)), Reason::LoginUncertain),
         (Some(Reason::CredentialsRejected), Hold::Limit(at(86_400)), Reason::LoginLimitReached),
     ] {
@@ -524,8 +526,8 @@ fn what_is_wrong_with_the_authorities_is_told_by_kind_name_and_key() {
     for (flaw, told) in [
         (CaFlaw::ObjectNotFound, "ConfigMap acme-ca is not in this namespace"),
         (CaFlaw::KeyMissing, "ConfigMap acme-ca has no key ca.crt"),
-        (CaFlaw::TooLarge, "key ca.crt of ConfigMap acme-ca cannot be used: it holds more than 128 KiB"),
-        (CaFlaw::Bundle(BundleFlaw::Pkcs7), "key ca.crt of ConfigMap acme-ca cannot be used: it holds PKCS#7"),
+        (CaFlaw::TooLarge, "key ca.crt of ConfigMap acme-ca (spec.caRef) cannot be used: it is larger than 128 KiB"),
+        (CaFlaw::Bundle(BundleFlaw::Pkcs7), "key ca.crt of ConfigMap acme-ca (spec.caRef) cannot be used: it contains PKCS#7"),
     ] {
         assert!(message(flaw).contains(told), "{flaw:?}: {}", message(flaw));
     }
@@ -548,7 +550,7 @@ fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
     for (reason, parts) in [
         (Reason::CredentialsRejected, ["acme-ukg-pro", "https://service4.ultipro.com", messages::PAGE]),
         (Reason::SecretKeyMissing, ["acme-ukg-pro", "password", "spec.secretRef.keys"]),
-        (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends in a line end", "stringData"]),
+        (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends with a newline", "stringData"]),
         (Reason::EndpointInvalid, ["spec.subdomain", "https://", "service4"]),
         (Reason::PermissionUnknown, ["Nope", "spec.permissions", "EmployeePersonDetails"]),
     ] {
@@ -573,13 +575,13 @@ fn what_looked_odd_is_told_once_it_may_be_the_cause() {
         conditions::find(&status.conditions, "Ready").expect("always there").message.clone()
     };
     let failed = |resolved: &Resolved, failure| message(&Observation::LoginFailed(resolved.clone(), failure, None));
-    let swapped = "Suspicious in the Secret: userApiKey and customerApiKey look swapped.";
+    let swapped = "Suspicious values in the Secret: userApiKey and customerApiKey look swapped.";
     for (failure, hint) in [
         (LoginFailure::Refused(Refusal::Credentials), Some(swapped)),
         (LoginFailure::Refused(Refusal::CustomerApiKey), Some(swapped)),
         (LoginFailure::Refused(Refusal::UserApiKey), Some(swapped)),
-        (LoginFailure::Undetermined(Unclear::Failed), Some(swapped)),
-        (LoginFailure::Undetermined(Unclear::Fault), Some(swapped)),
+        (LoginFailure::Undetermined(UndeterminedReason::Failed), Some(swapped)),
+        (LoginFailure::Undetermined(UndeterminedReason::Fault), Some(swapped)),
         (Unanswered::HostNotFound.into(), Some(messages::LOGIN_SITE)),
         (Unanswered::TlsUntrusted(TrustFlaw::OtherName).into(), Some(messages::LOGIN_SITE)),
         (Unanswered::NotUkgPro.into(), Some(messages::LOGIN_SITE)),
@@ -644,14 +646,15 @@ fn what_should_be_corrected_in_a_ca_bundle_is_said_once_it_counts() {
         Observation::Probed(_, found) => Observation::Probed(resolved, found),
         other => other,
     };
-    let untrusted = |resolved| Observation::LoginFailed(resolved, Unanswered::TlsUntrusted(TrustFlaw::Alone).into(), None);
+    let untrusted =
+        |resolved| Observation::LoginFailed(resolved, Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing).into(), None);
     let expiring = BundleWarnings { private_key: false, first_expiry: Some(at(100)) };
     for of in [&works as &dyn Fn(Resolved) -> Observation, &untrusted] {
         assert_eq!(message(of, expiring, at(0)), message(of, BundleWarnings::default(), at(0)));
         let said = message(of, expiring, at(200));
-        assert!(said.contains("has expired on 2027-01-15"), "{said}");
+        assert!(said.contains("expired on 2027-01-15"), "{said}");
         let said = message(of, BundleWarnings { private_key: true, first_expiry: None }, at(0));
-        assert!(said.contains("holds a private key"), "{said}");
+        assert!(said.contains("contains a private key"), "{said}");
     }
 }
 
@@ -758,7 +761,9 @@ fn a_degraded_connection_says_what_failed_and_how_often() {
     let course = course(connection_with(Some(Reason::AllPermissionsGranted)), &vec![observation_of(Reason::ConnectTimeout); 2]);
     let message = &conditions::find(&course[1].conditions, "Ready").expect("always there").message;
     assert!(
-        message.contains("check 2 of 3 in a row failed. No connection to https://service4.ultipro.com was made"),
+        message.contains(
+            "Failed checks in a row: 2 of 3. The connection to https://service4.ultipro.com, or its TLS handshake, timed out."
+        ),
         "{message}"
     );
     let waits: Vec<_> = course
@@ -867,7 +872,7 @@ mod candidate {
         let mut connection = with_candidate(Reason::AllPermissionsGranted);
         let status = check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 60).status;
         let message = &conditions::find(&status.conditions, "CandidateReady").expect("there").message;
-        assert!(message.contains("Name Secret next in spec.secretRef"), "{message}");
+        assert!(message.contains("name Secret next in spec.secretRef"), "{message}");
         connection.status = Some(status.clone());
         let again = check(&connection, Reason::AllPermissionsGranted, Some(Reason::AllPermissionsGranted), 3600);
         assert_eq!((again.status, again.events), (status.clone(), Vec::new()), "nothing moves");

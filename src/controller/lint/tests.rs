@@ -156,22 +156,22 @@ fn odd_values_that_may_well_be_right_are_left_alone() {
 fn values_in_each_others_place_are_told_by_both_keys() {
     for (values, fatal, suspicious, why) in [
         (["u", "p", "AK4TQ0ZL81XA", "ACME1"], "", "userApiKey and customerApiKey look swapped", None),
-        (["u", "p", "ACME1", "ACME1"], "userApiKey is the same value as customerApiKey", "", Some(Reason::ApiKeysSwapped)),
+        (["u", "p", "ACME1", "ACME1"], "userApiKey has the same value as customerApiKey", "", Some(Reason::ApiKeysSwapped)),
         (
             ["u", "ACME1", "ACME1", "AK4TQ0ZL81XA"],
-            "customerApiKey is the same value as password",
+            "customerApiKey has the same value as password",
             "",
             Some(Reason::SecretValueMalformed),
         ),
         (
             ["AK4TQ0ZL81XA", "p", "ACME1", "AK4TQ0ZL81XA"],
-            "userApiKey is the same value as username",
+            "userApiKey has the same value as username",
             "",
             Some(Reason::SecretValueMalformed),
         ),
         (
             ["u", "p\n", "K1", "K1"],
-            "password ends in a line end; userApiKey is the same value as customerApiKey",
+            "password ends with a newline; userApiKey has the same value as customerApiKey",
             "",
             Some(Reason::SecretValueMalformed),
         ),
@@ -185,7 +185,7 @@ fn values_in_each_others_place_are_told_by_both_keys() {
         ),
         (
             ["u", "p", "AK4TQ0ZL81XA\n", "ACME1"],
-            "customerApiKey ends in a line end",
+            "customerApiKey ends with a newline",
             "userApiKey looks like a Customer API key",
             Some(Reason::SecretValueMalformed),
         ),
@@ -216,7 +216,7 @@ fn values_are_named_by_the_keys_that_the_secret_has() {
     let [username, password, customer_api_key, user_api_key] =
         ["u", "p\n", "ACME1", "AK4TQ0ZL81XA"].map(|value| Sensitive::new(value.to_owned()));
     let found = lint(&Credentials { username, password, customer_api_key, user_api_key: Some(user_api_key) }, &keys, false);
-    assert_eq!(text(&found.fatal), "UKG_PASSWORD ends in a line end");
+    assert_eq!(text(&found.fatal), "UKG_PASSWORD ends with a newline");
 }
 
 /// Returns a value with flaws around it, inside it or instead of it.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::cluster::response_filter::{FilteredBody, Keep};
+use crate::cluster::response_filter::{FilteredBody, Projection};
 
 /// The size limit of an error answer, and of what surrounds the values.
 const FRAME_MAX: usize = 16 << 10;
@@ -87,14 +87,14 @@ where
         return Err(kube::Error::Api(status.boxed()));
     }
     let keep = wanted.iter().map(|(key, max)| ((*key).to_owned(), as_json(*max))).collect();
-    let mut answer = FilteredBody::new(answer.into_body(), Keep::Values(keep));
+    let mut answer = FilteredBody::new(answer.into_body(), Projection::Values(keep));
     // The buffer grows by copying into a larger one and wiping the old one: a reallocation would leave copies behind.
     let most = FRAME_MAX + wanted.iter().map(|(key, max)| key.len() + as_json(*max)).sum::<usize>();
     let mut text = Zeroizing::new(Vec::new());
     while let Some(frame) = answer.frame().await {
         let Ok(data) = frame.map_err(|error| kube::Error::Service(error.into()))?.into_data() else { continue };
         if text.len() + data.len() > most {
-            return Err(kube::Error::SerdeError(serde::de::Error::custom("more than its values can have")));
+            return Err(kube::Error::SerdeError(serde::de::Error::custom("the answer is larger than its values can be")));
         }
         if text.capacity() < text.len() + data.len() {
             let mut larger = Zeroizing::new(Vec::with_capacity((2 * (text.len() + data.len())).min(most)));

@@ -16,11 +16,11 @@ pub struct Transports {
     /// For connections without a CA bundle.
     pub shared: Transport,
     /// By the digest of the bundle, most recently used first. **Bound.** [`TRANSPORTS_KEPT`].
-    pub(super) recent: Mutex<VecDeque<([u8; 32], Trusting)>>,
+    pub(super) recent: Mutex<VecDeque<([u8; 32], ClientWithWarnings)>>,
 }
 
 /// A client with its own authorities, and what should be corrected in their bundle.
-type Trusting = (Transport, BundleWarnings);
+type ClientWithWarnings = (Transport, BundleWarnings);
 
 impl Transports {
     /// Creates the clients; no bundle was used yet.
@@ -28,7 +28,7 @@ impl Transports {
         Self { shared, recent: Mutex::default() }
     }
 
-    pub(super) fn trusting(&self, digest: [u8; 32], pem: &[u8]) -> Result<Trusting, CaFlaw> {
+    pub(super) fn trusting(&self, digest: [u8; 32], pem: &[u8]) -> Result<ClientWithWarnings, CaFlaw> {
         let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut recent = recent();

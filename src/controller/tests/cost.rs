@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::upstream::{Interface, Presented, Values};
-use super::world::{Place, Process};
+use super::world::{ConnectionFixture, Process};
 use crate::login_guard::attempts::{NEVER_WORKED_MAX, UNWRITTEN_MAX, WORKED_MAX};
 use crate::login_guard::{Entry, Limits, Login, Rest};
 
@@ -84,11 +84,17 @@ const A_DAY: SignedDuration = SignedDuration::from_secs(24 * 3600 - 1);
 impl Costs {
     /// A check of this connection in this process has sent a password. `knew` is what the process knew to work when the check
     /// began.
-    pub(super) fn presented(&mut self, presented: &Presented, place: &mut Place, process: &Process, knew: &[What]) {
+    pub(super) fn presented(
+        &mut self,
+        presented: &Presented,
+        fixture: &mut ConnectionFixture,
+        process: &Process,
+        knew: &[What],
+    ) {
         let what = (presented.values, presented.to);
-        let asked_for = place.connection.open_request().is_some() && !place.granted.contains(&what);
+        let asked_for = fixture.connection.open_request().is_some() && !fixture.granted.contains(&what);
         let works = process.has_seen_work(what.0, what.1);
-        let recorded = place.told.vouches(place, presented.to);
+        let recorded = fixture.reported.is_recorded(fixture, presented.to);
         if !(asked_for || works || self.seen.contains(&(presented.check, what))) {
             self.an_end_that_is_not_known_is_waited_for(presented, recorded);
         }
@@ -116,7 +122,7 @@ impl Costs {
                 self.a_refused_password_costs_one_login(presented, asked_for || surprise);
                 // A try of values that are known to work leaves the request open if its result is not known.
                 let is_granted = asked_for && (presented.answered || !(works || recorded));
-                place.granted.extend(is_granted.then_some(what));
+                fixture.granted.extend(is_granted.then_some(what));
             }
             None => {
                 if presented.is_login && presented.is_unclear {

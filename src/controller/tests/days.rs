@@ -20,21 +20,21 @@ impl Schedule {
     /// Creates the schedule of a process that starts.
     fn of(world: &World) -> Self {
         let wait = |connection| first_due(connection, world.clock.now()).unwrap_or_default();
-        Self(world.places.iter().map(|place| Instant::now() + wait(&place.connection)).collect())
+        Self(world.fixtures.iter().map(|fixture| Instant::now() + wait(&fixture.connection)).collect())
     }
 
     /// Makes each check when it is due, until this much time has passed, and calls `seen` after each.
     async fn run(&mut self, world: &mut World, time: Duration, mut seen: impl FnMut(&World, usize)) {
         let end = Instant::now() + time;
         loop {
-            let (place, due) = self.0.iter().copied().enumerate().min_by_key(|(_, due)| *due).expect("some");
+            let (fixture, due) = self.0.iter().copied().enumerate().min_by_key(|(_, due)| *due).expect("some");
             tokio::time::sleep_until(due.min(end)).await;
             if due > end {
                 return;
             }
-            let decision = world.check_and_tell(place).await.expect("the ledger can be written");
-            self.0[place] = Instant::now() + decision.requeue;
-            seen(world, place);
+            let decision = world.check_and_publish(fixture).await.expect("the ledger can be written");
+            self.0[fixture] = Instant::now() + decision.requeue;
+            seen(world, fixture);
         }
     }
 }
@@ -47,26 +47,26 @@ fn ten_copies_of_a_wrong_password_cost_one_login_in_a_day() {
         Schedule::of(&world).run(&mut world, 24 * HOUR, |_, _| checks += 1).await;
         assert_eq!((world.costs.refusals, world.costs.taken), (1, 0));
         assert!(checks > 10 * 24, "{checks} checks");
-        let told = |reason| world.places.iter().filter(|place| verdict_reason(place.status()) == Some(reason)).count();
+        let told = |reason| world.fixtures.iter().filter(|fixture| verdict_reason(fixture.status()) == Some(reason)).count();
         assert_eq!((told(Reason::CredentialsRejected), told(Reason::LoginHeld)), (1, 9));
     });
 }
 
 #[test]
 fn nor_do_twenty_restarts_and_five_fail_overs_cost_another() {
-    for distrust in [true, false] {
+    for invalidate in [true, false] {
         in_paused_time(async {
             let mut world = World::with(&[Kind::Soap, Kind::Both].repeat(5), 1);
             for replaced in 0..25 {
                 Schedule::of(&world).run(&mut world, HOUR, |_, _| {}).await;
                 match replaced % 5 {
-                    4 => world.fail_over(distrust).await,
+                    4 => world.fail_over(invalidate).await,
                     _ => world.restart().await,
                 }
                 // One Secret is written again unchanged, and one connection is deleted and created again.
-                let place = replaced % world.places.len();
-                world.edit(place, 1);
-                world.recreate((place + 1) % world.places.len());
+                let fixture = replaced % world.fixtures.len();
+                world.edit(fixture, 1);
+                world.recreate((fixture + 1) % world.fixtures.len());
             }
             Schedule::of(&world).run(&mut world, 24 * HOUR, |_, _| {}).await;
             assert_eq!((world.costs.refusals, world.costs.taken), (1, 0));
@@ -92,11 +92,11 @@ fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_
                     // Without the ledger each connection knows only of its own logins.
                     let count = if hourly == Hourly::LedgerIsLost { 1 } else { 2 };
                     let mut world = World::with(&[Kind::Soap, Kind::Both][..count], u8::from(!worked));
-                    for place in &mut world.places {
-                        place.connection.spec.interval = "1m".to_owned();
+                    for fixture in &mut world.fixtures {
+                        fixture.connection.spec.interval = "1m".to_owned();
                     }
-                    for place in (0..count).filter(|_| worked) {
-                        world.check_and_tell(place).await;
+                    for fixture in (0..count).filter(|_| worked) {
+                        world.check_and_publish(fixture).await;
                     }
                     world.upstream.state().faults = Some(Faults { fault, every: 1, first: 0 });
                     for _ in 0..24 {
@@ -106,14 +106,14 @@ fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_
                             Hourly::Restart => world.restart().await,
                             Hourly::FailOver => world.fail_over(true).await,
                             Hourly::LedgerIsLost => {
-                                world.shelf.clear();
+                                world.store.clear();
                                 world.restart().await;
                             }
                         }
                     }
                     let (sent, most) = (world.costs.unclear_logins, if worked { 24 } else { 4 });
                     assert!((most / 2..=most).contains(&sent), "{sent} for {fault:?}, worked {worked}, each hour {hourly:?}");
-                    let reasons: Vec<_> = world.places.iter().map(|place| verdict_reason(place.status())).collect();
+                    let reasons: Vec<_> = world.fixtures.iter().map(|fixture| verdict_reason(fixture.status())).collect();
                     let is_reported = |reason: &Option<Reason>| match (worked, fault) {
                         (true, Fault::ServerError) => matches!(reason, Some(Reason::ServerError | Reason::LoginPaused)),
                         (true, _) => matches!(reason, Some(Reason::LoginUndetermined | Reason::LoginPaused)),
@@ -124,7 +124,7 @@ fn answers_that_are_neither_yes_nor_no_cost_four_logins_in_a_day_and_24_of_what_
                     world.upstream.state().faults = None;
                     Schedule::of(&world).run(&mut world, 25 * HOUR, |_, _| {}).await;
                     let expected = if worked { Verdict::Active } else { Verdict::Unauthorized };
-                    assert!(world.places.iter().all(|place| place.status().state == expected.as_str()));
+                    assert!(world.fixtures.iter().all(|fixture| fixture.status().state == expected.as_str()));
                     assert!(world.costs.refusals <= 1);
                 });
             }
@@ -145,10 +145,10 @@ fn rows(soap: usize, rest: usize) -> Vec<RequiredPermission> {
 /// Returns a world with one connection that requires these rows, was found Active, and is checked every hour.
 async fn active(soap: usize, rest: usize) -> World {
     let mut world = World::with(&[if soap == 0 && rest > 0 { Kind::Rest } else { Kind::Both }], 0);
-    let spec = &mut world.places[0].connection.spec;
+    let spec = &mut world.fixtures[0].connection.spec;
     (spec.permissions, spec.interval) = (rows(soap, rest), "1h".to_owned());
-    world.check_and_tell(0).await;
-    assert_eq!(world.places[0].status().state, Verdict::Active.as_str());
+    world.check_and_publish(0).await;
+    assert_eq!(world.fixtures[0].status().state, Verdict::Active.as_str());
     world
 }
 
@@ -172,8 +172,8 @@ fn a_host_that_loses_each_second_answer_never_makes_an_active_connection_anythin
                 }
                 world.upstream.state().faults = Some(Faults { fault, every: 2, first });
                 Schedule::of(&world)
-                    .run(&mut world, 24 * HOUR, |world, place| {
-                        let status = world.places[place].status();
+                    .run(&mut world, 24 * HOUR, |world, fixture| {
+                        let status = world.fixtures[fixture].status();
                         let what = format!("{soap} by SOAP, {rest} by REST, {fault:?} from {first}, restart {restart}");
                         assert_eq!(status.state, Verdict::Active.as_str(), "{what}: {:?}", verdict_reason(status));
                     })
@@ -189,13 +189,13 @@ fn a_dead_host_is_unreachable_after_as_many_checks_as_the_threshold_says_and_soo
         for threshold in [1, 3, 10] {
             in_paused_time(async {
                 let mut world = active(3, 2).await;
-                world.places[0].connection.spec.failure_threshold = threshold;
+                world.fixtures[0].connection.spec.failure_threshold = threshold;
                 world.upstream.state().faults = Some(Faults { fault, every: 1, first: 0 });
                 let died = Instant::now();
                 let mut seen = Vec::new();
                 Schedule::of(&world)
-                    .run(&mut world, 4 * HOUR, |world, place| {
-                        seen.push((world.places[place].status().state.clone(), died.elapsed()));
+                    .run(&mut world, 4 * HOUR, |world, fixture| {
+                        seen.push((world.fixtures[fixture].status().state.clone(), died.elapsed()));
                     })
                     .await;
                 let last = seen.iter().position(|(state, _)| state == "Unreachable").expect("dead");

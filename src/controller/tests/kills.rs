@@ -21,7 +21,7 @@ struct Outcome {
 
 impl Outcome {
     fn states(&self) -> Vec<&str> {
-        self.world.places.iter().map(|place| place.status().state.as_str()).collect()
+        self.world.fixtures.iter().map(|fixture| fixture.status().state.as_str()).collect()
     }
 }
 
@@ -36,11 +36,11 @@ fn kill_everywhere(before: Before, soon: fn(&World)) -> Vec<Outcome> {
         let polls = outcomes.len();
         let outcome = in_paused_time(async {
             let mut world = before().await;
-            let all: Vec<_> = (0..world.places.len()).collect();
+            let all: Vec<_> = (0..world.fixtures.len()).collect();
             let refusals = world.costs.refusals;
             let ended = world.check(&all, Some(polls)).await;
             let killed = ended.iter().all(|(_, ended)| matches!(ended, Ended::Killed));
-            let stored = world.stored(world.places[0].values()).await;
+            let stored = world.stored(world.fixtures[0].values()).await;
             let written = stored.is_some_and(|entry| {
                 matches!(entry.login, Some(Login::Refused(_) | Login::BegunAgain(_))) || entry.rest == Some(Rest::Refused)
             });
@@ -48,8 +48,8 @@ fn kill_everywhere(before: Before, soon: fn(&World)) -> Vec<Outcome> {
             world.restart().await;
             for (round, hours) in [0, 1, 24, 24, 24].into_iter().enumerate() {
                 world.pass(Duration::from_secs(hours * 3600 + 1)).await;
-                for place in &all {
-                    world.check_and_tell(*place).await.expect("the ledger can be written");
+                for fixture in &all {
+                    world.check_and_publish(*fixture).await.expect("the ledger can be written");
                 }
                 if round == 0 {
                     soon(&world);
@@ -123,7 +123,7 @@ fn what_worked_in_the_process_and_is_refused_costs_one_more_where_that_was_forgo
         || {
             Box::pin(async {
                 let mut world = World::with(&[Kind::Both], 0);
-                world.check_and_tell(0).await;
+                world.check_and_publish(0).await;
                 world.pass(Duration::from_secs(660)).await;
                 world.upstream.state().password = 1;
                 world
@@ -140,8 +140,8 @@ fn a_request_is_granted_at_most_once_wherever_the_process_ends() {
         || {
             Box::pin(async {
                 let mut world = World::with(&[Kind::Soap, Kind::Both], 1);
-                world.check_and_tell(0).await;
-                world.check_and_tell(1).await;
+                world.check_and_publish(0).await;
+                world.check_and_publish(1).await;
                 // A copy that has no result yet.
                 world.add(Kind::Soap, 1);
                 world.pass(Duration::from_secs(660)).await;
@@ -170,8 +170,8 @@ fn a_right_password_is_found_to_work_within_a_day_wherever_the_process_ends() {
     ];
     for before in stories {
         let outcomes = kill_everywhere(before, |world| {
-            for place in &world.places {
-                let reason = verdict_reason(place.status());
+            for fixture in &world.fixtures {
+                let reason = verdict_reason(fixture.status());
                 let works = reason.and_then(Reason::verdict) == Some(Verdict::Active);
                 let expected = works || reason == Some(Reason::LoginUncertain);
                 assert!(expected, "{reason:?}");
@@ -192,8 +192,8 @@ fn an_active_connection_stays_active_wherever_the_process_ends_once() {
         || {
             Box::pin(async {
                 let mut world = World::with(&[Kind::Soap, Kind::Both, Kind::Rest], 0);
-                for place in 0..3 {
-                    world.check_and_tell(place).await;
+                for fixture in 0..3 {
+                    world.check_and_publish(fixture).await;
                 }
                 world.pass(Duration::from_secs(660)).await;
                 // The next process knows only what the status says.
@@ -202,16 +202,16 @@ fn an_active_connection_stays_active_wherever_the_process_ends_once() {
             })
         },
         |world| {
-            for place in &world.places {
+            for fixture in &world.fixtures {
                 assert_eq!(
-                    place.status().state,
+                    fixture.status().state,
                     Verdict::Active.as_str(),
                     "{:?}: {:?}",
-                    place.kind,
-                    verdict_reason(place.status())
+                    fixture.kind,
+                    verdict_reason(fixture.status())
                 );
             }
-            assert!(world.is_seen_to_work((world.places[0].values(), Interface::LoginService)));
+            assert!(world.is_seen_to_work((world.fixtures[0].values(), Interface::LoginService)));
         },
     );
     assert!(outcomes.len() > 8, "some await was not reached");
@@ -228,11 +228,11 @@ fn one_wrong_password_with_and_without_a_user_api_key_costs_one_login() {
                     world.upstream.state().refuses_rest = refuses_rest;
                     if at_once {
                         for found in world.check(&[0, 1], None).await {
-                            world.tell(found);
+                            world.publish(found);
                         }
                     } else {
-                        world.check_and_tell(0).await;
-                        world.check_and_tell(1).await;
+                        world.check_and_publish(0).await;
+                        world.check_and_publish(1).await;
                     }
                     world.costs.refusals
                 });

@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use ukg_pro::outcome::Outcome;
 
 use super::upstream::Interface;
-use super::world::{Place, World};
+use super::world::{ConnectionFixture, World};
 use crate::api::conditions::{self, READY};
 use crate::api::verdict::verdict_reason;
 use crate::api::{PermissionState, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::{Decision, Observation};
 use crate::controller::gate::{self, Hold};
-use crate::controller::probe::rest_end;
+use crate::controller::probe::rest_result;
 use crate::controller::resolve::Resolved;
-use crate::login_guard::RestEnd;
+use crate::login_guard::RestResult;
 
 /// What was observed of a connection and reported in its status.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told {
+pub(super) struct Reported {
     /// The version of the Secret and the spec that this is about.
     of: Option<(u64, String)>,
     login_works: bool,
@@ -27,43 +27,43 @@ pub(super) struct Told {
     failing: i32,
 }
 
-impl Told {
+impl Reported {
     /// Whether this connection was seen to work with its present values and spec, and no refusal was reported since.
-    pub(super) fn vouches(&self, place: &Place, by: Interface) -> bool {
-        let login_by_rest = !place.values().user_api_key;
+    pub(super) fn is_recorded(&self, fixture: &ConnectionFixture, by: Interface) -> bool {
+        let login_by_rest = !fixture.values().user_api_key;
         let works = if by == Interface::Rest && !login_by_rest { self.rest_works } else { self.login_works };
-        works && self.is_about_values(place)
+        works && self.is_about_values(fixture)
     }
 
-    fn is_about_values(&self, place: &Place) -> bool {
-        self.of.as_ref() == Some(&of(place))
+    fn is_about_values(&self, fixture: &ConnectionFixture) -> bool {
+        self.of.as_ref() == Some(&of(fixture))
     }
 
     /// Returns what is reported after this observation.
     pub(super) fn after(
         &self,
         world: &World,
-        place: usize,
+        fixture: usize,
         observation: &Observation,
         status: &UkgProConnectionStatus,
     ) -> Self {
-        if *observation == Observation::Suspended || stands(&world.places[place], observation) {
+        if *observation == Observation::Suspended || stands(&world.fixtures[fixture], observation) {
             return self.clone();
         }
-        let place = &world.places[place];
-        let before = if self.is_about_values(place) { self.clone() } else { Self::default() };
+        let fixture = &world.fixtures[fixture];
+        let before = if self.is_about_values(fixture) { self.clone() } else { Self::default() };
         let failing = before.failing + 1;
         let (login_works, rest_works) = match observation {
-            Observation::Probed(_, probed) => match rest_end(probed) {
-                Some(RestEnd::Works) => (true, true),
-                Some(RestEnd::Refused) => (true, false),
-                Some(RestEnd::Unanswered) | None => (true, before.rest_works),
+            Observation::Probed(_, probed) => match rest_result(probed) {
+                Some(RestResult::Works) => (true, true),
+                Some(RestResult::Refused) => (true, false),
+                Some(RestResult::Unanswered) | None => (true, before.rest_works),
             },
             Observation::LoginFailed(_, failure, _) if failure.forbids_automatic_retry() => (false, false),
             Observation::Held(_, hold) if hold.until().is_none() => (false, false),
             _ => (before.login_works, before.rest_works),
         };
-        let now = Self { of: Some(of(place)), login_works, rest_works, granted: BTreeSet::new(), failing };
+        let now = Self { of: Some(of(fixture)), login_works, rest_works, granted: BTreeSet::new(), failing };
         let kept = Self { granted: before.granted, ..now.clone() };
         match observation {
             Observation::Probed(_, probed) => {
@@ -87,8 +87,8 @@ impl Told {
     }
 }
 
-fn of(place: &Place) -> (u64, String) {
-    (place.version, place.connection.spec.checked())
+fn of(fixture: &ConnectionFixture) -> (u64, String) {
+    (fixture.version, fixture.connection.spec.checked())
 }
 
 fn is_active(status: &UkgProConnectionStatus) -> bool {
@@ -98,32 +98,32 @@ fn is_active(status: &UkgProConnectionStatus) -> bool {
 /// Asserts all invariants after a check of this connection.
 pub(super) fn hold(
     world: &World,
-    place: usize,
+    fixture: usize,
     observation: &Observation,
     after: &UkgProConnection,
     decision: &Decision,
     again: &Decision,
 ) {
-    let place = &world.places[place];
-    let (before, after) = (place.status(), after.status.as_ref().expect("just decided"));
+    let fixture = &world.fixtures[fixture];
+    let (before, after) = (fixture.status(), after.status.as_ref().expect("just decided"));
     one_verdict_is_true_or_all_are_unknown(after);
     ready_is_true_exactly_when_active_is(after);
     a_time_moves_with_its_status_alone(before, after);
     deciding_again_changes_nothing(after, again);
     it_is_looked_at_again_within_a_day(decision);
-    if stands(place, observation) {
+    if stands(fixture, observation) {
         assert_eq!((verdict_reason(before), &before.permissions), (verdict_reason(after), &after.permissions));
     } else if *observation != Observation::Suspended {
-        active_was_seen_with_these_very_values_and_this_spec(world, place, after);
-        what_is_granted_was_granted_by_ukg_pro(world, place, after);
-        unauthorized_was_said_by_ukg_pro(world, place, after);
+        active_was_seen_with_these_very_values_and_this_spec(world, fixture, after);
+        what_is_granted_was_granted_by_ukg_pro(world, fixture, after);
+        unauthorized_was_said_by_ukg_pro(world, fixture, after);
     }
 }
 
 /// Whether the next login must wait, and nothing was sent with these values since the logins that the status records.
-fn stands(place: &Place, observation: &Observation) -> bool {
-    let before = place.status();
-    let is_about_values = |resolved: &Resolved| gate::is_about_values(before, &place.connection, resolved);
+fn stands(fixture: &ConnectionFixture, observation: &Observation) -> bool {
+    let before = fixture.status();
+    let is_about_values = |resolved: &Resolved| gate::is_about_values(before, &fixture.connection, resolved);
     observation.resolved().is_some_and(is_about_values)
         && matches!(observation, Observation::Held(_, Hold::Paused(paused)) if before.tried() >= Some(paused.tried))
 }
@@ -159,49 +159,59 @@ fn it_is_looked_at_again_within_a_day(decision: &Decision) {
     assert!((1..=27 * 3600).contains(&seconds), "{seconds} s");
 }
 
-fn active_was_seen_with_these_very_values_and_this_spec(world: &World, place: &Place, status: &UkgProConnectionStatus) {
+fn active_was_seen_with_these_very_values_and_this_spec(
+    world: &World,
+    fixture: &ConnectionFixture,
+    status: &UkgProConnectionStatus,
+) {
     if !is_active(status) {
         return;
     }
     if verdict_reason(status) == Some(Reason::Degraded) {
-        active_is_kept_through_fewer_failures_than_the_threshold(place);
+        active_is_kept_through_fewer_failures_than_the_threshold(fixture);
         return;
     }
-    let values = place.values();
+    let values = fixture.values();
     let by = if values.user_api_key { Interface::LoginService } else { Interface::Rest };
     assert!(world.is_seen_to_work((values, by)), "Active, and no login with {values:?} was seen to work");
-    let shown = world.shown(place);
-    for required in place.requirements() {
+    let shown = world.shown(fixture);
+    for required in fixture.requirements() {
         assert!(shown.contains(&required.row.name), "Active, and {} was not shown to be granted", required.row.name);
     }
 }
 
-fn active_is_kept_through_fewer_failures_than_the_threshold(place: &Place) {
-    let Told { failing, .. } = place.told;
+fn active_is_kept_through_fewer_failures_than_the_threshold(fixture: &ConnectionFixture) {
+    let Reported { failing, .. } = fixture.reported;
     assert!(
-        place.told.is_about_values(place) && place.told.login_works,
+        fixture.reported.is_about_values(fixture) && fixture.reported.login_works,
         "Degraded without having been Active with these values"
     );
-    assert!(failing + 1 < place.connection.spec.failure_threshold(), "Active after {failing} failures and this one");
+    assert!(failing + 1 < fixture.connection.spec.failure_threshold(), "Active after {failing} failures and this one");
 }
 
-fn what_is_granted_was_granted_by_ukg_pro(world: &World, place: &Place, status: &UkgProConnectionStatus) {
-    let shown = world.shown(place);
+fn what_is_granted_was_granted_by_ukg_pro(world: &World, fixture: &ConnectionFixture, status: &UkgProConnectionStatus) {
+    let shown = world.shown(fixture);
     for permission in status.permissions.iter().filter(|permission| permission.state == PermissionState::Granted) {
-        let kept = is_active(status) && place.told.is_about_values(place) && place.told.granted.contains(&permission.name);
+        let kept = is_active(status)
+            && fixture.reported.is_about_values(fixture)
+            && fixture.reported.granted.contains(&permission.name);
         assert!(kept || shown.contains(&permission.name), "{} is told to be granted", permission.name);
     }
 }
 
 /// UKG Pro refused the values, or, if they worked for another connection since, refused this connection.
-fn unauthorized_was_said_by_ukg_pro(world: &World, place: &Place, status: &UkgProConnectionStatus) {
+fn unauthorized_was_said_by_ukg_pro(world: &World, fixture: &ConnectionFixture, status: &UkgProConnectionStatus) {
     let is_unauthorized = |status: &UkgProConnectionStatus| status.state == Verdict::Unauthorized.as_str();
     if !is_unauthorized(status) {
         return;
     }
-    let stands = is_unauthorized(place.status())
-        && place.status().secret_resource_version == status.secret_resource_version
-        && place.status().checked_spec == status.checked_spec;
+    let stands = is_unauthorized(fixture.status())
+        && fixture.status().secret_resource_version == status.secret_resource_version
+        && fixture.status().checked_spec == status.checked_spec;
     let stands = stands || world.process().is_behind;
-    assert!(stands || world.costs.is_told_refused(place.values()), "Unauthorized, and {:?} were not refused", place.values());
+    assert!(
+        stands || world.costs.is_told_refused(fixture.values()),
+        "Unauthorized, and {:?} were not refused",
+        fixture.values()
+    );
 }

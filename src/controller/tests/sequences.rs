@@ -21,7 +21,7 @@ enum Step {
     KillDuringAll(usize),
     Restart,
     FailOver {
-        distrust: bool,
+        invalidate: bool,
     },
     RotatePassword(u8),
     /// The password changes after so many requests.
@@ -46,25 +46,25 @@ enum Step {
 }
 
 /// More would make a sequence slow without showing anything else.
-const PLACES_MAX: usize = 6;
+const FIXTURES_MAX: usize = 6;
 
 async fn take(world: &mut World, step: Step) {
-    let count = world.places.len();
+    let count = world.fixtures.len();
     match step {
-        Step::Check(place) => {
-            world.check_and_tell(place % count).await;
+        Step::Check(fixture) => {
+            world.check_and_publish(fixture % count).await;
         }
         Step::CheckAllAtOnce => {
             let all: Vec<_> = (0..count).collect();
             for found in world.check(&all, None).await {
-                world.tell(found);
+                world.publish(found);
             }
         }
-        Step::CheckInVain(place) => {
-            world.check(&[place % count], None).await;
+        Step::CheckInVain(fixture) => {
+            world.check(&[fixture % count], None).await;
         }
-        Step::KillDuringCheck(place, polls) => {
-            world.check(&[place % count], Some(polls)).await;
+        Step::KillDuringCheck(fixture, polls) => {
+            world.check(&[fixture % count], Some(polls)).await;
             world.restart().await;
         }
         Step::KillDuringAll(polls) => {
@@ -73,7 +73,7 @@ async fn take(world: &mut World, step: Step) {
             world.restart().await;
         }
         Step::Restart => world.restart().await,
-        Step::FailOver { distrust } => world.fail_over(distrust).await,
+        Step::FailOver { invalidate } => world.fail_over(invalidate).await,
         Step::RotatePassword(password) => world.upstream.state().password = password,
         Step::RotateMeanwhile(requests, password) => world.upstream.state().rotation = Some((requests, password)),
         Step::Lock(locked) => world.upstream.state().locked = locked,
@@ -86,28 +86,28 @@ async fn take(world: &mut World, step: Step) {
             state.denied.remove(&row);
             state.denied.extend((!ticked).then_some(row));
         }
-        Step::EditSecret(place, password) => world.edit(place % count, password),
-        Step::LabelSecret(place) => world.edit(place % count, world.places[place % count].password),
-        Step::Recreate(place) => world.recreate(place % count),
-        Step::Copy(place) if count < PLACES_MAX => {
-            let place = &world.places[place % count];
-            world.add(place.kind, place.password);
+        Step::EditSecret(fixture, password) => world.edit(fixture % count, password),
+        Step::LabelSecret(fixture) => world.edit(fixture % count, world.fixtures[fixture % count].password),
+        Step::Recreate(fixture) => world.recreate(fixture % count),
+        Step::Copy(fixture) if count < FIXTURES_MAX => {
+            let fixture = &world.fixtures[fixture % count];
+            world.add(fixture.kind, fixture.password);
         }
         Step::Copy(_) => {}
-        Step::Require(place, kind) => world.require(place % count, kind),
-        Step::Request(place, value) => world.request(place % count, &value.to_string()),
-        Step::Suspend(place, suspend) => world.places[place % count].connection.spec.suspend = suspend,
+        Step::Require(fixture, kind) => world.require(fixture % count, kind),
+        Step::Request(fixture, value) => world.request(fixture % count, &value.to_string()),
+        Step::Suspend(fixture, suspend) => world.fixtures[fixture % count].connection.spec.suspend = suspend,
         Step::Pass(seconds) => world.pass(Duration::from_secs(seconds)).await,
         Step::SetClock(hours) => world.set_clock(SignedDuration::from_hours(hours)),
-        Step::FailWrites(writes) => world.shelf.fail(writes),
-        Step::LoseWrites(writes) => world.shelf.lose(writes),
+        Step::FailWrites(writes) => world.store.fail(writes),
+        Step::LoseWrites(writes) => world.store.lose(writes),
         Step::Fail(faults) => world.upstream.state().faults = Some(faults),
         Step::Recover => world.upstream.state().faults = None,
     }
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let place = || 0..PLACES_MAX;
+    let fixture = || 0..FIXTURES_MAX;
     let password = || 0..5_u8;
     let fault = prop::sample::select(vec![
         Fault::NotSent,
@@ -123,26 +123,26 @@ fn step() -> impl Strategy<Value = Step> {
     let faults = (fault, 1..4_u8, 0..3_u8).prop_map(|(fault, every, first)| Step::Fail(Faults { fault, every, first }));
     let kind = prop::sample::select(vec![Kind::Login, Kind::Soap, Kind::Both, Kind::Rest]);
     prop_oneof![
-        12 => place().prop_map(Step::Check),
+        12 => fixture().prop_map(Step::Check),
         3 => Just(Step::CheckAllAtOnce),
-        2 => place().prop_map(Step::CheckInVain),
-        4 => (place(), 0..40_usize).prop_map(|(place, polls)| Step::KillDuringCheck(place, polls)),
+        2 => fixture().prop_map(Step::CheckInVain),
+        4 => (fixture(), 0..40_usize).prop_map(|(fixture, polls)| Step::KillDuringCheck(fixture, polls)),
         1 => (0..60_usize).prop_map(Step::KillDuringAll),
         2 => Just(Step::Restart),
-        2 => any::<bool>().prop_map(|distrust| Step::FailOver { distrust }),
+        2 => any::<bool>().prop_map(|invalidate| Step::FailOver { invalidate }),
         3 => password().prop_map(Step::RotatePassword),
         2 => (0..8_u64, password()).prop_map(|(requests, password)| Step::RotateMeanwhile(requests, password)),
         1 => any::<bool>().prop_map(Step::Lock),
         2 => any::<bool>().prop_map(Step::RefuseRest),
         1 => any::<bool>().prop_map(Step::SpeakInUnknownWords),
         1 => (0..6_usize, any::<bool>()).prop_map(|(row, ticked)| Step::Tick(row, ticked)),
-        3 => (place(), password()).prop_map(|(place, password)| Step::EditSecret(place, password)),
-        2 => place().prop_map(Step::LabelSecret),
-        1 => place().prop_map(Step::Recreate),
-        1 => place().prop_map(Step::Copy),
-        1 => (place(), kind).prop_map(|(place, kind)| Step::Require(place, kind)),
-        3 => (place(), 0..3_u8).prop_map(|(place, value)| Step::Request(place, value)),
-        1 => (place(), any::<bool>()).prop_map(|(place, suspend)| Step::Suspend(place, suspend)),
+        3 => (fixture(), password()).prop_map(|(fixture, password)| Step::EditSecret(fixture, password)),
+        2 => fixture().prop_map(Step::LabelSecret),
+        1 => fixture().prop_map(Step::Recreate),
+        1 => fixture().prop_map(Step::Copy),
+        1 => (fixture(), kind).prop_map(|(fixture, kind)| Step::Require(fixture, kind)),
+        3 => (fixture(), 0..3_u8).prop_map(|(fixture, value)| Step::Request(fixture, value)),
+        1 => (fixture(), any::<bool>()).prop_map(|(fixture, suspend)| Step::Suspend(fixture, suspend)),
         3 => prop::sample::select(vec![1, 10, 60, 660, 3_600, 40_000, 90_000]).prop_map(Step::Pass),
         1 => prop::sample::select(vec![-48, -25, -1, 1, 12, 25, 48]).prop_map(Step::SetClock),
         1 => (1..4_u32).prop_map(Step::FailWrites),
@@ -160,9 +160,9 @@ fn story() -> impl Strategy<Value = Vec<Step>> {
 async fn leave_alone(world: &mut World, latest: Timestamp) {
     world.upstream.state().faults = None;
     world.upstream.state().rotation = None;
-    world.shelf.fail(0);
-    world.shelf.lose(0);
-    world.places.iter_mut().for_each(|place| place.connection.spec.suspend = false);
+    world.store.fail(0);
+    world.store.lose(0);
+    world.fixtures.iter_mut().for_each(|fixture| fixture.connection.spec.suspend = false);
     let behind = latest.duration_since(world.clock.now());
     if behind.is_positive() {
         world.set_clock(behind);
@@ -173,23 +173,23 @@ async fn leave_alone(world: &mut World, latest: Timestamp) {
     for _ in 0..3 {
         // Every hold ends within a day, except those that only a user can release.
         world.pass(Duration::from_secs(90_000)).await;
-        for place in 0..world.places.len() {
-            world.check_and_tell(place).await;
+        for fixture in 0..world.fixtures.len() {
+            world.check_and_publish(fixture).await;
         }
     }
     world.pass(Duration::from_secs(60)).await;
 }
 
 fn the_truth_is_told(world: &World) {
-    for place in &world.places {
-        let (values, status) = (place.values(), place.status());
+    for fixture in &world.fixtures {
+        let (values, status) = (fixture.values(), fixture.status());
         let (login_works, rest_works, denied) = {
             let state = world.upstream.state();
-            let denied = place.requirements().iter().any(|required| state.denied.contains(&required.row.name));
+            let denied = fixture.requirements().iter().any(|required| state.denied.contains(&required.row.name));
             let by = if values.user_api_key { Interface::LoginService } else { Interface::Rest };
             (state.takes(values, by), state.takes(values, Interface::Rest), denied)
         };
-        let expected: &[&str] = match place.kind {
+        let expected: &[&str] = match fixture.kind {
             _ if !login_works => &["Unauthorized", "Unknown"],
             // The values may be held: their own refusal, or one of the same password with or without a User API key.
             _ if world.costs.is_ever_refused(values) => continue,
@@ -203,18 +203,18 @@ fn the_truth_is_told(world: &World) {
 }
 
 async fn at_rest_nothing_moves(world: &mut World) {
-    let writes = world.shelf.writes();
-    for place in (0..world.places.len()).cycle().take(2 * world.places.len()) {
+    let writes = world.store.writes();
+    for fixture in (0..world.fixtures.len()).cycle().take(2 * world.fixtures.len()) {
         world.pass(Duration::from_secs(660)).await;
-        let before = world.places[place].status().clone();
+        let before = world.fixtures[fixture].status().clone();
         let refusals = world.costs.refusals;
-        let decision = world.check_and_tell(place).await.expect("the ledger can be written");
-        assert_eq!(world.places[place].status(), &before);
+        let decision = world.check_and_publish(fixture).await.expect("the ledger can be written");
+        assert_eq!(world.fixtures[fixture].status(), &before);
         assert_eq!(decision.events, []);
         assert_eq!(world.costs.refusals, refusals, "a refused password is not sent at rest");
     }
     world.pass(Duration::from_secs(60)).await;
-    assert_eq!(world.shelf.writes(), writes, "the ledger is written at rest");
+    assert_eq!(world.store.writes(), writes, "the ledger is written at rest");
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use ukg_pro::catalogue::{Api, Requirement};
-use ukg_pro::login::{LoginFailure, Refusal, Session, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, Session, UndeterminedReason};
 use ukg_pro::outcome::Outcome;
 use ukg_pro::sensitive::Sensitive;
 use ukg_pro::transport::Unanswered;
@@ -203,10 +203,10 @@ impl WebServices for Tenant<'_> {
             Ok((true, _)) if to == Interface::Rest => Ok(Session::Basic),
             // The token names its values, so that a session of other values cannot be used.
             Ok((true, _)) => Ok(Session::Token(Sensitive::new(format!("{:?}", self.values)))),
-            Ok((false, true)) => Err(LoginFailure::Undetermined(Unclear::Failed)),
+            Ok((false, true)) => Err(LoginFailure::Undetermined(UndeterminedReason::Failed)),
             Ok((false, false)) => Err(LoginFailure::Refused(Refusal::Credentials)),
             Err(Trouble::Unanswered(unanswered)) => Err(unanswered.into()),
-            Err(Trouble::Unclear) => Err(LoginFailure::Undetermined(Unclear::Fault)),
+            Err(Trouble::Unclear) => Err(LoginFailure::Undetermined(UndeterminedReason::Fault)),
         }
     }
 

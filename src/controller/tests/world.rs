@@ -55,7 +55,7 @@ impl Kind {
 }
 
 /// A connection and its Secret, in a namespace of their own.
-pub(super) struct Place {
+pub(super) struct ConnectionFixture {
     pub(super) connection: UkgProConnection,
     pub(super) kind: Kind,
     pub(super) password: u8,
@@ -65,10 +65,10 @@ pub(super) struct Place {
     /// What its open request for one more try was granted for, each once.
     pub(super) granted: Vec<What>,
     /// What was last observed and reported.
-    pub(super) told: promises::Told,
+    pub(super) reported: promises::Reported,
 }
 
-impl Place {
+impl ConnectionFixture {
     pub(super) fn values(&self) -> Values {
         Values { password: self.password, user_api_key: self.kind != Kind::Rest }
     }
@@ -120,7 +120,7 @@ pub(super) fn catalogue() -> &'static Catalogue {
 /// A process of the operator.
 pub(super) struct Process {
     ledger: std::sync::Arc<Ledger>,
-    _tidying: AbortOnDropHandle<()>,
+    _flushing: AbortOnDropHandle<()>,
     /// What it has seen to work and not refused since.
     pub(super) works: Vec<What>,
     /// Whether another process has been active since it last read the ledger.
@@ -128,11 +128,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new(shelf: &FakeStore) -> Self {
-        let ledger = std::sync::Arc::new(shelf.ledger());
-        let tidied = ledger.clone();
-        let tidying = AbortOnDropHandle::new(tokio::spawn(async move { tidied.tidy().await }));
-        Self { ledger, _tidying: tidying, works: Vec::new(), is_behind: false }
+    fn new(store: &FakeStore) -> Self {
+        let ledger = std::sync::Arc::new(store.ledger());
+        let flushed = ledger.clone();
+        let flushing = AbortOnDropHandle::new(tokio::spawn(async move { flushed.flush_loop().await }));
+        Self { ledger, _flushing: flushing, works: Vec::new(), is_behind: false }
     }
 
     pub(super) fn has_seen_work(&self, values: Values, interface: Interface) -> bool {
@@ -159,9 +159,9 @@ pub(super) enum Ended {
 
 pub(super) struct World {
     pub(super) upstream: Upstream,
-    pub(super) shelf: FakeStore,
+    pub(super) store: FakeStore,
     pub(super) clock: Clock,
-    pub(super) places: Vec<Place>,
+    pub(super) fixtures: Vec<ConnectionFixture>,
     pub(super) costs: Costs,
     /// What the process knew to work when the last check began, or has seen to work during it.
     knew: Vec<What>,
@@ -174,13 +174,13 @@ pub(super) struct World {
 impl World {
     /// A tenant that accepts password 0, without connections.
     pub(super) fn new() -> Self {
-        let shelf = FakeStore::default();
+        let store = FakeStore::default();
         Self {
-            processes: [Process::new(&shelf), Process::new(&shelf)],
-            shelf,
+            processes: [Process::new(&store), Process::new(&store)],
+            store,
             upstream: Upstream::default(),
             clock: Clock::set_to(Timestamp::from_second(1_800_000_000).expect("in range")),
-            places: Vec::new(),
+            fixtures: Vec::new(),
             costs: Costs::default(),
             knew: Vec::new(),
             active: 0,
@@ -200,43 +200,43 @@ impl World {
     pub(super) fn add(&mut self, kind: Kind, password: u8) {
         let mut connection = connection_with(None);
         connection.spec.permissions = kind.permissions();
-        connection.metadata.namespace = Some(format!("team-{}", self.places.len()));
+        connection.metadata.namespace = Some(format!("team-{}", self.fixtures.len()));
         let (version, uid) = (self.version(), self.version());
         connection.metadata.uid = Some(format!("uid-{uid}"));
-        let told = promises::Told::default();
-        self.places.push(Place { connection, kind, password, version, check: 0, granted: Vec::new(), told });
+        let reported = promises::Reported::default();
+        self.fixtures.push(ConnectionFixture { connection, kind, password, version, check: 0, granted: Vec::new(), reported });
     }
 
     /// Deletes a connection and creates it again with the same spec and annotations.
-    pub(super) fn recreate(&mut self, place: usize) {
+    pub(super) fn recreate(&mut self, fixture: usize) {
         let uid = self.version();
-        let place = &mut self.places[place];
-        place.connection.status = connection_with(None).status;
-        place.connection.metadata.uid = Some(format!("uid-{uid}"));
-        (place.granted, place.told) = (Vec::new(), promises::Told::default());
+        let fixture = &mut self.fixtures[fixture];
+        fixture.connection.status = connection_with(None).status;
+        fixture.connection.metadata.uid = Some(format!("uid-{uid}"));
+        (fixture.granted, fixture.reported) = (Vec::new(), promises::Reported::default());
     }
 
     /// Writes its Secret, possibly with the same values.
-    pub(super) fn edit(&mut self, place: usize, password: u8) {
+    pub(super) fn edit(&mut self, fixture: usize, password: u8) {
         let version = self.version();
-        let place = &mut self.places[place];
-        (place.password, place.version) = (password, version);
+        let fixture = &mut self.fixtures[fixture];
+        (fixture.password, fixture.version) = (password, version);
     }
 
-    pub(super) fn require(&mut self, place: usize, kind: Kind) {
-        let place = &mut self.places[place];
-        place.kind = kind;
-        place.connection.spec.permissions = kind.permissions();
-        place.connection.metadata.generation = place.connection.metadata.generation.map(|generation| generation + 1);
+    pub(super) fn require(&mut self, fixture: usize, kind: Kind) {
+        let fixture = &mut self.fixtures[fixture];
+        fixture.kind = kind;
+        fixture.connection.spec.permissions = kind.permissions();
+        fixture.connection.metadata.generation = fixture.connection.metadata.generation.map(|generation| generation + 1);
     }
 
     /// Requests a check; another value is another request.
-    pub(super) fn request(&mut self, place: usize, value: &str) {
-        let place = &mut self.places[place];
-        if place.connection.requested_at() != Some(value) {
-            place.granted.clear();
+    pub(super) fn request(&mut self, fixture: usize, value: &str) {
+        let fixture = &mut self.fixtures[fixture];
+        if fixture.connection.requested_at() != Some(value) {
+            fixture.granted.clear();
         }
-        place.connection.metadata.annotations = Some([(REQUESTED_AT.to_owned(), value.to_owned())].into());
+        fixture.connection.metadata.annotations = Some([(REQUESTED_AT.to_owned(), value.to_owned())].into());
     }
 
     fn version(&mut self) -> u64 {
@@ -263,18 +263,18 @@ impl World {
 
     /// Kills the active process and starts another in its place.
     pub(super) async fn restart(&mut self) {
-        self.processes[self.active] = Process::new(&self.shelf);
+        self.processes[self.active] = Process::new(&self.store);
         self.forgive().await;
     }
 
-    /// Fails over to the other process, which takes as long as a lease. `distrust` makes it drop what it knew.
-    pub(super) async fn fail_over(&mut self, distrust: bool) {
+    /// Fails over to the other process, which takes as long as a lease. `invalidate` makes it drop what it knew.
+    pub(super) async fn fail_over(&mut self, invalidate: bool) {
         self.pass(Duration::from_secs(15)).await;
         self.processes[self.active].is_behind = true;
         self.active = 1 - self.active;
         let process = &mut self.processes[self.active];
-        if distrust {
-            process.ledger.distrust();
+        if invalidate {
+            process.ledger.invalidate();
             process.works.clear();
             process.is_behind = false;
         }
@@ -292,56 +292,56 @@ impl World {
 
     /// Returns what the ledger's Secret says about these values.
     pub(super) async fn stored(&self, values: Values) -> Option<Entry> {
-        let place = self.places.iter().find(|place| place.values().user_api_key == values.user_api_key)?;
-        let place = Place {
-            connection: place.connection.clone(),
-            told: promises::Told::default(),
+        let fixture = self.fixtures.iter().find(|fixture| fixture.values().user_api_key == values.user_api_key)?;
+        let fixture = ConnectionFixture {
+            connection: fixture.connection.clone(),
+            reported: promises::Reported::default(),
             granted: Vec::new(),
             password: values.password,
-            ..*place
+            ..*fixture
         };
-        let (ledger, target) = (self.shelf.ledger(), place.target());
-        let subject = ledger.subject("hr", &target.endpoint, &target.credentials).await.ok()?;
-        ledger.known(subject, self.clock.now()).entry
+        let (ledger, target) = (self.store.ledger(), fixture.target());
+        let ids = ledger.credential_ids("hr", &target.endpoint, &target.credentials).await.ok()?;
+        ledger.known(ids, self.clock.now()).entry
     }
 
     /// Makes one check as the operator does, up to the observation.
-    async fn check_connection(&self, place: &Place) -> Ended {
-        if place.connection.spec.suspend {
+    async fn check_connection(&self, fixture: &ConnectionFixture) -> Ended {
+        if fixture.connection.spec.suspend {
             return Ended::Found(Observation::Suspended);
         }
-        let (upstream, check) = (self.upstream.clone(), place.check);
-        let tenant = Tenant { upstream, check, values: place.values(), clock: &self.clock };
+        let (upstream, check) = (self.upstream.clone(), fixture.check);
+        let tenant = Tenant { upstream, check, values: fixture.values(), clock: &self.clock };
         let ledger = &self.process().ledger;
-        match controller::check(&place.connection, &place.target(), &tenant, ledger, &self.clock).await {
+        match controller::check(&fixture.connection, &fixture.target(), &tenant, ledger, &self.clock).await {
             Ok(observation) => Ended::Found(observation),
             Err(_) => Ended::Unsaid,
         }
     }
 
     /// Checks these connections concurrently. With `kill`, the process is killed after so many polls, or else at the end.
-    pub(super) async fn check(&mut self, places: &[usize], kill: Option<usize>) -> Vec<(usize, Ended)> {
-        let failures = self.shelf.failures();
+    pub(super) async fn check(&mut self, fixtures: &[usize], kill: Option<usize>) -> Vec<(usize, Ended)> {
+        let failures = self.store.failures();
         let first = self.checks;
-        self.checks += u32::try_from(places.len()).expect("few");
+        self.checks += u32::try_from(fixtures.len()).expect("few");
         self.upstream.state().shown.clear();
-        places.iter().zip(first..).for_each(|(place, check)| self.places[*place].check = check);
-        let looks = places.iter().map(|place| self.check_connection(&self.places[*place]));
-        let found = after_polls(futures::future::join_all(looks), kill).await;
+        fixtures.iter().zip(first..).for_each(|(fixture, check)| self.fixtures[*fixture].check = check);
+        let checks = fixtures.iter().map(|fixture| self.check_connection(&self.fixtures[*fixture]));
+        let found = after_polls(futures::future::join_all(checks), kill).await;
         let is_killed = found.is_none();
-        let found = found.unwrap_or_else(|| places.iter().map(|_| Ended::Killed).collect());
+        let found = found.unwrap_or_else(|| fixtures.iter().map(|_| Ended::Killed).collect());
 
         let presented: Vec<_> = std::mem::take(&mut self.upstream.state().presented);
         self.knew = self.process().works.clone();
         for presented in &presented {
-            let place = &mut self.places[places[(presented.check - first) as usize]];
-            self.costs.presented(presented, place, &self.processes[self.active], &self.knew);
+            let fixture = &mut self.fixtures[fixtures[(presented.check - first) as usize]];
+            self.costs.presented(presented, fixture, &self.processes[self.active], &self.knew);
             self.processes[self.active].learn(presented);
         }
         let taken = presented.iter().filter(|presented| presented.answered && presented.taken == Some(true));
         self.knew.extend(taken.map(|presented| (presented.values, presented.to)));
-        self.costs.ended(&self.processes[self.active], is_killed, self.shelf.failures() > failures);
-        places.iter().copied().zip(found).collect()
+        self.costs.ended(&self.processes[self.active], is_killed, self.store.failures() > failures);
+        fixtures.iter().copied().zip(found).collect()
     }
 
     /// Whether these values were seen to work, in the last checks or by the check that shared its session.
@@ -350,22 +350,22 @@ impl World {
     }
 
     /// Returns the permissions that UKG Pro showed the last check of a connection to be granted.
-    pub(super) fn shown(&self, place: &Place) -> BTreeSet<String> {
+    pub(super) fn shown(&self, fixture: &ConnectionFixture) -> BTreeSet<String> {
         let state = self.upstream.state();
-        state.shown.iter().filter(|shown| shown.check == place.check).map(|shown| shown.permission.clone()).collect()
+        state.shown.iter().filter(|shown| shown.check == fixture.check).map(|shown| shown.permission.clone()).collect()
     }
 
     /// Checks one connection and writes its status, as the operator does.
-    pub(super) async fn check_and_tell(&mut self, place: usize) -> Option<Decision> {
-        let found = self.check(&[place], None).await.pop()?;
-        self.tell(found)
+    pub(super) async fn check_and_publish(&mut self, fixture: usize) -> Option<Decision> {
+        let found = self.check(&[fixture], None).await.pop()?;
+        self.publish(found)
     }
 
     /// Writes the status after a check of a connection, if there was an observation.
-    pub(super) fn tell(&mut self, (place, ended): (usize, Ended)) -> Option<Decision> {
+    pub(super) fn publish(&mut self, (fixture, ended): (usize, Ended)) -> Option<Decision> {
         let Ended::Found(observation) = ended else { return None };
-        let requirements = self.places[place].requirements();
-        let before = &self.places[place].connection;
+        let requirements = self.fixtures[fixture].requirements();
+        let before = &self.fixtures[fixture].connection;
         let observed = Observed::of(before, observation.clone(), None);
         let decision = decide(before, &requirements, &observed, self.clock.now());
         // The status as it is read back.
@@ -373,10 +373,11 @@ impl World {
             serde_json::to_value(&decision.status).and_then(serde_json::from_value).expect("JSON");
         let after = UkgProConnection { status: Some(status), ..before.clone() };
         let again = decide(&after, &requirements, &observed, self.clock.now() + SignedDuration::from_hours(1));
-        promises::hold(self, place, &observation, &after, &decision, &again);
-        let told = self.places[place].told.after(self, place, &observation, after.status.as_ref().expect("just decided"));
-        let place = &mut self.places[place];
-        (place.connection, place.told) = (after, told);
+        promises::hold(self, fixture, &observation, &after, &decision, &again);
+        let reported =
+            self.fixtures[fixture].reported.after(self, fixture, &observation, after.status.as_ref().expect("just decided"));
+        let fixture = &mut self.fixtures[fixture];
+        (fixture.connection, fixture.reported) = (after, reported);
         Some(decision)
     }
 }

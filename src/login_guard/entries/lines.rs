@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use ukg_pro::login::{LoginFailure, Refusal, Unclear};
+use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 
 use crate::login_guard::entries::{
-    ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Keyless, Login, ORIGIN, Owner, ProcessTag, Request, Rest,
+    ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Login, NamespaceId, ORIGIN, ProcessTag, Request, Rest,
+    WithoutUserApiKey,
 };
 
 pub(super) fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
@@ -29,7 +30,7 @@ pub(super) fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> Stri
     };
     let granted = entry.granted.iter().map(|Request(request)| encode(request));
     // Stored among the requests, where an operator that does not know of origins ignores it.
-    let origin = format!("{ORIGIN}{}.{}", encode(&entry.owner.0), encode(&entry.without_key.0));
+    let origin = format!("{ORIGIN}{}.{}", encode(&entry.namespace_id.0), encode(&entry.without_user_api_key.0));
     let granted = granted.chain([origin]).collect::<Vec<_>>().join(",");
     let mut line = String::new();
     let (at, used, times) = (entry.at.as_second(), entry.used.as_second(), entry.times);
@@ -60,7 +61,7 @@ pub(super) fn failure(word: &str) -> LoginFailure {
         word if let Some((state, _)) = ACCOUNT.into_iter().find(|(_, known)| *known == word) => {
             LoginFailure::Refused(Refusal::Account(state))
         }
-        _ => LoginFailure::Undetermined(Unclear::Failed),
+        _ => LoginFailure::Undetermined(UndeterminedReason::Failed),
     }
 }
 
@@ -96,7 +97,8 @@ pub(super) fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         _ => Some(Rest::Refused),
     };
     let origin = granted.split(',').find_map(|piece| piece.strip_prefix(ORIGIN)?.split_once('.'));
-    let (owner, without_key) = origin.and_then(|(owner, values)| bytes(owner).zip(bytes(values))).unwrap_or_default();
+    let (namespace_id, without_user_api_key) =
+        origin.and_then(|(namespace_id, values)| bytes(namespace_id).zip(bytes(values))).unwrap_or_default();
     let entry = Entry {
         account: Account(bytes(account)?),
         login,
@@ -106,8 +108,8 @@ pub(super) fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         granted: granted.split(',').filter_map(bytes).map(Request).collect(),
         process_tag: ProcessTag(bytes(process_tag)?),
         used: second(used)?,
-        owner: Owner(owner),
-        without_key: Keyless(without_key),
+        namespace_id: NamespaceId(namespace_id),
+        without_user_api_key: WithoutUserApiKey(without_user_api_key),
     };
     Some((Fingerprint(bytes(fingerprint)?), entry))
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::lines::line;
 use crate::login_guard::entries::lines::parse;
-use crate::login_guard::entries::{Entry, EntryTable, Fingerprint, HEADER, Owner, Premise};
+use crate::login_guard::entries::{Entry, EntryTable, Fingerprint, HEADER, NamespaceId, StoredStates};
 
 impl EntryTable {
     /// Returns the size of a stored part in bytes.
@@ -19,7 +19,7 @@ impl EntryTable {
     pub fn shrink(&mut self, part: u8, parts: u8, most: usize) {
         // The bytes of a namespace, and the last use, fingerprint and length of each of its entries.
         type Share = (usize, Vec<(Timestamp, Fingerprint, usize)>);
-        let mut owners: HashMap<Owner, Share> = HashMap::new();
+        let mut namespaces: HashMap<NamespaceId, Share> = HashMap::new();
         let mut bytes = HEADER.len() + 1;
         for (fingerprint, entry) in self.of(part, parts) {
             let length = line(*fingerprint, entry).len();
@@ -28,14 +28,14 @@ impl EntryTable {
                 true => Timestamp::MIN,
                 false => self.asked.get(fingerprint).map_or(entry.used, |asked| entry.used.max(*asked)),
             };
-            let (has, entries) = owners.entry(entry.owner).or_default();
+            let (has, entries) = namespaces.entry(entry.namespace_id).or_default();
             *has += length;
             entries.push((used, *fingerprint, length));
             bytes += length;
         }
-        owners.values_mut().for_each(|(_, entries)| entries.sort_unstable_by(|one, other| other.cmp(one)));
+        namespaces.values_mut().for_each(|(_, entries)| entries.sort_unstable_by(|one, other| other.cmp(one)));
         while bytes > most {
-            let Some((has, entries)) = owners.values_mut().max_by_key(|(has, _)| *has) else { return };
+            let Some((has, entries)) = namespaces.values_mut().max_by_key(|(has, _)| *has) else { return };
             let Some((_, fingerprint, length)) = entries.pop() else { return };
             *has -= length;
             bytes -= length;
@@ -60,12 +60,12 @@ impl EntryTable {
     /// Records that this snapshot of a part is stored.
     pub fn saved(&mut self, part: u8, parts: u8, snapshot: &str) {
         let stored = parse(snapshot).0;
-        self.unsaved.retain(|fingerprint, premise| {
+        self.unsaved.retain(|fingerprint, stored_states| {
             if fingerprint.part(parts) != part {
                 return true;
             }
             let stored = stored.get(fingerprint);
-            *premise = Premise(vec![stored.cloned()]);
+            *stored_states = StoredStates(vec![stored.cloned()]);
             stored != self.entries.get(fingerprint)
         });
     }
@@ -74,7 +74,7 @@ impl EntryTable {
     pub fn maybe_saved(&mut self, part: u8, parts: u8, snapshot: &str) {
         let stored = parse(snapshot).0;
         let of_part = self.unsaved.iter_mut().filter(|(fingerprint, _)| fingerprint.part(parts) == part);
-        of_part.for_each(|(fingerprint, premise)| premise.or(stored.get(fingerprint)));
+        of_part.for_each(|(fingerprint, stored_states)| stored_states.or(stored.get(fingerprint)));
     }
 
     /// Takes over the stored text of a part, which another process may have written. Unsaved changes are kept where they still
@@ -86,12 +86,12 @@ impl EntryTable {
         let mut entries = theirs.clone();
         let mut unsaved = HashMap::new();
         let (of_part, others) = std::mem::take(&mut self.unsaved).into_iter().partition(|(key, _)| key.part(parts) == part);
-        let of_part: HashMap<Fingerprint, Premise> = of_part;
-        for (fingerprint, premise) in of_part {
+        let of_part: HashMap<Fingerprint, StoredStates> = of_part;
+        for (fingerprint, stored_states) in of_part {
             let (mine, their) = (self.entries.get(&fingerprint), theirs.get(&fingerprint));
             let kept = match mine {
-                mine if premise.holds(their) => mine.cloned(),
-                Some(mine) => premise.merged(mine, their),
+                mine if stored_states.holds(their) => mine.cloned(),
+                Some(mine) => stored_states.merged(mine, their),
                 None => their.cloned(),
             };
             if kept.as_ref() == their {
@@ -101,7 +101,7 @@ impl EntryTable {
                 Some(kept) => entries.insert(fingerprint, kept),
                 None => entries.remove(&fingerprint),
             };
-            unsaved.insert(fingerprint, Premise(vec![their.cloned()]));
+            unsaved.insert(fingerprint, StoredStates(vec![their.cloned()]));
         }
         self.entries.retain(|fingerprint, _| fingerprint.part(parts) != part);
         self.entries.extend(entries);
@@ -113,9 +113,9 @@ impl EntryTable {
     }
 
     /// Marks all entries to be stored again where nothing newer is stored, because the stored state may be older than it was.
-    pub fn reassert(&mut self) {
+    pub fn mark_all_dirty(&mut self) {
         for fingerprint in self.entries.keys() {
-            self.unsaved.entry(*fingerprint).or_insert_with(|| Premise(vec![None]));
+            self.unsaved.entry(*fingerprint).or_insert_with(|| StoredStates(vec![None]));
         }
         self.version += 1;
     }

@@ -1,4 +1,4 @@
-use ukg_pro::login::Unclear;
+use ukg_pro::login::UndeterminedReason;
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn every_entry_is_read_as_it_was_written() {
         LoginFailure::Refused(Refusal::Credentials),
         LoginFailure::Refused(Refusal::CustomerApiKey),
         LoginFailure::Refused(Refusal::UserApiKey),
-        LoginFailure::Undetermined(Unclear::Failed),
+        LoginFailure::Undetermined(UndeterminedReason::Failed),
     ];
     let logins = failures.into_iter().flat_map(|failure| [Some(Login::Refused(failure)), Some(Login::BegunAgain(failure))]);
     let logins = logins.chain([None, Some(Login::Begun)]);
@@ -101,12 +101,12 @@ fn only_what_differs_from_what_is_stored_is_unsaved() {
     assert_eq!(table.version(), version, "the same is no change");
 }
 
-/// `mine` was made when `premise` was stored; `theirs` is what another process has stored meanwhile.
+/// `mine` was made when `stored_states` was stored; `theirs` is what another process has stored meanwhile.
 #[test]
 fn what_was_seen_wins_and_an_intent_gives_way() {
     let begun = |process_tag| Some(Entry { process_tag: ProcessTag([process_tag; 4]), ..entry(Some(Login::Begun), 0) });
     let refused = |process_tag| Some(Entry { process_tag: ProcessTag([process_tag; 4]), ..entry(REFUSED, 0) });
-    for (what, premise, mine, theirs, expected) in [
+    for (what, stored_states, mine, theirs, expected) in [
         ("nobody else", None, begun(1), None, begun(1)),
         ("both began", None, begun(1), begun(2), begun(2)),
         ("another was refused", None, begun(1), refused(2), refused(2)),
@@ -117,7 +117,7 @@ fn what_was_seen_wins_and_an_intent_gives_way() {
         ("it was stored though no answer came", None, begun(1), begun(1), begun(1)),
     ] {
         let mut table = EntryTable::default();
-        table.set(fingerprint(1), premise);
+        table.set(fingerprint(1), stored_states);
         let (_, snapshot) = table.snapshot(0, 1);
         table.saved(0, 1, &snapshot);
         table.set(fingerprint(1), mine);
@@ -170,8 +170,8 @@ fn the_book_is_bounded_and_what_nothing_asks_for_is_pruned() {
 }
 
 /// Returns an entry of a namespace, a different one for each number.
-fn owned(owner: u8, used: i64) -> Entry {
-    Entry { owner: Owner([owner; 4]), ..entry(REFUSED, used) }
+fn owned(namespace_id: u8, used: i64) -> Entry {
+    Entry { namespace_id: NamespaceId([namespace_id; 4]), ..entry(REFUSED, used) }
 }
 
 /// Returns a digest, because real fingerprints are digests, whose bits are evenly distributed.
@@ -243,7 +243,7 @@ fn lines_that_cannot_be_read_are_counted_and_the_others_count() {
     let mut read = EntryTable::default();
     assert_eq!(read.rebase(0, 1, &broken), 2);
     assert_eq!(read.len(), 3);
-    // The format of an operator that knew no owners.
+    // The format of an operator that knew no namespaces.
     let old = "AAAAAAAAAAAAAAAAAAAAAA BwcHBwcHBwc credentials - 1 1800000000 1800000000 - AQEBAQ\n";
     assert_eq!(EntryTable::default().rebase(0, 1, old), 0);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::api::HostChange;
 use crate::login_guard::Account;
-use crate::schedule::hosts::{End, HostLimits, Priority};
+use crate::schedule::hosts::{HostLimits, LastResult, Priority};
 
 /// The factor by which routine checks are faster than the intervals demand. Without it, they would never catch up.
 const HEADROOM: f64 = 1.5;
@@ -57,7 +57,7 @@ pub(super) struct Host {
     pub(super) paused_until: Duration,
     /// The total length of the pauses before it.
     paused_before: Duration,
-    pub(super) voice: Reachability,
+    pub(super) reachability: Reachability,
     pub(super) outage: bool,
 }
 
@@ -121,7 +121,7 @@ pub(super) struct Share {
 }
 
 impl Host {
-    pub(super) fn line(&mut self, priority: Priority) -> &mut SlotQueue {
+    pub(super) fn slot_queue(&mut self, priority: Priority) -> &mut SlotQueue {
         match priority {
             Priority::Urgent => &mut self.urgent,
             Priority::Routine => &mut self.routine,
@@ -156,7 +156,7 @@ impl Host {
 
     /// Returns a slot for a check of a namespace that found its slot taken. Such checks of a namespace follow one another from
     /// this time on.
-    pub(super) fn again(&mut self, namespace: &Arc<str>, from: Duration, spacing: Duration) -> Duration {
+    pub(super) fn retry_slot(&mut self, namespace: &Arc<str>, from: Duration, spacing: Duration) -> Duration {
         let share = self.shares.entry(namespace.clone()).or_default();
         let slot = share.again_at.max(from);
         share.again_at = slot + spacing;
@@ -187,9 +187,9 @@ impl Host {
         }
     }
 
-    pub(super) fn tell(&mut self, namespace: &str, before: Option<End>, after: Option<End>) {
-        for (end, comes) in [(before, false), (after, true)] {
-            let Some(End { failing: true, account }) = end else { continue };
+    pub(super) fn record_result(&mut self, namespace: &str, before: Option<LastResult>, after: Option<LastResult>) {
+        for (result, comes) in [(before, false), (after, true)] {
+            let Some(LastResult { failing: true, account }) = result else { continue };
             match account {
                 None if comes => self.failing_unnamed += 1,
                 None => self.failing_unnamed -= 1,
@@ -205,7 +205,9 @@ impl Host {
             }
         }
         let Some(share) = self.shares.get_mut(namespace) else { return };
-        let of = |end: Option<End>| (usize::from(end.is_some()), usize::from(end.is_some_and(|end| end.failing)));
+        let of = |result: Option<LastResult>| {
+            (usize::from(result.is_some()), usize::from(result.is_some_and(|result| result.failing)))
+        };
         let ((known, failing), (known_now, failing_now)) = (of(before), of(after));
         let was = (usize::from(share.known > 0), usize::from(share.fails));
         share.known = share.known + known_now - known;

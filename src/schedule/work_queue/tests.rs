@@ -11,7 +11,7 @@ fn seconds(seconds: u64) -> Duration {
 
 /// The state of a queue, and the names of the checks that begin, in order.
 struct Bench {
-    line: QueueState,
+    state: QueueState,
     began: Instant,
     watchdog: Arc<Watchdog>,
 }
@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            line: QueueState { workers: 64, ..QueueState::default() },
+            state: QueueState { workers: 64, ..QueueState::default() },
             began: Instant::now(),
             watchdog: Arc::new(Watchdog::new(Bounds::default())),
         }
@@ -31,18 +31,18 @@ impl Bench {
 
     fn add(&mut self, name: &str, at: u64) -> bool {
         let at = self.at(at);
-        self.line.add(&key(name), at)
+        self.state.add(&key(name), at)
     }
 
     fn begin(&mut self, now: u64) -> Vec<String> {
         let (watchdog, now) = (self.watchdog.clone(), self.at(now));
-        self.line.promote_due(now, || watchdog.queued());
-        std::iter::from_fn(|| self.line.begin()).map(|(key, _)| key.name().to_owned()).collect()
+        self.state.promote_due(now, || watchdog.queued());
+        std::iter::from_fn(|| self.state.begin()).map(|(key, _)| key.name().to_owned()).collect()
     }
 
     fn done(&mut self, name: &str, next: Option<u64>) {
         let next = next.map(|next| self.at(next));
-        self.line.done(&key(name), next);
+        self.state.done(&key(name), next);
     }
 }
 
@@ -64,11 +64,11 @@ fn namespaces_are_served_in_turn() {
     for name in ["a/1", "a/2", "a/3", "b/1", "c/1", "c/2"] {
         let (namespace, of) = name.split_once('/').expect("two parts");
         let at = bench.at(0);
-        bench.line.add(&ConnectionRef::new(Some(namespace), Some(of)), at);
+        bench.state.add(&ConnectionRef::new(Some(namespace), Some(of)), at);
     }
     let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
-    bench.line.promote_due(now, || watchdog.queued());
-    let order = std::iter::from_fn(|| bench.line.begin()).map(|(key, _)| format!("{}/{}", key.namespace(), key.name()));
+    bench.state.promote_due(now, || watchdog.queued());
+    let order = std::iter::from_fn(|| bench.state.begin()).map(|(key, _)| format!("{}/{}", key.namespace(), key.name()));
     assert_eq!(order.collect::<Vec<_>>(), ["a/1", "b/1", "c/1", "a/2", "c/2", "a/3"]);
 }
 
@@ -79,22 +79,22 @@ fn checks_of_one_namespace_that_hang_leave_workers_for_every_other() {
     let ready = |bench: &mut Bench, namespace: &str, count: u32| {
         let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
         for name in 0..count {
-            bench.line.add(&key(namespace, name), now);
+            bench.state.add(&key(namespace, name), now);
         }
-        bench.line.promote_due(now, || watchdog.queued());
-        std::iter::from_fn(|| bench.line.begin()).count()
+        bench.state.promote_due(now, || watchdog.queued());
+        std::iter::from_fn(|| bench.state.begin()).count()
     };
     assert_eq!(ready(&mut bench, "alone", 600), 48, "three quarters of 64");
-    assert_eq!(bench.line.release(), 1, "the worker that found nothing to begin looks again when one has ended");
+    assert_eq!(bench.state.release(), 1, "the worker that found nothing to begin looks again when one has ended");
     let shares: Vec<_> = (0..8).map(|n| ready(&mut bench, &format!("other-{n}"), 600)).collect();
     assert_eq!(shares, [12, 3, 1, 0, 0, 0, 0, 0], "all of 64 are given, the last to the fourth that comes");
 
     // A worker that one namespace releases goes to the others.
     for name in 0..4 {
-        bench.line.done(&key("alone", name), None);
-        let (next, _) = bench.line.begin().expect("a worker is free");
+        bench.state.done(&key("alone", name), None);
+        let (next, _) = bench.state.begin().expect("a worker is free");
         assert_ne!(next.namespace(), "alone");
-        assert!(bench.line.begin().is_none(), "all of 64 are given again");
+        assert!(bench.state.begin().is_none(), "all of 64 are given again");
     }
 }
 
@@ -103,22 +103,22 @@ fn the_end_of_a_check_has_one_worker_look_again_however_many_wait() {
     let mut bench = Bench::new();
     let (watchdog, now) = (bench.watchdog.clone(), bench.at(1));
     for name in 0..1_000 {
-        bench.line.add(&key(&name.to_string()), now);
+        bench.state.add(&key(&name.to_string()), now);
     }
-    assert_eq!(bench.line.promote_due(now, || watchdog.queued()), 1_000, "a permit each");
-    let begun: Vec<_> = std::iter::from_fn(|| bench.line.begin()).collect();
+    assert_eq!(bench.state.promote_due(now, || watchdog.queued()), 1_000, "a permit each");
+    let begun: Vec<_> = std::iter::from_fn(|| bench.state.begin()).collect();
     assert_eq!(begun.len(), 48);
     // The other workers have looked in vain.
-    while bench.line.idle_workers < 952 {
-        assert!(bench.line.begin().is_none());
+    while bench.state.idle_workers < 952 {
+        assert!(bench.state.begin().is_none());
     }
     for (ended, _) in &begun {
-        bench.line.done(ended, None);
-        let (mut permits, mut looks, mut next) = (bench.line.release(), 0, 0);
+        bench.state.done(ended, None);
+        let (mut permits, mut looks, mut next) = (bench.state.release(), 0, 0);
         while permits > 0 {
             (permits, looks) = (permits - 1, looks + 1);
-            if bench.line.begin().is_some() {
-                (next, permits) = (next + 1, permits + bench.line.release());
+            if bench.state.begin().is_some() {
+                (next, permits) = (next + 1, permits + bench.state.release());
             }
         }
         assert_eq!((next, looks), (1, 2), "one begins, and the one after it finds nothing");
@@ -128,7 +128,7 @@ fn the_end_of_a_check_has_one_worker_look_again_however_many_wait() {
 #[test]
 fn a_single_worker_serves_everybody() {
     let mut bench = Bench::new();
-    bench.line.workers = 1;
+    bench.state.workers = 1;
     bench.add("a", 0);
     bench.add("b", 0);
     assert_eq!(bench.begin(0), ["a"]);
@@ -170,18 +170,18 @@ fn one_that_was_deleted_is_not_checked_and_one_made_again_is_when_the_other_has_
     assert_eq!(bench.begin(0), ["running"]);
     bench.add("ready", 0);
     let (watchdog, now) = (bench.watchdog.clone(), bench.at(0));
-    assert_eq!(bench.line.promote_due(now, || watchdog.queued()), 1);
+    assert_eq!(bench.state.promote_due(now, || watchdog.queued()), 1);
     for name in ["later", "running", "ready"] {
-        bench.line.forget(&key(name));
+        bench.state.forget(&key(name));
     }
     assert_eq!(bench.begin(9), Vec::<String>::new());
     bench.done("running", Some(10));
     assert_eq!(bench.begin(99), Vec::<String>::new());
-    assert!(bench.line.places.is_empty() && bench.line.later.is_empty() && bench.line.ready.is_empty());
+    assert!(bench.state.items.is_empty() && bench.state.later.is_empty() && bench.state.ready.is_empty());
 
     bench.add("again", 100);
     assert_eq!(bench.begin(100), ["again"]);
-    bench.line.forget(&key("again"));
+    bench.state.forget(&key("again"));
     bench.add("again", 101);
     assert_eq!(bench.begin(102), Vec::<String>::new(), "the other's check runs");
     bench.done("again", Some(700));
@@ -190,8 +190,8 @@ fn one_that_was_deleted_is_not_checked_and_one_made_again_is_when_the_other_has_
     // If a connection waits, is deleted and is created again, only the second one waits.
     bench.add("twice", 200);
     let now = bench.at(200);
-    bench.line.promote_due(now, || watchdog.queued());
-    bench.line.forget(&key("twice"));
+    bench.state.promote_due(now, || watchdog.queued());
+    bench.state.forget(&key("twice"));
     bench.add("twice", 201);
     assert_eq!(bench.begin(201), ["twice"]);
 }

@@ -22,7 +22,7 @@ struct Served {
     pass: Box<dyn Fn(u64)>,
 }
 
-fn served(health_limits: Limits, metrics_limits: Limits, hosts_in_outage: metrics::Reading) -> Served {
+fn served(health_limits: Limits, metrics_limits: Limits, hosts_in_outage: metrics::GaugeFn) -> Served {
     let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
     let (health, metrics_listener) = (bind(), bind());
     let address = |listener: &TcpListener| listener.local_addr().expect("bound");
@@ -106,13 +106,13 @@ fn readiness_is_the_first_list() {
 #[test]
 fn a_namespace_that_is_not_listed_keeps_from_being_ready_and_not_from_working() {
     let served = roomy();
-    served.readiness.lacks(vec!["b".to_owned(), "c".to_owned()]);
+    served.readiness.set_unlisted(vec!["b".to_owned(), "c".to_owned()]);
     served.readiness.set();
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(served.readiness.reached());
     let (status, body) = get(served.health, "/readyz");
     assert_eq!(status, 503);
     assert!(body.starts_with("the connections of namespace b cannot be listed, nor those of 1 more;"), "{body}");
-    served.readiness.lacks(Vec::new());
+    served.readiness.set_unlisted(Vec::new());
     assert_eq!(get(served.health, "/readyz"), ok());
 }
 
@@ -139,17 +139,17 @@ fn an_operator_whose_watch_fails_for_minutes_is_not_ready_and_lives() {
     let served = roomy();
     served.readiness.set();
     let watch = served.watchdog.watch(crate::telemetry::watchdog::Watched::Connections, None);
-    served.watchdog.beat(&watch);
+    served.watchdog.received(&watch);
     (served.pass)(180);
     assert_eq!(get(served.health, "/readyz"), ok());
     served.watchdog.asked(&watch);
     (served.pass)(1);
     assert_eq!(
         get(served.health, "/readyz"),
-        (503, "nothing has been heard of the watch of connections for 181 s; the log says why\n".to_owned())
+        (503, "the watch of connections has received nothing for 181 s; the log says why\n".to_owned())
     );
     assert_eq!(get(served.health, "/livez"), ok(), "a new process would fare no better");
-    served.watchdog.beat(&watch);
+    served.watchdog.received(&watch);
     assert_eq!(get(served.health, "/readyz"), ok());
 }
 
@@ -410,19 +410,19 @@ fn the_log_is_told_once_each_time() {
     let subscriber = subscriber.with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {
         let (watchdog, pass) = by_hand();
-        let spoken = AtomicBool::new(false);
+        let reported = AtomicBool::new(false);
         let mut check = watchdog.queued();
         check.runs();
         for _ in 0..3 {
-            assert_eq!(livez(&watchdog, &spoken).status(), 200);
+            assert_eq!(livez(&watchdog, &reported).status(), 200);
         }
         pass(601);
         for _ in 0..3 {
-            assert_eq!(livez(&watchdog, &spoken).status(), 503);
+            assert_eq!(livez(&watchdog, &reported).status(), 503);
         }
         drop(check);
         for _ in 0..3 {
-            assert_eq!(livez(&watchdog, &spoken).status(), 200);
+            assert_eq!(livez(&watchdog, &reported).status(), 200);
         }
     });
     let lines = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");

@@ -34,7 +34,7 @@ impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         // One read of the cache, so that both metrics show the same connections.
         let all = self.0.all();
-        let help = "1 for the state a connection is in; Active is 0 where it is in another.";
+        let help = "1 for the current state of a connection; 0 for Active while the connection is in another state.";
         let mut family = encoder.encode_descriptor("connection_state", help, None, MetricType::Gauge)?;
         for (connection, kept) in &all {
             let state = kept.state.map_or(UNKNOWN, Verdict::as_str);
@@ -44,7 +44,7 @@ impl Collector for Connections {
                 encode(&mut family, connection, ("state", state), 1)?;
             }
         }
-        let help = "1 for the reason a connection is in its state.";
+        let help = "1 for the current reason of a connection.";
         let mut family = encoder.encode_descriptor("connection_reason", help, None, MetricType::Gauge)?;
         for (connection, kept) in &all {
             encode(&mut family, connection, ("reason", kept.reason.map_or(UNKNOWN, Reason::as_str)), 1)?;

@@ -2,20 +2,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::runtime::watcher::Event;
-use ukg_pro::login::{Refusal, Unclear};
+use ukg_pro::login::{Refusal, UndeterminedReason};
 use ukg_pro::transport::{HandshakeFlaw, TrustFlaw, Unanswered};
 
 use super::*;
 use crate::api::conditions::READY;
 use crate::api::{UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::cluster::watch::Connections;
-use crate::cluster::watch::connections::Lists;
+use crate::cluster::watch::connections::WatchEventHandler;
 use crate::controller::decide::tests::connection;
 use crate::telemetry::watchdog::tests::by_hand;
 use crate::telemetry::watchdog::{Bounds, Watched};
 
 /// Returns metrics over a cache that the test writes.
-pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Metrics, Lists) {
+pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: GaugeFn) -> (Metrics, WatchEventHandler) {
     let connections = Arc::<Connections>::default();
     let sources = Sources {
         connections: connections.clone(),
@@ -27,10 +27,10 @@ pub(crate) fn metrics(watchdog: Arc<Watchdog>, hosts_in_outage: Reading) -> (Met
         hosts_paused: Box::new(|| 5),
         hosts_in_outage,
     };
-    (Metrics::new(sources), Lists::new(connections, Arc::default(), &[], None))
+    (Metrics::new(sources), WatchEventHandler::new(connections, Arc::default(), &[], None))
 }
 
-fn fresh() -> (Metrics, Lists) {
+fn fresh() -> (Metrics, WatchEventHandler) {
     metrics(Arc::new(Watchdog::new(Bounds::default())), Box::new(|| 3))
 }
 
@@ -251,7 +251,7 @@ fn a_login_is_counted_as_what_it_was() {
     for (login, outcome) in [
         (Ok(()), "succeeded"),
         (Err(LoginFailure::Refused(Refusal::Credentials)), "refused"),
-        (Err(LoginFailure::Undetermined(Unclear::Failed)), "undetermined"),
+        (Err(LoginFailure::Undetermined(UndeterminedReason::Failed)), "undetermined"),
         (Err(LoginFailure::Unanswered(Unanswered::ServerError)), "unanswered"),
     ] {
         assert_eq!(LoginOutcome::of(&login).as_str(), outcome);
@@ -354,7 +354,7 @@ fn odd_names_are_escaped() {
 fn the_queue_and_the_watches_are_read_when_they_are_asked_for() {
     let (watchdog, pass) = by_hand();
     let (metrics, _store) = metrics(watchdog.clone(), Box::new(|| 0));
-    watchdog.beat(&watchdog.watch(Watched::Connections, None));
+    watchdog.received(&watchdog.watch(Watched::Connections, None));
     let _waiting = watchdog.queued();
     pass(40);
     let _other = watchdog.queued();

@@ -10,12 +10,12 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// One metric for each label value.
 #[derive(Debug)]
-pub(super) struct Closed<M> {
+pub(super) struct StaticFamily<M> {
     label: &'static str,
     all: Arc<[(&'static str, M)]>,
 }
 
-impl<M> Closed<M> {
+impl<M> StaticFamily<M> {
     pub(super) fn new(label: &'static str, words: impl IntoIterator<Item = &'static str>, new: impl Fn() -> M) -> Self {
         Self { label, all: words.into_iter().map(|word| (word, new())).collect() }
     }
@@ -28,13 +28,13 @@ impl<M> Closed<M> {
     }
 }
 
-impl<M> Clone for Closed<M> {
+impl<M> Clone for StaticFamily<M> {
     fn clone(&self) -> Self {
         Self { label: self.label, all: self.all.clone() }
     }
 }
 
-impl<M: EncodeMetric + TypedMetric + Debug> EncodeMetric for Closed<M> {
+impl<M: EncodeMetric + TypedMetric + Debug> EncodeMetric for StaticFamily<M> {
     fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
         for (word, metric) in self.all.iter() {
             metric.encode(encoder.encode_family(&[(self.label, *word)])?)?;

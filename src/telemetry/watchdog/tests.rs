@@ -33,12 +33,12 @@ fn what_is_beyond_its_bound_is_stuck_and_the_cause_is_named_first() {
         (
             "the second watch",
             Ages { watches: [Some(seconds(1)), Some(seconds(601))], ..none.clone() },
-            Err("the watch of secrets has neither asked nor heard anything for 601 s"),
+            Err("the watch of secrets has neither sent nor received anything for 601 s"),
         ),
         (
             "the first watch",
             Ages { watches: [Some(seconds(700)), None], ..none.clone() },
-            Err("the watch of connections has neither asked nor heard anything for 700 s"),
+            Err("the watch of connections has neither sent nor received anything for 700 s"),
         ),
         ("a check", Ages { check: Some(seconds(501)), ..none.clone() }, Err("a check has been running for 501 s")),
         (
@@ -87,7 +87,7 @@ fn a_watch_that_asks_moves_and_only_one_that_is_answered_is_fresh() {
     assert_eq!(watchdog.check(), Ok(()));
     pass(201);
     assert_eq!(watchdog.check(), Err(Stuck::Watch(Watched::Secrets, seconds(601))), "a request without end");
-    watchdog.beat(&secrets);
+    watchdog.received(&secrets);
     assert_eq!((silence(), watchdog.check()), (Some(seconds(0)), Ok(())));
 }
 
@@ -97,18 +97,18 @@ fn a_watch_that_fails_for_minutes_is_told_by_its_namespace_however_well_the_othe
     let [good, bad] = ["good", "bad"].map(|namespace| watchdog.watch(Watched::Connections, Some(namespace)));
     for _ in 0..3 {
         watchdog.asked(&bad);
-        watchdog.beat(&good);
+        watchdog.received(&good);
         pass(60);
     }
-    assert_eq!(watchdog.deaf(), None);
+    assert_eq!(watchdog.silent_watch(), None);
     watchdog.asked(&bad);
-    watchdog.beat(&good);
+    watchdog.received(&good);
     pass(1);
-    let deaf = watchdog.deaf().expect("one is").to_string();
-    assert_eq!(deaf, "nothing has been heard of the watch of connections in namespace bad for 181 s; the log says why");
+    let silent_watch = watchdog.silent_watch().expect("one is").to_string();
+    assert_eq!(silent_watch, "the watch of connections in namespace bad has received nothing for 181 s; the log says why");
     assert_eq!(watchdog.check(), Ok(()), "a new process would fare no better");
-    watchdog.beat(&bad);
-    assert_eq!(watchdog.deaf(), None);
+    watchdog.received(&bad);
+    assert_eq!(watchdog.silent_watch(), None);
 }
 
 #[test]

@@ -110,9 +110,9 @@ where
             let answer = answer.await?;
             let note: Note = match watch.filter(|_| answer.status().is_success()) {
                 Some(watch) => {
-                    watchdog.beat(&watch);
+                    watchdog.received(&watch);
                     Box::new(move |frame| {
-                        watchdog.beat(&watch);
+                        watchdog.received(&watch);
                         frame
                     })
                 }

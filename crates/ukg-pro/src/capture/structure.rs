@@ -137,13 +137,13 @@ pub struct Shape {
 }
 
 /// The remaining budget.
-struct Room {
+struct Budget {
     nodes: usize,
     words: usize,
     cut: bool,
 }
 
-impl Room {
+impl Budget {
     fn new() -> Self {
         Self { nodes: NODES_MAX, words: WORDS_MAX, cut: false }
     }
@@ -186,29 +186,29 @@ impl Room {
 pub fn of_xml(root: &Element, operation: &str) -> Shape {
     let service = operation.split('/').next().map(write::namespace).unwrap_or_default();
     let mut shape = Shape::default();
-    let mut room = Room::new();
-    element(root, &mut shape.nodes, &service, DEPTH_MAX, false, &mut room);
-    shape.cut = room.cut;
+    let mut budget = Budget::new();
+    element(root, &mut shape.nodes, &service, DEPTH_MAX, false, &mut budget);
+    shape.cut = budget.cut;
     shape
 }
 
-fn element(found: &Element, siblings: &mut Vec<Node>, service: &str, depth: usize, record: bool, room: &mut Room) {
+fn element(found: &Element, siblings: &mut Vec<Node>, service: &str, depth: usize, record: bool, budget: &mut Budget) {
     if depth == 0 {
-        room.cut = true;
+        budget.cut = true;
         return;
     }
     let label = Label { space: space(&found.namespace, service), name: Name::of(&found.name) };
-    let Some(node) = room.node(siblings, Some(label), None) else { return };
+    let Some(node) = budget.node(siblings, Some(label), None) else { return };
     let text = found.text.trim();
     if !record && found.children.is_empty() && !text.is_empty() {
         let reading =
             TELLING_ELEMENTS.iter().find(|(name, _)| *name == found.name).map_or(Said::kind_of as Reading, |(_, r)| *r);
         let said = reading(unqualified(found, text));
-        room.say(node, said);
+        budget.say(node, said);
     }
     let record = record || found.name == RECORDS;
     for child in &found.children {
-        element(child, &mut node.holds, service, depth - 1, record, room);
+        element(child, &mut node.holds, service, depth - 1, record, budget);
     }
 }
 
@@ -235,14 +235,14 @@ fn space(namespace: &str, service: &str) -> &'static str {
 /// Returns the structure of JSON, with texts if it reports a failure. `None` if it is not JSON.
 pub fn of_json(bytes: &[u8], failed: bool) -> Option<Shape> {
     let mut shape = Shape::default();
-    let mut room = Room::new();
+    let mut budget = Budget::new();
     let mut json = serde_json::Deserializer::from_slice(bytes);
     // A failure that is a single text is about the request.
     let telling = (bytes.first() == Some(&b'"')).then_some(Said::of as Reading);
-    let root = Json { siblings: &mut shape.nodes, name: None, telling, failed, depth: DEPTH_MAX, room: &mut room };
+    let root = Json { siblings: &mut shape.nodes, name: None, telling, failed, depth: DEPTH_MAX, budget: &mut budget };
     root.deserialize(&mut json).ok()?;
     json.end().ok()?;
-    shape.cut = room.cut;
+    shape.cut = budget.cut;
     Some(shape)
 }
 
@@ -254,14 +254,14 @@ struct Json<'a> {
     telling: Option<Reading>,
     failed: bool,
     depth: usize,
-    room: &'a mut Room,
+    budget: &'a mut Budget,
 }
 
 impl Json<'_> {
     fn leaf(self, kind: &'static str, said: impl FnOnce(Reading) -> Said) {
         let telling = self.telling.filter(|_| self.failed);
-        if let (Some(node), Some(reading)) = (self.room.node(self.siblings, self.name, Some(kind)), telling) {
-            self.room.say(node, said(reading));
+        if let (Some(node), Some(reading)) = (self.budget.node(self.siblings, self.name, Some(kind)), telling) {
+            self.budget.say(node, said(reading));
         }
     }
 
@@ -275,7 +275,7 @@ impl<'de> DeserializeSeed<'de> for Json<'_> {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         if self.depth == 0 {
-            self.room.cut = true;
+            self.budget.cut = true;
             return deserializer.deserialize_ignored_any(IgnoredAny).map(|_| ());
         }
         deserializer.deserialize_any(self)
@@ -320,22 +320,23 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let Self { siblings, name, telling, failed, depth, room } = self;
+        let Self { siblings, name, telling, failed, depth, budget } = self;
         let mut dropped = Vec::new();
-        let holds = match room.node(siblings, name, Some("array")) {
+        let holds = match budget.node(siblings, name, Some("array")) {
             Some(node) => &mut node.holds,
             None => &mut dropped,
         };
-        while items.next_element_seed(Json { siblings: holds, name: None, telling, failed, depth: depth - 1, room })?.is_some()
-        {
-        }
+        while items
+            .next_element_seed(Json { siblings: holds, name: None, telling, failed, depth: depth - 1, budget })?
+            .is_some()
+        {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let Self { siblings, name, telling, failed, depth, room } = self;
+        let Self { siblings, name, telling, failed, depth, budget } = self;
         let mut dropped = Vec::new();
-        let holds = match room.node(siblings, name, Some("object")) {
+        let holds = match budget.node(siblings, name, Some("object")) {
             Some(node) => &mut node.holds,
             None => &mut dropped,
         };
@@ -347,7 +348,7 @@ impl<'de> Visitor<'de> for Json<'_> {
                 telling,
                 failed,
                 depth: depth - 1,
-                room,
+                budget,
             })?;
         }
         Ok(())

@@ -261,10 +261,10 @@ fn namespaces_are_told_where_they_are_known() {
     }
 }
 
-fn head(headers: &[(&str, &[u8])]) -> Head {
+fn head(headers: &[(&str, &[u8])]) -> RedactedHeaders {
     let name = |name: &str| HeaderName::try_from(name).expect("a name");
     let headers = headers.iter().map(|(n, value)| (name(n), HeaderValue::from_bytes(value).expect("a value"))).collect();
-    Head::of(http::Version::HTTP_11, &headers)
+    RedactedHeaders::of(http::Version::HTTP_11, &headers)
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn what_has_no_answer_is_told_by_its_stage() {
     let recorder = Recorder::default();
     recorder.record(unanswered(LOGIN, Unanswered::ConnectTimeout), Duration::from_millis(1234));
     let expected = json!({"exchanges": [
-        {"operation": LOGIN, "milliseconds": 1240, "unanswered": "no connection was made in time"}]});
+        {"operation": LOGIN, "milliseconds": 1240, "unanswered": "the connection timed out"}]});
     assert_eq!(serde_json::to_value(recorder.capture()).expect("JSON"), expected);
 }
 

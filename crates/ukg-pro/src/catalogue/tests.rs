@@ -17,7 +17,7 @@ fn a_row_that_is_known_and_not_probed_says_why_unless_somebody_has_a_read_for_it
     let asked = |catalogue: &Catalogue, name: &str| catalogue.require(name, None).map_err(|unknown| unknown.to_string());
     for name in ["EmployeeExport", "UserProfileDetails"] {
         let why = asked(&catalogue, name).expect_err("not probed");
-        assert!(why.starts_with(&format!("permission {name} is not tested, since ")), "{why}");
+        assert!(why.starts_with(&format!("permission {name} is not tested, because ")), "{why}");
     }
     let read = "permissions: [{name: UserProfileDetails, title: User Profile Details, enables: profiles of users, \
         rest: {path: /personnel/v1/user-profile-details, people: true}}]";
@@ -80,14 +80,14 @@ fn an_administrator_may_add_and_replace_but_not_everything() {
         (row("rest: {path: 'https://evil.example/'}"), "path from the root"),
         (row("rest: {path: /../admin}"), "path from the root"),
         (row("rest: {path: '/x y'}"), "path from the root"),
-        (row("rest: {path: /personnel/v1/employee-changes}"), "eight calls a day"),
+        (row("rest: {path: /personnel/v1/employee-changes}"), "eight calls of this read per day"),
         (row("rest: {path: '/x?page=1', people: true}"), "leave the query out"),
         (row("rest: {path: /x, people: true, pageSize: 'a=b&c'}"), "the name of a parameter"),
-        (row("rest: {path: /x, people: true, pageSize: Page}"), "the one for its size"),
-        (row("rest: {path: /x, pageSize: per_page}"), "leave it out where people is not true"),
+        (row("rest: {path: /x, people: true, pageSize: Page}"), "the one for the page size"),
+        (row("rest: {path: /x, pageSize: per_page}"), "leave it out if people is not true"),
         (row("soap: {service: EmployeePerson, operation: UpdatePerson}"), "only reads may be probed"),
         (row("soap: {service: 'a/b', operation: FindX}"), "as in the WSDL"),
-        (row("rest: {path: /x, verb: DELETE}"), "not of the form"),
+        (row("rest: {path: /x, verb: DELETE}"), "not have the format"),
         (
             "profiles: [{name: P, description: x, permissions: [{name: EmployeePersonDetail}]}]".to_owned(),
             "nearest: EmployeePersonDetails",
@@ -96,7 +96,7 @@ fn an_administrator_may_add_and_replace_but_not_everything() {
             "profiles: [{name: P, description: x, permissions: [{name: EmployeeContacts, api: REST}]}]".to_owned(),
             "cannot be tested by REST",
         ),
-        ("nonsense".to_owned(), "not of the form"),
+        ("nonsense".to_owned(), "not have the format"),
     ] {
         let error = extended(&bad).expect_err(&bad).to_string();
         assert!(error.contains(said), "{bad}: {error}");

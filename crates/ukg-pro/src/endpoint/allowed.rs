@@ -1,7 +1,7 @@
 //! The domains, and their ports, that connections may use. Pure.
 //!
-//! The port is part of the permission. Whoever may choose any port of an allowed domain learns from the verdicts which are open,
-//! filtered and closed, and can hold up checks at each as at a separate host.
+//! The port is part of the permission. Whoever may choose any port of an allowed domain learns from the verdicts which ports are
+//! open, filtered or closed, and can delay checks at each port as at a separate host.
 
 use std::fmt;
 use std::str::FromStr;

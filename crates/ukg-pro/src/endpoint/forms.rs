@@ -34,7 +34,7 @@ impl FromStr for SubdomainForm {
         let (name, digits) = text.strip_suffix('#').map_or((text, false), |name| (name, true));
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > super::LABEL_MAX || !name.chars().all(fits) || name.starts_with('-') {
-            return Err("write a subdomain, such as acme, or its beginning and # where digits follow, such as acme#");
+            return Err("write a subdomain, such as acme, or a prefix and # if digits follow, such as acme#");
         }
         Ok(Self { name: name.to_owned(), digits })
     }

@@ -26,13 +26,13 @@ impl Suggestion {
     pub fn of(subdomain: Option<&str>, domain: Option<&str>) -> Option<Self> {
         // A secret part is assumed to be right; these are.
         let (given_subdomain, given_domain) = (subdomain.unwrap_or("service4"), domain.unwrap_or("ultipro.com"));
-        let (first, second) = (Pasted::of(given_subdomain), Pasted::of(given_domain));
+        let (first, second) = (HostInput::of(given_subdomain), HostInput::of(given_domain));
         if is_login_site(&first.host) || is_login_site(&second.host) {
             return None;
         }
-        let whole = |pasted: &Pasted| {
-            let (label, rest) = pasted.host.split_once('.')?;
-            Some((label.to_owned(), pasted.with_port(rest)))
+        let whole = |host_input: &HostInput| {
+            let (label, rest) = host_input.host.split_once('.')?;
+            Some((label.to_owned(), host_input.with_port(rest)))
         };
         let from_domain = second.url || is_whole_host(&second.host, &first.host);
         let wholes = [whole(&first), whole(&second).filter(|_| from_domain)];
@@ -65,7 +65,7 @@ impl fmt::Display for Suggestion {
 }
 
 /// What a text contains of a host.
-pub(super) struct Pasted {
+pub(super) struct HostInput {
     /// In lower case; empty if there is none.
     pub(super) host: String,
     /// `None` for the default, 443.
@@ -74,7 +74,7 @@ pub(super) struct Pasted {
     url: bool,
 }
 
-impl Pasted {
+impl HostInput {
     pub(super) fn of(text: &str) -> Self {
         let text = text.trim().trim_matches(['"', '\'']);
         let (url, rest) = text.split_once("://").map_or((false, text), |(_, rest)| (true, rest));

@@ -34,10 +34,10 @@ fn a_rest_answer_tells_whether_the_login_was_taken() {
         (403, "application/problem+json", Ok(())),
         (401, "", Err(F::Refused(Refusal::Credentials))),
         (200, "text/html", Err(F::Unanswered(Unanswered::NotUkgPro))),
-        (403, "text/html", Err(F::Undetermined(Unclear::Failed))),
-        (400, "text/html", Err(F::Undetermined(Unclear::Other))),
+        (403, "text/html", Err(F::Undetermined(UndeterminedReason::Failed))),
+        (400, "text/html", Err(F::Undetermined(UndeterminedReason::Other))),
         (500, "text/html", Err(F::Unanswered(Unanswered::ServerError))),
-        (404, "", Err(F::Undetermined(Unclear::Other))),
+        (404, "", Err(F::Undetermined(UndeterminedReason::Other))),
         (302, "", Err(F::Unanswered(Unanswered::NotUkgPro))),
         (500, "", Err(F::Unanswered(Unanswered::ServerError))),
         (429, "", Err(F::Unanswered(Unanswered::RateLimited { retry_after: None }))),
@@ -79,21 +79,27 @@ fn each_failure_is_told_apart_or_said_to_be_unclear() {
         ),
         ("user key named", 200, SOAP, failed("Invalid User API Key"), refused(Refusal::UserApiKey)),
         ("their trouble", 200, SOAP, failed("An error has occured. Please try again."), F::Unanswered(Unanswered::ServerError)),
-        ("unknown words", 200, SOAP, failed("Nein."), unclear(Unclear::Failed)),
-        ("no words", 200, SOAP, response("<l:Status>Failed</l:Status>"), unclear(Unclear::Failed)),
-        ("empty token", 200, SOAP, response("<l:Status>Ok</l:Status><l:Token/>"), unclear(Unclear::NoToken)),
-        ("nothing in it", 200, SOAP, response(""), unclear(Unclear::Other)),
-        ("unknown status", 200, SOAP, response("<l:Status>Maybe</l:Status>"), unclear(Unclear::Other)),
-        ("someone else's token", 200, SOAP, response("").replace("http://www.ultipro.com/", "urn:x/"), unclear(Unclear::Other)),
+        ("unknown words", 200, SOAP, failed("Nein."), unclear(UndeterminedReason::Failed)),
+        ("no words", 200, SOAP, response("<l:Status>Failed</l:Status>"), unclear(UndeterminedReason::Failed)),
+        ("empty token", 200, SOAP, response("<l:Status>Ok</l:Status><l:Token/>"), unclear(UndeterminedReason::NoToken)),
+        ("nothing in it", 200, SOAP, response(""), unclear(UndeterminedReason::Other)),
+        ("unknown status", 200, SOAP, response("<l:Status>Maybe</l:Status>"), unclear(UndeterminedReason::Other)),
+        (
+            "someone else's token",
+            200,
+            SOAP,
+            response("").replace("http://www.ultipro.com/", "urn:x/"),
+            unclear(UndeterminedReason::Other),
+        ),
         ("401 empty", 401, "", String::new(), refused(Refusal::Credentials)),
         ("401 with HTML", 401, "text/html", html.to_owned(), refused(Refusal::Credentials)),
         ("403", 403, "", String::new(), refused(Refusal::Credentials)),
-        ("403 with a page", 403, "text/html", html.to_owned(), unclear(Unclear::Failed)),
+        ("403 with a page", 403, "text/html", html.to_owned(), unclear(UndeterminedReason::Failed)),
         ("security fault", 500, SOAP, fault("FailedAuthentication", "x"), refused(Refusal::Credentials)),
         ("security fault as 200", 200, SOAP, fault("InvalidSecurity", "x"), refused(Refusal::Credentials)),
         ("denied in words", 400, SOAP, fault("Other", "Access is denied."), refused(Refusal::Credentials)),
         ("fault names the user key", 500, SOAP, fault("Other", "UserAccessKey is invalid"), refused(Refusal::UserApiKey)),
-        ("other fault", 500, SOAP, fault("Other", "The message was not understood"), unclear(Unclear::Fault)),
+        ("other fault", 500, SOAP, fault("Other", "The message was not understood"), unclear(UndeterminedReason::Fault)),
         ("a fault of the receiver", 500, SOAP, receiver("Other", "The server was unable to process"), trouble),
         ("a fault of WCF's", 500, SOAP, receiver("InternalServiceFault", "x"), trouble),
         (
@@ -116,7 +122,13 @@ fn each_failure_is_told_apart_or_said_to_be_unclear() {
         ("a database's words", 500, SOAP, receiver("x", "Timeout while reading table UserAccessKeys"), trouble),
         ("another's", 500, SOAP, receiver("x", "ORA-01031: insufficient privileges"), trouble),
         ("a third's", 500, SOAP, receiver("x", "EXECUTE permission was denied"), trouble),
-        ("form", 500, SOAP, fault("DeserializationFailed", "error reading the header ClientAccessKey"), unclear(Unclear::Form)),
+        (
+            "form",
+            500,
+            SOAP,
+            fault("DeserializationFailed", "error reading the header ClientAccessKey"),
+            unclear(UndeterminedReason::Form),
+        ),
         ("a security error", 500, SOAP, fault("SecurityError", "x"), refused(Refusal::Credentials)),
         ("locked", 200, SOAP, failed("The account is locked."), refused(Refusal::Account(AccountState::Locked))),
         (
@@ -126,23 +138,23 @@ fn each_failure_is_told_apart_or_said_to_be_unclear() {
             fault("x", "Your password has expired"),
             refused(Refusal::Account(AccountState::PasswordExpired)),
         ),
-        ("a locked table", 200, SOAP, failed("database table is locked"), unclear(Unclear::Failed)),
-        ("an exception", 200, SOAP, failed("AuthException - exception 17"), unclear(Unclear::Failed)),
+        ("a locked table", 200, SOAP, failed("database table is locked"), unclear(UndeterminedReason::Failed)),
+        ("an exception", 200, SOAP, failed("AuthException - exception 17"), unclear(UndeterminedReason::Failed)),
         ("401 with a session", 401, SOAP, response("<l:Status>Maybe</l:Status>"), refused(Refusal::Credentials)),
-        ("status in capitals", 200, SOAP, response("<l:Status>FAILED</l:Status>"), unclear(Unclear::Failed)),
+        ("status in capitals", 200, SOAP, response("<l:Status>FAILED</l:Status>"), unclear(UndeterminedReason::Failed)),
         (
             "two states",
             200,
             SOAP,
             response("<l:Status>Ok</l:Status><l:Status>Failed</l:Status><l:Token>T</l:Token>"),
-            unclear(Unclear::Other),
+            unclear(UndeterminedReason::Other),
         ),
         (
             "a session and a fault",
             200,
             SOAP,
             response("<l:Status>Ok</l:Status><l:Token>T</l:Token>").replace("</s:Body>", "<s:Fault/></s:Body>"),
-            unclear(Unclear::Other),
+            unclear(UndeterminedReason::Other),
         ),
         ("500 without a fault", 500, "text/html", html.to_owned(), F::Unanswered(Unanswered::ServerError)),
         ("503 with a fault", 503, SOAP, fault("x", "y"), F::Unanswered(Unanswered::Unavailable { retry_after: None })),
@@ -150,26 +162,44 @@ fn each_failure_is_told_apart_or_said_to_be_unclear() {
         ("refused with 500", 500, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
         ("refused with 404", 404, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
         ("refused with 503", 503, SOAP, failed("User authentication failed"), refused(Refusal::Credentials)),
-        ("a session with 206", 206, SOAP, response("<l:Status>Ok</l:Status><l:Token>T</l:Token>"), unclear(Unclear::Other)),
-        ("a session with 500", 500, SOAP, response("<l:Status>Ok</l:Status><l:Token>T</l:Token>"), unclear(Unclear::Other)),
+        (
+            "a session with 206",
+            206,
+            SOAP,
+            response("<l:Status>Ok</l:Status><l:Token>T</l:Token>"),
+            unclear(UndeterminedReason::Other),
+        ),
+        (
+            "a session with 500",
+            500,
+            SOAP,
+            response("<l:Status>Ok</l:Status><l:Token>T</l:Token>"),
+            unclear(UndeterminedReason::Other),
+        ),
         ("405", 405, "", String::new(), F::Unanswered(Unanswered::ServerError)),
         ("429", 429, "", String::new(), F::Unanswered(Unanswered::RateLimited { retry_after: None })),
         ("redirect", 302, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
         ("HTML", 200, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
-        ("JSON", 200, "application/json", "{}".to_owned(), odd(Oddity::NotSoap)),
-        ("nothing", 200, SOAP, String::new(), odd(Oddity::Empty)),
-        ("MTOM", 200, "multipart/related; type=\"application/xop+xml\"", "--b\r\n\r\n<s/>".to_owned(), odd(Oddity::Multipart)),
+        ("JSON", 200, "application/json", "{}".to_owned(), odd(UnreadableReason::NotSoap)),
+        ("nothing", 200, SOAP, String::new(), odd(UnreadableReason::Empty)),
+        (
+            "MTOM",
+            200,
+            "multipart/related; type=\"application/xop+xml\"",
+            "--b\r\n\r\n<s/>".to_owned(),
+            odd(UnreadableReason::Multipart),
+        ),
         (
             "a document type",
             200,
             SOAP,
             format!("<!DOCTYPE x []>{}", failed("User authentication failed")),
-            odd(Oddity::DocumentType),
+            odd(UnreadableReason::DocumentType),
         ),
-        ("truncated", 200, SOAP, failed("User authentication failed")[..200].to_owned(), odd(Oddity::Malformed)),
+        ("truncated", 200, SOAP, failed("User authentication failed")[..200].to_owned(), odd(UnreadableReason::Malformed)),
         ("404 with a page", 404, "text/html", html.to_owned(), F::Unanswered(Unanswered::NotUkgPro)),
-        ("404", 404, "", String::new(), odd(Oddity::NotFound)),
-        ("415 without a body", 415, "", String::new(), unclear(Unclear::Form)),
+        ("404", 404, "", String::new(), odd(UnreadableReason::NotFound)),
+        ("415 without a body", 415, "", String::new(), unclear(UndeterminedReason::Form)),
     ];
     for (what, status, content_type, body, expected) in cases {
         assert_eq!(read(*status, content_type, body).expect_err(what), *expected, "{what}");
@@ -181,8 +211,8 @@ fn what_may_be_a_refusal_is_never_sent_again_by_itself() {
     for refusal in [Refusal::Credentials, Refusal::CustomerApiKey, Refusal::UserApiKey] {
         assert!(F::Refused(refusal).forbids_automatic_retry());
     }
-    assert!(F::Undetermined(Unclear::Failed).forbids_automatic_retry());
-    assert!(!F::Undetermined(Unclear::Fault).forbids_automatic_retry());
+    assert!(F::Undetermined(UndeterminedReason::Failed).forbids_automatic_retry());
+    assert!(!F::Undetermined(UndeterminedReason::Fault).forbids_automatic_retry());
     assert!(!F::Unanswered(Unanswered::ServerError).forbids_automatic_retry());
 }
 
@@ -191,30 +221,43 @@ fn an_encoding_that_is_not_utf_8_is_said() {
     let utf_16: Vec<u8> = failed("User authentication failed").encode_utf16().flat_map(u16::to_le_bytes).collect();
     let answer = Answer::new(200, "application/soap+xml; charset=utf-16", &utf_16);
     // Its zero bytes are valid UTF-8, but not XML.
-    assert_eq!(read_answer(&answer, &Words::built_in()).err(), Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding))));
+    assert_eq!(
+        read_answer(&answer, &Words::built_in()).err(),
+        Some(F::Unanswered(Unanswered::Unreadable(UnreadableReason::Encoding)))
+    );
     let latin = failed("M\u{fc}ller").replace('\u{fc}', "?").into_bytes();
     let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'?' { 0xfc } else { byte }).collect();
     let answer = Answer::new(200, "text/xml; charset=iso-8859-1", &latin);
-    assert_eq!(read_answer(&answer, &Words::built_in()).err(), Some(F::Unanswered(Unanswered::Unreadable(Oddity::Encoding))));
+    assert_eq!(
+        read_answer(&answer, &Words::built_in()).err(),
+        Some(F::Unanswered(Unanswered::Unreadable(UnreadableReason::Encoding)))
+    );
 }
 
 #[test]
 fn every_answer_is_a_success_a_refusal_not_judged_or_an_attempt() {
     let unclear = |failure: F| failure.is_unclear();
-    for failure in [Unclear::NoToken, Unclear::Fault, Unclear::Form, Unclear::Other] {
+    for failure in [UndeterminedReason::NoToken, UndeterminedReason::Fault, UndeterminedReason::Form, UndeterminedReason::Other]
+    {
         assert!(unclear(F::Undetermined(failure)));
     }
-    assert!(unclear(F::Unanswered(Unanswered::ServerError)) && unclear(F::Unanswered(Unanswered::Unreadable(Oddity::Empty))));
+    assert!(
+        unclear(F::Unanswered(Unanswered::ServerError))
+            && unclear(F::Unanswered(Unanswered::Unreadable(UnreadableReason::Empty)))
+    );
     for unanswered in [
         Unanswered::HostNotFound,
         Unanswered::ConnectRefused,
         Unanswered::ConnectTimeout,
-        Unanswered::TlsUntrusted(TrustFlaw::Alone),
+        Unanswered::TlsUntrusted(TrustFlaw::IntermediateMissing),
         Unanswered::Unavailable { retry_after: None },
         Unanswered::NotUkgPro,
         Unanswered::RateLimited { retry_after: None },
     ] {
         assert!(!unclear(F::Unanswered(unanswered)), "{unanswered:?} costs nothing");
     }
-    assert!(!unclear(F::Undetermined(Unclear::Failed)) && !unclear(F::Refused(Refusal::Credentials)), "they cost more");
+    assert!(
+        !unclear(F::Undetermined(UndeterminedReason::Failed)) && !unclear(F::Refused(Refusal::Credentials)),
+        "they cost more"
+    );
 }

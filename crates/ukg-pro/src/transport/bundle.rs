@@ -16,7 +16,7 @@ pub enum BundleFlaw {
     #[error("it is empty")]
     Empty,
     /// One of its certificates cannot be read.
-    #[error("certificate {at} of {of} cannot be read; copy it again, with its first and last line")]
+    #[error("certificate {at} of {of} cannot be read; copy it again, including its first and last line")]
     Entry {
         /// Its position, from 1.
         at: usize,
@@ -24,28 +24,28 @@ pub enum BundleFlaw {
         of: usize,
     },
     /// OpenSSL's own form of a certificate, which includes what it is trusted for.
-    #[error("it holds BEGIN TRUSTED CERTIFICATE, a form of OpenSSL's own; write it anew by 'openssl x509'")]
+    #[error("it contains BEGIN TRUSTED CERTIFICATE, a format of OpenSSL; convert it with 'openssl x509'")]
     Trusted,
     /// PKCS#7.
-    #[error("it holds PKCS#7; take the certificates out by 'openssl pkcs7 -print_certs'")]
+    #[error("it contains PKCS#7; extract the certificates with 'openssl pkcs7 -print_certs'")]
     Pkcs7,
     /// DER.
-    #[error("it holds a certificate in DER; write it as PEM by 'openssl x509 -inform der'")]
+    #[error("it contains a certificate in DER format; convert it to PEM with 'openssl x509 -inform der'")]
     Der,
     /// PEM in base64: an encoded value was encoded again.
-    #[error("it holds PEM in base64; encode it once, or write it under stringData")]
+    #[error("it contains PEM in base64; encode it only once, or write it under stringData")]
     EncodedTwice,
     /// UTF-16, as some Windows editors write.
-    #[error("it holds text in UTF-16; save it as UTF-8")]
+    #[error("it is UTF-16 text; save it as UTF-8")]
     Utf16,
     /// Only a private key.
-    #[error("it holds a private key and no certificate; take the key out, and treat it as known to others")]
+    #[error("it contains a private key and no certificate; remove the key, and treat it as compromised")]
     PrivateKey,
     /// A certificate request.
-    #[error("it holds a certificate request; the authority's certificate is wanted")]
+    #[error("it contains a certificate request; use the authority's certificate instead")]
     Request,
     /// Something else.
-    #[error("it holds no certificate in PEM")]
+    #[error("it contains no certificate in PEM format")]
     NoCertificate,
 }
 

@@ -44,7 +44,7 @@ const WAITS: [(u64, &str); 11] = [
 /// What is kept of an answer's headers. Every value is compiled in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Head {
+pub struct RedactedHeaders {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ pub struct Head {
     location: Option<&'static str>,
 }
 
-impl Head {
+impl RedactedHeaders {
     /// Returns what is kept of these headers.
     pub fn of(version: http::Version, headers: &HeaderMap) -> Self {
         // A value that is not ASCII text still counts as one.

@@ -34,10 +34,10 @@ pub enum ProxyFlaw {
     )]
     NotUrl,
     /// An unsupported scheme, such as SOCKS.
-    #[error("names a kind of proxy that is not supported; the URL begins with http:// or https://")]
+    #[error("names a kind of proxy that is not supported; the URL must begin with http:// or https://")]
     Scheme,
     /// Something follows the port: usually a password with a slash, question mark or hash that is not percent-encoded.
-    #[error("goes on after host and port; percent-encode / (%2F), ? (%3F) and # (%23) in user and password")]
+    #[error("has more text after host and port; percent-encode / (%2F), ? (%3F) and # (%23) in user and password")]
     Trailing,
 }
 

@@ -35,7 +35,7 @@ pub enum TrustFlaw {
     UnknownAuthority,
     /// Its authority is not trusted, and it came alone: usually the host omits the intermediate certificate, the commonest real
     /// fault.
-    Alone,
+    IntermediateMissing,
     /// It is self-signed.
     SelfSigned,
     /// Its authority is named like a product that inspects TLS.
@@ -84,7 +84,7 @@ impl TrustFlaw {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownAuthority => "unknown_authority",
-            Self::Alone => "intermediate_missing",
+            Self::IntermediateMissing => "intermediate_missing",
             Self::SelfSigned => "self_signed",
             Self::Inspected => "inspecting_proxy",
             Self::Expired(_) => "expired",
@@ -177,15 +177,15 @@ pub(super) struct ExplainingVerifier(pub(super) Arc<WebPkiServerVerifier>);
 
 /// The flaw, in the form of an error that rustls carries.
 #[derive(Debug)]
-struct Explained(TrustFlaw);
+struct ReclassifiedError(TrustFlaw);
 
-impl fmt::Display for Explained {
+impl fmt::Display for ReclassifiedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
     }
 }
 
-impl Error for Explained {}
+impl Error for ReclassifiedError {}
 
 impl ServerCertVerifier for ExplainingVerifier {
     fn verify_server_cert(
@@ -200,7 +200,7 @@ impl ServerCertVerifier for ExplainingVerifier {
         verified.map_err(|error| match error {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
                 let flaw = of_unknown_authority(end_entity, intermediates);
-                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Explained(flaw)))))
+                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(ReclassifiedError(flaw)))))
             }
             error => error,
         })
@@ -229,12 +229,12 @@ impl ServerCertVerifier for ExplainingVerifier {
     }
 }
 
-/// Rewords the refusal of the host's own signature, made with the key of its certificate. That is trusted by then, so no
-/// authority is involved. A key that is too short makes such a signature.
+/// Rewords the refusal of the signature that the host made with its certificate's key. The certificate is trusted by then, so no
+/// authority is at fault. A key that is too short leads to this refusal.
 fn of_own_signature(error: rustls::Error) -> rustls::Error {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
-            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Explained(TrustFlaw::Weak)))))
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(ReclassifiedError(TrustFlaw::Weak)))))
         }
         error => error,
     }
@@ -249,7 +249,7 @@ fn of_unknown_authority(end_entity: &CertificateDer<'_>, intermediates: &[Certif
     } else if certificate.issuer() == certificate.subject() {
         TrustFlaw::SelfSigned
     } else if intermediates.is_empty() {
-        TrustFlaw::Alone
+        TrustFlaw::IntermediateMissing
     } else {
         TrustFlaw::UnknownAuthority
     }
@@ -324,7 +324,7 @@ fn of_certificate(error: &CertificateError) -> TrustFlaw {
     let date = |time: &UnixTime| Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok();
     match error {
         CertificateError::Other(OtherError(other)) => {
-            other.downcast_ref::<Explained>().map_or(TrustFlaw::Other, |Explained(flaw)| *flaw)
+            other.downcast_ref::<ReclassifiedError>().map_or(TrustFlaw::Other, |ReclassifiedError(flaw)| *flaw)
         }
         CertificateError::UnknownIssuer => TrustFlaw::UnknownAuthority,
         CertificateError::Expired => TrustFlaw::Expired(None),

@@ -15,13 +15,13 @@ pub enum Unanswered {
     #[error("the host's address is not allowed")]
     AddressNotAllowed,
     /// No connection in time.
-    #[error("no connection was made in time")]
+    #[error("the connection timed out")]
     ConnectTimeout,
     /// The connection was refused, or there is no route.
     #[error("the connection was refused")]
     ConnectRefused,
     /// The proxy made no tunnel.
-    #[error("the proxy made no connection")]
+    #[error("no connection was made through the proxy")]
     ProxyFailed,
     /// The certificate is not trusted: unknown authority, expired, or for another name.
     #[error("the host's certificate is not trusted")]
@@ -33,15 +33,15 @@ pub enum Unanswered {
     #[error("no answer came in time")]
     AnswerTimeout,
     /// The connection broke before the whole answer.
-    #[error("the connection broke off")]
+    #[error("the connection broke")]
     ConnectionLost,
     /// A web page or a redirect, which no UKG Pro web service sends. It comes from another host, or from something in front of
     /// the service.
-    #[error("the answer is not one of a UKG Pro web service")]
+    #[error("the answer does not come from a UKG Pro web service")]
     NotUkgPro,
     /// An unreadable answer. Whether the service processed the request is unknown.
     #[error("the answer cannot be read: {0}")]
-    Unreadable(Oddity),
+    Unreadable(UnreadableReason),
     /// 429.
     #[error("the host limits requests")]
     RateLimited {
@@ -49,27 +49,27 @@ pub enum Unanswered {
         retry_after: Option<Duration>,
     },
     /// 502, 503 and 504: the service takes no requests, or cannot be reached by what is in front of it.
-    #[error("the host takes no requests at the moment")]
+    #[error("the host accepts no requests at the moment")]
     Unavailable {
         /// The requested delay, if any.
         retry_after: Option<Duration>,
     },
     /// Another 5xx, 405 or 408, a fault of the receiver, or a large answer without a free slot.
-    #[error("the host has trouble of its own")]
+    #[error("the host reports a server error")]
     ServerError,
 }
 
 /// Why an answer cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
-pub enum Oddity {
+pub enum UnreadableReason {
     /// It is compressed, though no compression was offered.
-    #[error("it is compressed, though no compression was offered")]
+    #[error("it is compressed, although no compression was offered")]
     Compressed,
     /// Its text is not UTF-8.
-    #[error("its text is not in UTF-8")]
+    #[error("its text is not UTF-8")]
     Encoding,
     /// It is a multipart message, such as MTOM's.
-    #[error("it is a multipart message (MTOM), which the host itself may be set to")]
+    #[error("it is a multipart message (MTOM), which may be a setting of the host")]
     Multipart,
     /// It declares a document type or an entity.
     #[error("it declares a document type, which SOAP forbids")]
@@ -78,19 +78,19 @@ pub enum Oddity {
     #[error("its XML is not well-formed or is cut off")]
     Malformed,
     /// It is longer, or nested deeper, than any answer to the request.
-    #[error("it is larger than any answer to what was asked")]
+    #[error("it is larger than any expected answer")]
     TooLarge,
     /// It is not HTTP.
     #[error("it is not HTTP")]
     NotHttp,
     /// It is empty.
-    #[error("there is nothing in it")]
+    #[error("it is empty")]
     Empty,
     /// There is no such service at this host (404, 410).
-    #[error("it says that there is no LoginService at this address (404)")]
+    #[error("it says that this host has no LoginService (404 or 410)")]
     NotFound,
     /// It is not SOAP.
-    #[error("it is no SOAP message")]
+    #[error("it is not a SOAP message")]
     NotSoap,
 }
 

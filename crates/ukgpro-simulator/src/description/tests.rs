@@ -10,9 +10,9 @@ use crate::xml::{self, Element};
 const SCHEMA: &str = "http://www.w3.org/2001/XMLSchema";
 const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
 
-fn get(path: &str, query: &str) -> Call {
+fn get(path: &str, query: &str) -> HttpRequest {
     let query = (!query.is_empty()).then(|| query.to_owned());
-    Call { method: Method::GET, query, ..soap_call(path, "") }
+    HttpRequest { method: Method::GET, query, ..soap_call(path, "") }
 }
 
 fn document(service: &str, query: &str) -> (u16, String) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use crate::api::SecretKeys;
-use crate::cli::check::manifests::{BadInput, Place, Values};
+use crate::cli::check::manifests::{BadInput, Location, Values};
 
 /// The fields that every manifest has.
 #[derive(Deserialize)]
@@ -92,59 +92,59 @@ pub(super) struct Item {
     #[serde(default)]
     pub(super) spec: serde_json::Value,
     #[serde(default)]
-    pub(super) data: Maybe<BTreeMap<String, Text>>,
+    pub(super) data: Lenient<BTreeMap<String, Text>>,
     #[serde(default)]
-    pub(super) string_data: Maybe<BTreeMap<String, Text>>,
+    pub(super) string_data: Lenient<BTreeMap<String, Text>>,
     #[serde(default)]
-    pub(super) binary_data: Maybe<BTreeMap<String, Text>>,
+    pub(super) binary_data: Lenient<BTreeMap<String, Text>>,
 }
 
 /// A value that is parsed only if it has the expected form.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum Maybe<T> {
-    Is(Option<T>),
-    IsNot(de::IgnoredAny),
+pub(super) enum Lenient<T> {
+    Valid(Option<T>),
+    Invalid(de::IgnoredAny),
 }
 
-impl<T> Default for Maybe<T> {
+impl<T> Default for Lenient<T> {
     fn default() -> Self {
-        Maybe::Is(None)
+        Lenient::Valid(None)
     }
 }
 
-impl<T: Default> Maybe<T> {
-    pub(super) fn or(self, place: &Place, what: &str) -> Result<T, BadInput> {
+impl<T: Default> Lenient<T> {
+    pub(super) fn or(self, location: &Location, what: &str) -> Result<T, BadInput> {
         match self {
-            Maybe::Is(content) => Ok(content.unwrap_or_default()),
-            Maybe::IsNot(_) => Err(wrong(place, what)),
+            Lenient::Valid(content) => Ok(content.unwrap_or_default()),
+            Lenient::Invalid(_) => Err(wrong(location, what)),
         }
     }
 }
 
 impl Metadata {
     /// Returns name and namespace. Messages may quote them only after they have been validated here.
-    pub(super) fn checked(self, place: &Place) -> Result<(String, Option<String>), BadInput> {
+    pub(super) fn checked(self, location: &Location) -> Result<(String, Option<String>), BadInput> {
         let Some(name) = self.name.filter(|name| crate::api::is_object_name(name)) else {
-            return Err(wrong(place, "metadata.name is not a name as Kubernetes takes it"));
+            return Err(wrong(location, "metadata.name is not a name that Kubernetes accepts"));
         };
         if self.namespace.as_deref().is_some_and(|namespace| !crate::api::is_object_name(namespace)) {
-            return Err(wrong(place, "metadata.namespace is not a name as Kubernetes takes it"));
+            return Err(wrong(location, "metadata.namespace is not a name that Kubernetes accepts"));
         }
         Ok((name, self.namespace))
     }
 }
 
-pub(super) fn wrong(place: &Place, what: &str) -> BadInput {
-    BadInput::Document(place.clone(), what.to_owned())
+pub(super) fn wrong(location: &Location, what: &str) -> BadInput {
+    BadInput::Document(location.clone(), what.to_owned())
 }
 
 /// Parses a document. The parser's own message may quote the document, so only the line of the error is used.
-pub(super) fn read<T: DeserializeOwned>(place: &Place, text: &str, what: &str) -> Result<T, BadInput> {
+pub(super) fn read<T: DeserializeOwned>(location: &Location, text: &str, what: &str) -> Result<T, BadInput> {
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(0, |location| usize::try_from(location.line()).unwrap_or(0).saturating_sub(1));
-        BadInput::Document(Place { line: place.line + line, ..place.clone() }, what.to_owned())
+        BadInput::Document(Location { line: location.line + line, ..location.clone() }, what.to_owned())
     })
 }
 
@@ -152,13 +152,13 @@ pub(super) fn plain(texts: BTreeMap<String, Text>) -> impl Iterator<Item = (Stri
     texts.into_iter().map(|(key, Text(mut text))| (key, Zeroizing::new(std::mem::take(&mut *text).into_bytes())))
 }
 
-pub(super) fn decoded(place: &Place, texts: BTreeMap<String, Text>) -> Result<Values, BadInput> {
+pub(super) fn decoded(location: &Location, texts: BTreeMap<String, Text>) -> Result<Values, BadInput> {
     let decode = |(key, Text(text)): (String, Text)| {
         let mut encoded = Zeroizing::new(String::with_capacity(text.len()));
         encoded.extend(text.chars().filter(|c| !matches!(c, '\r' | '\n')));
         match STANDARD.decode(encoded.as_bytes()) {
             Ok(bytes) => Ok((key, Zeroizing::new(bytes))),
-            Err(_) => Err(wrong(place, &format!("{} is not base64; write plain text under stringData", of_key(&key)))),
+            Err(_) => Err(wrong(location, &format!("{} is not base64; write plain text under stringData", of_key(&key)))),
         }
     };
     texts.into_iter().map(decode).collect()

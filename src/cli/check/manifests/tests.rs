@@ -18,20 +18,20 @@ stringData:
     w'0'
 ";
 
-fn gathered(texts: &[&str]) -> Result<Gathered, BadInput> {
+fn collected(texts: &[&str]) -> Result<CheckInput, BadInput> {
     let sources: Vec<_> = texts.iter().enumerate().map(|(n, text)| Source::new(&format!("{n}.yaml"), text)).collect();
-    gather(&sources, None)
+    collect(&sources, None)
 }
 
 fn refused(texts: &[&str]) -> String {
-    match gathered(texts) {
+    match collected(texts) {
         Ok(_) => panic!("taken: {texts:?}"),
         Err(error) => error.to_string(),
     }
 }
 
-fn value(gathered: &Gathered, key: &str) -> String {
-    let values = &gathered.references.secret.as_ref().expect("a Secret").values;
+fn value(input: &CheckInput, key: &str) -> String {
+    let values = &input.references.secret.as_ref().expect("a Secret").values;
     String::from_utf8(values[key].as_ref().expect("not too long").to_vec()).expect("text")
 }
 
@@ -43,7 +43,7 @@ fn a_connection_is_found_with_its_secret_in_one_file_or_several() {
         vec![&format!("# A comment\n---\n{SECRET}\n--- # another\n{CONNECTION}\n---\n")],
         vec![&format!("\u{feff}---{CONNECTION}---\r\n{SECRET}")],
     ] {
-        let found = gathered(&texts).unwrap_or_else(|error| panic!("{error}: {texts:?}"));
+        let found = collected(&texts).unwrap_or_else(|error| panic!("{error}: {texts:?}"));
         assert_eq!(found.connection.metadata.name.as_deref(), Some("acme"));
         assert_eq!(found.connection.status, None, "a check does not hold on to what was found before");
         assert_eq!(found.connection.spec.interval(), std::time::Duration::from_secs(600));
@@ -57,11 +57,11 @@ fn a_connection_is_found_with_its_secret_in_one_file_or_several() {
 fn a_connection_is_chosen_by_name_where_there_are_several() {
     let other = CONNECTION.replace("name: acme,", "name: globex,");
     let sources = [Source::new("a", CONNECTION), Source::new("b", &other), Source::new("c", SECRET)];
-    let found = |name| gather(&sources, name).map(|found| found.connection.metadata.name);
+    let found = |name| collect(&sources, name).map(|found| found.connection.metadata.name);
     assert_eq!(found(Some("globex")), Ok(Some("globex".to_owned())));
     assert_eq!(found(None), Err(BadInput::ManyConnections(vec!["acme".to_owned(), "globex".to_owned()])));
-    assert_eq!(found(Some("x")).expect_err("none").to_string(), "the files hold no UkgProConnection named x");
-    assert_eq!(refused(&[SECRET]), "the files hold no UkgProConnection");
+    assert_eq!(found(Some("x")).expect_err("none").to_string(), "the files contain no UkgProConnection named x");
+    assert_eq!(refused(&[SECRET]), "the files contain no UkgProConnection");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_bundle_comes_from_a_config_map_or_a_secret() {
     let map =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: ca, namespace: hr}, data: {ca.crt: PEM}, binaryData: {b: UEVN}}";
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: ca}, stringData: {ca.crt: SECRET}}";
-    let bundle = |ca: &str| gathered(&[&with(ca), SECRET, map, secret]).expect("taken").references.bundle.expect("asked for");
+    let bundle = |ca: &str| collected(&[&with(ca), SECRET, map, secret]).expect("taken").references.bundle.expect("asked for");
     assert_eq!(bundle("{name: ca}").as_deref(), Ok(&b"PEM".to_vec()));
     assert_eq!(bundle("{name: ca, key: b}").as_deref(), Ok(&b"PEM".to_vec()));
     assert_eq!(bundle("{name: ca, kind: Secret}").as_deref(), Ok(&b"SECRET".to_vec()));
@@ -78,14 +78,17 @@ fn a_bundle_comes_from_a_config_map_or_a_secret() {
     // One Secret may hold both.
     assert_eq!(bundle("{name: acme-ukg-pro, kind: Secret, key: username}").as_deref(), Ok(&b"svc-acme".to_vec()));
     let missing = refused(&[&with("{name: ca}"), SECRET]);
-    assert_eq!(missing, "the files hold no ConfigMap ca, to which spec.caRef of the connection refers");
+    assert_eq!(missing, "the files contain no ConfigMap ca, and spec.caRef of the connection refers to it");
 }
 
 #[test]
 fn what_has_no_part_in_a_check_is_noted_and_left() {
     let other = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: zq}, data: [1]}";
-    let found = gathered(&[&format!("{CONNECTION}---{SECRET}---\n\n---\n{other}")]).expect("taken");
-    assert_eq!(found.notes, ["0.yaml, document 3 (line 18): ignored, since it is no UkgProConnection, Secret or ConfigMap"]);
+    let found = collected(&[&format!("{CONNECTION}---{SECRET}---\n\n---\n{other}")]).expect("taken");
+    assert_eq!(
+        found.notes,
+        ["0.yaml, document 3 (line 18): ignored, because it is not a UkgProConnection, Secret or ConfigMap"]
+    );
 }
 
 #[test]
@@ -95,16 +98,16 @@ fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
         (
             "no Secret",
             vec![CONNECTION],
-            "the files hold no Secret acme-ukg-pro, to which spec.secretRef of the connection refers",
+            "the files contain no Secret acme-ukg-pro, and spec.secretRef of the connection refers to it",
         ),
-        ("a Secret of another namespace", vec![CONNECTION, &elsewhere], "the files hold no Secret"),
-        ("two of a name", vec![CONNECTION, SECRET, SECRET], "the files hold the Secret acme-ukg-pro more than once"),
+        ("a Secret of another namespace", vec![CONNECTION, &elsewhere], "the files contain no Secret"),
+        ("two of a name", vec![CONNECTION, SECRET, SECRET], "the files contain Secret acme-ukg-pro more than once"),
         ("not YAML", vec![CONNECTION, "a: [zq-canary\n"], "1.yaml, document 1 (line"),
         ("not a manifest", vec![CONNECTION, "zq-canary"], "1.yaml, document 1 (line 1): it is not a manifest"),
         (
             "a number",
             vec![&format!("{CONNECTION}---\n{}", SECRET.replace("password: |-\n    ---p\n    w'0'", "password: 7319"))],
-            "0.yaml, document 2 (line 14): it is not a Secret as Kubernetes takes it; a value that is not text must be quoted",
+            "0.yaml, document 2 (line 14): it is not a Secret that Kubernetes accepts; a value that is not text must be quoted",
         ),
         (
             "not base64",
@@ -117,13 +120,13 @@ fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
             "a value under data is not",
         ),
         ("another version", vec![&CONNECTION.replace("v1alpha1", "v1"), SECRET], "apiVersion must be ukgpro.dev/v1alpha1"),
-        ("an empty List", vec!["{apiVersion: v1, kind: List, items: []}"], "hold no UkgProConnection"),
+        ("an empty List", vec!["{apiVersion: v1, kind: List, items: []}"], "contain no UkgProConnection"),
         ("a name", vec![&CONNECTION.replace("name: acme,", "name: zq_Canary,"), SECRET], "metadata.name is not a name"),
         ("a namespace", vec![&CONNECTION.replace("hr", "zq_Canary"), SECRET], "metadata.namespace is not a name"),
         (
             "a field",
             vec![&CONNECTION.replace("subdomain", "zq-canary"), SECRET],
-            "document 1 (line 1): spec has a field that does not exist",
+            "document 1 (line 1): spec has an unknown field",
         ),
         ("a duplicate", vec![CONNECTION, &SECRET.replace("stringData:", "data:")], "it is not a"),
     ] {
@@ -163,14 +166,14 @@ fn what_kubectl_prints_of_several_objects_is_taken_in_yaml_and_in_json() {
         let pretty = serde_json::to_string_pretty(&value).expect("JSON");
         let yaml = serde_saphyr::to_string(&value).expect("YAML");
         for text in [json.as_str(), &pretty, &yaml, &format!("---\n{yaml}---\n")] {
-            let found = gathered(&[text]).unwrap_or_else(|error| panic!("{error}: {text}"));
+            let found = collected(&[text]).unwrap_or_else(|error| panic!("{error}: {text}"));
             assert_eq!(found.connection.metadata.name.as_deref(), Some("acme"));
             assert_eq!((value_of(&found), found.connection.status), ("old".to_owned(), None));
             assert_eq!(found.notes.len(), 1, "{:?}", found.notes);
             assert!(found.notes[0].contains("item 2"), "{:?}", found.notes);
         }
     }
-    fn value_of(found: &Gathered) -> String {
+    fn value_of(found: &CheckInput) -> String {
         value(found, "password")
     }
     let wrong = r#"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {password: 123456}}]}"#;

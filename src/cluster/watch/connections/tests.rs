@@ -30,39 +30,39 @@ fn at_version(version: &str, connection: &UkgProConnection) -> UkgProConnection 
     connection
 }
 
-fn lists(namespaces: &[&str]) -> Lists {
+fn handler(namespaces: &[&str]) -> WatchEventHandler {
     let namespaces: Vec<_> = namespaces.iter().map(|&name| name.to_owned()).collect();
-    Lists::new(Arc::default(), Arc::default(), &namespaces, None)
+    WatchEventHandler::new(Arc::default(), Arc::default(), &namespaces, None)
 }
 
 /// Applies events of the first watch; returns the news of the last event.
-fn see(lists: &mut Lists, events: impl IntoIterator<Item = Event<Listed>>) -> News {
-    events.into_iter().map(|event| lists.after(0, event)).last().unwrap_or_default()
+fn see(handler: &mut WatchEventHandler, events: impl IntoIterator<Item = Event<RawConnection>>) -> CacheDelta {
+    events.into_iter().map(|event| handler.after(0, event)).last().unwrap_or_default()
 }
 
-fn listed<const N: usize>(connections: [UkgProConnection; N]) -> Vec<Event<Listed>> {
+fn listed<const N: usize>(connections: [UkgProConnection; N]) -> Vec<Event<RawConnection>> {
     let objects = connections.into_iter().map(|connection| Event::InitApply(connection.into()));
     std::iter::once(Event::Init).chain(objects).chain([Event::InitDone]).collect()
 }
 
-fn applied(connection: UkgProConnection) -> [Event<Listed>; 1] {
+fn applied(connection: UkgProConnection) -> [Event<RawConnection>; 1] {
     [Event::Apply(connection.into())]
 }
 
-fn changed(news: News) -> Vec<String> {
-    let mut changed: Vec<_> = news.changed.into_iter().map(|key| key.name().to_owned()).collect();
+fn changed(delta: CacheDelta) -> Vec<String> {
+    let mut changed: Vec<_> = delta.changed.into_iter().map(|key| key.name().to_owned()).collect();
     changed.sort();
     changed
 }
 
-fn gone(news: News) -> Vec<String> {
-    let mut gone: Vec<_> = news.gone.into_iter().map(|(key, uid)| format!("{} {uid}", key.name())).collect();
+fn gone(delta: CacheDelta) -> Vec<String> {
+    let mut gone: Vec<_> = delta.gone.into_iter().map(|(key, uid)| format!("{} {uid}", key.name())).collect();
     gone.sort();
     gone
 }
 
-fn known(lists: &Lists) -> Vec<String> {
-    let mut known: Vec<_> = lists.connections.all().into_iter().map(|(key, _)| key.name().to_owned()).collect();
+fn known(handler: &WatchEventHandler) -> Vec<String> {
+    let mut known: Vec<_> = handler.connections.all().into_iter().map(|(key, _)| key.name().to_owned()).collect();
     known.sort();
     known
 }
@@ -85,7 +85,7 @@ fn an_object_is_read_without_what_no_step_needs_and_one_that_cannot_be_read_has_
             "metadata": {"name": "acme", "namespace": "hr", "uid": "1", "resourceVersion": "7", "generation": 2,
                 "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}], "labels": {"a": "b"},
                 "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", REQUESTED_AT: "now"}}});
-        serde_json::from_value::<Listed>(object).expect("guarded")
+        serde_json::from_value::<RawConnection>(object).expect("guarded")
     };
     let read = object(serde_json::json!({"secretRef": {"name": "x"}})).read().expect("readable");
     assert_eq!((read.metadata.managed_fields.as_ref(), read.metadata.labels.as_ref()), (None, None));
@@ -93,116 +93,116 @@ fn an_object_is_read_without_what_no_step_needs_and_one_that_cannot_be_read_has_
     assert_eq!((read.requested_at(), read.metadata.generation), (Some("now"), Some(2)));
 
     let unreadable = object(serde_json::json!({"secretRef": 7}));
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([named("acme", 1), named("b", 1)]));
-    let news = see(&mut lists, [Event::Apply(unreadable.clone())]);
-    assert_eq!(news.unreadable, Some(ConnectionRef::new(Some("hr"), Some("acme"))));
-    assert_eq!((gone(news).len(), known(&lists)), (1, vec!["b".to_owned()]), "what it was is not what it is");
-    see(&mut lists, [Event::Init, Event::InitApply(unreadable), Event::InitApply(named("c", 1).into()), Event::InitDone]);
-    assert_eq!(known(&lists), ["c"]);
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([named("acme", 1), named("b", 1)]));
+    let delta = see(&mut handler, [Event::Apply(unreadable.clone())]);
+    assert_eq!(delta.unreadable, Some(ConnectionRef::new(Some("hr"), Some("acme"))));
+    assert_eq!((gone(delta).len(), known(&handler)), (1, vec!["b".to_owned()]), "what it was is not what it is");
+    see(&mut handler, [Event::Init, Event::InitApply(unreadable), Event::InitApply(named("c", 1).into()), Event::InitDone]);
+    assert_eq!(known(&handler), ["c"]);
 }
 
 #[test]
 fn listed_connections_are_handed_on_when_the_list_is_whole() {
-    let mut lists = lists(&[]);
+    let mut handler = handler(&[]);
     for event in [Event::Init, Event::InitApply(named("a", 1).into()), Event::InitApply(named("b", 1).into())] {
-        assert_eq!(see(&mut lists, [event]), News::default());
-        assert!(!lists.are_whole());
+        assert_eq!(see(&mut handler, [event]), CacheDelta::default());
+        assert!(!handler.has_synced());
     }
-    assert_eq!(changed(see(&mut lists, [Event::InitDone])), ["a", "b"]);
-    assert!(lists.are_whole());
+    assert_eq!(changed(see(&mut handler, [Event::InitDone])), ["a", "b"]);
+    assert!(handler.has_synced());
 }
 
 #[test]
 fn a_relist_hands_on_only_what_changed_meanwhile() {
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([named("a", 1), named("b", 1)]));
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([named("a", 1), named("b", 1)]));
     let relist = listed([named("a", 1), named("b", 2), named("c", 1)]);
-    assert_eq!(changed(see(&mut lists, relist)), ["b", "c"]);
+    assert_eq!(changed(see(&mut handler, relist)), ["b", "c"]);
 }
 
 #[test]
 fn a_status_wakes_nothing_and_a_spec_does() {
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([]));
-    assert_eq!(changed(see(&mut lists, applied(named("a", 1)))), ["a"]);
-    assert!(changed(see(&mut lists, applied(at_version("2", &named("a", 1))))).is_empty());
-    assert_eq!(changed(see(&mut lists, applied(named("a", 3)))), ["a"]);
-    assert_eq!(gone(see(&mut lists, [Event::Delete(named("a", 3).into())])).len(), 1);
-    assert_eq!(changed(see(&mut lists, applied(named("a", 4)))), ["a"], "re-created");
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([]));
+    assert_eq!(changed(see(&mut handler, applied(named("a", 1)))), ["a"]);
+    assert!(changed(see(&mut handler, applied(at_version("2", &named("a", 1))))).is_empty());
+    assert_eq!(changed(see(&mut handler, applied(named("a", 3)))), ["a"]);
+    assert_eq!(gone(see(&mut handler, [Event::Delete(named("a", 3).into())])).len(), 1);
+    assert_eq!(changed(see(&mut handler, applied(named("a", 4)))), ["a"], "re-created");
 }
 
 #[test]
 fn another_object_of_the_same_name_and_a_request_are_news() {
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([named("a", 1)]));
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([named("a", 1)]));
     // It was deleted and made again while the watch was broken.
     let mut other = at_version("2", &with_uid("another", named("a", 1)));
-    assert_eq!(changed(see(&mut lists, listed([other.clone()]))), ["a"]);
+    assert_eq!(changed(see(&mut handler, listed([other.clone()]))), ["a"]);
     other.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into());
-    assert_eq!(changed(see(&mut lists, applied(at_version("3", &other)))), ["a"]);
-    assert!(changed(see(&mut lists, applied(at_version("4", &other)))).is_empty());
+    assert_eq!(changed(see(&mut handler, applied(at_version("3", &other)))), ["a"]);
+    assert!(changed(see(&mut handler, applied(at_version("4", &other)))).is_empty());
 }
 
 #[test]
 fn what_a_relist_does_not_show_any_more_is_to_be_forgotten() {
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([with_uid("1", named("a", 1)), with_uid("2", named("b", 1))]));
-    let news = see(&mut lists, [Event::Init, Event::InitApply(at_version("2", &with_uid("3", named("b", 1))).into())]);
-    assert_eq!(gone(news), ["b 2"], "made again");
-    assert_eq!(gone(see(&mut lists, [Event::InitDone])), ["a 1"], "deleted");
-    assert_eq!(gone(see(&mut lists, applied(at_version("3", &with_uid("4", named("b", 1)))))), ["b 3"]);
-    assert_eq!(gone(see(&mut lists, [Event::Delete(with_uid("4", named("b", 1)).into())])), ["b 4"]);
-    assert_eq!(known(&lists), Vec::<String>::new());
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([with_uid("1", named("a", 1)), with_uid("2", named("b", 1))]));
+    let delta = see(&mut handler, [Event::Init, Event::InitApply(at_version("2", &with_uid("3", named("b", 1))).into())]);
+    assert_eq!(gone(delta), ["b 2"], "made again");
+    assert_eq!(gone(see(&mut handler, [Event::InitDone])), ["a 1"], "deleted");
+    assert_eq!(gone(see(&mut handler, applied(at_version("3", &with_uid("4", named("b", 1)))))), ["b 3"]);
+    assert_eq!(gone(see(&mut handler, [Event::Delete(with_uid("4", named("b", 1)).into())])), ["b 4"]);
+    assert_eq!(known(&handler), Vec::<String>::new());
 }
 
 #[test]
 fn what_was_written_is_known_at_once_and_the_watch_does_not_undo_it() {
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([named("a", 1)]));
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([named("a", 1)]));
     let key = ConnectionRef::of(&named("a", 1));
-    let version = |lists: &Lists| lists.connections.get(&key).map(|kept| kept.version.to_string());
-    lists.connections.wrote(&at_version("9", &named("a", 1)));
-    assert_eq!(version(&lists).as_deref(), Some("9"));
-    see(&mut lists, applied(at_version("8", &named("a", 1))));
-    assert_eq!(version(&lists).as_deref(), Some("9"), "older");
-    see(&mut lists, applied(at_version("10", &named("a", 1))));
-    lists.connections.wrote(&at_version("9", &named("a", 1)));
-    assert_eq!(version(&lists).as_deref(), Some("10"), "the watch was faster");
-    see(&mut lists, listed([at_version("3", &named("a", 1))]));
-    assert_eq!(version(&lists).as_deref(), Some("3"), "a list is what there is, as after a backup was restored");
+    let version = |handler: &WatchEventHandler| handler.connections.get(&key).map(|kept| kept.version.to_string());
+    handler.connections.record_write(&at_version("9", &named("a", 1)));
+    assert_eq!(version(&handler).as_deref(), Some("9"));
+    see(&mut handler, applied(at_version("8", &named("a", 1))));
+    assert_eq!(version(&handler).as_deref(), Some("9"), "older");
+    see(&mut handler, applied(at_version("10", &named("a", 1))));
+    handler.connections.record_write(&at_version("9", &named("a", 1)));
+    assert_eq!(version(&handler).as_deref(), Some("10"), "the watch was faster");
+    see(&mut handler, listed([at_version("3", &named("a", 1))]));
+    assert_eq!(version(&handler).as_deref(), Some("3"), "a list is what there is, as after a backup was restored");
 
-    lists.connections.wrote(&at_version("99", &with_uid("another", named("a", 1))));
-    assert_eq!(version(&lists).as_deref(), Some("3"), "the write was onto an object that went");
-    see(&mut lists, [Event::Delete(named("a", 1).into())]);
-    lists.connections.wrote(&at_version("99", &named("a", 1)));
-    assert_eq!(version(&lists), None, "the delete was faster");
+    handler.connections.record_write(&at_version("99", &with_uid("another", named("a", 1))));
+    assert_eq!(version(&handler).as_deref(), Some("3"), "the write was onto an object that went");
+    see(&mut handler, [Event::Delete(named("a", 1).into())]);
+    handler.connections.record_write(&at_version("99", &named("a", 1)));
+    assert_eq!(version(&handler), None, "the delete was faster");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_anothers_write_goes_on_when_it_is_seen_and_not_for_ever() {
-    let mut lists = lists(&[]);
-    see(&mut lists, listed([named("a", 1)]));
-    let connections = lists.connections.clone();
+    let mut handler = handler(&[]);
+    see(&mut handler, listed([named("a", 1)]));
+    let connections = handler.connections.clone();
     let began = tokio::time::Instant::now();
     let waiting = tokio::spawn(async move {
-        connections.passes(&named("a", 1)).await;
+        connections.wait_for_newer(&named("a", 1)).await;
         began.elapsed()
     });
     tokio::task::yield_now().await;
-    see(&mut lists, applied(named("a", 2)));
+    see(&mut handler, applied(named("a", 2)));
     assert!(waiting.await.expect("ends") < ECHO_DEADLINE);
-    lists.connections.passes(&named("a", 2)).await;
+    handler.connections.wait_for_newer(&named("a", 2)).await;
     assert!(began.elapsed() >= ECHO_DEADLINE, "nothing came");
     let before = began.elapsed();
-    lists.connections.stop();
-    lists.connections.passes(&named("a", 2)).await;
+    handler.connections.stop();
+    handler.connections.wait_for_newer(&named("a", 2)).await;
     assert_eq!(began.elapsed(), before, "nothing will");
 }
 
 #[test]
 fn several_lists_are_one_when_all_are_whole_and_changes_after_that() {
-    let mut lists = lists(&["hr", "pay"]);
+    let mut handler = handler(&["hr", "pay"]);
     for (scope, event) in [
         (0, Event::Init),
         (0, Event::InitApply(in_namespace("hr", "a").into())),
@@ -213,36 +213,36 @@ fn several_lists_are_one_when_all_are_whole_and_changes_after_that() {
         (0, Event::Apply(in_namespace("hr", "c").into())),
         (1, Event::InitApply(in_namespace("pay", "p").into())),
     ] {
-        assert_eq!(lists.after(scope, event), News::default());
+        assert_eq!(handler.after(scope, event), CacheDelta::default());
     }
-    assert_eq!(gone(lists.after(0, Event::Delete(in_namespace("hr", "a").into()))).len(), 1);
-    assert_eq!(changed(lists.after(1, Event::InitDone)), ["b", "c", "p"]);
-    assert_eq!(changed(lists.after(0, Event::Apply(in_namespace("hr", "d").into()))), ["d"]);
-    assert_eq!(gone(lists.after(1, Event::Delete(in_namespace("pay", "p").into()))).len(), 1);
-    lists.after(1, Event::Apply(in_namespace("pay", "q").into()));
+    assert_eq!(gone(handler.after(0, Event::Delete(in_namespace("hr", "a").into()))).len(), 1);
+    assert_eq!(changed(handler.after(1, Event::InitDone)), ["b", "c", "p"]);
+    assert_eq!(changed(handler.after(0, Event::Apply(in_namespace("hr", "d").into()))), ["d"]);
+    assert_eq!(gone(handler.after(1, Event::Delete(in_namespace("pay", "p").into()))).len(), 1);
+    handler.after(1, Event::Apply(in_namespace("pay", "q").into()));
     // One watch lists again: the connections of the other stay.
-    lists.after(0, Event::Init);
-    lists.after(0, Event::InitApply(in_namespace("hr", "c").into()));
-    assert_eq!(gone(lists.after(0, Event::InitDone)).len(), 2);
-    assert_eq!(known(&lists), ["c", "q"]);
-    lists.after(1, Event::Init);
-    lists.after(1, Event::InitDone);
-    assert_eq!(known(&lists), ["c"]);
+    handler.after(0, Event::Init);
+    handler.after(0, Event::InitApply(in_namespace("hr", "c").into()));
+    assert_eq!(gone(handler.after(0, Event::InitDone)).len(), 2);
+    assert_eq!(known(&handler), ["c", "q"]);
+    handler.after(1, Event::Init);
+    handler.after(1, Event::InitDone);
+    assert_eq!(known(&handler), ["c"]);
 }
 
 #[test]
 fn a_namespace_that_may_not_be_listed_does_not_hold_up_the_others() {
-    let mut lists = lists(&["hr", "gone"]);
-    lists.after(0, Event::InitApply(in_namespace("hr", "a").into()));
-    assert_eq!(lists.after(0, Event::InitDone), News::default());
-    assert_eq!(changed(lists.without(1)), ["a"]);
-    assert_eq!(lists.without(1), News::default(), "once");
-    assert!(lists.are_of_use());
-    assert_eq!(lists.unlisted().len(), 1, "it is not listed for that");
+    let mut handler = handler(&["hr", "gone"]);
+    handler.after(0, Event::InitApply(in_namespace("hr", "a").into()));
+    assert_eq!(handler.after(0, Event::InitDone), CacheDelta::default());
+    assert_eq!(changed(handler.without(1)), ["a"]);
+    assert_eq!(handler.without(1), CacheDelta::default(), "once");
+    assert!(handler.is_usable());
+    assert_eq!(handler.unlisted().len(), 1, "it is not listed for that");
     // Its list may succeed after all.
-    lists.after(1, Event::Init);
-    lists.after(1, Event::InitApply(in_namespace("gone", "b").into()));
-    assert_eq!(changed(lists.after(1, Event::InitDone)), ["b"]);
+    handler.after(1, Event::Init);
+    handler.after(1, Event::InitApply(in_namespace("gone", "b").into()));
+    assert_eq!(changed(handler.after(1, Event::InitDone)), ["b"]);
 }
 
 #[test]
@@ -253,14 +253,14 @@ fn a_connection_is_left_to_the_operator_of_its_class() {
         connection
     };
     for (mine, other) in [(None, Some("blue")), (Some("blue"), None), (Some("blue"), Some("green"))] {
-        let mut lists = Lists::new(Arc::default(), Arc::default(), &[], mine.map(str::to_owned));
-        assert_eq!(see(&mut lists, listed([of(other, "1")])), News::default());
-        assert_eq!(changed(see(&mut lists, applied(of(mine, "2")))), ["a"], "it came");
-        assert_eq!(gone(see(&mut lists, applied(of(other, "3")))).len(), 1, "it went");
-        assert!(lists.connections.all().is_empty());
-        assert_eq!(changed(see(&mut lists, listed([of(mine, "4")]))), ["a"]);
-        assert_eq!(gone(see(&mut lists, listed([of(other, "5")]))).len(), 0, "told of when it was listed");
-        assert!(lists.connections.all().is_empty());
+        let mut handler = WatchEventHandler::new(Arc::default(), Arc::default(), &[], mine.map(str::to_owned));
+        assert_eq!(see(&mut handler, listed([of(other, "1")])), CacheDelta::default());
+        assert_eq!(changed(see(&mut handler, applied(of(mine, "2")))), ["a"], "it came");
+        assert_eq!(gone(see(&mut handler, applied(of(other, "3")))).len(), 1, "it went");
+        assert!(handler.connections.all().is_empty());
+        assert_eq!(changed(see(&mut handler, listed([of(mine, "4")]))), ["a"]);
+        assert_eq!(gone(see(&mut handler, listed([of(other, "5")]))).len(), 0, "told of when it was listed");
+        assert!(handler.connections.all().is_empty());
     }
 }
 
@@ -273,13 +273,13 @@ fn versions_are_compared_as_numbers() {
 #[test]
 fn where_all_lists_are_refused_there_is_nothing_to_look_after() {
     let namespaces = ["a", "b"].map(str::to_owned);
-    let mut lists = Lists::new(Arc::default(), Arc::default(), &namespaces, None);
-    lists.without(0);
-    lists.without(1);
-    assert!(lists.are_whole() && !lists.are_of_use());
-    assert_eq!(lists.unlisted(), namespaces);
-    lists.after(1, Event::Init);
-    lists.after(1, Event::InitDone);
-    assert!(lists.are_of_use());
-    assert_eq!(lists.unlisted(), ["a"]);
+    let mut handler = WatchEventHandler::new(Arc::default(), Arc::default(), &namespaces, None);
+    handler.without(0);
+    handler.without(1);
+    assert!(handler.has_synced() && !handler.is_usable());
+    assert_eq!(handler.unlisted(), namespaces);
+    handler.after(1, Event::Init);
+    handler.after(1, Event::InitDone);
+    assert!(handler.is_usable());
+    assert_eq!(handler.unlisted(), ["a"]);
 }

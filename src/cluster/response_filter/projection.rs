@@ -21,7 +21,7 @@ pub(super) const ANNOTATION_MAX: usize = 1 << 10;
 
 /// What to keep of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keep {
+pub enum Projection {
     /// Whole objects, with only the needed metadata.
     Objects,
     /// A Secret's or ConfigMap's version, and the values of these keys, each up to a limit in bytes of JSON. `null` replaces a
@@ -31,7 +31,7 @@ pub enum Keep {
 
 /// The position of a value in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum JsonPosition {
     /// An object, or a list of them.
     Object,
     Metadata,
@@ -43,8 +43,8 @@ pub(super) enum Place {
 
 /// What is done with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Kept(Place),
+pub(super) enum Action {
+    Kept(JsonPosition),
     /// A text; a longer one is cut.
     Cut(usize),
     /// A text; `null` replaces a longer one, and any other value.
@@ -52,25 +52,25 @@ pub(super) enum Fate {
     Dropped,
 }
 
-impl Keep {
-    pub(super) fn fate(&self, place: Place, key: &str) -> Fate {
-        match (place, key) {
-            (Place::Object, "metadata") => Fate::Kept(Place::Metadata),
-            (Place::Object, "items" | "object") => Fate::Kept(Place::Object),
-            (Place::Object, _) if *self == Self::Objects => Fate::Kept(Place::Plain),
-            (Place::Object, "data" | "binaryData") => Fate::Kept(Place::Data),
-            (Place::Metadata, "annotations") if *self == Self::Objects => Fate::Kept(Place::Annotations),
-            (Place::Metadata, "annotations") => Fate::Dropped,
-            (Place::Metadata, key) if METADATA.contains(&key) => Fate::Kept(Place::Plain),
-            (Place::Annotations, REQUESTED_AT) => Fate::Cut(ANNOTATION_MAX),
-            (Place::Data, key) => match self {
+impl Projection {
+    pub(super) fn action(&self, position: JsonPosition, key: &str) -> Action {
+        match (position, key) {
+            (JsonPosition::Object, "metadata") => Action::Kept(JsonPosition::Metadata),
+            (JsonPosition::Object, "items" | "object") => Action::Kept(JsonPosition::Object),
+            (JsonPosition::Object, _) if *self == Self::Objects => Action::Kept(JsonPosition::Plain),
+            (JsonPosition::Object, "data" | "binaryData") => Action::Kept(JsonPosition::Data),
+            (JsonPosition::Metadata, "annotations") if *self == Self::Objects => Action::Kept(JsonPosition::Annotations),
+            (JsonPosition::Metadata, "annotations") => Action::Dropped,
+            (JsonPosition::Metadata, key) if METADATA.contains(&key) => Action::Kept(JsonPosition::Plain),
+            (JsonPosition::Annotations, REQUESTED_AT) => Action::Cut(ANNOTATION_MAX),
+            (JsonPosition::Data, key) => match self {
                 Self::Values(wanted) => {
-                    wanted.iter().find(|(name, _)| name == key).map_or(Fate::Dropped, |(_, max)| Fate::Bounded(*max))
+                    wanted.iter().find(|(name, _)| name == key).map_or(Action::Dropped, |(_, max)| Action::Bounded(*max))
                 }
-                Self::Objects => Fate::Dropped,
+                Self::Objects => Action::Dropped,
             },
-            (Place::Plain, _) => Fate::Kept(Place::Plain),
-            (Place::Object | Place::Metadata | Place::Annotations, _) => Fate::Dropped,
+            (JsonPosition::Plain, _) => Action::Kept(JsonPosition::Plain),
+            (JsonPosition::Object | JsonPosition::Metadata | JsonPosition::Annotations, _) => Action::Dropped,
         }
     }
 }
