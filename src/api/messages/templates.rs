@@ -167,7 +167,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::CaInvalid => (
             "The CA bundle in {detail}.",
-            "The key must hold one or more certificates in PEM format. The operator reads it again within a minute.",
+            "The key that spec.caRef names must hold one or more certificates in PEM format. The operator reads it again within a \
+             minute.",
         ),
         Reason::ReferenceForbidden => (
             "The operator is not allowed to get {detail} in this namespace, so it cannot check this connection.",

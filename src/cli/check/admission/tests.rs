@@ -48,7 +48,7 @@ fn what_the_api_server_would_refuse_is_told_by_field() {
         ("interval", json!("30s"), "spec.interval: interval is not a duration from 1m to 24h"),
         ("interval", json!("ten"), "spec.interval: interval is not a duration"),
         ("interval", json!("5"), "spec.interval: interval is not a duration"),
-        ("interval", json!(600), "spec.interval must be a text"),
+        ("interval", json!(600), "spec.interval must be a string"),
         ("timeout", json!("6m"), "spec.timeout: timeout is not a duration from 10s to 5m"),
         ("timeout", json!(""), "spec.timeout: timeout is not a duration"),
         ("suspend", json!("yes"), "spec.suspend must be true or false"),
