@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build book reference demo demo-once test lint unit e2e e2e-flux e2e-node gitops oracles chart chart-docs manifests image image-reproducible sbom deny test-faults soak bench bench-code fuzz control-plane crd doc clean
+.PHONY: help build book reference demo demo-once test lint unit e2e e2e-flux e2e-node gitops oracles chart chart-docs manifests image image-reproducible sbom deny mutants test-faults soak bench bench-code fuzz control-plane crd doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,16 @@ DENY ?= bans licenses sources
 deny: ## Check licences, bans and sources of what is linked; DENY="advisories bans licenses sources" adds advisories
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --version 0.20.2 cargo-deny
 	$(CARGO) deny --locked --workspace check $(DENY)
+
+# First without the slowest tests, then with all of them for what survived. JOBS=1 needs half the memory.
+MUTANTS := $(TARGET_DIR)/mutants
+mutants: ## Change the pure modules one expression at a time, and list the changes that no test notices; takes hours
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked --version 27.1.0 cargo-mutants
+	@mkdir -p $(MUTANTS)
+	$(CARGO) mutants --output $(MUTANTS)/client --jobs $(or $(JOBS),2) --package ukg-pro
+	$(CARGO) mutants --output $(MUTANTS)/operator --jobs $(or $(JOBS),2) --package ukgpro-operator -- -- \
+		--skip leader_election --skip controller::tests --skip login_guard::tests --skip push_out || [ $$? = 2 ]
+	$(CARGO) mutants --output $(MUTANTS)/operator --jobs $(or $(JOBS),2) --package ukgpro-operator --iterate
 
 bench: ## Compare the operator with a bare client; takes some minutes on an idle machine. BENCH_CONNECTIONS=100,1000
 	@$(CONTROL_PLANE) >/dev/null

@@ -168,7 +168,7 @@ fn nothing_that_a_secret_gives_for_the_hosts_name_is_asked_for_or_told_unless_it
             );
             let told = check_of(&manifests);
             assert!(!told.contains(CANARY), "{part} from {key}: {told}");
-            let says = ["EndpointInvalid", "DomainNotAllowed", "credential's key", "one key"];
+            let says = ["EndpointInvalid", "DomainNotAllowed", "credential's key", "same key"];
             assert!(says.iter().any(|says| told.contains(says)), "{part} from {key}: {told}");
         }
     }
