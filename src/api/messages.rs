@@ -93,7 +93,8 @@ pub fn delay(delay: Delay, until: Timestamp) -> String {
 /// Returns how many logins had an unclear answer, until when the next one waits, and the last answer.
 pub fn paused(times: u16, last: Option<&str>, until: Timestamp) -> String {
     let last = last.map(|last| format!("; the last answer: {}", last.trim_end_matches('.'))).unwrap_or_default();
-    format!("{times} logins with these values; the next login waits until {until}{last}")
+    let logins = if times == 1 { "login" } else { "logins" };
+    format!("{times} {logins} with these values; the next login waits until {until}{last}")
 }
 
 /// Returns why a certificate is not trusted.

@@ -56,7 +56,7 @@ pub enum ValueFlaw {
     Empty,
     /// It ends in a line feed or carriage return.
     LineEnd,
-    /// It begins or ends with a space.
+    /// It begins or ends with whitespace.
     SurroundingBlanks,
     /// It begins with a byte-order mark, which some editors write.
     ByteOrderMark,
@@ -411,7 +411,7 @@ impl fmt::Display for Finding {
             ValueFlaw::SwappedWith(other) => return write!(f, "{key} and {other} look swapped"),
             ValueFlaw::Empty => "is empty",
             ValueFlaw::LineEnd => "ends with a newline",
-            ValueFlaw::SurroundingBlanks => "begins or ends with a space",
+            ValueFlaw::SurroundingBlanks => "begins or ends with whitespace",
             ValueFlaw::ByteOrderMark => "begins with a byte-order mark",
             ValueFlaw::Invisible => "contains a no-break space, a zero-width or another invisible character",
             ValueFlaw::Control => "contains a newline or another control character",

@@ -206,7 +206,7 @@ impl Health {
     }
 }
 
-/// Prometheus' address.
+/// Serves `/metrics`.
 struct MetricsEndpoint {
     listener: tokio::net::TcpListener,
     metrics: Arc<Metrics>,

@@ -360,6 +360,10 @@ fn stage(error: &hyper_util::client::legacy::Error) -> Unanswered {
 
 /// Classifies a failed exchange: an answer that is not HTTP, or none.
 fn stage_of_exchange(error: &hyper::Error) -> Unanswered {
+    // A host that demands a client certificate may say so late. It has not read the request.
+    if std::iter::successors(std::error::Error::source(error), |error| error.source()).any(tls::wants_a_certificate) {
+        return Unanswered::TlsFailed(HandshakeFlaw::ClientCertificate);
+    }
     if error.is_parse() { Unanswered::Unreadable(UnreadableReason::NotHttp) } else { Unanswered::ConnectionLost }
 }
 

@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::tls::{handshake, handshake_failure};
+use super::tls::{handshake, handshake_failure, refusal};
 use super::{AGENT, ProxySettings, Unanswered};
 use crate::dns::{NameError, PolicyResolver};
 
@@ -81,12 +81,15 @@ impl Connector {
                 tunnel.await.ok().flatten().ok_or(Unanswered::ProxyFailed)?
             }
         };
-        match timeout_at(deadline, handshake(&self.tls, name, TokioIo::new(hop))).await {
-            Ok(Ok(stream)) => Ok(MaybeHttpsStream::Https(TokioIo::new(stream))),
-            Ok(Err(error)) => Err(handshake_failure(&error)),
-            // Mostly a firewall swallows the handshake, and the remedy is the same as for no connection.
-            Err(_) => Err(Unanswered::ConnectTimeout),
+        // Mostly a firewall swallows the handshake, and the remedy is the same as for no connection.
+        let ended = timeout_at(deadline, handshake(&self.tls, name, TokioIo::new(hop))).await;
+        let (mut stream, may_refuse) =
+            ended.map_err(|_| Unanswered::ConnectTimeout)?.map_err(|error| handshake_failure(&error))?;
+        // After the deadline of the handshake, which has succeeded.
+        if may_refuse {
+            refusal(&mut stream).await.map_err(|error| handshake_failure(&error))?;
         }
+        Ok(MaybeHttpsStream::Https(TokioIo::new(stream)))
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Hop, Unanswered> {

@@ -24,7 +24,7 @@ use webpki::EndEntityCert;
 
 use super::Unanswered;
 
-/// How long a host that asked for a client certificate has to refuse: a few round trips. A later refusal counts as a lost
+/// How long a host that asked for a client certificate has to refuse: a few round trips. A later refusal may count as a lost
 /// connection.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -284,26 +284,43 @@ impl ResolvesClientCert for NoCertificate {
     }
 }
 
-/// Does the handshake, until the host has accepted it too.
+/// Does the handshake. Also returns whether the host may still refuse it because the client has no certificate.
 ///
-/// With TLS 1.3 the client is done before the host judges that it has no certificate. The refusal would race with the request,
-/// and be lost in hyper if it came first. So a host that asked for a certificate has a moment to refuse, or to speak.
-pub(super) async fn handshake<S>(tls: &TlsConnector, name: ServerName<'static>, hop: S) -> io::Result<TlsStream<S>>
+/// With TLS 1.3 the client is done before the host judges that.
+pub(super) async fn handshake<S>(tls: &TlsConnector, name: ServerName<'static>, hop: S) -> io::Result<(TlsStream<S>, bool)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     ASKED
         .scope(Cell::new(false), async {
-            let mut stream = tls.connect(name, hop).await?;
-            if ASKED.with(Cell::get) && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
-                // What it says stays in the buffer. One that accepts may also wait for the request.
-                if let Ok(said) = timeout(REFUSAL_TIMEOUT, stream.fill_buf()).await {
-                    said?;
-                }
-            }
-            Ok(stream)
+            let stream = tls.connect(name, hop).await?;
+            let may_refuse = ASKED.with(Cell::get) && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            Ok((stream, may_refuse))
         })
         .await
+}
+
+/// Waits until the host refuses the client that has no certificate, or speaks, or [`REFUSAL_TIMEOUT`] ends.
+///
+/// A refusal would race with the request, and be lost in hyper if it came first.
+pub(super) async fn refusal<S>(stream: &mut TlsStream<S>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // What the host says stays in the buffer. One that accepts may also wait for the request.
+    match timeout(REFUSAL_TIMEOUT, stream.fill_buf()).await {
+        // It closes the connection.
+        Ok(Ok([])) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+        Ok(Err(error)) => Err(error),
+    }
+}
+
+/// Whether an error, or the one inside it, is the alert of a host that demands a client certificate.
+pub(super) fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|inner| inner as &(dyn Error + 'static));
+    let alert = [Some(error), inner].into_iter().flatten().find_map(|error| error.downcast_ref::<rustls::Error>());
+    matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
 /// Classifies a failed handshake by the type of the rustls error inside the io::Error.
