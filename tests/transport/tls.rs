@@ -2,6 +2,7 @@
 
 use rustls::version::{TLS12, TLS13};
 use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsAcceptor;
 use ukg_pro::transport::{HandshakeFlaw, TrustFlaw, Unanswered};
 
 use super::servers::{Authority, H1, H2, Reply, Reply2, http1, http2, ok, self_signed, tcp};
@@ -103,4 +104,21 @@ async fn a_host_that_wants_a_client_certificate_is_told_before_anything_is_sent(
             assert_eq!(login(&direct(&authority), may.port).await, Ok(()), "{case}: one that would only like it");
         }
     }
+}
+
+/// By `close_notify`, in place of an alert.
+#[tokio::test]
+async fn a_host_that_asks_for_a_client_certificate_and_closes_has_failed_the_handshake() {
+    let authority = Authority::new();
+    let config = authority.config_for_known_clients(HOST, false, H1, &TLS13);
+    let host = tcp(move |stream, _| {
+        let acceptor = TlsAcceptor::from(config.clone());
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    let closed = unanswered(Unanswered::TlsFailed(HandshakeFlaw::Closed));
+    assert_eq!(login(&direct(&authority), host.port).await, closed);
 }
