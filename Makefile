@@ -111,7 +111,7 @@ deny: ## Check licences, bans and sources of what is linked; DENY="advisories ba
 # First without the slowest tests, then with all of them for what survived. JOBS=1 needs half the memory.
 MUTANTS := $(TARGET_DIR)/mutants
 # Some survived (2), or a test did not end (3): the lists say which.
-LISTED := { [ $$? = 2 ] || [ $$? = 3 ]; }
+LISTED := case $$? in 2 | 3) ;; *) exit 1 ;; esac
 mutants: ## Change the pure modules one expression at a time, and list the changes that no test notices; takes hours
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked --version 27.1.0 cargo-mutants
 	@mkdir -p $(MUTANTS)
