@@ -32,7 +32,7 @@ pub mod status;
 pub mod validation;
 pub mod verdict;
 
-pub use reason::{Delay, HostChange, NextActor, OverdueCause, Reason, Verdict};
+pub use reason::{Delay, HostChange, Kstatus, OverdueCause, Reason, Verdict};
 pub use spec::*;
 pub use status::*;
 

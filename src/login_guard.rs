@@ -53,7 +53,7 @@ mod write;
 
 pub use attempts::Attempts;
 pub use entries::{Account, Entry, Fingerprint, Login, Request, Rest};
-use entries::{EntryTable, PARTS_MAX, ProcessTag, WithoutUserApiKey, a_day_after};
+use entries::{EntryTable, PARTS_MAX, PasswordId, ProcessTag, a_day_after};
 pub use fingerprint::CredentialIds;
 use fingerprint::Key;
 pub use permit::LoginPermit;
@@ -144,7 +144,7 @@ pub struct LoginHistory {
     pub tried: Option<Attempts>,
     /// Whether the same user name and password were refused with a User API key and these values have none, or the other way
     /// round.
-    pub refused_with_other_key: bool,
+    pub refused_where_one_has_no_key: bool,
 }
 
 /// A stored intent, with what was known before it.
@@ -217,7 +217,7 @@ struct State {
     working: HashMap<Fingerprint, WorkingLogin>,
     logins: HashMap<Account, DailyCount>,
     /// User names and passwords that work, whichever User API key they are sent with.
-    passwords: HashSet<WithoutUserApiKey>,
+    passwords: HashSet<PasswordId>,
     /// The logins in a row whose answer was neither a session nor a refusal, for values that have worked, or whose earlier refusal
     /// or unknown result stands.
     tried: HashMap<Fingerprint, Attempts>,
@@ -316,9 +316,9 @@ impl Ledger {
             failed_until: failed_until(limit, false),
             requests_failed_until: failed_until(limit.saturating_mul(2), true),
             tried: state.tried_with(ids.fingerprint),
-            refused_with_other_key: (!state.passwords.contains(&ids.without_user_api_key)
-                && state.table.is_refused_with_other_key(ids))
-                || state.table.is_refused_by_rest_with_other_key(ids),
+            refused_where_one_has_no_key: (!state.passwords.contains(&ids.password_id)
+                && state.table.is_refused_where_one_has_no_key(ids))
+                || state.table.is_refused_by_rest_without_key(ids),
         }
     }
 
@@ -344,11 +344,11 @@ impl Ledger {
         // Holds the mutex from here on, so that the result of another's login during the wait is kept.
         let own = self.mutex_for(ids.fingerprint);
         // Every task takes the two locks in this order, so there is no deadlock.
-        let without_user_api_key = match ids.fingerprint == ids.fingerprint_without_user_api_key {
+        let password_id = match ids.fingerprint == ids.fingerprint_without_user_api_key {
             true => None,
             false => Some(self.mutex_for(ids.fingerprint_without_user_api_key).lock_owned().await),
         };
-        LoginLock { asked, last: own.lock_owned().await, _without_user_api_key: without_user_api_key }
+        LoginLock { asked, last: own.lock_owned().await, _without_user_api_key: password_id }
     }
 
     /// Returns the number of entries.

@@ -268,7 +268,7 @@ pub fn note(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{NextActor, Verdict};
+    use crate::api::{Kstatus, Verdict};
 
     #[test]
     fn every_reason_says_what_happened_and_what_to_do() {
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn who_must_act_is_told_where() {
-        for reason in Reason::ALL.iter().filter(|r| r.next_actor() == NextActor::Person) {
+        for reason in Reason::ALL.iter().filter(|r| r.kstatus() == Kstatus::Failed) {
             let (what, remedy) = template(*reason);
             let text = format!("{what} {remedy}");
             assert!(

@@ -30,15 +30,15 @@ impl Verdict {
     }
 }
 
-/// Who has to act next. In kstatus terms: current, in progress, failed.
+/// What kstatus makes of a connection, by its conditions `Reconciling` and `Stalled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NextActor {
-    /// Nobody.
-    Nobody,
-    /// The operator, which retries.
-    Operator,
-    /// A person.
-    Person,
+pub enum Kstatus {
+    /// Neither condition is there.
+    Current,
+    /// `Reconciling`: the operator retries.
+    InProgress,
+    /// `Stalled`: a person has to act, although the operator may try again after hours.
+    Failed,
 }
 
 /// Why a check has to wait for its host.
@@ -83,7 +83,7 @@ pub enum HostChange {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident => $verdict:expr, $next_actor:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident => $verdict:expr, $kstatus:ident;)*) => {
         /// Why a connection is in the state it is in.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -108,10 +108,10 @@ macro_rules! reasons {
                 }
             }
 
-            /// Returns who has to act next.
-            pub fn next_actor(self) -> NextActor {
+            /// Returns what kstatus makes of it.
+            pub fn kstatus(self) -> Kstatus {
                 match self {
-                    $(Reason::$name => NextActor::$next_actor,)*
+                    $(Reason::$name => Kstatus::$kstatus,)*
                 }
             }
         }
@@ -120,98 +120,98 @@ macro_rules! reasons {
 
 reasons! {
     /// The login worked and every required permission is granted.
-    AllPermissionsGranted => Some(Verdict::Active), Nobody;
+    AllPermissionsGranted => Some(Verdict::Active), Current;
     /// The login worked, and no permission is required, so none was tested.
-    OnlyLoginTested => Some(Verdict::Active), Nobody;
+    OnlyLoginTested => Some(Verdict::Active), Current;
     /// It worked before. The last checks got no usable answer, but not often enough for Unreachable.
-    Degraded => Some(Verdict::Active), Nobody;
+    Degraded => Some(Verdict::Active), Current;
 
     /// The user name, password, user API key or account state is wrong. UKG Pro does not say which.
-    CredentialsRejected => Some(Verdict::Unauthorized), Person;
+    CredentialsRejected => Some(Verdict::Unauthorized), Failed;
     /// The customer API key is wrong, or is used at the wrong data centre.
-    CustomerApiKeyRejected => Some(Verdict::Unauthorized), Person;
+    CustomerApiKeyRejected => Some(Verdict::Unauthorized), Failed;
     /// UKG Pro says that the user API key is wrong.
-    UserApiKeyRejected => Some(Verdict::Unauthorized), Person;
+    UserApiKeyRejected => Some(Verdict::Unauthorized), Failed;
     /// UKG Pro says that the account is locked or disabled, or that its password has expired.
-    AccountUnusable => Some(Verdict::Unauthorized), Person;
+    AccountUnusable => Some(Verdict::Unauthorized), Failed;
     /// The same credentials were refused before and are not tried again until they change.
-    LoginHeld => Some(Verdict::Unauthorized), Person;
+    LoginHeld => Some(Verdict::Unauthorized), Failed;
 
     /// The login worked and a required permission is denied.
-    PermissionsMissing => Some(Verdict::Forbidden), Person;
+    PermissionsMissing => Some(Verdict::Forbidden), Failed;
 
     /// REST refuses the login that LoginService accepts.
-    RestLoginRefused => Some(Verdict::Forbidden), Person;
+    RestLoginRefused => Some(Verdict::Forbidden), Failed;
 
     /// DNS has no such host.
-    HostNotFound => Some(Verdict::Unreachable), Operator;
+    HostNotFound => Some(Verdict::Unreachable), InProgress;
     /// The connection timed out.
-    ConnectTimeout => Some(Verdict::Unreachable), Operator;
+    ConnectTimeout => Some(Verdict::Unreachable), InProgress;
     /// The connection was refused.
-    ConnectRefused => Some(Verdict::Unreachable), Operator;
+    ConnectRefused => Some(Verdict::Unreachable), InProgress;
     /// The proxy did not open a tunnel.
-    ProxyFailed => Some(Verdict::Unreachable), Operator;
+    ProxyFailed => Some(Verdict::Unreachable), InProgress;
     /// The host's certificate is not trusted.
-    TlsUntrusted => Some(Verdict::Unreachable), Operator;
+    TlsUntrusted => Some(Verdict::Unreachable), InProgress;
     /// The TLS handshake failed.
-    TlsFailed => Some(Verdict::Unreachable), Operator;
+    TlsFailed => Some(Verdict::Unreachable), InProgress;
     /// The connection worked, but the whole answer did not arrive in time.
-    AnswerTimeout => Some(Verdict::Unreachable), Operator;
+    AnswerTimeout => Some(Verdict::Unreachable), InProgress;
     /// The connection broke before the whole answer.
-    ConnectionLost => Some(Verdict::Unreachable), Operator;
+    ConnectionLost => Some(Verdict::Unreachable), InProgress;
     /// The answer is a web page or a redirect.
-    NotUkgPro => Some(Verdict::Unreachable), Operator;
+    NotUkgPro => Some(Verdict::Unreachable), InProgress;
     /// The answer cannot be read.
-    AnswerUnreadable => Some(Verdict::Unreachable), Operator;
+    AnswerUnreadable => Some(Verdict::Unreachable), InProgress;
     /// The host limits requests.
-    RateLimited => Some(Verdict::Unreachable), Operator;
+    RateLimited => Some(Verdict::Unreachable), InProgress;
     /// The host reports an error of its own.
-    ServerError => Some(Verdict::Unreachable), Operator;
+    ServerError => Some(Verdict::Unreachable), InProgress;
     /// The host resolves to an address that the operator may not connect to.
-    AddressNotAllowed => Some(Verdict::Unreachable), Operator;
+    AddressNotAllowed => Some(Verdict::Unreachable), InProgress;
 
     /// The Secret does not exist.
-    SecretNotFound => None, Operator;
+    SecretNotFound => None, InProgress;
     /// The Secret lacks a key.
-    SecretKeyMissing => None, Person;
+    SecretKeyMissing => None, Failed;
     /// A value of the Secret cannot be correct.
-    SecretValueMalformed => None, Person;
+    SecretValueMalformed => None, Failed;
     /// The two API keys are equal, or swapped.
-    ApiKeysSwapped => None, Person;
+    ApiKeysSwapped => None, Failed;
     /// Domain and subdomain do not form a host name.
-    EndpointInvalid => None, Person;
+    EndpointInvalid => None, Failed;
     /// The domain is not one that the operator may connect to.
-    DomainNotAllowed => None, Person;
+    DomainNotAllowed => None, Failed;
     /// The CA bundle does not exist.
-    CaNotFound => None, Operator;
+    CaNotFound => None, InProgress;
     /// The CA bundle is unusable.
-    CaInvalid => None, Person;
+    CaInvalid => None, Failed;
     /// The operator has no right to read the Secret or the CA bundle.
-    ReferenceForbidden => None, Operator;
+    ReferenceForbidden => None, InProgress;
     /// A required permission is not in the catalogue.
-    PermissionUnknown => None, Person;
+    PermissionUnknown => None, Failed;
     /// The login's answer was neither a success nor a known refusal.
-    LoginUndetermined => None, Operator;
+    LoginUndetermined => None, InProgress;
     /// As many logins in a row as a day allows were answered with neither a success nor a refusal.
-    LoginPaused => None, Person;
+    LoginPaused => None, Failed;
     /// The same user name and password were refused with another User API key, or without one.
-    PasswordHeld => None, Person;
+    PasswordHeld => None, Failed;
     /// The login failed with an unknown message. It is not retried until the values change.
-    LoginFailedUnexplained => None, Person;
+    LoginFailedUnexplained => None, Failed;
     /// A login with these values was sent, and its outcome is unknown. It is not repeated automatically within a day.
-    LoginUncertain => None, Person;
+    LoginUncertain => None, Failed;
     /// The account has reached its limit of logins or refusals within a day, so no more are sent.
-    LoginLimitReached => None, Person;
+    LoginLimitReached => None, Failed;
     /// A probe's answer shows neither a grant nor a denial.
-    PermissionsUndetermined => None, Operator;
+    PermissionsUndetermined => None, InProgress;
     /// No check has finished yet.
-    Probing => None, Operator;
+    Probing => None, InProgress;
     /// The check waits until its host accepts requests.
-    CheckDelayed => None, Operator;
+    CheckDelayed => None, InProgress;
     /// It worked, but could not be checked for several intervals.
-    CheckOverdue => None, Operator;
+    CheckOverdue => None, InProgress;
     /// Checks are suspended.
-    Suspended => None, Nobody;
+    Suspended => None, Current;
 }
 
 #[cfg(test)]
@@ -221,9 +221,9 @@ mod tests {
     #[test]
     fn only_a_success_is_settled_and_active() {
         for reason in Reason::ALL {
-            let needs_nobody = reason.next_actor() == NextActor::Nobody;
+            let is_current = reason.kstatus() == Kstatus::Current;
             let good = matches!(reason, Reason::AllPermissionsGranted | Reason::OnlyLoginTested | Reason::Degraded);
-            assert_eq!(needs_nobody, good || *reason == Reason::Suspended, "{reason:?}");
+            assert_eq!(is_current, good || *reason == Reason::Suspended, "{reason:?}");
             assert_eq!(reason.verdict() == Some(Verdict::Active), good, "{reason:?}");
         }
     }

@@ -122,7 +122,7 @@ pub fn gate(
     if let Some(paused) = paused(connection, resolved, known, now).filter(|paused| paused.until() > now) {
         return Gate::Held(Hold::Paused(paused));
     }
-    if !(known.login_works || recorded.login) && known.refused_with_other_key {
+    if !(known.login_works || recorded.login) && known.refused_where_one_has_no_key {
         return Gate::Held(Hold::PasswordRefused);
     }
     if let (false, Some(until)) = (known.login_works || recorded.login, known.failed_until) {

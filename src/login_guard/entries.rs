@@ -79,7 +79,7 @@ pub struct NamespaceId(pub(super) [u8; 4]);
 /// The keyed fingerprint of user name, password and Customer API key at a host: what REST logs in with, and LoginService together
 /// with a User API key. It is long enough to tell the passwords of one account apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct WithoutUserApiKey(pub(super) [u8; 4]);
+pub struct PasswordId(pub(super) [u8; 4]);
 
 /// The keyed fingerprint of a person's request for one more try: four bytes for its connection, four for its value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -111,7 +111,7 @@ pub struct Entry {
     /// The namespace whose connection supplied the credentials.
     pub namespace_id: NamespaceId,
     /// The fingerprint of the same values without a User API key.
-    pub without_user_api_key: WithoutUserApiKey,
+    pub password_id: PasswordId,
 }
 
 #[cfg(test)]
@@ -344,7 +344,7 @@ impl EntryTable {
     /// Returns true if the same user name and password were refused with a User API key and these values have none, or the other
     /// way round: then another login would most likely be refused too. A login with a different User API key than the refused one
     /// is a different login.
-    pub fn is_refused_with_other_key(&self, ids: CredentialIds) -> bool {
+    pub fn is_refused_where_one_has_no_key(&self, ids: CredentialIds) -> bool {
         // UKG Pro reports a refused Customer API key, or User API key, as such.
         let is_refused = |entry: &Entry| entry.login == Some(Login::Refused(LoginFailure::Refused(Refusal::Credentials)));
         if ids.fingerprint != ids.fingerprint_without_user_api_key {
@@ -354,7 +354,7 @@ impl EntryTable {
     }
 
     /// Returns true if these values have no User API key, and REST has refused the same user name, password and Customer API key.
-    pub fn is_refused_by_rest_with_other_key(&self, ids: CredentialIds) -> bool {
+    pub fn is_refused_by_rest_without_key(&self, ids: CredentialIds) -> bool {
         ids.fingerprint == ids.fingerprint_without_user_api_key
             && self.related(ids).any(|entry| entry.rest == Some(Rest::Refused))
     }
@@ -362,7 +362,7 @@ impl EntryTable {
     /// Returns the other entries with the same user name, password and Customer API key.
     fn related(&self, ids: CredentialIds) -> impl Iterator<Item = &Entry> {
         let is_related = move |(other, entry): &(&Fingerprint, &Entry)| {
-            **other != ids.fingerprint && entry.account == ids.account && entry.without_user_api_key == ids.without_user_api_key
+            **other != ids.fingerprint && entry.account == ids.account && entry.password_id == ids.password_id
         };
         self.entries.iter().filter(is_related).map(|(_, entry)| entry)
     }

@@ -7,7 +7,7 @@ use ukg_pro::endpoint::Endpoint;
 use ukg_pro::sensitive::Sensitive;
 use zeroize::Zeroizing;
 
-use super::entries::{Account, Fingerprint, NamespaceId, Request, WithoutUserApiKey};
+use super::entries::{Account, Fingerprint, NamespaceId, PasswordId, Request};
 use super::storage::Error;
 use crate::login_guard::Ledger;
 
@@ -23,7 +23,7 @@ pub struct CredentialIds {
     pub account: Account,
     /// The fingerprint of the same values without a User API key.
     pub(super) fingerprint_without_user_api_key: Fingerprint,
-    pub(super) without_user_api_key: WithoutUserApiKey,
+    pub(super) password_id: PasswordId,
     /// The fingerprint of the connection's namespace.
     pub(super) namespace_id: NamespaceId,
 }
@@ -74,7 +74,7 @@ impl Ledger {
             fingerprint: of(user_api_key),
             account: Account(digest(key, "account", &[&host, username, customer])),
             fingerprint_without_user_api_key: of(""),
-            without_user_api_key: WithoutUserApiKey(digest(key, "password", &[&host, username, password.expose(), customer])),
+            password_id: PasswordId(digest(key, "password", &[&host, username, password.expose(), customer])),
             namespace_id: NamespaceId(digest(key, "namespace", &[namespace])),
         })
     }

@@ -79,7 +79,7 @@ impl Ledger {
             process_tag: self.process_tag,
             used: whole_seconds(now).0,
             namespace_id: before.map_or(ids.namespace_id, |entry| entry.namespace_id),
-            without_user_api_key: ids.without_user_api_key,
+            password_id: ids.password_id,
         }
     }
 
@@ -134,7 +134,7 @@ impl Ledger {
         match result {
             LoginResult::LoginFailed(failure) if failure.forbids_automatic_retry() => {
                 working.remove(&key);
-                passwords.remove(&ids.without_user_api_key);
+                passwords.remove(&ids.password_id);
                 attempts.remove(&key);
                 table.set(key, Some(Entry { login: Some(Login::Refused(failure)), rest: known_rest, ..failed }));
                 true
@@ -203,7 +203,7 @@ impl Ledger {
                     if passwords.len() >= WORKING_LOGINS_MAX {
                         passwords.clear();
                     }
-                    passwords.insert(ids.without_user_api_key);
+                    passwords.insert(ids.password_id);
                     attempts.remove(&key);
                     working.insert(key, works);
                 }

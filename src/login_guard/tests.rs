@@ -626,7 +626,7 @@ async fn one_password_with_and_without_a_user_api_key_is_one() {
         let credentials = Credentials { username, password, customer_api_key, user_api_key };
         ledger.credential_ids("hr", &endpoint(), &credentials).await.expect("stored")
     };
-    let beside = |ids| ledger.known(ids, at(2)).refused_with_other_key;
+    let beside = |ids| ledger.known(ids, at(2)).refused_where_one_has_no_key;
     let (with, without, other) = (of("p", Some("k")).await, of("p", None).await, of("p", Some("k2")).await);
     assert_eq!(with.account, without.account);
     refuse(&ledger, with).await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use ukgpro_operator::api::conditions::{find, is_true};
 use ukgpro_operator::api::messages;
-use ukgpro_operator::api::{NextActor, Reason, UkgProConnection, Verdict};
+use ukgpro_operator::api::{Kstatus, Reason, UkgProConnection, Verdict};
 
 use crate::states::compare;
 use crate::support::World;
@@ -259,8 +259,8 @@ async fn look(world: &World, reason: Reason, generation: i64) {
     let status = connection.status.expect("a status");
     let state = reason.verdict().map_or("Unknown", Verdict::as_str);
     assert_eq!(status.state, state, "{reason:?}");
-    assert_eq!(is_true(&status.conditions, "Stalled"), reason.next_actor() == NextActor::Person, "{reason:?}");
-    assert_eq!(is_true(&status.conditions, "Reconciling"), reason.next_actor() == NextActor::Operator, "{reason:?}");
+    assert_eq!(is_true(&status.conditions, "Stalled"), reason.kstatus() == Kstatus::Failed, "{reason:?}");
+    assert_eq!(is_true(&status.conditions, "Reconciling"), reason.kstatus() == Kstatus::InProgress, "{reason:?}");
     let ready = &find(&status.conditions, "Ready").expect("always there").message;
     let opening = messages::template(reason).0.split('{').next().expect("a text").trim();
     assert!(ready.contains(opening), "{reason:?}: {ready}");

@@ -5,6 +5,8 @@
 //! connection, and only the operator's own deadlines notice. A connection that was open at the cut never recovers.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kube::Config;
 use serde_json::Value;
@@ -15,6 +17,8 @@ use tokio::sync::watch;
 /// The relay.
 pub struct Wire {
     cut: watch::Sender<bool>,
+    /// Connections that were opened while it was cut.
+    in_vain: Arc<AtomicUsize>,
     /// URL of the relay.
     url: String,
     /// The name in the server's certificate.
@@ -30,12 +34,17 @@ impl Wire {
         let url = format!("https://{}/", listener.local_addr().expect("an address"));
         let (cut, is_cut) = watch::channel(false);
         let server_name = host.clone();
+        let in_vain = Arc::<AtomicUsize>::default();
+        let counter = in_vain.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
+                if *is_cut.borrow() {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
                 tokio::spawn(carry(near, host.clone(), port, is_cut.clone()));
             }
         });
-        Self { cut, url, server_name }
+        Self { cut, in_vain, url, server_name }
     }
 
     /// Returns a client's configuration that goes through the relay.
@@ -60,6 +69,11 @@ impl Wire {
     /// Drops everything sent from now on, silently.
     pub fn cut(&self) {
         self.cut.send_replace(true);
+    }
+
+    /// Returns how many connections were opened while it was cut. None of them gets an answer.
+    pub fn opened_in_vain(&self) -> usize {
+        self.in_vain.load(Ordering::Relaxed)
     }
 
     /// Lets new connections through again.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::api::conditions::{DesiredCondition, READY, RECONCILING, STALLED, Status};
 use crate::api::messages::{self, MessageArgs};
 use crate::api::verdict::verdict_reason;
-use crate::api::{NextActor, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::api::{Kstatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::observation::{Observation, Observed, is_transient};
 use crate::controller::gate::{self, Hold, is_about_values};
 use crate::controller::lint;
@@ -96,10 +96,10 @@ pub(super) fn conditions_of(finding: &Conclusion) -> Vec<DesiredCondition> {
         Some(verdict) if verdict == *each => desired(each.as_str(), Status::True, message),
         Some(verdict) => desired(each.as_str(), Status::False, &messages::see_condition(verdict.as_str())),
     }));
-    match reason.next_actor() {
-        NextActor::Nobody => {}
-        NextActor::Operator => list.push(desired(RECONCILING, Status::True, message)),
-        NextActor::Person => list.push(desired(STALLED, Status::True, message)),
+    match reason.kstatus() {
+        Kstatus::Current => {}
+        Kstatus::InProgress => list.push(desired(RECONCILING, Status::True, message)),
+        Kstatus::Failed => list.push(desired(STALLED, Status::True, message)),
     }
     list
 }

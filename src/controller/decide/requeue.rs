@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::conditions::{self, RECONCILING, STALLED};
 use crate::api::verdict::{is_settled, verdict_reason};
-use crate::api::{NextActor, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
+use crate::api::{Kstatus, Reason, UkgProConnection, UkgProConnectionStatus, Verdict};
 use crate::controller::decide::conclusion::Conclusion;
 use crate::controller::decide::observation::{Observation, Observed, SOON};
 use crate::schedule::hosts::PAUSE_MAX;
@@ -52,7 +52,7 @@ pub(super) fn requeue(
         };
     }
     let first = verdict_reason(previous).is_none_or(|reason| reason == Reason::Probing);
-    if first && finding.reason.next_actor() == NextActor::Nobody {
+    if first && finding.reason.kstatus() == Kstatus::Current {
         // Spread connections that were created together.
         wait = wait.mul_f64(0.5 + jitter(&(connection.metadata.uid.as_deref(), "second")) / 2.0);
     }

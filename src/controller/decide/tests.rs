@@ -7,7 +7,7 @@ use ukg_pro::words::AccountState;
 
 use super::*;
 use crate::api::conditions::{READY, RECONCILING, STALLED};
-use crate::api::reason::{NextActor, OverdueCause};
+use crate::api::reason::{Kstatus, OverdueCause};
 use crate::api::spec::CaReference;
 use crate::api::status::{ApiKind, PermissionState, Worked};
 use crate::api::verdict::is_settled;
@@ -188,8 +188,8 @@ fn every_observation_gives_its_reason_and_conditions_that_fit() {
         let ready = conditions::find(&status.conditions, "Ready").expect("always there");
         assert_eq!(ready.reason, reason.as_str());
         assert_eq!(status.state, reason.verdict().map_or("Unknown", Verdict::as_str), "{reason:?}");
-        assert_eq!(status_of(&status, "Stalled") == "True", reason.next_actor() == NextActor::Person, "{reason:?}");
-        assert_eq!(status_of(&status, "Reconciling") == "True", reason.next_actor() == NextActor::Operator, "{reason:?}");
+        assert_eq!(status_of(&status, "Stalled") == "True", reason.kstatus() == Kstatus::Failed, "{reason:?}");
+        assert_eq!(status_of(&status, "Reconciling") == "True", reason.kstatus() == Kstatus::InProgress, "{reason:?}");
         assert_eq!(verdict_reason(&status), Some(reason));
     }
 }

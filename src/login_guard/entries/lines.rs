@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use ukg_pro::login::{LoginFailure, Refusal, UndeterminedReason};
 
 use crate::login_guard::entries::{
-    ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Login, NamespaceId, ORIGIN, ProcessTag, Request, Rest,
-    WithoutUserApiKey,
+    ACCOUNT, Account, BEGUN_AGAIN, Entry, Fingerprint, HEADER, Login, NamespaceId, ORIGIN, PasswordId, ProcessTag, Request,
+    Rest,
 };
 
 pub(super) fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> String {
@@ -30,7 +30,7 @@ pub(super) fn line(Fingerprint(fingerprint): Fingerprint, entry: &Entry) -> Stri
     };
     let granted = entry.granted.iter().map(|Request(request)| encode(request));
     // Stored among the requests, where an operator that does not know of origins ignores it.
-    let origin = format!("{ORIGIN}{}.{}", encode(&entry.namespace_id.0), encode(&entry.without_user_api_key.0));
+    let origin = format!("{ORIGIN}{}.{}", encode(&entry.namespace_id.0), encode(&entry.password_id.0));
     let granted = granted.chain([origin]).collect::<Vec<_>>().join(",");
     let mut line = String::new();
     let (at, used, times) = (entry.at.as_second(), entry.used.as_second(), entry.times);
@@ -97,7 +97,7 @@ pub(super) fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         _ => Some(Rest::Refused),
     };
     let origin = granted.split(',').find_map(|piece| piece.strip_prefix(ORIGIN)?.split_once('.'));
-    let (namespace_id, without_user_api_key) =
+    let (namespace_id, password_id) =
         origin.and_then(|(namespace_id, values)| bytes(namespace_id).zip(bytes(values))).unwrap_or_default();
     let entry = Entry {
         account: Account(bytes(account)?),
@@ -109,7 +109,7 @@ pub(super) fn entry(line: &str) -> Option<(Fingerprint, Entry)> {
         process_tag: ProcessTag(bytes(process_tag)?),
         used: second(used)?,
         namespace_id: NamespaceId(namespace_id),
-        without_user_api_key: WithoutUserApiKey(without_user_api_key),
+        password_id: PasswordId(password_id),
     };
     Some((Fingerprint(bytes(fingerprint)?), entry))
 }
