@@ -57,7 +57,7 @@ book: ## Build the book of docs/, in target/book
 
 reference: ## Generate the pages of docs/reference from the code and the chart
 	WRITE_REFERENCE=1 $(CARGO) test --locked --test reference
-	WRITE_REFERENCE=1 $(CARGO) test --locked --lib -- the_reference_names
+	WRITE_REFERENCE=1 WRITE_TYPICAL=1 $(CARGO) test --locked --lib -- the_reference_names the_typical_connection
 
 e2e-node: ## Test the chart and the images (or IMAGES="TAR...") in Pods on kubelet and containerd; needs root
 	@images=$${IMAGES:-$$(image/build.sh)} && tools=$$(tests/tools/build.sh) && IMAGES="$$images" HELM="$$tools/helm" tests/node/run.sh

@@ -155,7 +155,7 @@ async fn a_good_connection_is_active_and_what_came_is_captured() {
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .collect();
     assert_eq!(rows, [["EmployeePersonDetails", "SOAP", "Granted"], ["PtoPlanIntegration", "REST", "Granted"]]);
-    assert!(run.stderr.contains("logs in to UKG Pro once") && run.stderr.contains("one REST read"), "{}", run.stderr);
+    assert!(run.stderr.contains("sends one login to UKG Pro") && run.stderr.contains("one REST read"), "{}", run.stderr);
     assert_eq!(scene.simulator.logins(&scene.account).await, (1, 0));
 
     let [login] = &run.exchanges("LoginService/Authenticate")[..] else { panic!("{}", run.capture()) };

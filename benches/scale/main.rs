@@ -49,7 +49,7 @@ async fn measure(settings: &Settings) -> bool {
     let control_plane = ControlPlane::shared();
     if let Some(before) = &settings.before {
         for &connections in &settings.connections {
-            before::beside(before, settings.pairs, connections).await;
+            before::beside(before, settings, connections).await;
         }
         return true;
     }

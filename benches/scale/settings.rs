@@ -9,7 +9,7 @@ use ukg_pro::catalogue::{Api, Catalogue, Requirement};
 /// Rows of the built-in catalogue, each with its own SOAP service.
 pub const PERMISSIONS: [&str; 5] =
     ["EmployeePersonDetails", "EmployeeJobDetails", "EmployeeContacts", "EmployeeEmploymentInformation", "EmployeeAddress"];
-/// Above this, a fleet's checks at one per minute fill two cores, so it gets the default interval.
+/// Above this, a fleet's checks at one per minute fill two cores, so it gets a longer interval.
 const MANY: usize = 2_000;
 
 /// What to measure.
@@ -18,7 +18,7 @@ pub struct Settings {
     pub connections: Vec<usize>,
     /// Concurrent checks, of the operator and of the floor.
     pub concurrency: usize,
-    /// How long to observe at rest, and after a restart.
+    /// How long to observe after a restart.
     pub rest: Duration,
     /// Number of Secrets changed, one after another.
     pub edits: usize,
@@ -46,7 +46,7 @@ impl Settings {
 
     /// Returns `spec.interval` for this number of connections.
     pub fn interval(&self, connections: usize) -> &str {
-        self.interval.as_deref().unwrap_or(if connections > MANY { "10m" } else { "1m" })
+        self.interval.as_deref().unwrap_or(if connections > MANY { "4m" } else { "1m" })
     }
 
     pub fn permissions(&self) -> Vec<Requirement> {
@@ -66,6 +66,9 @@ impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, concurrency, rest, edits, .. } = self;
         let (cores, rest) = (std::thread::available_parallelism().map_or(0, usize::from), rest.as_secs());
-        write!(f, "{connections:?} connections, {concurrency} checks at once, {rest} s at rest, {edits} edits, {cores} cores")
+        write!(
+            f,
+            "{connections:?} connections, {concurrency} checks at once, {rest} s after a restart, {edits} edits, {cores} cores"
+        )
     }
 }

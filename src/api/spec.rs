@@ -276,7 +276,7 @@ impl CaKind {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredPermission {
-    /// The row's title without spaces, such as `EmployeePersonDetails`.
+    /// The row's title without spaces, with an acronym as a word, such as `EmployeePersonDetails` or `PtoPlanIntegration`.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("permissions[].name is not the name of a permission; write the row's title without spaces, such as EmployeePersonDetails"))]
     pub name: String,

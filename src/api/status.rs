@@ -85,8 +85,10 @@ pub struct UkgProConnectionStatus {
     pub conditions: Vec<Condition>,
 
     /// The result for each required permission.
+    // Only the operator writes it, as a whole. A map would make the API server record an owner for each field of each item, which
+    // is a tenth of the object, and more work at each write.
     #[schemars(length(max = 128))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionStatus>,
 }

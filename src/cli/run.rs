@@ -15,7 +15,7 @@ use ukg_pro::transport::ProxySettings;
 use super::flags::{PolicyArgs, class, object_name};
 use super::{NO_CLIENT, kubernetes};
 use crate::api;
-use crate::cluster::client::ApiServerClient;
+use crate::cluster::client::{ApiServerClient, Role};
 use crate::cluster::deadlines::Deadlines;
 use crate::cluster::leader_election::{self, Candidate, Timing};
 use crate::cluster::response_filter::FilterResponses;
@@ -170,7 +170,7 @@ async fn operate(args: RunArgs) -> Result<(), String> {
     let watchdog = Arc::new(Watchdog::new(Bounds::default()));
     let for_election = config.clone();
     let own_namespace = config.default_namespace.clone();
-    let client = ClientBuilder::new(ApiServerClient::new(config, true, "controller").map_err(|_| NO_CLIENT)?, own_namespace);
+    let client = ClientBuilder::new(ApiServerClient::new(config, Role::Controller).map_err(|_| NO_CLIENT)?, own_namespace);
     // Allows one burst per window, so the average is the QPS. The leader election has its own client and does not wait behind this
     // limit.
     let window = Duration::from_secs(1) * args.kube_api_burst / args.kube_api_qps;

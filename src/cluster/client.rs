@@ -20,13 +20,15 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
-use kube::client::{Body, ClientBuilder};
+use kube::client::Body;
 use kube::{Client, Config};
 use tokio::time::Instant;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
 use crate::cluster::failure::kubernetes_failure;
+
+mod connection;
 
 /// The shortest time between two reads of the configuration while requests fail.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -37,14 +39,22 @@ const TOKEN_AGE: Duration = Duration::from_secs(50);
 /// Reads the configuration.
 type Source = dyn Fn() -> BoxFuture<'static, Option<Config>> + Send + Sync;
 
-/// The connection to the API server, for [`ClientBuilder::new`].
+/// What a client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Watches, checks and the ledger: many requests at once. Retries requests that an overloaded API server refuses.
+    Controller,
+    /// The Lease: one request at a time, and a late answer is worth nothing.
+    LeaderElection,
+}
+
+/// The connection to the API server, for [`kube::client::ClientBuilder::new`].
 #[derive(Clone)]
 pub struct ApiServerClient(Arc<Shared>);
 
 struct Shared {
     source: Box<Source>,
-    /// Whether the inner client retries requests that an overloaded API server refuses.
-    retries: bool,
+    role: Role,
     agent: Option<HeaderValue>,
     state: Mutex<State>,
 }
@@ -72,20 +82,19 @@ struct Token {
 }
 
 impl ApiServerClient {
-    /// Makes a client from `config`; later configurations come from the environment. The user agent names `part` of the operator.
-    pub fn new(config: Config, retries: bool, part: &str) -> kube::Result<Self> {
-        Self::by(config, retries, part, || Box::pin(async { Config::infer().await.ok() }))
+    /// Makes a client from `config`; later configurations come from the environment.
+    pub fn new(config: Config, role: Role) -> kube::Result<Self> {
+        Self::by(config, role, || Box::pin(async { Config::infer().await.ok() }))
     }
 
     fn by(
         config: Config,
-        retries: bool,
-        part: &str,
+        role: Role,
         source: impl Fn() -> BoxFuture<'static, Option<Config>> + Send + Sync + 'static,
     ) -> kube::Result<Self> {
-        let state = State::of(config, retries)?;
-        let agent = HeaderValue::try_from(agent(part)).ok();
-        Ok(Self(Arc::new(Shared { source: Box::new(source), retries, agent, state: Mutex::new(state) })))
+        let state = State::of(config, role)?;
+        let agent = HeaderValue::try_from(agent(role)).ok();
+        Ok(Self(Arc::new(Shared { source: Box::new(source), role, agent, state: Mutex::new(state) })))
     }
 
     /// Returns the current client and the token header to send with it.
@@ -111,7 +120,7 @@ impl ApiServerClient {
             tracing::warn!("the kubeconfig or ServiceAccount cannot be read again; continuing with what it said before");
             return;
         };
-        match State::of(config, self.0.retries) {
+        match State::of(config, self.0.role) {
             Ok(new) => {
                 let mut state = self.state();
                 if new.identity != state.identity {
@@ -136,7 +145,11 @@ impl ApiServerClient {
 }
 
 /// The user agent, for audit logs and the API server's priority and fairness rules, in the form of Kubernetes' own clients.
-fn agent(part: &str) -> String {
+fn agent(role: Role) -> String {
+    let part = match role {
+        Role::Controller => "controller",
+        Role::LeaderElection => "leader-election",
+    };
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -146,15 +159,15 @@ fn agent(part: &str) -> String {
 }
 
 impl State {
-    fn of(mut config: Config, retries: bool) -> kube::Result<Self> {
-        config.default_retry = retries;
+    fn of(mut config: Config, role: Role) -> kube::Result<Self> {
+        config.default_retry = role == Role::Controller;
         let identity = ConfigIdentity { url: config.cluster_url.to_string(), authorities: config.root_cert.clone() };
         let auth = &mut config.auth_info;
         // kube prefers these to a token file, so they stay as they are.
         let by_file = auth.token.is_none() && auth.auth_provider.is_none() && auth.username.is_none();
         let file = if by_file { auth.token_file.take() } else { None };
         let token = file.map(|file| Token::of(file.into()));
-        let client = ClientBuilder::try_from(config)?.build();
+        let client = connection::client(config, role)?;
         Ok(Self { client, identity, token, last_reload: Instant::now() })
     }
 }

@@ -56,7 +56,7 @@ impl Default for Deadlines {
 /// A response that did not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the API server did not answer within {} s", .0.as_secs())]
-pub struct DeadlineExceeded(Duration);
+pub struct DeadlineExceeded(pub Duration);
 
 /// A client that enforces the deadlines.
 #[derive(Debug, Clone)]

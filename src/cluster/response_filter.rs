@@ -400,6 +400,6 @@ fn ends_amid_a_pair(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests;
 
-pub use layer::{FilterResponses, FilteredBody};
+pub use layer::{FilterResponses, FilteredBody, IsFilteredByCaller};
 pub use projection::Projection;
 use projection::{Action, JsonPosition};

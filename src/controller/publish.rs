@@ -216,7 +216,9 @@ async fn apply(connection: &UkgProConnection, decision: &Decision, context: &Con
         metadata: ApplyMetadata { name: &name, resource_version: connection.metadata.resource_version.as_deref() },
         status: &decision.status,
     };
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+    // Without validation of field names: the API server would parse the body a second time, only to warn of fields that its CRD
+    // does not have.
+    let params = PatchParams::apply(FIELD_MANAGER).force().validation_ignore();
     let path = UkgProConnection::url_path(&(), connection.namespace().as_deref());
     let request = Request::new(path).patch_subresource("status", &name, &params, &Patch::Apply(&body));
     let request = of_metadata(request.map_err(|error| Error::Status(kube::Error::BuildRequest(error)))?);

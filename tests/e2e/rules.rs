@@ -174,6 +174,49 @@ async fn what_was_stored_before_its_rule_can_be_suspended_and_is_still_refused_a
     control_plane.end();
 }
 
+/// `status.permissions` was a map once. What was stored then is replaced as a whole, and nothing of the old owners stays.
+#[tokio::test]
+async fn permissions_that_were_stored_as_a_map_are_written_as_a_list() {
+    let Some(control_plane) = ControlPlane::breakable() else { return };
+    let world = World::on(control_plane, "lists").await;
+    let definitions = Api::<CustomResourceDefinition>::all(world.admin.clone());
+    let now = serde_json::to_value(ukgpro_operator::api::crd()).expect("JSON");
+    let mut before = now.clone();
+    let list =
+        before.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/permissions").expect("a list");
+    list["x-kubernetes-list-type"] = json!("map");
+    list["x-kubernetes-list-map-keys"] = json!(["name"]);
+    world.apply(&world.connection(&["EmployeePersonDetails"])).await.expect("accepted");
+    let write = async |manager: &str, dry_run: bool, names: &[&str]| {
+        let of = |name: &&str| json!({"name": name, "title": name, "access": "View", "api": "SOAP", "state": "Granted", "since": "2026-01-01T00:00:00Z"});
+        let status = json!({"state": "Active", "permissions": names.iter().map(of).collect::<Vec<_>>()});
+        let manifest = json!({"apiVersion": "ukgpro.dev/v1alpha1", "kind": "UkgProConnection", "status": status});
+        let params = PatchParams { dry_run, ..PatchParams::apply(manager).force() };
+        let written = world.connections().patch_status("acme", &params, &Patch::Apply(&manifest)).await.expect("written");
+        written.status.expect("a status").permissions.into_iter().map(|permission| permission.name).collect::<Vec<_>>()
+    };
+    // Until the CRD takes effect, a moment after it is stored.
+    let install = async |crd: &Value, merged: &[&str]| {
+        let params = PatchParams::apply("tests").force();
+        definitions.patch("ukgproconnections.ukgpro.dev", &params, &Patch::Apply(crd)).await.expect("installed");
+        world.wait_until("the definition", async || write("probe", true, &["C"]).await == merged).await;
+    };
+    write("ukgpro-operator", false, &["A", "B"]).await;
+    install(&before, &["A", "B", "C"]).await;
+    write("ukgpro-operator", false, &["A", "B"]).await;
+    let owners = async || serde_json::to_string(&world.stored("acme").await.metadata.managed_fields).expect("JSON");
+    assert!(owners().await.contains("k:{\\\"name\\\":\\\"B\\\"}"), "{}", owners().await);
+
+    install(&now, &["C"]).await;
+    assert_eq!(write("ukgpro-operator", false, &["A"]).await, ["A"]);
+    let now = owners().await;
+    for item in ["A", "B"] {
+        assert!(!now.contains(&format!("k:{{\\\"name\\\":\\\"{item}\\\"}}")), "{now}");
+    }
+    world.finish_without_operator().await;
+    control_plane.end();
+}
+
 fn drop_rules(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

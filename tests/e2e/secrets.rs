@@ -181,3 +181,47 @@ async fn while_a_changed_secret_is_checked_the_status_says_so() {
     assert!(find(&status.conditions, "Reconciling").is_none(), "{status:?}");
     world.finish().await;
 }
+
+/// A list brings the Secrets of many connections for one request. What it brought is not used once it is replaced.
+#[tokio::test]
+async fn the_secrets_of_many_new_connections_are_read_by_page() {
+    const MANY: usize = 30;
+    let world = World::new("pages").await;
+    let [username, password, customer, user] = world.account.secrets().map(str::to_owned);
+    let values =
+        |password: &str| json!({"username": username, "password": password, "customerApiKey": customer, "userApiKey": user});
+    for n in 0..MANY {
+        world.put_secret_named(&format!("s{n}"), values(&password)).await;
+        let mut manifest = world.connection(&["EmployeePersonDetails"]);
+        manifest["metadata"]["name"] = format!("c{n}").into();
+        manifest["spec"]["secretRef"]["name"] = format!("s{n}").into();
+        if n == 0 {
+            // It is listed too, and its values are under other keys.
+            world
+                .put_secret_named(
+                    "s0",
+                    json!({"user": username, "pass": password, "customerApiKey": customer, "userApiKey": user}),
+                )
+                .await;
+            manifest["spec"]["secretRef"]["keys"] = json!({"username": "user", "password": "pass"});
+        }
+        world.apply(&manifest).await.expect("accepted");
+    }
+    // Its Secret comes later, so no list has it.
+    let mut late = world.connection(&["EmployeePersonDetails"]);
+    late["spec"]["secretRef"]["name"] = "late".into();
+    world.apply(&late).await.expect("accepted");
+    let _operator = world.operator();
+    for n in 0..MANY {
+        world.wait_for_reason_of(&format!("c{n}"), "AllPermissionsGranted").await;
+    }
+    world.wait_for_reason("SecretNotFound").await;
+    assert_eq!(world.secrets_read(), 1, "only the Secret that is not there is read by itself");
+
+    world.put_secret_named("late", values(&password)).await;
+    world.wait_for_reason("AllPermissionsGranted").await;
+    world.put_secret_named("s1", values("Wrong-1!pass")).await;
+    world.wait_for_of("c1", "a refusal", |status| status.state == "Unauthorized").await;
+    assert_eq!(world.simulator.logins(&world.account).await.1, 1, "one refused login");
+    world.finish().await;
+}

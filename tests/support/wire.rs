@@ -6,23 +6,34 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kube::Config;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::io::InspectReader;
 
 /// The relay.
 pub struct Wire {
     cut: watch::Sender<bool>,
     /// Connections that were opened while it was cut.
     in_vain: Arc<AtomicUsize>,
+    traffic: Arc<Traffic>,
     /// URL of the relay.
     url: String,
     /// The name in the server's certificate.
     server_name: String,
+}
+
+/// What went through a relay.
+#[derive(Default)]
+struct Traffic {
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+    /// Bytes from the API server.
+    received: AtomicU64,
 }
 
 impl Wire {
@@ -36,15 +47,23 @@ impl Wire {
         let server_name = host.clone();
         let in_vain = Arc::<AtomicUsize>::default();
         let counter = in_vain.clone();
+        let traffic = Arc::<Traffic>::default();
+        let counted = traffic.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *is_cut.borrow() {
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
-                tokio::spawn(carry(near, host.clone(), port, is_cut.clone()));
+                let (host, is_cut, traffic) = (host.clone(), is_cut.clone(), counted.clone());
+                tokio::spawn(async move {
+                    let open = traffic.open.fetch_add(1, Ordering::Relaxed) + 1;
+                    traffic.most_open.fetch_max(open, Ordering::Relaxed);
+                    carry(near, host, port, is_cut, &traffic).await;
+                    traffic.open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
-        Self { cut, in_vain, url, server_name }
+        Self { cut, in_vain, traffic, url, server_name }
     }
 
     /// Returns a client's configuration that goes through the relay.
@@ -76,18 +95,33 @@ impl Wire {
         self.in_vain.load(Ordering::Relaxed)
     }
 
+    /// Returns the most connections that were open at once.
+    pub fn most_open(&self) -> usize {
+        self.traffic.most_open.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes have come from the API server.
+    pub fn received(&self) -> u64 {
+        self.traffic.received.load(Ordering::Relaxed)
+    }
+
     /// Lets new connections through again.
     pub fn mend(&self) {
         self.cut.send_replace(false);
     }
 }
 
-async fn carry(mut near: TcpStream, host: String, port: u16, mut cut: watch::Receiver<bool>) {
+async fn carry(mut near: TcpStream, host: String, port: u16, mut cut: watch::Receiver<bool>, traffic: &Traffic) {
     if *cut.borrow_and_update() {
         return swallow(near).await;
     }
     // The server is not there, for example during its restart. The sender notices that this end is closed.
-    let Ok(mut far) = TcpStream::connect((host, port)).await else { return };
+    let Ok(far) = TcpStream::connect((host, port)).await else { return };
+    // A relay that gathers small writes would slow down what it is to measure.
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let mut far = InspectReader::new(far, |bytes| {
+        traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    });
     let is_cut = async { cut.wait_for(|cut| *cut).await.is_ok() };
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}

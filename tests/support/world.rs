@@ -185,7 +185,13 @@ impl World {
         self.start_operator_as(&self.kubeconfig, program, flags, variables)
     }
 
-    fn start_operator_as(&self, kubeconfig: &Path, program: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Operator {
+    pub fn start_operator_as(
+        &self,
+        kubeconfig: &Path,
+        program: &[&str],
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Operator {
         let log = self.directory.path().join("operator.log");
         let scope = ["--namespace", &self.namespace];
         let flags = [if self.elsewhere.is_empty() { scope.as_slice() } else { &[] }, flags].concat();

@@ -265,8 +265,29 @@ mod tests {
         ] {
             let endpoint = Endpoint::from_parts(subdomain, domain).expect("a good host");
             assert_eq!(endpoint.url("/services/LoginService"), url);
-            assert!(!endpoint.host().contains(':') && !endpoint.domain().contains(':'));
+            assert_eq!(endpoint.host(), url.split(['/', ':']).nth(3).expect("a host"));
+            assert_eq!(endpoint.host(), format!("{subdomain}.{}", endpoint.domain()));
         }
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_dns_allows() {
+        let domain = |length: usize| {
+            let labels = format!("{}.", "a".repeat(59)).repeat(4);
+            format!("{labels}{}", "b".repeat(length - "service4.".len() - labels.len()))
+        };
+        assert_eq!(Endpoint::from_parts("service4", &domain(253)).expect("a name").host().len(), 253);
+        let flaw = EndpointFlaw { part: Part::Domain, flaw: Flaw::Label };
+        assert_eq!(Endpoint::from_parts("service4", &domain(254)), Err(flaw));
+    }
+
+    #[test]
+    fn advice_says_what_is_wrong_and_what_to_write() {
+        let flaw = EndpointFlaw { part: Part::Domain, flaw: Flaw::SingleLabel };
+        assert_eq!(flaw.advice(None), "has no dot; write the whole domain, such as ultipro.com");
+        let suggestion = Suggestion { subdomain: None, domain: Some("ultipro.com".to_owned()) };
+        assert_eq!(flaw.advice(Some(&suggestion)), format!("has no dot; {suggestion}"));
+        assert_eq!([Part::Subdomain, Part::Domain].map(|part| part.to_string()), ["subdomain", "domain"]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ const fn soap(name: &'static str, operation: &'static str, record: &'static str)
 
 /// All SOAP data services.
 #[rustfmt::skip]
-pub(crate) static SOAP_SERVICES: [SoapService; 11] = [
+pub(crate) static SOAP_SERVICES: &[SoapService] = &[
     soap("EmployeePerson", "FindPeople", "EmployeePerson"),
     soap("EmployeeJob", "FindJobs", "EmployeeJob"),
     soap("EmployeeContacts", "FindContacts", "EmployeeContact"),
@@ -101,7 +101,7 @@ const fn rest(path: &'static str, page_size: &'static str, rows: Rows) -> RestRe
 
 /// All REST reads that answer with rows.
 #[rustfmt::skip]
-pub(crate) static REST_READS: [RestRead; 7] = [
+pub(crate) static REST_READS: &[RestRead] = &[
     rest("/configuration/v1/company-details", "per_Page", Rows::Company(1)),
     rest("/personnel/v1/employee-supervisor-details", "per_Page", Rows::People),
     rest("/payroll/v1/paygroup-payperiods", "per_Page", Rows::Company(12)),
@@ -135,7 +135,7 @@ const fn row(name: &'static str, title: &'static str, soap: Option<&'static str>
 
 /// All rows. Where two sources name the same right differently, both names are here.
 #[rustfmt::skip]
-pub(crate) static ROWS: [Row; 20] = [
+pub(crate) static ROWS: &[Row] = &[
     row("EmployeePersonDetails", "Employee Person Details", Some("EmployeePerson"), Some("/personnel/v1/person-details")),
     row("EmployeePerson", "Employee Person", Some("EmployeePerson"), None),
     row("EmployeeJobDetails", "Employee Job Details", Some("EmployeeJob"), None),
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_row_points_at_something_that_is_served() {
-        for row in &ROWS {
+        for row in ROWS {
             assert!(row.soap.is_some() || row.rest.is_some(), "{} opens nothing", row.name);
             assert_eq!(row.name.to_lowercase(), row.title.replace(' ', "").to_lowercase());
             if let Some(service) = row.soap {
@@ -301,10 +301,10 @@ mod tests {
 
     #[test]
     fn everything_that_is_served_has_a_row() {
-        for service in &SOAP_SERVICES {
+        for service in SOAP_SERVICES {
             assert_ne!(soap_title(service.name), "an unknown row");
         }
-        for read in &REST_READS {
+        for read in REST_READS {
             assert_ne!(rest_title(read.path), "an unknown row");
         }
     }

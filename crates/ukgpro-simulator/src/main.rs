@@ -71,7 +71,7 @@ struct Flags {
     #[arg(long, env = "UKGPRO_SIMULATOR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
     /// Address of the control API, plain HTTP and without authentication; port 0 takes a free port.
-    #[arg(long, env = "UKGPRO_SIMULATOR_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(long, env = "UKGPRO_SIMULATOR_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8444")]
     admin_listen: SocketAddr,
     /// File to write the certificate of the simulator's own authority to, for clients to trust.
     #[arg(long, env = "UKGPRO_SIMULATOR_CA_OUT", value_name = "FILE")]

@@ -59,7 +59,7 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         Reason::PermissionsMissing => (
             "The login to {host} works, but UKG Pro denies these permissions: {detail}.",
             "In UKG Pro, open {page}, edit this service account, tick View in these rows, and save. The next check sees the \
-             change.",
+             change; to check at once, set the annotation reconcile.fluxcd.io/requestedAt.",
         ),
         Reason::RestLoginRefused => (
             "LoginService at {host} accepts this login, but the REST API refuses it (401), so these permissions are not \
@@ -91,8 +91,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::TlsUntrusted => (
             "The certificate of {host} is not trusted: {detail}.",
-            "If a proxy inspects TLS, name its certificate authority in spec.caRef. Otherwise check the host name: this host \
-             may not be UKG Pro.",
+            "If a proxy inspects TLS, or the host has a certificate authority of your own, name that authority in spec.caRef. \
+             Otherwise check the host name: this host may not be UKG Pro.",
         ),
         Reason::TlsFailed => (
             "The TLS handshake with {host} failed: {detail}.",
@@ -110,8 +110,8 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::NotUkgPro => (
             "{host} answers with a web page or a redirect. UKG Pro's web services send neither.",
-            "This is often the host of the login page. Take subdomain and domain from the URLs on UKG Pro's page Web Services, \
-             such as service4 and ultipro.com.",
+            "Take subdomain and domain from the URLs on UKG Pro's page Web Services, such as service4 and ultipro.com, and not \
+             from the login page.",
         ),
         Reason::AnswerUnreadable => (
             "{host} sent an answer that the operator cannot read: {detail}.",
@@ -178,8 +178,9 @@ pub fn template(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::PermissionUnknown => (
             "spec requires permissions that the operator cannot test: {detail}.",
-            "In spec.permissions, write the title of a row without spaces, such as EmployeePersonDetails. In spec.profiles, \
-             write the name of a profile, such as EmployeeData. 'ukgpro-operator catalogue' lists all rows and profiles.",
+            "In spec.permissions, write the title of a row without spaces, with an acronym as a word, such as \
+             PtoPlanIntegration. In spec.profiles, write the name of a profile, such as EmployeeData. 'ukgpro-operator \
+             catalogue' lists all rows and profiles.",
         ),
         Reason::LoginUndetermined => (
             "The answer of {host} to the login shows neither success nor refusal: {detail}.",

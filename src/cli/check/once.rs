@@ -53,11 +53,11 @@ pub fn warning(connection: &UkgProConnection, catalogue: &Catalogue) -> Option<S
     let rest = requirements.iter().filter(|requirement| requirement.api == Api::Rest).count();
     let more = match rest {
         0 => String::new(),
-        1 => ", and makes one REST read, which sends the password too".to_owned(),
-        reads => format!(", and makes {reads} REST reads, which send the password too"),
+        1 => ", and one REST read, which sends the password too".to_owned(),
+        reads => format!(", and {reads} REST reads, which send the password too"),
     };
     Some(format!(
-        "this check logs in to UKG Pro once with the values of Secret {}{more}. A refused login counts against the account, and \
+        "this check sends one login to UKG Pro with the values of Secret {}{more}. A refused login counts against the account, and \
          this command does not remember it: if the login is refused, correct the values before you check again.",
         spec.secret_ref.name
     ))

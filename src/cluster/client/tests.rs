@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hyper_util::rt::TokioExecutor;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -88,7 +89,7 @@ async fn after_a_rotation_of_the_api_servers_authority_the_one_that_is_named_now
     let (new, rotated) = authority();
     let server = Server::start(served).await;
     let later = server.config(&new);
-    let access = ApiServerClient::by(server.config(&old), false, "tests", move || {
+    let access = ApiServerClient::by(server.config(&old), Role::Controller, move || {
         let later = later.clone();
         Box::pin(async move { Some(later) })
     });
@@ -112,7 +113,7 @@ async fn an_api_server_that_is_away_has_the_configuration_looked_at_once_in_a_wh
     let config = Config::new(format!("http://{nobody}").parse().expect("a URL"));
     let looked = Arc::new(AtomicUsize::new(0));
     let (counted, later) = (looked.clone(), config.clone());
-    let access = ApiServerClient::by(config, false, "tests", move || {
+    let access = ApiServerClient::by(config, Role::Controller, move || {
         counted.fetch_add(1, Ordering::SeqCst);
         let later = later.clone();
         Box::pin(async move { Some(later) })
@@ -139,7 +140,7 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
     let later = config.clone();
     let make = move || {
         let later = later.clone();
-        ApiServerClient::by(config.clone(), false, "tests", move || {
+        ApiServerClient::by(config.clone(), Role::Controller, move || {
             let later = later.clone();
             Box::pin(async move { Some(later) })
         })
@@ -158,4 +159,49 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
     // A token whose file is gone is used for as long as it is valid.
     std::fs::remove_file(&file).expect("removed");
     assert_eq!(ask(&access).await.expect("answered").0, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_offers_http2_serves_all_concurrent_requests_over_one_connection() {
+    const CONCURRENT: usize = 50;
+    let (root, served) = authority();
+    let mut served = Arc::unwrap_or_clone(served);
+    served.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(served));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("bound"));
+    let opened = Arc::new(AtomicUsize::new(0));
+    // Answers nobody before all have asked.
+    let all = Arc::new(tokio::sync::Barrier::new(CONCURRENT));
+    let _serving = AbortOnDropHandle::new(tokio::spawn({
+        let opened = opened.clone();
+        async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                opened.fetch_add(1, Ordering::SeqCst);
+                let stream = acceptor.accept(stream).await.expect("a handshake");
+                let all = all.clone();
+                let answer = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                    let all = all.clone();
+                    async move {
+                        assert_eq!(request.version(), http::Version::HTTP_2);
+                        if request.uri().path() == "/apis" {
+                            all.wait().await;
+                        }
+                        Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Empty::<hyper::body::Bytes>::new()))
+                    }
+                });
+                let stream = hyper_util::rt::TokioIo::new(stream);
+                tokio::spawn(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, answer));
+            }
+        }
+    }));
+    let mut config = Config::new(url.parse().expect("a URL"));
+    config.root_cert = Some(vec![root]);
+    let access = ApiServerClient::by(config, Role::Controller, || Box::pin(async { None })).expect("a client");
+    assert_eq!(ask(&access).await.expect("answered").0, 200);
+    let client = Client::new(access, "default");
+    let requests = (0..CONCURRENT).map(|_| client.send(Request::get("/apis").body(Body::empty()).expect("good")));
+    let answers = futures::future::try_join_all(requests);
+    tokio::time::timeout(Duration::from_secs(30), answers).await.expect("all at once").expect("answered");
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
 }

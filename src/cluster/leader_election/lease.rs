@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
-use crate::cluster::client::ApiServerClient;
+use crate::cluster::client::{ApiServerClient, Role};
 use crate::cluster::failure::kubernetes_failure;
 
 /// A Lease at one version.
@@ -65,7 +65,7 @@ pub(super) struct KubeLeaseStore {
 impl KubeLeaseStore {
     /// Uses its own client, because the shared one would retry each request for minutes. Needs a runtime.
     pub(super) fn new(config: kube::Config, namespace: &str, name: String) -> kube::Result<Self> {
-        let client = kube::Client::new(ApiServerClient::new(config, false, "leader-election")?, namespace);
+        let client = kube::Client::new(ApiServerClient::new(config, Role::LeaderElection)?, namespace);
         Ok(Self { api: Api::namespaced(client, namespace), name })
     }
 }
