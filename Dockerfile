@@ -14,7 +14,7 @@ ARG TARGETARCH
 ARG PROGRAM=ukgpro-operator
 ARG PROFILE=release
 WORKDIR /src
-# The C compiler is for aws-lc, and the libraries beside it for a static glibc.
+# The C compiler is for aws-lc and jemalloc, and the libraries beside it for a static glibc.
 RUN <<SETUP
 set -eu
 case "$TARGETARCH" in
@@ -30,6 +30,7 @@ if [ "$(dpkg --print-architecture)" != "$TARGETARCH" ]; then
 fi
 SETUP
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo/config.toml .cargo/
 COPY src src
 COPY crates crates
 COPY benches benches

@@ -14,7 +14,7 @@ use crate::cluster::watch::Connections;
 use crate::cluster::watch::history::ResourceVersionTracker;
 use crate::controller::Context;
 use crate::controller::publish::{ReportedUnfilteredReads, UnwrittenObservations};
-use crate::controller::resolve::{PrefetchedSecrets, Transports};
+use crate::controller::resolve::Transports;
 use crate::login_guard::Ledger;
 use crate::login_guard::storage::SecretStore;
 use crate::schedule::hosts::Hosts;
@@ -25,13 +25,11 @@ use crate::telemetry::health::Readiness;
 use crate::telemetry::metrics::{Metrics, Sources};
 use crate::telemetry::watchdog::Watchdog;
 
-mod first_checks;
 mod overdue;
 mod settings;
 mod watches;
 mod workers;
 
-use first_checks::FirstChecks;
 use overdue::report_overdue;
 pub use settings::{OperatorError, SecretWatch, Settings, WATCH_LABEL};
 pub use watches::PAGE;
@@ -44,13 +42,6 @@ pub struct Operator {
     scope: Scope,
     concurrency: usize,
     watchdog: Arc<Watchdog>,
-}
-
-/// How the watches wake connections.
-#[derive(Clone, Copy)]
-struct Wake<'a> {
-    queue: &'a Queue,
-    first_checks: &'a FirstChecks,
 }
 
 /// The objects that the operator manages.
@@ -109,7 +100,6 @@ impl Operator {
             system_namespace: settings.system_namespace,
             unwritten: UnwrittenObservations::default(),
             unfiltered: ReportedUnfilteredReads::default(),
-            prefetched: PrefetchedSecrets::default(),
             secrets: Arc::default(),
             connections,
             policy: settings.policy,
@@ -167,16 +157,12 @@ impl Operator {
         }
         {
             let relist_signal = RelistSignal { history: &history, relist: &relist };
-            let (secrets_listed, until_secrets_listed) = watch::channel(false);
-            let first_checks = FirstChecks::default();
-            let wake = Wake { queue: &queue, first_checks: &first_checks };
-            let connections = connections(&scope, &context, &checks, wake, listed, &readiness, relist_signal);
-            let secrets = secrets(&scope, &context, &until_listed, wake, secrets_listed, relist_signal);
-            let first = first_checks.run(scope.secret_watch, &context, &checks, &queue, until_secrets_listed);
+            let connections = connections(&scope, &context, &checks, &queue, listed, &readiness, relist_signal);
+            let secrets = secrets(&scope, &context, &until_listed, &queue, relist_signal);
             let history = follow_history(&scope, &context, &checks, &history, &send_relist);
-            let elections = requeue_on_election(elections, &context, &checks, wake);
+            let elections = requeue_on_election(elections, &context, &queue);
             let stale = report_overdue(&context, &checks, &readiness);
-            let endless = async { futures::join!(connections, secrets, first, elections, queue.run(), stale, history) };
+            let endless = async { futures::join!(connections, secrets, elections, queue.run(), stale, history) };
             pin_mut!(endless, shutdown);
             tokio::select! {
                 _ = endless => {}
@@ -227,16 +213,14 @@ async fn follow_leadership(
 }
 
 /// Queues all connections at each election. A connection whose Secret has changed since its status was written goes first.
-async fn requeue_on_election(mut elections: mpsc::Receiver<()>, context: &Context, checks: &CheckState, wake: Wake<'_>) {
+async fn requeue_on_election(mut elections: mpsc::Receiver<()>, context: &Context, queue: &Queue) {
     while elections.recv().await.is_some() {
         context.wakeups.forget_all();
-        let mut all = Vec::new();
         for (key, kept) in context.connections.all() {
             if context.secrets.is_news(&key, &kept.connection(&key)) {
                 context.wakeups.wake(&key);
             }
-            all.push(key);
+            queue.wake(&key);
         }
-        wake.first_checks.wake_all(all, context, checks, wake.queue);
     }
 }

@@ -3,7 +3,7 @@
 use ukg_pro::soap::read::{DEPTH_MAX, ELEMENTS_MAX, NAMESPACE_MAX, ReadError, envelope};
 use ukg_pro::transport::{BODY_MAX, LARGE_AT_ONCE, SMALL};
 use ukgpro_operator::controller::probe::{READS_PER_CHECK, SHARED_READS_MAX};
-use ukgpro_operator::controller::resolve::{BUNDLE_MAX, SECRETS_PAGE_MAX, TRANSPORTS_KEPT, VALUE_MAX};
+use ukgpro_operator::controller::resolve::{BUNDLE_MAX, TRANSPORTS_KEPT, VALUE_MAX};
 use ukgpro_operator::operator::PAGE;
 
 /// Beside the body itself: two thousand elements, each with a place of its own, and texts that grow piece by piece.
@@ -66,8 +66,6 @@ fn all_that_is_held_at_once_fits_into_the_charts_limit() {
     // A connection as it comes over the wire, without what is left out while it is read: 8 KB with every row of the catalogue. As bytes,
     // as text and decoded, for a moment.
     let page = usize::try_from(PAGE).expect("small") * 3 * 16 * KIB;
-    // A page of Secrets at a first start, as JSON, as base64 and plain, for a moment; and what one network read brings.
-    let listed = SECRETS_PAGE_MAX * 3 + 128 * KIB;
-    let whole = idle + kept + secrets + bundles + clients + exchanges + large + page + listed;
+    let whole = idle + kept + secrets + bundles + clients + exchanges + large + page;
     assert!(whole < limit, "{} MiB of {} MiB", whole / MIB, limit / MIB);
 }

@@ -176,7 +176,7 @@ impl Round<'_> {
         let per_connection = |count: usize| count as f64 / size;
         let of_floor = per_connection(floor.requests);
         let of_operator = per_connection(requests.of_connections());
-        table.both("cold: API requests a connection", of_floor, of_operator, Some(Goal::AtMost(1.15)));
+        table.both("cold: API requests a connection", of_floor, of_operator, Some(Goal::AtMost(2.0)));
         table.operator("  get its Secret", per_connection(requests.reads(Purpose::Secret)), None);
         table.operator("  patch its status", per_connection(requests.writes(Purpose::Status)), None);
         table.operator("  post an event", per_connection(requests.writes(Purpose::Event)), None);

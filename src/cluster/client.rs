@@ -4,6 +4,9 @@
 //! puts the new one next to the token. A process that keeps the old one cannot connect until it is restarted. So when a request
 //! fails to get through or is answered with 401, this client reads the configuration again and uses it for later requests.
 //!
+//! The same replaces a connection that is open and of no use: of an API server that hangs, several requests in a row are given up
+//! before an answer begins.
+//!
 //! **Contract.** One inner client handles a request from start to end, and this layer repeats no request. While the API server is
 //! unreachable, the configuration is read at most once per `RELOAD_INTERVAL`.
 //!
@@ -13,6 +16,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,18 +24,21 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
-use kube::client::Body;
+use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tokio::time::Instant;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
+use crate::cluster::deadlines::is_watch;
 use crate::cluster::failure::kubernetes_failure;
 
 mod connection;
 
 /// The shortest time between two reads of the configuration while requests fail.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// The number of requests in a row that are given up before an answer begins, after which connections are replaced.
+const UNANSWERED_MAX: usize = 3;
 /// How long a token is used before its file is read again. The kubelet replaces a token after four fifths of its lifetime, which is
 /// at least ten minutes.
 const TOKEN_AGE: Duration = Duration::from_secs(50);
@@ -56,11 +63,15 @@ struct Shared {
     source: Box<Source>,
     role: Role,
     agent: Option<HeaderValue>,
+    /// The number of requests in a row that were given up before an answer began.
+    unanswered: AtomicUsize,
     state: Mutex<State>,
 }
 
 struct State {
     client: Client,
+    /// For watches, each of which keeps a connection for itself.
+    watches: Client,
     /// The API server and the authorities that the client uses.
     identity: ConfigIdentity,
     token: Option<Token>,
@@ -94,14 +105,20 @@ impl ApiServerClient {
     ) -> kube::Result<Self> {
         let state = State::of(config, role)?;
         let agent = HeaderValue::try_from(agent(role)).ok();
-        Ok(Self(Arc::new(Shared { source: Box::new(source), role, agent, state: Mutex::new(state) })))
+        Ok(Self(Arc::new(Shared {
+            source: Box::new(source),
+            role,
+            agent,
+            unanswered: AtomicUsize::new(0),
+            state: Mutex::new(state),
+        })))
     }
 
-    /// Returns the current client and the token header to send with it.
-    fn current(&self) -> (Client, Option<HeaderValue>) {
+    /// Returns the current client for a request, and the token header to send with it.
+    fn current(&self, is_watch: bool) -> (Client, Option<HeaderValue>) {
         let mut state = self.state();
         let token = state.token.as_mut().and_then(Token::header);
-        (state.client.clone(), token)
+        (if is_watch { state.watches.clone() } else { state.client.clone() }, token)
     }
 
     /// Returns true if it is time to read the configuration again, and counts that as a read.
@@ -167,8 +184,12 @@ impl State {
         let by_file = auth.token.is_none() && auth.auth_provider.is_none() && auth.username.is_none();
         let file = if by_file { auth.token_file.take() } else { None };
         let token = file.map(|file| Token::of(file.into()));
-        let client = connection::client(config, role)?;
-        Ok(Self { client, identity, token, last_reload: Instant::now() })
+        let watches = ClientBuilder::try_from(config.clone())?.build();
+        let client = match role {
+            Role::Controller => connection::client(config)?,
+            Role::LeaderElection => watches.clone(),
+        };
+        Ok(Self { client, watches, identity, token, last_reload: Instant::now() })
     }
 }
 
@@ -208,14 +229,20 @@ impl Service<Request<Body>> for ApiServerClient {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let access = self.clone();
         Box::pin(async move {
-            let (client, token) = access.current();
+            if access.0.unanswered.load(Ordering::Relaxed) >= UNANSWERED_MAX && access.is_due() {
+                access.0.unanswered.store(0, Ordering::Relaxed);
+                access.reload().await;
+            }
+            let (client, token) = access.current(is_watch(&request));
             if let Some(token) = token {
                 request.headers_mut().insert(AUTHORIZATION, token);
             }
             if let Some(agent) = &access.0.agent {
                 request.headers_mut().insert(USER_AGENT, agent.clone());
             }
+            let unanswered = Unanswered(&access.0.unanswered);
             let answer = client.send(request).await;
+            unanswered.answered();
             let is_locked_out = match &answer {
                 Ok(answer) => answer.status() == StatusCode::UNAUTHORIZED,
                 Err(_) => true,
@@ -225,6 +252,22 @@ impl Service<Request<Body>> for ApiServerClient {
             }
             answer
         })
+    }
+}
+
+/// A request without an answer so far. If it is dropped, it was given up.
+struct Unanswered<'a>(&'a AtomicUsize);
+
+impl Unanswered<'_> {
+    fn answered(self) {
+        self.0.store(0, Ordering::Relaxed);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -56,7 +56,7 @@ impl Default for Deadlines {
 /// A response that did not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the API server did not answer within {} s", .0.as_secs())]
-pub struct DeadlineExceeded(pub Duration);
+pub struct DeadlineExceeded(Duration);
 
 /// A client that enforces the deadlines.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl<S> Layer<S> for Deadlines {
 }
 
 /// Whether a request opens a watch.
-fn is_watch<B>(request: &Request<B>) -> bool {
+pub(super) fn is_watch<B>(request: &Request<B>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
 }
@@ -147,7 +147,7 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         ready!(this.timer.as_mut().poll(context));
-        // Dropping the body also closes the connection, which is of no more use.
+        // Dropping the body of a watch also closes its connection, which is of no more use.
         this.body = None;
         Poll::Ready(match this.bound {
             Bound::Whole(bound) => Some(Err(DeadlineExceeded(bound).into())),

@@ -12,13 +12,16 @@
 //! Secret or ConfigMap: the requested values, each up to its limit. Besides: one network frame, and the one text that is being
 //! read.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 mod layer;
 mod projection;
 
 /// Longer than any key that is kept.
 const KEY_MAX: usize = 512;
+
+/// More than a credential takes as JSON.
+const CREDENTIAL_MAX: usize = 8 << 10;
 
 /// Far deeper than any object of the operator; deeper values are dropped.
 const DEPTH_MAX: usize = 32;
@@ -116,6 +119,29 @@ impl Extent {
     }
 }
 
+/// What is kept of some bytes.
+struct Kept {
+    bytes: Vec<u8>,
+    /// Whether it may hold a credential. Then no copy stays behind when the buffer grows.
+    is_secret: bool,
+}
+
+impl Kept {
+    fn push(&mut self, byte: u8) {
+        self.extend_from_slice(&[byte]);
+    }
+
+    fn extend_from_slice(&mut self, more: &[u8]) {
+        let length = self.bytes.len() + more.len();
+        if self.is_secret && length > self.bytes.capacity() {
+            let mut larger = Vec::with_capacity(2 * length);
+            larger.extend_from_slice(&self.bytes);
+            std::mem::replace(&mut self.bytes, larger).zeroize();
+        }
+        self.bytes.extend_from_slice(more);
+    }
+}
+
 /// Reads JSON and returns the parts to keep.
 pub struct JsonFilter {
     projection: Projection,
@@ -128,21 +154,23 @@ pub struct JsonFilter {
 impl JsonFilter {
     /// Makes a filter that keeps `projection`.
     pub fn new(projection: Projection) -> Self {
+        // A buffer that grows leaves copies behind, and the text may be a credential. Longer ones are certificates.
+        let longest = projection.longest_text().clamp(KEY_MAX + 1, CREDENTIAL_MAX);
         Self {
             projection,
             state: State::Value(Action::Kept(JsonPosition::Object)),
             containers: Vec::new(),
-            text: Zeroizing::default(),
+            text: Zeroizing::new(Vec::with_capacity(longest)),
         }
     }
 
     /// Returns what is kept of the next bytes.
     pub fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
-        // The result is never longer than the input plus what was held back. Of object responses, most is kept.
-        let mut kept = Vec::new();
-        if self.projection == Projection::Objects {
-            kept.reserve_exact(bytes.len());
-        }
+        let mut kept = match self.projection {
+            // Most is kept.
+            Projection::Objects => Kept { bytes: Vec::with_capacity(bytes.len()), is_secret: false },
+            Projection::Values(_) => Kept { bytes: Vec::new(), is_secret: true },
+        };
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
             // Fast paths that take many bytes at once.
@@ -169,11 +197,11 @@ impl JsonFilter {
                 rest = after;
             }
         }
-        kept
+        kept.bytes
     }
 
     /// Passes on a value that is kept whole, as far as it goes. Returns the rest of the input.
-    fn pass_whole<'a>(&mut self, bytes: &'a [u8], kept: &mut Vec<u8>) -> &'a [u8] {
+    fn pass_whole<'a>(&mut self, bytes: &'a [u8], kept: &mut Kept) -> &'a [u8] {
         let State::Whole(extent) = &mut self.state else { return bytes };
         let most = DEPTH_MAX - self.containers.len();
         let Some(read) = extent.read(bytes, most) else {
@@ -204,7 +232,7 @@ impl JsonFilter {
     }
 
     /// Takes one byte; returns false if the byte must be taken again.
-    fn take(&mut self, byte: u8, kept: &mut Vec<u8>) -> bool {
+    fn take(&mut self, byte: u8, kept: &mut Kept) -> bool {
         let is_blank = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
         match &mut self.state {
             State::Value(action) => {
@@ -332,7 +360,7 @@ impl JsonFilter {
     }
 
     /// Begins a value with this byte.
-    fn begin(&mut self, byte: u8, action: Action, kept: &mut Vec<u8>) {
+    fn begin(&mut self, byte: u8, action: Action, kept: &mut Kept) {
         let in_array = self.containers.last().is_some_and(|container| !container.is_object);
         if in_array {
             self.separate(kept);
@@ -373,7 +401,7 @@ impl JsonFilter {
     }
 
     /// Writes a comma, except before the first member of a container.
-    fn separate(&mut self, kept: &mut Vec<u8>) {
+    fn separate(&mut self, kept: &mut Kept) {
         if let Some(container) = self.containers.last_mut()
             && std::mem::replace(&mut container.begun, true)
         {
@@ -381,7 +409,7 @@ impl JsonFilter {
         }
     }
 
-    fn close(&mut self, is_object: bool, byte: u8, kept: &mut Vec<u8>) {
+    fn close(&mut self, is_object: bool, byte: u8, kept: &mut Kept) {
         self.state = match self.containers.pop() {
             Some(container) if container.is_object == is_object => {
                 kept.push(byte);
@@ -400,6 +428,6 @@ fn ends_amid_a_pair(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests;
 
-pub use layer::{FilterResponses, FilteredBody, IsFilteredByCaller};
+pub use layer::{FilterResponses, FilteredBody};
 pub use projection::Projection;
 use projection::{Action, JsonPosition};

@@ -9,7 +9,7 @@ use ukg_pro::transport::{ProxySettings, Trust};
 use ukg_pro::words::Words;
 
 use super::publish::{ReportedUnfilteredReads, UnwrittenObservations};
-use super::resolve::{PrefetchedSecrets, Transports};
+use super::resolve::Transports;
 use crate::api::OverdueCause;
 use crate::cluster::watch::{Connections, SecretIndex};
 use crate::controller::{publish, resolve};
@@ -46,8 +46,6 @@ pub struct Context {
     pub unwritten: UnwrittenObservations,
     /// Which reads returned people although they match nobody.
     pub unfiltered: ReportedUnfilteredReads,
-    /// Values of Secrets that a list has brought.
-    pub prefetched: PrefetchedSecrets,
     /// Which connections use which Secret.
     pub secrets: Arc<SecretIndex>,
     /// The cache of connections.

@@ -22,13 +22,11 @@ use crate::cluster::failure::{KUBERNETES_DEADLINE, kubernetes_failure};
 use crate::login_guard::single_flight::CaDigest;
 
 mod fetch;
-mod prefetched;
 mod read;
 mod transports;
 
-pub use self::fetch::{fetch, page};
-pub use prefetched::PrefetchedSecrets;
-pub use read::{Found, SECRETS_PAGE_MAX};
+pub use self::fetch::fetch;
+pub use read::Found;
 pub use transports::{TRANSPORTS_KEPT, Transports};
 
 /// The size limit of a credential in bytes. Generated passwords have some tens; this is what a header could carry, and sixty-four

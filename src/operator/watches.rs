@@ -1,6 +1,5 @@
 //! Watches connections and Secrets, and queues the connections that an event affects.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,16 +20,14 @@ use crate::cluster::watch::history::{self, ResourceVersionTracker};
 use crate::cluster::watch::listed::RawConnection;
 use crate::cluster::watch::retry::{self, FailureLog};
 use crate::controller::Context;
+use crate::operator::Scope;
 use crate::operator::settings::{SecretWatch, WATCH_LABEL};
 use crate::operator::workers::{CheckState, LeadershipState};
-use crate::operator::{Scope, Wake};
+use crate::schedule::work_queue::Queue;
 use crate::telemetry::health::Readiness;
 
 /// The page size of lists. A whole page is held in memory, and an object takes some 10 kB until it is reduced for the cache.
 pub const PAGE: u32 = 100;
-
-/// The page size of lists of Secrets, of which only some metadata is kept.
-const SECRETS_PAGE: u32 = 500;
 
 /// What the watches share about the cluster's history.
 #[derive(Clone, Copy)]
@@ -92,7 +89,7 @@ pub(super) async fn connections(
     scope: &Scope,
     context: &Arc<Context>,
     checks: &CheckState,
-    wake: Wake<'_>,
+    queue: &Queue,
     listed: watch::Sender<bool>,
     readiness: &Readiness,
     relist_signal: RelistSignal<'_>,
@@ -140,20 +137,12 @@ pub(super) async fn connections(
         for (connection, uid) in &gone {
             checks.forget(uid, context);
             checks.forget_name(connection, context);
-            wake.first_checks.release(connection);
-            wake.queue.forget(connection);
+            queue.forget(connection);
         }
         if handler.is_usable() {
             listed.send_if_modified(|listed| !std::mem::replace(listed, true));
         }
-        if is_listed {
-            wake.first_checks.wake_all(changed, context, checks, wake.queue);
-        } else {
-            for connection in &changed {
-                wake.first_checks.release(connection);
-                wake.queue.wake(connection);
-            }
-        }
+        changed.iter().for_each(|connection| queue.wake(connection));
     }
 }
 
@@ -169,11 +158,10 @@ pub(super) async fn secrets(
     scope: &Scope,
     context: &Context,
     listed: &watch::Receiver<bool>,
-    wake: Wake<'_>,
-    secrets_listed: watch::Sender<bool>,
+    queue: &Queue,
     relist_signal: RelistSignal<'_>,
 ) {
-    let config = watcher::Config::default().page_size(SECRETS_PAGE);
+    let config = watcher::Config::default().page_size(PAGE);
     let config = match scope.secret_watch {
         SecretWatch::All => config,
         SecretWatch::Labelled => config.labels(WATCH_LABEL),
@@ -189,30 +177,17 @@ pub(super) async fn secrets(
         events.map(move |event| (index, namespace.clone(), event)).boxed()
     });
     let mut events = stream::select_all(watches);
-    let mut unlisted: HashSet<_> = (0..scope.namespaces.len().max(1)).collect();
     let mut failure_log = FailureLog::default();
     while let Some((index, namespace, event)) = events.next().await {
         log_watch_event(&mut failure_log, index, &event, "Secrets", namespace.as_ref());
-        // Without the right to list, nothing will come of waiting.
-        let ends_the_list = match &event {
-            Ok(event) => matches!(event, Event::InitDone),
-            Err(error) => is_refused(error),
-        };
-        if ends_the_list && unlisted.remove(&index) {
-            secrets_listed.send_replace(unlisted.is_empty());
-        }
         let Ok(event) = event else { continue };
         // A Secret missing from the list may exist without the label.
         if scope.secret_watch == SecretWatch::Labelled && matches!(event, Event::Init | Event::InitDone) {
             continue;
         }
         for connection in context.secrets.after(namespace.as_deref(), &event) {
-            // It is woken with the values of a later version, or reads them itself.
-            if wake.first_checks.holds(&connection) {
-                continue;
-            }
             context.wakeups.wake_by_secret(&connection);
-            wake.queue.wake(&connection);
+            queue.wake(&connection);
         }
     }
 }

@@ -1,9 +1,12 @@
-//! The HTTP client inside an [`ApiServerClient`](super::ApiServerClient): kube's own, or one that speaks HTTP/2.
+//! An HTTP client for many requests at once: kube's own, but for HTTP/2.
 //!
 //! kube's client speaks HTTP/1.1 only. With sixty-four concurrent checks it opens as many connections, and each costs both sides
-//! a TLS handshake and its buffers. HTTP/2 carries all requests and watches over one connection, as Kubernetes' own clients do.
-//! Leader election stays with HTTP/1.1: a request that is given up closes its connection, so the next attempt never waits on a
-//! connection that is dead.
+//! a TLS handshake and its buffers. HTTP/2 carries all these requests over one connection, as Kubernetes' own clients do.
+//!
+//! Watches stay with kube's client. An API server allows a number of streams for each connection (100 by default), and a client
+//! that has reached it waits with all its requests. A watch holds its stream for as long as it runs, and with `--namespace` there
+//! are two for each namespace. Leader election stays with it too: a request that is given up closes its connection, so the next
+//! attempt never waits on a connection that is dead.
 
 use std::time::Duration;
 
@@ -18,22 +21,17 @@ use kube::{Client, Config};
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder};
 
-use super::Role;
-
 /// How often an HTTP/2 connection with open requests is probed, and how long the answer may take. A connection that was cut
-/// silently is replaced after both; until then, requests wait on it up to their own deadlines.
-const PING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
+/// silently is replaced after both.
+const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
 /// How much of one response, and of all responses together, may arrive before it is read, in bytes. It bounds memory: a page of a
 /// list has some hundred kilobytes.
 const WINDOW: (u32, u32) = (128 << 10, 512 << 10);
-/// The number of idle connections that are kept to a server that speaks HTTP/1.1 only.
-const IDLE_MAX: usize = 4;
 
 /// Makes a client from `config`.
-pub(super) fn client(config: Config, role: Role) -> kube::Result<Client> {
+pub(super) fn client(config: Config) -> kube::Result<Client> {
     // kube's own client knows proxies, and the lifetime of what a plugin prints. In a cluster there is neither.
-    let needs_kubes = config.proxy_url.is_some() || config.auth_info.exec.is_some();
-    if role == Role::LeaderElection || needs_kubes {
+    if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
         return Ok(ClientBuilder::try_from(config)?.build());
     }
     let mut tcp = HttpConnector::new();
@@ -52,7 +50,6 @@ pub(super) fn client(config: Config, role: Role) -> kube::Result<Client> {
     let client = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(IDLE_MAX)
         .http2_keep_alive_interval(PING.0)
         .http2_keep_alive_timeout(PING.1)
         .http2_initial_stream_window_size(WINDOW.0)

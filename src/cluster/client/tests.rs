@@ -161,29 +161,38 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
     assert_eq!(ask(&access).await.expect("answered").0, 200);
 }
 
-#[tokio::test]
-async fn a_server_that_offers_http2_serves_all_concurrent_requests_over_one_connection() {
-    const CONCURRENT: usize = 50;
-    let (root, served) = authority();
-    let mut served = Arc::unwrap_or_clone(served);
-    served.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(served));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("https://{}", listener.local_addr().expect("bound"));
-    let opened = Arc::new(AtomicUsize::new(0));
-    // Answers nobody before all have asked.
-    let all = Arc::new(tokio::sync::Barrier::new(CONCURRENT));
-    let _serving = AbortOnDropHandle::new(tokio::spawn({
-        let opened = opened.clone();
-        async move {
+/// An API server that offers HTTP/2. It answers `/apis` when this many have asked, and nobody on its first connection if it hangs.
+struct Http2Server {
+    config: Config,
+    opened: Arc<AtomicUsize>,
+    _running: AbortOnDropHandle<()>,
+}
+
+impl Http2Server {
+    async fn start(together: usize, hangs: bool) -> Self {
+        let (root, served) = authority();
+        let mut served = Arc::unwrap_or_clone(served);
+        served.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(served));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut config = Config::new(format!("https://{}", listener.local_addr().expect("bound")).parse().expect("a URL"));
+        config.root_cert = Some(vec![root]);
+        let opened = Arc::new(AtomicUsize::new(0));
+        let all = Arc::new(tokio::sync::Barrier::new(together));
+        let counted = opened.clone();
+        let serve = async move {
             while let Ok((stream, _)) = listener.accept().await {
-                opened.fetch_add(1, Ordering::SeqCst);
+                let is_first = counted.fetch_add(1, Ordering::SeqCst) == 0;
                 let stream = acceptor.accept(stream).await.expect("a handshake");
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let all = all.clone();
                 let answer = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
                     let all = all.clone();
                     async move {
-                        assert_eq!(request.version(), http::Version::HTTP_2);
+                        assert_eq!(is_http2, !is_watch(&request), "{}", request.uri());
+                        if hangs && is_first {
+                            std::future::pending::<()>().await;
+                        }
                         if request.uri().path() == "/apis" {
                             all.wait().await;
                         }
@@ -191,17 +200,52 @@ async fn a_server_that_offers_http2_serves_all_concurrent_requests_over_one_conn
                     }
                 });
                 let stream = hyper_util::rt::TokioIo::new(stream);
-                tokio::spawn(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, answer));
+                if is_http2 {
+                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    tokio::spawn(server.serve_connection(stream, answer));
+                } else {
+                    tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(stream, answer));
+                }
             }
-        }
-    }));
-    let mut config = Config::new(url.parse().expect("a URL"));
-    config.root_cert = Some(vec![root]);
-    let access = ApiServerClient::by(config, Role::Controller, || Box::pin(async { None })).expect("a client");
-    assert_eq!(ask(&access).await.expect("answered").0, 200);
-    let client = Client::new(access, "default");
-    let requests = (0..CONCURRENT).map(|_| client.send(Request::get("/apis").body(Body::empty()).expect("good")));
-    let answers = futures::future::try_join_all(requests);
-    tokio::time::timeout(Duration::from_secs(30), answers).await.expect("all at once").expect("answered");
-    assert_eq!(opened.load(Ordering::SeqCst), 1);
+        };
+        Self { config, opened, _running: AbortOnDropHandle::new(tokio::spawn(serve)) }
+    }
+
+    fn access(&self) -> ApiServerClient {
+        let later = self.config.clone();
+        let source = move || -> BoxFuture<'static, Option<Config>> {
+            let later = later.clone();
+            Box::pin(async move { Some(later) })
+        };
+        ApiServerClient::by(self.config.clone(), Role::Controller, source).expect("a client")
+    }
+}
+
+#[tokio::test]
+async fn concurrent_requests_share_a_connection_and_a_watch_has_its_own() {
+    const CONCURRENT: usize = 50;
+    let server = Http2Server::start(CONCURRENT, false).await;
+    let client = Client::new(server.access(), "default");
+    let get = async |path: &str| client.send(Request::get(path).body(Body::empty()).expect("good")).await.expect("answered");
+    get("/version").await;
+    let requests = futures::future::join_all((0..CONCURRENT).map(|_| get("/apis")));
+    tokio::time::timeout(Duration::from_secs(30), requests).await.expect("all at once");
+    assert_eq!(server.opened.load(Ordering::SeqCst), 1);
+    get("/api/v1/secrets?watch=true").await;
+    assert_eq!(server.opened.load(Ordering::SeqCst), 2);
+}
+
+/// An API server may keep its connections and answer nothing. Another one behind the same address may be well.
+#[tokio::test]
+async fn a_connection_that_answers_nothing_is_replaced() {
+    let server = Http2Server::start(1, true).await;
+    let access = server.access();
+    for _ in 0..UNANSWERED_MAX {
+        tokio::time::timeout(Duration::from_millis(50), ask(&access)).await.expect_err("no answer");
+    }
+    tokio::time::timeout(Duration::from_millis(50), ask(&access)).await.expect_err("it was replaced a moment ago");
+    wait(&access);
+    let answer = tokio::time::timeout(Duration::from_secs(30), ask(&access)).await.expect("an answer");
+    assert_eq!(answer.expect("answered").0, 200);
+    assert_eq!(server.opened.load(Ordering::SeqCst), 2);
 }

@@ -65,10 +65,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for FilteredBody<B> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FilterResponses;
 
-/// Marks a request whose response the caller filters by another projection.
-#[derive(Debug, Clone, Copy)]
-pub struct IsFilteredByCaller;
-
 /// A client whose responses are filtered.
 #[derive(Debug, Clone)]
 pub struct FilteredService<S>(S);
@@ -101,8 +97,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let by_caller = request.extensions().get::<IsFilteredByCaller>().is_some();
-        let is_filtered = !by_caller && is_filtered(request.method(), request.uri().path());
+        let is_filtered = is_filtered(request.method(), request.uri().path());
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;

@@ -53,6 +53,14 @@ pub(super) enum Action {
 }
 
 impl Projection {
+    /// Returns the limit of the longest text that is held back until its end.
+    pub(super) fn longest_text(&self) -> usize {
+        match self {
+            Self::Objects => ANNOTATION_MAX,
+            Self::Values(wanted) => wanted.iter().map(|(_, max)| *max).max().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn action(&self, position: JsonPosition, key: &str) -> Action {
         match (position, key) {
             (JsonPosition::Object, "metadata") => Action::Kept(JsonPosition::Metadata),

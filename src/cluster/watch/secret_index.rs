@@ -119,12 +119,6 @@ impl SecretIndex {
         })
     }
 
-    /// Returns the version of a Secret that was seen last.
-    pub fn version(&self, secret: &NamespacedName) -> Option<String> {
-        let index = self.index();
-        index.by_secret.get(secret)?.version.as_ref()?.version().map(str::to_owned)
-    }
-
     /// Notes the version that a check of this connection has read; `None` if the Secret does not exist.
     pub fn read(&self, connection: &UkgProConnection, name: &str, version: Option<&str>) {
         let key = ConnectionRef::of(connection);

@@ -552,7 +552,7 @@ fn messages_name_the_secret_the_host_and_the_place_but_no_value() {
         (Reason::SecretKeyMissing, ["acme-ukg-pro", "password", "spec.secretRef.keys"]),
         (Reason::SecretValueMalformed, ["acme-ukg-pro", "password ends with a newline", "stringData"]),
         (Reason::EndpointInvalid, ["spec.subdomain", "https://", "service4"]),
-        (Reason::PermissionUnknown, ["Nope", "spec.permissions", "EmployeePersonDetails"]),
+        (Reason::PermissionUnknown, ["Nope", "spec.permissions", "PtoPlanIntegration"]),
     ] {
         let status = decide(&connection_with(None), &observation_of(reason), at(0)).status;
         let message = &conditions::find(&status.conditions, "Ready").expect("always there").message;

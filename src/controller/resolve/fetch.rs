@@ -2,15 +2,13 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
-use kube::api::ListParams;
 use zeroize::Zeroizing;
 
-use super::read::{Found, Page};
+use super::read::Found;
 use crate::api::verdict::has_verdict;
 use crate::api::{CaKind, CaReference, SecretKeys, UkgProConnection};
-use crate::cluster::deadlines::DeadlineExceeded;
 use crate::cluster::failure::KUBERNETES_DEADLINE;
-use crate::cluster::watch::{ConnectionRef, NamespacedName};
+use crate::cluster::watch::ConnectionRef;
 use crate::controller::Context;
 use crate::controller::resolve::{BUNDLE_MAX, CaFlaw, Error, ReferencedObjects, Unresolved, VALUE_MAX, read};
 
@@ -51,11 +49,7 @@ pub(super) async fn read(connection: &UkgProConnection, context: &Context) -> Re
     let SecretKeys { username, password, customer_api_key, user_api_key, domain, subdomain } = &secret_ref.keys;
     let keys = [username, password, customer_api_key, user_api_key, domain, subdomain];
     let wanted = keys.map(|key| (key.as_str(), VALUE_MAX));
-    let key = NamespacedName::new(Some(&namespace), Some(&secret_ref.name));
-    let secret = match context.prefetched.take(&key, &wanted, context.secrets.version(&key).as_deref()) {
-        Some(found) => Some(found),
-        None => values::<Secret>(context, &namespace, &secret_ref.name, &wanted).await?.map_err(Error::Secret)?,
-    };
+    let secret = values::<Secret>(context, &namespace, &secret_ref.name, &wanted).await?.map_err(Error::Secret)?;
     let version = secret.as_ref().and_then(|secret| secret.version.as_deref());
     context.secrets.read(connection, &secret_ref.name, version);
     let bundle = match &connection.spec.ca_ref {
@@ -63,18 +57,6 @@ pub(super) async fn read(connection: &UkgProConnection, context: &Context) -> Re
         Some(ca) => Some(bundle(connection, context, ca).await?),
     };
     Ok(ReferencedObjects { secret, bundle })
-}
-
-/// Reads the wanted values of a page of Secrets.
-pub async fn page(
-    context: &Context,
-    namespace: &str,
-    list: &ListParams,
-    wanted: &[(&str, usize)],
-) -> Result<Page, kube::Error> {
-    let reading = read::page(&context.kubernetes, namespace, list, wanted);
-    let late = |_| kube::Error::Service(Box::new(DeadlineExceeded(KUBERNETES_DEADLINE)));
-    tokio::time::timeout(KUBERNETES_DEADLINE, reading).await.map_err(late)?
 }
 
 pub(super) async fn bundle(

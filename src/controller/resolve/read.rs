@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Limited};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::{ByteString, NamespaceResourceScope};
-use kube::api::{GetParams, ListParams};
+use kube::api::GetParams;
 use kube::client::Body;
 use kube::core::{Request, Status};
 use kube::{Client, Resource};
@@ -18,19 +18,13 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::cluster::response_filter::{FilteredBody, IsFilteredByCaller, Projection};
+use crate::cluster::response_filter::{FilteredBody, Projection};
 
 /// The size limit of an error answer, and of what surrounds the values.
 const FRAME_MAX: usize = 16 << 10;
 
-/// The size limit of an answer before anything is dropped: an object may have 1 MiB, or four times that as JSON with escapes.
-const ANSWER_MAX: usize = 8 << 20;
-
-/// The size limit of what is kept of a page of Secrets. A Secret with the usual values takes some 400 bytes.
-pub const SECRETS_PAGE_MAX: usize = 512 << 10;
-
 /// The values read from an object.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Found {
     /// Its `resourceVersion`.
     pub version: Option<String>,
@@ -55,34 +49,16 @@ impl Found {
 struct Wire {
     metadata: WireMetadata,
     #[serde(default)]
-    data: Option<BTreeMap<String, Option<String>>>,
+    data: Option<BTreeMap<String, Option<Zeroizing<String>>>>,
     #[serde(default)]
-    binary_data: Option<BTreeMap<String, Option<String>>>,
+    binary_data: Option<BTreeMap<String, Option<Zeroizing<String>>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireMetadata {
     #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
     resource_version: Option<String>,
-    #[serde(default, rename = "continue")]
-    next: Option<String>,
-}
-
-/// A page of a list of Secrets.
-pub struct Page {
-    /// The Secrets by name, with the wanted values.
-    pub secrets: Vec<(String, Found)>,
-    /// Where the next page begins; `None` after the last.
-    pub next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WirePage {
-    metadata: WireMetadata,
-    items: Vec<Wire>,
 }
 
 /// Reads the values of these keys, each up to a number of bytes; `None` if the object does not exist.
@@ -100,56 +76,23 @@ where
         return Ok(None);
     }
     let request = Request::new(K::url_path(&(), Some(namespace))).get(name, &GetParams::default());
-    let most = FRAME_MAX + values_max(wanted);
-    let text = match read(client, request.map_err(kube::Error::BuildRequest)?, wanted, most).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
-        text => text?,
-    };
-    let wire: Wire = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
-    drop(text);
-    wire.found(wanted, K::kind(&()) == "Secret").map(Some)
-}
-
-/// Reads the values of these keys of a page of Secrets.
-pub(super) async fn page(
-    client: &Client,
-    namespace: &str,
-    list: &ListParams,
-    wanted: &[(&str, usize)],
-) -> Result<Page, kube::Error> {
-    let request = Request::new(Secret::url_path(&(), Some(namespace))).list(list);
-    let text = read(client, request.map_err(kube::Error::BuildRequest)?, wanted, SECRETS_PAGE_MAX).await?;
-    let wire: WirePage = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
-    drop(text);
-    let secrets = wire.items.into_iter().map(|item| {
-        let name = item.metadata.name.clone().unwrap_or_default();
-        Ok((name, item.found(wanted, true)?))
-    });
-    Ok(Page { secrets: secrets.collect::<Result<_, kube::Error>>()?, next: wire.metadata.next.filter(|next| !next.is_empty()) })
-}
-
-/// Sends a request, and returns what is kept of its answer: up to `most` bytes of JSON.
-async fn read(
-    client: &Client,
-    request: http::Request<Vec<u8>>,
-    wanted: &[(&str, usize)],
-    most: usize,
-) -> Result<Zeroizing<Vec<u8>>, kube::Error> {
-    let mut request = request.map(Body::from);
-    request.extensions_mut().insert(IsFilteredByCaller);
-    let answer = client.send(request).await?;
+    let answer = client.send(request.map_err(kube::Error::BuildRequest)?.map(Body::from)).await?;
     let code = answer.status().as_u16();
+    if code == 404 {
+        return Ok(None);
+    }
     if !answer.status().is_success() {
         let text = Limited::new(answer.into_body(), FRAME_MAX).collect().await.map(|text| text.to_bytes()).unwrap_or_default();
-        let status = serde_json::from_slice(&text).unwrap_or_else(|_| Status::failure("", "")).with_code(code);
+        let status = serde_json::from_slice(&text).unwrap_or_else(|_| Status::failure("", "").with_code(code));
         return Err(kube::Error::Api(status.boxed()));
     }
     let keep = wanted.iter().map(|(key, max)| ((*key).to_owned(), as_json(*max))).collect();
-    let mut answer = FilteredBody::new(Limited::new(answer.into_body(), ANSWER_MAX), Projection::Values(keep));
+    let mut answer = FilteredBody::new(answer.into_body(), Projection::Values(keep));
     // The buffer grows by copying into a larger one and wiping the old one: a reallocation would leave copies behind.
+    let most = FRAME_MAX + wanted.iter().map(|(key, max)| key.len() + as_json(*max)).sum::<usize>();
     let mut text = Zeroizing::new(Vec::new());
     while let Some(frame) = answer.frame().await {
-        let Ok(data) = frame.map_err(kube::Error::Service)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| kube::Error::Service(error.into()))?.into_data() else { continue };
         if text.len() + data.len() > most {
             return Err(kube::Error::SerdeError(serde::de::Error::custom("the answer is larger than its values can be")));
         }
@@ -160,27 +103,18 @@ async fn read(
         }
         text.extend_from_slice(&data);
     }
-    Ok(text)
-}
-
-impl Wire {
-    fn found(self, wanted: &[(&str, usize)], in_base64: bool) -> Result<Found, kube::Error> {
-        let mut found = Found { version: self.metadata.resource_version, values: BTreeMap::new() };
-        let texts = self.data.into_iter().flatten().map(|(key, value)| (key, value, in_base64));
-        let binaries = self.binary_data.into_iter().flatten().map(|(key, value)| (key, value, true));
-        for (key, value, in_base64) in texts.chain(binaries) {
-            let most = wanted.iter().find(|(name, _)| *name == key).map_or(0, |(_, max)| *max);
-            let value =
-                value.map(|text| plain(Zeroizing::new(text), in_base64)).transpose()?.filter(|bytes| bytes.len() <= most);
-            found.values.insert(key, value);
-        }
-        Ok(found)
+    let wire: Wire = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
+    drop(text);
+    let in_base64 = K::kind(&()) == "Secret";
+    let mut found = Found { version: wire.metadata.resource_version, values: BTreeMap::new() };
+    let texts = wire.data.into_iter().flatten().map(|(key, value)| (key, value, in_base64));
+    let binaries = wire.binary_data.into_iter().flatten().map(|(key, value)| (key, value, true));
+    for (key, value, in_base64) in texts.chain(binaries) {
+        let most = wanted.iter().find(|(name, _)| *name == key).map_or(0, |(_, max)| *max);
+        let value = value.map(|text| plain(text, in_base64)).transpose()?.filter(|bytes| bytes.len() <= most);
+        found.values.insert(key, value);
     }
-}
-
-/// Returns how much JSON the wanted values of one object may take.
-fn values_max(wanted: &[(&str, usize)]) -> usize {
-    wanted.iter().map(|(key, max)| key.len() + as_json(*max)).sum()
+    Ok(Some(found))
 }
 
 /// Returns how much JSON a value of up to `max` bytes may take: base64, or text with an escape for every third character. The
