@@ -156,7 +156,7 @@ async fn helm_test_tells_how_each_pod_has_ended() {
     world.finish_without_operator().await;
 }
 
-/// As it stands, into a shell.
+/// As it stands, into a shell, beside the files that the notes ask for.
 #[tokio::test]
 async fn what_the_notes_print_can_be_pasted() {
     let world = World::new("notes").await;
@@ -174,8 +174,16 @@ async fn what_the_notes_print_can_be_pasted() {
     let kubectl = world.control_plane.command().get_program().to_owned();
     let directory = std::path::Path::new(&kubectl).parent().expect("a directory").display().to_string();
     let path = format!("{directory}:{}", std::env::var("PATH").expect("a path"));
+    let files = tempfile::tempdir().expect("a directory");
+    for name in ["username", "password", "customerApiKey", "userApiKey"] {
+        std::fs::write(files.path().join(name), "x").expect("written");
+    }
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-eu", "-c", &notes[begins..ends]]).env("PATH", path).env("KUBECONFIG", &world.control_plane.kubeconfig);
+    shell
+        .current_dir(&files)
+        .args(["-eu", "-c", &notes[begins..ends]])
+        .env("PATH", path)
+        .env("KUBECONFIG", &world.control_plane.kubeconfig);
     let (done, said) = crate::helm::output(&mut shell);
     assert!(done, "{said}\n{notes}");
     let made = world.connections().get("acme").await.expect("it is made");
