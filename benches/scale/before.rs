@@ -6,9 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::runtime::wait::{await_condition, conditions};
+use kube::api::{DeleteParams, ListParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::Audit;
@@ -17,6 +15,7 @@ use crate::phases::trusted;
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::support::World;
+use crate::support::control_plane::install_crd_of;
 use crate::support::operator::operator;
 use crate::support::wire::Wire;
 
@@ -24,10 +23,9 @@ use crate::support::wire::Wire;
 const SETTLED: Duration = Duration::from_secs(2);
 /// Time after the last verdict at which the resident memory is read. What an allocator returns, it has returned by then.
 const RESTED: Duration = Duration::from_secs(20);
-const CRD: &str = "ukgproconnections.ukgpro.dev";
 
 /// The figures of one cold start, in the order of [`NAMES`].
-type Start = Vec<f64>;
+type Start = [f64; NAMES.len()];
 
 const NAMES: [&str; 7] = [
     "operator: CPU, s",
@@ -96,10 +94,7 @@ async fn install_crd(world: &World, program: &str) {
     assert!(printed.status.success());
     let crd: CustomResourceDefinition =
         serde_saphyr::from_str(&String::from_utf8(printed.stdout).expect("text")).expect("a CRD");
-    let crds = Api::<CustomResourceDefinition>::all(world.admin.clone());
-    crds.patch(CRD, &PatchParams::apply("tests").force(), &Patch::Apply(&crd)).await.expect("accepted");
-    let established = await_condition(crds, CRD, conditions::is_crd_established());
-    timeout(DEADLINE, established).await.expect("in time").expect("established");
+    install_crd_of(world.admin.clone(), &crd).await;
 }
 
 /// Starts a build among connections without a status. Returns its figures, and the size of an object.
@@ -126,7 +121,7 @@ async fn cold(world: &World, program: &str, by: Option<&Wire>, trusted: &str, co
     let (cpu, peak, others_after) = (process.cpu(), process.peak(), others());
     sleep(RESTED).await;
     let requests = audit.since(&world.namespace).of_connections() as f64;
-    let figures = vec![
+    let figures = [
         cpu,
         (ended - begun).as_secs_f64(),
         peak,

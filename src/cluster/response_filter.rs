@@ -132,13 +132,20 @@ impl Kept {
     }
 
     fn extend_from_slice(&mut self, more: &[u8]) {
-        let length = self.bytes.len() + more.len();
-        if self.is_secret && length > self.bytes.capacity() {
-            let mut larger = Vec::with_capacity(2 * length);
-            larger.extend_from_slice(&self.bytes);
-            std::mem::replace(&mut self.bytes, larger).zeroize();
+        if self.is_secret {
+            reserve_wiping(&mut self.bytes, more.len(), usize::MAX);
         }
         self.bytes.extend_from_slice(more);
+    }
+}
+
+/// Makes room for `more` bytes, in a buffer of at most `most` if these fit. The old buffer is wiped: a reallocation would leave a copy.
+pub fn reserve_wiping(bytes: &mut Vec<u8>, more: usize, most: usize) {
+    let length = bytes.len() + more;
+    if length > bytes.capacity() {
+        let mut larger = Vec::with_capacity((2 * length).min(most).max(length));
+        larger.extend_from_slice(bytes);
+        std::mem::replace(bytes, larger).zeroize();
     }
 }
 

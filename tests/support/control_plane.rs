@@ -147,11 +147,16 @@ fn assets() -> PathBuf {
     String::from_utf8(output.stdout).expect("a path").trim_end().into()
 }
 
-/// Installs the CRD and waits until its resources are served.
+/// Installs the CRD of this build and waits until its resources are served.
 pub async fn install_crd(control_plane: &ControlPlane) {
-    let crds = Api::<CustomResourceDefinition>::all(control_plane.admin().await);
+    install_crd_of(control_plane.admin().await, &api::crd()).await;
+}
+
+/// Installs a version of the CRD and waits until its resources are served.
+pub async fn install_crd_of(admin: Client, crd: &CustomResourceDefinition) {
+    let crds = Api::<CustomResourceDefinition>::all(admin);
     let name = UkgProConnection::crd_name();
-    crds.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(api::crd())).await.expect("the CRD is accepted");
+    crds.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(crd)).await.expect("the CRD is accepted");
     let established = await_condition(crds, name, conditions::is_crd_established());
     tokio::time::timeout(Duration::from_secs(30), established).await.expect("in time").expect("the CRD is established");
 }

@@ -185,6 +185,7 @@ impl World {
         self.start_operator_as(&self.kubeconfig, program, flags, variables)
     }
 
+    /// Starts an operator through this program, with this kubeconfig.
     pub fn start_operator_as(
         &self,
         kubeconfig: &Path,

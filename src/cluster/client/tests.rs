@@ -165,6 +165,8 @@ async fn a_token_in_a_file_may_end_in_a_line_and_a_refused_one_is_read_again() {
 struct Http2Server {
     config: Config,
     opened: Arc<AtomicUsize>,
+    /// Signals a request that gets no answer.
+    unanswered: Arc<tokio::sync::Notify>,
     _running: AbortOnDropHandle<()>,
 }
 
@@ -179,18 +181,20 @@ impl Http2Server {
         config.root_cert = Some(vec![root]);
         let opened = Arc::new(AtomicUsize::new(0));
         let all = Arc::new(tokio::sync::Barrier::new(together));
-        let counted = opened.clone();
+        let unanswered = Arc::new(tokio::sync::Notify::new());
+        let (counted, hung) = (opened.clone(), unanswered.clone());
         let serve = async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let is_first = counted.fetch_add(1, Ordering::SeqCst) == 0;
                 let stream = acceptor.accept(stream).await.expect("a handshake");
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let all = all.clone();
+                let (all, hung) = (all.clone(), hung.clone());
                 let answer = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-                    let all = all.clone();
+                    let (all, hung) = (all.clone(), hung.clone());
                     async move {
                         assert_eq!(is_http2, !is_watch(&request), "{}", request.uri());
                         if hangs && is_first {
+                            hung.notify_one();
                             std::future::pending::<()>().await;
                         }
                         if request.uri().path() == "/apis" {
@@ -208,7 +212,7 @@ impl Http2Server {
                 }
             }
         };
-        Self { config, opened, _running: AbortOnDropHandle::new(tokio::spawn(serve)) }
+        Self { config, opened, unanswered, _running: AbortOnDropHandle::new(tokio::spawn(serve)) }
     }
 
     fn access(&self) -> ApiServerClient {
@@ -240,10 +244,13 @@ async fn concurrent_requests_share_a_connection_and_a_watch_has_its_own() {
 async fn a_connection_that_answers_nothing_is_replaced() {
     let server = Http2Server::start(1, true).await;
     let access = server.access();
-    for _ in 0..UNANSWERED_MAX {
-        tokio::time::timeout(Duration::from_millis(50), ask(&access)).await.expect_err("no answer");
+    // One more than that: the configuration was read a moment ago.
+    for _ in 0..=UNANSWERED_MAX {
+        tokio::select! {
+            answer = ask(&access) => panic!("{answer:?}"),
+            () = server.unanswered.notified() => {}
+        }
     }
-    tokio::time::timeout(Duration::from_millis(50), ask(&access)).await.expect_err("it was replaced a moment ago");
     wait(&access);
     let answer = tokio::time::timeout(Duration::from_secs(30), ask(&access)).await.expect("an answer");
     assert_eq!(answer.expect("answered").0, 200);

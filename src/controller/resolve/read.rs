@@ -18,7 +18,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::cluster::response_filter::{FilteredBody, Projection};
+use crate::cluster::response_filter::{FilteredBody, Projection, reserve_wiping};
 
 /// The size limit of an error answer, and of what surrounds the values.
 const FRAME_MAX: usize = 16 << 10;
@@ -88,7 +88,6 @@ where
     }
     let keep = wanted.iter().map(|(key, max)| ((*key).to_owned(), as_json(*max))).collect();
     let mut answer = FilteredBody::new(answer.into_body(), Projection::Values(keep));
-    // The buffer grows by copying into a larger one and wiping the old one: a reallocation would leave copies behind.
     let most = FRAME_MAX + wanted.iter().map(|(key, max)| key.len() + as_json(*max)).sum::<usize>();
     let mut text = Zeroizing::new(Vec::new());
     while let Some(frame) = answer.frame().await {
@@ -96,11 +95,7 @@ where
         if text.len() + data.len() > most {
             return Err(kube::Error::SerdeError(serde::de::Error::custom("the answer is larger than its values can be")));
         }
-        if text.capacity() < text.len() + data.len() {
-            let mut larger = Zeroizing::new(Vec::with_capacity((2 * (text.len() + data.len())).min(most)));
-            larger.extend_from_slice(&text);
-            text = larger;
-        }
+        reserve_wiping(&mut text, data.len(), most);
         text.extend_from_slice(&data);
     }
     let wire: Wire = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
